@@ -1,0 +1,240 @@
+//! The one place where a verdict is made.
+
+use crate::evidence::{Evidence, KillReason};
+use crate::limits::Limit;
+use crate::verdict::{Ending, Verdict};
+
+/// Computes the verdict from the evidence, and from nothing else.
+///
+/// In this order:
+///
+/// 1. a compile step that did not exit with 0: `CompileFailed` (a compiler that was not there is `NotStarted`);
+/// 2. execve(2) failed: `NotStarted`;
+/// 3. cancelled, and not ended by itself before: `Cancelled`;
+/// 4. the kernel says that a limit was hit (`memory`, `processes`): `LimitExceeded`, whatever came after, because what
+///    the program did then cannot be trusted. An out-of-memory kill without a hit of the sandbox's own limit is the
+///    host's: `Inconclusive`;
+/// 5. a violation of the policy: `PolicyViolation`;
+/// 6. our ledger says that we killed it at a limit (`output`, `cpu`, `wall`), and it had not ended by itself before:
+///    `LimitExceeded`;
+/// 7. a file system was full at the end: `LimitExceeded` (`disk`);
+/// 8. it ended by itself: `Exited` or `Signaled`;
+/// 9. else `Inconclusive`.
+///
+/// Where two limits of step 4 or 6 are in evidence, the first in the list is the verdict.
+#[must_use]
+pub fn judge(evidence: &[Evidence]) -> Verdict {
+    compile_failure(evidence)
+        .or_else(|| not_started(evidence))
+        .or_else(|| cancelled(evidence))
+        .or_else(|| counted_limit(evidence))
+        .or_else(|| violation(evidence))
+        .or_else(|| enforced_limit(evidence))
+        .or_else(|| full_disk(evidence))
+        .or_else(|| own_ending(evidence))
+        .unwrap_or_else(|| inconclusive(evidence))
+}
+
+/// How the program ended, where anyone saw it.
+#[must_use]
+pub fn ending(evidence: &[Evidence]) -> Option<Ending> {
+    evidence.iter().find_map(|fact| match fact {
+        Evidence::Waited { ending, .. } => Some(*ending),
+        _ => None,
+    })
+}
+
+fn compile_failure(evidence: &[Evidence]) -> Option<Verdict> {
+    evidence.iter().find_map(|fact| match fact {
+        Evidence::Compiled { verdict } => match verdict {
+            Verdict::Exited { code: 0 } => None,
+            Verdict::Cancelled | Verdict::Inconclusive { .. } | Verdict::NotStarted { .. } => {
+                Some(verdict.clone())
+            }
+            _ => Some(Verdict::CompileFailed { cause: Box::new(verdict.clone()) }),
+        },
+        _ => None,
+    })
+}
+
+fn not_started(evidence: &[Evidence]) -> Option<Verdict> {
+    evidence.iter().find_map(|fact| match fact {
+        Evidence::ExecFailed { reason, .. } => Some(Verdict::NotStarted { reason: reason.clone() }),
+        _ => None,
+    })
+}
+
+fn cancelled(evidence: &[Evidence]) -> Option<Verdict> {
+    if evidence.contains(&Evidence::CancelledBeforeStart) {
+        return Some(Verdict::Cancelled);
+    }
+    killed_for(evidence, |reason| reason == KillReason::Cancelled).then_some(Verdict::Cancelled)
+}
+
+fn counted_limit(evidence: &[Evidence]) -> Option<Verdict> {
+    evidence.iter().find_map(|fact| match *fact {
+        Evidence::OomKilled { limit_hits: 0, .. } => Some(Verdict::Inconclusive {
+            reason: "the host ran out of memory and killed a process of the sandbox".to_owned(),
+        }),
+        Evidence::OomKilled { .. } => Some(Verdict::LimitExceeded { limit: Limit::Memory }),
+        Evidence::ForkRefused { .. } => Some(Verdict::LimitExceeded { limit: Limit::Processes }),
+        _ => None,
+    })
+}
+
+fn violation(evidence: &[Evidence]) -> Option<Verdict> {
+    evidence.iter().find_map(|fact| match fact {
+        Evidence::Violation { what } => Some(Verdict::PolicyViolation { what: what.clone() }),
+        _ => None,
+    })
+}
+
+fn enforced_limit(evidence: &[Evidence]) -> Option<Verdict> {
+    evidence.iter().find_map(|fact| match fact {
+        Evidence::Killed { reason, .. } if killed_for(evidence, |seen| seen == *reason) => {
+            reason.limit().map(|limit| Verdict::LimitExceeded { limit })
+        }
+        _ => None,
+    })
+}
+
+/// Whether we killed the program for such a reason, and it had not ended by itself before.
+///
+/// A program that ends at the very moment at which we decide to kill it can be reaped with an ending of its own. Then
+/// the ledger names a kill that never took effect, and the ending is the truth: a `Waited` that lists another ending
+/// than the signal we sent.
+fn killed_for(evidence: &[Evidence], wanted: impl Fn(KillReason) -> bool) -> bool {
+    evidence.iter().any(|fact| match fact {
+        Evidence::Killed { signal, reason, .. } if wanted(*reason) => {
+            ending(evidence).is_none_or(|ending| ending == Ending::Signaled { signal: *signal })
+        }
+        _ => false,
+    })
+}
+
+fn full_disk(evidence: &[Evidence]) -> Option<Verdict> {
+    evidence
+        .iter()
+        .any(|fact| matches!(fact, Evidence::FileSystemFull { .. }))
+        .then_some(Verdict::LimitExceeded { limit: Limit::Disk })
+}
+
+fn own_ending(evidence: &[Evidence]) -> Option<Verdict> {
+    ending(evidence).map(Verdict::from)
+}
+
+fn inconclusive(evidence: &[Evidence]) -> Verdict {
+    let reason = if evidence.contains(&Evidence::NotConfirmedDead) {
+        "a process of the sandbox could not be confirmed dead"
+    } else {
+        "nobody saw how the program ended"
+    };
+    Verdict::Inconclusive { reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{NotStartedReason, Signal};
+
+    const AFTER: Duration = Duration::from_millis(7);
+
+    fn exited(code: i32) -> Evidence {
+        Evidence::Waited { ending: Ending::Exited { code }, after: AFTER }
+    }
+
+    fn signaled(signal: Signal) -> Evidence {
+        Evidence::Waited { ending: Ending::Signaled { signal }, after: AFTER }
+    }
+
+    fn killed(reason: KillReason) -> Evidence {
+        Evidence::Killed { signal: Signal::KILL, reason, after: AFTER }
+    }
+
+    fn limit(limit: Limit) -> Verdict {
+        Verdict::LimitExceeded { limit }
+    }
+
+    #[test]
+    fn exit_codes_mean_nothing_but_themselves() {
+        for code in [0, 1, 3, 124, 126, 127, 137, 139, 143, 255] {
+            assert_eq!(judge(&[exited(code)]), Verdict::Exited { code });
+        }
+        assert_eq!(judge(&[signaled(Signal::SEGV)]), Verdict::Signaled { signal: Signal::SEGV });
+        assert_eq!(judge(&[signaled(Signal::KILL)]), Verdict::Signaled { signal: Signal::KILL });
+    }
+
+    #[test]
+    fn the_ledger_tells_our_kill_from_others() {
+        for (reason, which) in [
+            (KillReason::Wall, Limit::Wall),
+            (KillReason::Cpu, Limit::Cpu),
+            (KillReason::Output, Limit::Output),
+        ] {
+            assert_eq!(judge(&[killed(reason), signaled(Signal::KILL)]), limit(which));
+            assert_eq!(judge(&[killed(reason)]), limit(which));
+        }
+        assert_eq!(judge(&[killed(KillReason::Cancelled)]), Verdict::Cancelled);
+        assert_eq!(judge(&[exited(0), killed(KillReason::Leftover)]), Verdict::Exited { code: 0 });
+    }
+
+    #[test]
+    fn a_kill_that_came_too_late_is_not_the_verdict() {
+        for reason in [KillReason::Wall, KillReason::Cpu, KillReason::Output, KillReason::Cancelled] {
+            assert_eq!(judge(&[killed(reason), exited(0)]), Verdict::Exited { code: 0 });
+            let own = Verdict::Signaled { signal: Signal::SEGV };
+            assert_eq!(judge(&[killed(reason), signaled(Signal::SEGV)]), own);
+        }
+    }
+
+    #[test]
+    fn a_counted_limit_outweighs_whatever_came_after() {
+        let oom = Evidence::OomKilled { count: 1, limit_hits: 12 };
+        assert_eq!(judge(&[exited(0), oom.clone()]), limit(Limit::Memory));
+        assert_eq!(judge(&[signaled(Signal::KILL), oom.clone()]), limit(Limit::Memory));
+        assert_eq!(judge(&[killed(KillReason::Wall), oom.clone()]), limit(Limit::Memory));
+        let fork = Evidence::ForkRefused { count: 900 };
+        assert_eq!(judge(&[killed(KillReason::Wall), fork.clone()]), limit(Limit::Processes));
+        assert_eq!(judge(&[exited(0), fork, oom]), limit(Limit::Processes));
+    }
+
+    #[test]
+    fn the_hosts_own_out_of_memory_is_not_the_programs() {
+        let verdict = judge(&[signaled(Signal::KILL), Evidence::OomKilled { count: 1, limit_hits: 0 }]);
+        assert!(matches!(verdict, Verdict::Inconclusive { .. }));
+        assert_eq!(verdict.blame(), crate::Blame::Host);
+    }
+
+    #[test]
+    fn a_full_disk_explains_an_ending_but_not_a_kill() {
+        let full = Evidence::FileSystemFull { free_bytes: 0, free_inodes: 9 };
+        assert_eq!(judge(&[exited(1), full.clone()]), limit(Limit::Disk));
+        assert_eq!(judge(&[killed(KillReason::Wall), full]), limit(Limit::Wall));
+    }
+
+    #[test]
+    fn a_program_that_never_ran_was_not_started() {
+        let failed = Evidence::ExecFailed { reason: NotStartedReason::NoSuchProgram, errno: 2 };
+        assert_eq!(judge(&[failed]), Verdict::NotStarted { reason: NotStartedReason::NoSuchProgram });
+    }
+
+    #[test]
+    fn a_compiler_that_fails_is_the_verdict_and_one_that_succeeds_is_not() {
+        let compiled = |verdict| Evidence::Compiled { verdict };
+        let error = Verdict::Exited { code: 1 };
+        assert_eq!(judge(&[compiled(error.clone())]), Verdict::CompileFailed { cause: Box::new(error) });
+        assert_eq!(judge(&[compiled(Verdict::Exited { code: 0 }), exited(5)]), Verdict::Exited { code: 5 });
+        assert_eq!(judge(&[compiled(Verdict::Cancelled)]), Verdict::Cancelled);
+        let missing = Verdict::NotStarted { reason: NotStartedReason::NoSuchProgram };
+        assert_eq!(judge(&[compiled(missing.clone())]), missing);
+    }
+
+    #[test]
+    fn nothing_known_is_inconclusive() {
+        assert!(matches!(judge(&[]), Verdict::Inconclusive { .. }));
+        assert!(matches!(judge(&[Evidence::NotConfirmedDead]), Verdict::Inconclusive { .. }));
+        assert_eq!(judge(&[Evidence::CancelledBeforeStart]), Verdict::Cancelled);
+    }
+}

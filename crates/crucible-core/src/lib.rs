@@ -1,0 +1,114 @@
+//! The words, the traits and the platform of Crucible: run programs that nobody trusts, and learn truthfully what came
+//! of them.
+//!
+//! An [`Evaluation`] says what to run; an [`Engine`] isolates it; a [`Queue`] says what is next; a [`Storage`] keeps the
+//! truth as journals of [`Event`]s; an [`EventBus`] tells whoever listens; [`Monitor`]s observe. [`Crucible`] composes
+//! them. What comes back is an [`Outcome`]: a [`Verdict`] that follows from [`Evidence`] by one pure function,
+//! [`judge`], and from nothing else.
+//!
+//! This crate knows no backend. It isolates nothing by itself.
+//!
+//! # Three kinds of failure, three types
+//!
+//! - the *program's*: `Ok(Outcome)` with its [`Verdict`];
+//! - the *infrastructure's*: [`EngineError`], [`QueueError`], [`StorageError`], [`BusError`], each with `kind` and
+//!   `is_retryable`;
+//! - the *caller's*: [`InvalidInput`], which lists every problem at once.
+//!
+//! # Features
+//!
+//! - `testing`: a scripted engine that isolates nothing and fault-injecting wrappers for every trait. Off by default;
+//!   for tests only.
+
+#![forbid(unsafe_code)]
+#![doc(test(attr(deny(warnings))))]
+
+mod artifact;
+mod bus;
+mod canonical;
+mod captured;
+mod collect;
+mod command;
+mod counters;
+mod digest;
+mod enforcement;
+mod engine;
+mod engine_error;
+mod evaluation;
+mod event;
+mod evidence;
+mod forward;
+mod id;
+mod journal;
+mod judge;
+mod language;
+mod layer;
+mod limits;
+mod local_bus;
+mod monitor;
+mod network;
+mod outcome;
+mod output;
+mod path;
+mod plan;
+mod platform;
+mod problem;
+mod queue;
+mod record;
+mod retry;
+mod run;
+mod sandbox;
+mod secret;
+mod signal;
+mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
+mod time;
+mod tracing_monitor;
+mod usage;
+mod verdict;
+mod wire_bytes;
+
+pub use artifact::{Artifact, SkipReason, Skipped};
+pub use bus::{BusError, EventBus, EventFilter, EventStream, Lagged};
+pub use captured::{Capture, Captured, OutputStream};
+pub use collect::Collect;
+pub use command::{Command, EnvValue};
+pub use counters::{Counters, Counts};
+pub use digest::{Digest, DigestStream, ParseDigestError};
+pub use enforcement::{Enforcement, LayerReport, LayerStatus};
+pub use engine::{Engine, EngineInfo, RunContext};
+pub use engine_error::{BoxError, EngineError, EngineErrorKind, ErrorReport, FileReason, chain};
+pub use evaluation::{Evaluation, InputFile, Priority, Program};
+pub use event::{Event, EventKind, RequeueReason};
+pub use evidence::{Evidence, KillReason};
+pub use id::{ClaimId, EvaluationId, ParseIdError, WorkerId};
+pub use journal::{VerifyError, verify, verify_against};
+pub use judge::{ending, judge};
+pub use language::{Compile, Language, Languages};
+pub use layer::{Isolation, Layer, ParseLayerError};
+pub use limits::{Limit, Limits, ParseLimitError};
+pub use local_bus::LocalBus;
+pub use monitor::{Monitor, Monitors};
+pub use network::{Endpoint, Network};
+pub use outcome::{Outcome, WIRE_VERSION};
+pub use output::{OutputChunk, OutputSink};
+pub use path::{SandboxPath, SandboxPathError};
+pub use plan::{Plan, PlannedCompile, PlannedFile};
+pub use platform::{
+    BuildError, Builder, Crucible, EvaluateError, Events, EventsError, Handle, PlatformStats, ShutdownReport,
+    SubmitError, SubmitOptions, WaitError,
+};
+pub use problem::{InvalidInput, Problem};
+pub use queue::{Claim, Queue, QueueError, QueueErrorKind, QueueStats, Ticket};
+pub use record::{ParseStateError, Record, State, TransitionError};
+pub use retry::Retry;
+pub use run::run_over;
+pub use sandbox::{After, Entry, EntryKind, ExecIo, Exit, Listing, Sandbox, SandboxSpec, Stdin};
+pub use secret::Secret;
+pub use signal::{ParseSignalError, Signal};
+pub use storage::{Page, RecordQuery, Storage, StorageError, StorageErrorKind};
+pub use time::Timestamp;
+pub use tracing_monitor::TracingMonitor;
+pub use usage::Usage;
+pub use verdict::{Blame, Ending, NotStartedReason, Verdict};

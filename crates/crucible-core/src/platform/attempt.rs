@@ -1,0 +1,162 @@
+//! One attempt at one evaluation: from a claimed ticket to a ticket that is settled.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::commit::Right;
+use super::shared::{NamedEngine, Running, Shared};
+use crate::engine_error::ErrorReport;
+use crate::event::{EventKind, RequeueReason};
+use crate::evidence::Evidence;
+use crate::id::{EvaluationId, WorkerId};
+use crate::outcome::Outcome;
+use crate::queue::{Claim, QueueError};
+use crate::record::{Record, State};
+use crate::storage::StorageError;
+use crate::time::Timestamp;
+
+/// The pause before a ticket is tried again whose record could not be read or written.
+pub(super) const STORAGE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What becomes of a claimed ticket.
+#[derive(Debug)]
+pub(super) enum Settled {
+    /// There is nothing more to do for it.
+    Ack,
+    /// It is to be worked on again, after this pause.
+    Nack(Duration),
+    /// Another holds it.
+    Lost,
+}
+
+impl Shared {
+    /// Works on a claimed ticket until there is nothing more to do for it.
+    pub(super) async fn attempt(&self, worker: &WorkerId, claim: Claim) {
+        let id = claim.ticket.evaluation;
+        let settled = self.settle(worker, &claim).await.unwrap_or_else(|error| {
+            tracing::error!(%id, %error, "an evaluation could not be worked on; its ticket goes back");
+            Settled::Nack(STORAGE_PAUSE)
+        });
+        let done = match settled {
+            Settled::Ack => {
+                self.accepted().remove(&id);
+                self.queue.ack(&claim).await
+            }
+            Settled::Nack(delay) => self.queue.nack(&claim, delay).await,
+            Settled::Lost => Ok(()),
+        };
+        match done {
+            Ok(()) | Err(QueueError::Lost { .. }) => {}
+            // The lease runs out, and whoever claims the ticket then does what the journal says.
+            Err(error) => tracing::warn!(%id, %error, "a ticket was not given back"),
+        }
+    }
+
+    async fn settle(&self, worker: &WorkerId, claim: &Claim) -> Result<Settled, StorageError> {
+        let id = claim.ticket.evaluation;
+        let Some(record) = self.storage.record(id).await? else {
+            tracing::warn!(%id, "a ticket without a record was dropped");
+            return Ok(Settled::Ack);
+        };
+        if record.state.is_terminal() {
+            return Ok(Settled::Ack);
+        }
+        let mut kinds = Vec::new();
+        if record.state == State::Running {
+            // Only a lease that ran out hands a running evaluation to another.
+            kinds.push(EventKind::Requeued { attempt: record.attempt, reason: RequeueReason::LeaseExpired });
+        }
+        let ready = match self.ends_unstarted(&record, claim) {
+            Some(end) => Err(end),
+            None => self.engine(record.evaluation.engine.as_deref()).ok_or_else(|| no_engine(&record)),
+        };
+        match ready {
+            Ok(engine) => self.start(worker, claim, &record, kinds, engine).await,
+            Err(end) => {
+                kinds.push(end);
+                let written = self.commit(&record, kinds).await;
+                again_on_conflict(written.map(|_| Settled::Ack))
+            }
+        }
+    }
+
+    async fn start(
+        &self,
+        worker: &WorkerId,
+        claim: &Claim,
+        record: &Record,
+        mut kinds: Vec<EventKind>,
+        engine: &NamedEngine,
+    ) -> Result<Settled, StorageError> {
+        let attempt = record.attempt + 1;
+        kinds.push(EventKind::Started { attempt, worker: worker.clone(), engine: engine.name.clone() });
+        // Before the entry is written: whoever reads that it runs and asks to cancel must find it here.
+        let cancel = self.abort.child_token();
+        let _registered = Registered::new(self, record.id, cancel.clone());
+        match self.commit(record, kinds).await {
+            Ok(record) => {
+                let right = Right { worker, attempt };
+                Ok(self.execute(claim, &record, engine, &right, &cancel).await)
+            }
+            Err(error) => again_on_conflict(Err(error)),
+        }
+    }
+
+    /// The event that ends an evaluation which is not to be started.
+    fn ends_unstarted(&self, record: &Record, claim: &Claim) -> Option<EventKind> {
+        if record.cancel_requested {
+            return Some(cancelled("on request", &self.engine_name(record)));
+        }
+        if claim.deaths >= self.config.deaths_max {
+            let message = format!("{} workers died over this evaluation", claim.deaths);
+            return Some(EventKind::Failed { error: ErrorReport::new("poison", message) });
+        }
+        let expires_at = record.submitted_at.saturating_add(record.evaluation.expires_in?);
+        (record.attempt == 0 && Timestamp::now() >= expires_at).then_some(EventKind::Expired)
+    }
+
+    /// The kind of engine that would run it, for an outcome of a run that never was.
+    pub(super) fn engine_name(&self, record: &Record) -> String {
+        let engine = self.engine(record.evaluation.engine.as_deref());
+        engine.map(|named| named.engine.info().name).unwrap_or_default()
+    }
+}
+
+/// Somebody else wrote between reading and writing: look again at once.
+fn again_on_conflict(written: Result<Settled, StorageError>) -> Result<Settled, StorageError> {
+    match written {
+        Err(StorageError::Conflict { .. }) => Ok(Settled::Nack(Duration::ZERO)),
+        other => other,
+    }
+}
+
+fn no_engine(record: &Record) -> EventKind {
+    let name = record.evaluation.engine.as_deref().unwrap_or_default();
+    EventKind::Failed { error: ErrorReport::new("unsupported", format!("this host has no engine `{name}`")) }
+}
+
+/// The event for an evaluation that is cancelled before it ran.
+pub(super) fn cancelled(reason: &str, engine: &str) -> EventKind {
+    let outcome = Outcome::new(engine, vec![Evidence::CancelledBeforeStart]);
+    EventKind::Cancelled { reason: reason.to_owned(), outcome: Some(outcome.into()) }
+}
+
+/// An attempt that runs in this process, for as long as this lives.
+struct Registered<'a> {
+    shared: &'a Shared,
+    id: EvaluationId,
+}
+
+impl<'a> Registered<'a> {
+    fn new(shared: &'a Shared, id: EvaluationId, cancel: CancellationToken) -> Self {
+        shared.running().insert(id, Running { cancel });
+        Self { shared, id }
+    }
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        self.shared.running().remove(&self.id);
+    }
+}

@@ -1,0 +1,24 @@
+//! The platform: what takes an evaluation from `submit` to its outcome.
+
+mod attempt;
+mod builder;
+mod cancel;
+mod commit;
+mod conclude;
+mod crucible;
+mod error;
+mod events;
+mod execute;
+mod expiry;
+mod handle;
+mod keeper;
+mod shared;
+mod submit;
+mod worker;
+
+pub use builder::{BuildError, Builder};
+pub use crucible::{Crucible, PlatformStats, ShutdownReport};
+pub use error::{EvaluateError, SubmitError, WaitError};
+pub use events::{Events, EventsError};
+pub use handle::Handle;
+pub use submit::SubmitOptions;

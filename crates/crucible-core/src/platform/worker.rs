@@ -1,0 +1,40 @@
+//! A worker: takes one ticket after another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::shared::Shared;
+use crate::id::WorkerId;
+
+/// How long a claim waits for a ticket before it asks anew. A queue wakes whoever waits; this bounds what a lost
+/// wake-up costs.
+const CLAIM_WAIT: Duration = Duration::from_secs(30);
+/// The pause before a queue that is away is asked again; it doubles up to [`PAUSE_MAX`].
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// Takes tickets until the platform stops.
+pub(super) async fn work(shared: Arc<Shared>, worker: WorkerId) {
+    let mut pause = PAUSE_FIRST;
+    while !shared.stop.is_cancelled() {
+        let claim = tokio::select! {
+            biased;
+            () = shared.stop.cancelled() => break,
+            claim = shared.queue.claim(&worker, shared.config.lease, CLAIM_WAIT) => claim,
+        };
+        match claim {
+            Ok(Some(claim)) => {
+                pause = PAUSE_FIRST;
+                shared.attempt(&worker, claim).await;
+            }
+            Ok(None) => pause = PAUSE_FIRST,
+            Err(error) => {
+                tracing::warn!(%worker, %error, "no ticket could be claimed; trying again");
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
+                    () = shared.stop.cancelled() => break,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! A bus that fails on purpose.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::faults::{Faults, InjectedFault};
+use crate::bus::{BusError, EventBus, EventFilter, EventStream};
+use crate::event::Event;
+
+/// A bus whose calls fail as [`Faults`] say, with [`BusError::Unavailable`].
+#[derive(Debug, Clone)]
+pub struct FaultyBus<B> {
+    inner: B,
+    faults: Faults,
+}
+
+impl<B> FaultyBus<B> {
+    /// Wraps a bus.
+    #[must_use]
+    pub fn new(inner: B, faults: Faults) -> Self {
+        Self { inner, faults }
+    }
+}
+
+fn away(fault: InjectedFault) -> BusError {
+    BusError::Unavailable { source: fault.into() }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<B: EventBus> EventBus for FaultyBus<B> {
+    async fn publish(&self, event: Arc<Event>) -> Result<(), BusError> {
+        self.faults.call(self.inner.publish(event), away).await
+    }
+
+    async fn subscribe(&self, filter: EventFilter) -> Result<EventStream, BusError> {
+        self.faults.call(self.inner.subscribe(filter), away).await
+    }
+}

@@ -1,0 +1,63 @@
+//! A storage that fails on purpose.
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::faults::{Faults, InjectedFault};
+use crate::digest::Digest;
+use crate::event::Event;
+use crate::id::EvaluationId;
+use crate::record::Record;
+use crate::storage::{Page, RecordQuery, Storage, StorageError};
+
+/// A storage whose calls fail as [`Faults`] say, with [`StorageError::Unavailable`].
+#[derive(Debug, Clone)]
+pub struct FaultyStorage<S> {
+    inner: S,
+    faults: Faults,
+}
+
+impl<S> FaultyStorage<S> {
+    /// Wraps a storage.
+    #[must_use]
+    pub fn new(inner: S, faults: Faults) -> Self {
+        Self { inner, faults }
+    }
+}
+
+fn away(fault: InjectedFault) -> StorageError {
+    StorageError::Unavailable { source: fault.into() }
+}
+
+#[async_trait]
+#[deny(clippy::missing_trait_methods)]
+impl<S: Storage> Storage for FaultyStorage<S> {
+    async fn append(
+        &self,
+        id: EvaluationId,
+        expected: u64,
+        events: Vec<Event>,
+    ) -> Result<Record, StorageError> {
+        self.faults.call(self.inner.append(id, expected, events), away).await
+    }
+
+    async fn record(&self, id: EvaluationId) -> Result<Option<Record>, StorageError> {
+        self.faults.call(self.inner.record(id), away).await
+    }
+
+    async fn records(&self, query: &RecordQuery) -> Result<Page, StorageError> {
+        self.faults.call(self.inner.records(query), away).await
+    }
+
+    async fn journal(&self, id: EvaluationId, after: u64) -> Result<Vec<Event>, StorageError> {
+        self.faults.call(self.inner.journal(id, after), away).await
+    }
+
+    async fn put_blob(&self, content: Bytes) -> Result<Digest, StorageError> {
+        self.faults.call(self.inner.put_blob(content), away).await
+    }
+
+    async fn blob(&self, digest: Digest) -> Result<Option<Bytes>, StorageError> {
+        self.faults.call(self.inner.blob(digest), away).await
+    }
+}

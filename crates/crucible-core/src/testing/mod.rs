@@ -1,0 +1,17 @@
+//! A scripted engine, and wrappers that fail on purpose. For tests only: **nothing here isolates anything**.
+
+mod fake_engine;
+mod faults;
+mod faulty_bus;
+mod faulty_engine;
+mod faulty_monitor;
+mod faulty_queue;
+mod faulty_storage;
+
+pub use fake_engine::{FakeEngine, Play};
+pub use faults::{Fault, Faults, InjectedFault};
+pub use faulty_bus::FaultyBus;
+pub use faulty_engine::FaultyEngine;
+pub use faulty_monitor::FaultyMonitor;
+pub use faulty_queue::FaultyQueue;
+pub use faulty_storage::FaultyStorage;
