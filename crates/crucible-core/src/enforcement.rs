@@ -54,11 +54,14 @@ impl Enforcement {
         Self::default()
     }
 
-    /// Adds a line, in place of an earlier one for the same layer.
+    /// Adds a line, or puts it in the place of an earlier one for the same layer.
     #[must_use]
     pub fn with(mut self, layer: Layer, status: LayerStatus, detail: impl Into<String>) -> Self {
-        self.0.retain(|report| report.layer != layer);
-        self.0.push(LayerReport { layer, status, detail: detail.into() });
+        let line = LayerReport { layer, status, detail: detail.into() };
+        match self.0.iter_mut().find(|report| report.layer == layer) {
+            Some(report) => *report = line,
+            None => self.0.push(line),
+        }
         self
     }
 

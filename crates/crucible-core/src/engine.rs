@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
 use crate::enforcement::{Enforcement, LayerStatus};
-use crate::engine_error::EngineError;
+use crate::engine_error::{EngineError, MissingLayer};
 use crate::evaluation::Evaluation;
 use crate::language::Languages;
 use crate::layer::Isolation;
@@ -48,17 +48,20 @@ impl EngineInfo {
     /// before it accepts an evaluation.
     ///
     /// # Errors
-    /// [`EngineError::LayerUnavailable`] names the first layer that is not in force,
+    /// [`EngineError::LayerUnavailable`] names every layer that is not in force,
     /// [`EngineError::Unsupported`] what else the engine cannot do.
     pub fn admit(&self, isolation: &Isolation, network: &Network) -> Result<(), EngineError> {
+        let mut missing = Vec::new();
         for layer in isolation.layers() {
             let reason = match self.enforcement.status(layer) {
                 LayerStatus::Enforced => continue,
                 LayerStatus::Waived => format!("the host waived it for engine `{}`", self.name),
                 LayerStatus::Absent => format!("engine `{}` has no such layer", self.name),
             };
-            let fix = "use an engine that enforces it, or do not require it".to_owned();
-            return Err(EngineError::LayerUnavailable { layer, reason, fix });
+            missing.push(MissingLayer::new(layer, reason, "use an engine that enforces it, or do not require it"));
+        }
+        if !missing.is_empty() {
+            return Err(EngineError::LayerUnavailable { missing });
         }
         match network {
             Network::Allow(_) if !self.allow_lists => Err(EngineError::Unsupported {
@@ -146,7 +149,7 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// Runs an evaluation to its outcome: open, put files, compile, execute, collect, close.
     ///
     /// # Behavior
-    /// - The verdict is [`judge`](crate::judge) of the evidence.
+    /// - The verdict is [`judge`](crate::judge()) of the evidence.
     /// - When this returns, nothing of the run is left: no process, no file, no mount.
     /// - Cancelled, it ends in `Cancelled` or in the true verdict.
     ///

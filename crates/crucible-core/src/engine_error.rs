@@ -74,6 +74,34 @@ pub enum EngineErrorKind {
     Closed,
 }
 
+/// A layer that cannot be had, why, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MissingLayer {
+    /// The layer.
+    pub layer: Layer,
+    /// Why it cannot be had.
+    pub reason: String,
+    /// What to do, in the imperative.
+    pub fix: String,
+}
+
+impl MissingLayer {
+    /// A layer that cannot be had.
+    #[must_use]
+    pub fn new(layer: Layer, reason: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { layer, reason: reason.into(), fix: fix.into() }
+    }
+}
+
+fn describe(missing: &[MissingLayer]) -> String {
+    let mut text = String::from(if missing.len() == 1 { "a layer cannot be had" } else { "layers cannot be had" });
+    for MissingLayer { layer, reason, fix } in missing {
+        text.push_str(&format!(": `{layer}`: {reason} (to mend it, {fix})"));
+    }
+    text
+}
+
 /// The infrastructure's doing: a run that came to no verdict. A program's crash is never one of these.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -81,15 +109,11 @@ pub enum EngineError {
     /// The caller's input is wrong.
     #[error("the evaluation is not valid")]
     Invalid(#[from] InvalidInput),
-    /// A layer cannot be had on this host, and was not waived.
-    #[error("layer `{layer}` cannot be had: {reason}; to mend it, {fix}")]
+    /// Layers cannot be had on this host, and were not waived.
+    #[error("{}", describe(.missing))]
     LayerUnavailable {
-        /// The layer.
-        layer: Layer,
-        /// Why not.
-        reason: String,
-        /// What to do, in the imperative.
-        fix: String,
+        /// The layers, at least one.
+        missing: Vec<MissingLayer>,
     },
     /// This engine cannot do what was asked for.
     #[error("engine `{engine}` does not support {what}")]

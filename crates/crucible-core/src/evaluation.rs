@@ -96,6 +96,7 @@ impl InputFile {
 ///     .with_stdin("hello\n")
 ///     .with_limits(Limits::new().with_wall(Duration::from_secs(2)).with_memory_bytes(64 << 20))
 ///     .with_label("course", "cs101");
+/// assert_eq!(evaluation.limits.wall, Duration::from_secs(2));
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -339,6 +340,25 @@ impl Evaluation {
         self.idempotency_key = Some(key.into());
         self
     }
+
+    /// The same evaluation as whoever reads it back from a storage gets it: without the values of its secrets. `None` if
+    /// it has no secrets.
+    pub(crate) fn without_secrets(&self) -> Option<Self> {
+        let mut evaluation = self.clone();
+        let command_env = match &mut evaluation.program {
+            Program::Command(command) => Some(&mut command.env),
+            Program::Source { .. } => None,
+        };
+        let values = command_env.into_iter().chain([&mut evaluation.env]).flat_map(BTreeMap::values_mut);
+        let mut found = false;
+        for value in values {
+            if let EnvValue::Secret(secret) = value {
+                secret.forget();
+                found = true;
+            }
+        }
+        found.then_some(evaluation)
+    }
 }
 
 #[cfg(test)]
@@ -369,6 +389,17 @@ mod tests {
         assert_eq!(read.files, evaluation.files);
         assert_eq!(read.expires_in, evaluation.expires_in);
         assert_eq!(read.env["TOKEN"].reveal(), None);
+    }
+
+    #[test]
+    fn secrets_are_forgotten_wherever_they_are() {
+        let command = Command::new(["env"]).with_env("A", Secret::new("hunter2")).with_env("B", "plain");
+        let evaluation = Evaluation::new(Program::Command(command)).with_env("C", Secret::new("hunter3"));
+        let forgotten = evaluation.without_secrets().unwrap();
+        let Program::Command(command) = &forgotten.program else { panic!() };
+        assert_eq!((command.env["A"].reveal(), command.env["B"].reveal()), (None, Some("plain")));
+        assert_eq!(forgotten.env["C"].reveal(), None);
+        assert_eq!(Evaluation::command(["env"]).with_env("B", "plain").without_secrets(), None);
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub enum EventKind {
     Cancelled {
         /// Why: who asked, or what stood in the way.
         reason: String,
-        /// What is known, if it had been running.
+        /// What is known; `None` if the queue did not take it, so that it was never accepted.
         outcome: Option<Arc<Outcome>>,
     },
     /// Nobody took it in time.

@@ -38,7 +38,7 @@ impl KillReason {
     }
 }
 
-/// One fact about a run, with its source. The verdict is computed from these alone, see [`judge`](crate::judge).
+/// One fact about a run, with its source. The verdict is computed from these alone, see [`judge`](crate::judge()).
 ///
 /// An engine lists facts in the order in which it learnt them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,8 +74,13 @@ pub enum Evidence {
     OomKilled {
         /// How many processes were killed, by the cgroup's own counter.
         count: u64,
-        /// How often the sandbox ran into its own memory limit. Zero means that the *host* was out of memory.
+        /// How often the sandbox ran into its own memory limit, by the cgroup's own counter. Some kernels with cgroups
+        /// of version 1 do not count; then it is 0, and the peak tells.
         limit_hits: u64,
+        /// The most memory that the sandbox held; `None` where the kernel does not say.
+        peak_bytes: Option<u64>,
+        /// The memory limit.
+        limit_bytes: u64,
     },
     /// The kernel refused to make a process because the sandbox had as many as it may.
     ForkRefused {
@@ -125,3 +130,20 @@ pub enum Evidence {
     /// The evaluation was cancelled before its program was started.
     CancelledBeforeStart,
 }
+
+impl Evidence {
+    /// Whether this is an out-of-memory kill at the sandbox's own limit, and not because the *host* was out of memory.
+    #[must_use]
+    pub fn is_out_of_own_memory(&self) -> bool {
+        match *self {
+            Self::OomKilled { limit_hits, peak_bytes, limit_bytes, .. } => {
+                limit_hits > 0 || peak_bytes.is_some_and(|peak| peak.saturating_add(LAST_CHARGE) >= limit_bytes)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// How far below its limit a sandbox can be when the kernel refuses it memory: the largest piece for which it kills
+/// (`PAGE_ALLOC_COSTLY_ORDER`, eight pages), and what each CPU may hold back (`MEMCG_CHARGE_BATCH`, 64 pages).
+const LAST_CHARGE: u64 = 512 * 1024;

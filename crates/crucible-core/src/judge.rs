@@ -72,11 +72,11 @@ fn cancelled(evidence: &[Evidence]) -> Option<Verdict> {
 }
 
 fn counted_limit(evidence: &[Evidence]) -> Option<Verdict> {
-    evidence.iter().find_map(|fact| match *fact {
-        Evidence::OomKilled { limit_hits: 0, .. } => Some(Verdict::Inconclusive {
+    evidence.iter().find_map(|fact| match fact {
+        oom if oom.is_out_of_own_memory() => Some(Verdict::LimitExceeded { limit: Limit::Memory }),
+        Evidence::OomKilled { .. } => Some(Verdict::Inconclusive {
             reason: "the host ran out of memory and killed a process of the sandbox".to_owned(),
         }),
-        Evidence::OomKilled { .. } => Some(Verdict::LimitExceeded { limit: Limit::Memory }),
         Evidence::ForkRefused { .. } => Some(Verdict::LimitExceeded { limit: Limit::Processes }),
         _ => None,
     })
@@ -157,6 +157,10 @@ mod tests {
         Verdict::LimitExceeded { limit }
     }
 
+    fn oom_killed(limit_hits: u64, peak_bytes: Option<u64>) -> Evidence {
+        Evidence::OomKilled { count: 1, limit_hits, peak_bytes, limit_bytes: 128 << 20 }
+    }
+
     #[test]
     fn exit_codes_mean_nothing_but_themselves() {
         for code in [0, 1, 3, 124, 126, 127, 137, 139, 143, 255] {
@@ -191,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_counted_limit_outweighs_whatever_came_after() {
-        let oom = Evidence::OomKilled { count: 1, limit_hits: 12 };
+        let oom = oom_killed(12, None);
         assert_eq!(judge(&[exited(0), oom.clone()]), limit(Limit::Memory));
         assert_eq!(judge(&[signaled(Signal::KILL), oom.clone()]), limit(Limit::Memory));
         assert_eq!(judge(&[killed(KillReason::Wall), oom.clone()]), limit(Limit::Memory));
@@ -202,9 +206,16 @@ mod tests {
 
     #[test]
     fn the_hosts_own_out_of_memory_is_not_the_programs() {
-        let verdict = judge(&[signaled(Signal::KILL), Evidence::OomKilled { count: 1, limit_hits: 0 }]);
+        let verdict = judge(&[signaled(Signal::KILL), oom_killed(0, Some(70 << 20))]);
         assert!(matches!(verdict, Verdict::Inconclusive { .. }));
         assert_eq!(verdict.blame(), crate::Blame::Host);
+        assert!(matches!(judge(&[oom_killed(0, None)]), Verdict::Inconclusive { .. }));
+    }
+
+    #[test]
+    fn where_the_kernel_does_not_count_the_peak_tells_whose_memory_it_was() {
+        assert_eq!(judge(&[oom_killed(0, Some(128 << 20))]), limit(Limit::Memory));
+        assert_eq!(judge(&[oom_killed(0, Some((128 << 20) - 4096))]), limit(Limit::Memory));
     }
 
     #[test]

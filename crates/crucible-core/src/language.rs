@@ -180,6 +180,8 @@ fn builtin() -> Vec<Language> {
         Language::new(name, file(source), Command::new([interpreter, source]))
     };
     let compiled = |name: &str, source: &str, command: Command| {
+        // Compilers look for assembler and linker in `PATH`.
+        let command = command.with_env("PATH", "/usr/local/go/bin:/usr/local/bin:/usr/bin:/bin");
         Language::new(name, file(source), Command::new(["./main"]))
             .with_compile(Compile::new(command, ["main"]))
     };
@@ -209,8 +211,7 @@ fn builtin() -> Vec<Language> {
             Command::new(["go", "build", "-o", "main", "main.go"])
                 .with_env("GOCACHE", "/tmp/go-cache")
                 .with_env("GOPATH", "/tmp/go")
-                .with_env("GO111MODULE", "off")
-                .with_env("PATH", "/usr/local/go/bin:/usr/local/bin:/usr/bin:/bin"),
+                .with_env("GO111MODULE", "off"),
         )
         .with_aliases(["golang"])
         .with_extensions(["go"]),

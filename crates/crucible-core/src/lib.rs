@@ -4,9 +4,29 @@
 //! An [`Evaluation`] says what to run; an [`Engine`] isolates it; a [`Queue`] says what is next; a [`Storage`] keeps the
 //! truth as journals of [`Event`]s; an [`EventBus`] tells whoever listens; [`Monitor`]s observe. [`Crucible`] composes
 //! them. What comes back is an [`Outcome`]: a [`Verdict`] that follows from [`Evidence`] by one pure function,
-//! [`judge`], and from nothing else.
+//! [`judge()`], and from nothing else.
 //!
-//! This crate knows no backend. It isolates nothing by itself.
+//! This crate knows no backend. It isolates nothing by itself: the engine in this example plays a script.
+//!
+//! ```
+//! use crucible_core::testing::{FakeEngine, Play};
+//! use crucible_core::{Crucible, Evaluation};
+//! use crucible_queue::MemoryQueue;
+//! use crucible_storage::MemoryStorage;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let crucible = Crucible::builder()
+//!     .engine("fake", FakeEngine::scripted(|_| Play::exit(0).with_stdout("42\n")))
+//!     .queue(MemoryQueue::bounded(10_000))
+//!     .storage(MemoryStorage::new())
+//!     .build()?;
+//! let outcome = crucible.evaluate(Evaluation::python("print(6 * 7)")).await?;
+//! assert!(outcome.is_success());
+//! assert_eq!(outcome.stdout.to_text(), "42\n");
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # Three kinds of failure, three types
 //!
@@ -38,6 +58,7 @@ mod evaluation;
 mod event;
 mod evidence;
 mod forward;
+mod host_report;
 mod id;
 mod journal;
 mod judge;
@@ -78,7 +99,8 @@ pub use counters::{Counters, Counts};
 pub use digest::{Digest, DigestStream, ParseDigestError};
 pub use enforcement::{Enforcement, LayerReport, LayerStatus};
 pub use engine::{Engine, EngineInfo, RunContext};
-pub use engine_error::{BoxError, EngineError, EngineErrorKind, ErrorReport, FileReason, chain};
+pub use engine_error::{BoxError, EngineError, EngineErrorKind, ErrorReport, FileReason, MissingLayer, chain};
+pub use host_report::{HostReport, LayerProbe};
 pub use evaluation::{Evaluation, InputFile, Priority, Program};
 pub use event::{Event, EventKind, RequeueReason};
 pub use evidence::{Evidence, KillReason};

@@ -13,15 +13,17 @@ use futures::Stream;
 use crate::bus::{BusError, EventBus, EventFilter, EventStream, Lagged};
 use crate::event::{Event, EventKind};
 use crate::id::EvaluationId;
+use crate::outcome::Outcome;
 
 /// How many events a listener may be behind.
 const EVENTS_MAX: usize = 4096;
-/// How many bytes of output a listener may be behind: 16 MiB, as much as the default output limit of one run.
+/// How many bytes of input and output a listener may be behind: 16 MiB, as much as the default output limit of one run.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Passes events on within this process, through one bounded ring a listener.
 ///
-/// A listener may be 4096 events or 16 MiB of output behind; then the oldest are dropped and it is told how many.
+/// A listener may be 4096 events, or 16 MiB of input and output in them, behind; then the oldest are dropped and it is
+/// told how many. The newest stays, however large.
 /// Publishing takes a lock for the time of a push: it waits for nobody.
 #[derive(Clone, Default)]
 pub struct LocalBus(Arc<Registry>);
@@ -122,7 +124,7 @@ impl Listener {
         let mut ring = lock(&self.ring);
         ring.bytes += weight(event);
         ring.events.push_back(Arc::clone(event));
-        while ring.events.len() > EVENTS_MAX || ring.bytes > BYTES_MAX {
+        while ring.events.len() > EVENTS_MAX || (ring.bytes > BYTES_MAX && ring.events.len() > 1) {
             let Some(oldest) = ring.events.pop_front() else { break };
             ring.bytes -= weight(&oldest);
             ring.missed += 1;
@@ -131,9 +133,20 @@ impl Listener {
     }
 }
 
+/// The bytes of an event that callers and guests decide on: input, and output whether live or captured.
 fn weight(event: &Event) -> usize {
+    let captured = |outcome: &Outcome| {
+        [&outcome.stdout, &outcome.stderr].map(|stream| stream.head.len() + stream.tail.len()).iter().sum()
+    };
     match &event.kind {
         EventKind::Output { bytes, .. } => bytes.len(),
+        EventKind::Submitted { evaluation } => {
+            let files = evaluation.files.iter().map(|file| file.content.len());
+            files.sum::<usize>() + evaluation.stdin.len()
+        }
+        EventKind::Finished { outcome } | EventKind::Cancelled { outcome: Some(outcome), .. } => {
+            captured(outcome)
+        }
         _ => 0,
     }
 }
@@ -212,6 +225,31 @@ mod tests {
         assert_eq!(bus.listeners(), 0);
         assert!(lock(&bus.0.listeners).by_evaluation.is_empty());
         assert!(lock(&bus.0.listeners).of_all.is_empty());
+    }
+
+    #[tokio::test]
+    async fn captured_output_and_input_count_and_the_newest_event_stays() {
+        use crate::{Captured, Digest, Evaluation, Timestamp};
+
+        let bus = LocalBus::new();
+        let id = EvaluationId::new();
+        let mut stream = bus.subscribe(EventFilter::all()).await.unwrap();
+        let mebibytes = |count: usize| Bytes::from(vec![0; count * 1024 * 1024]);
+        let evaluation = Evaluation::command(["cat"]).with_stdin(mebibytes(5)).with_file("f", mebibytes(5));
+        let outcome = Outcome::new("e", Vec::new())
+            .with_output(Captured::complete(mebibytes(9)), Captured::complete(mebibytes(9)));
+        let submitted = EventKind::Submitted { evaluation: evaluation.into() };
+        let finished = EventKind::Finished { outcome: outcome.into() };
+        let ten = Arc::new(Event::sealed(id, 1, Timestamp::now(), submitted, Digest::ZERO));
+        let eighteen = Arc::new(Event::sealed(id, 2, Timestamp::now(), finished, Digest::ZERO));
+        bus.publish(Arc::clone(&ten)).await.unwrap();
+        assert_eq!(stream.next().await.unwrap(), Ok(Arc::clone(&ten)));
+        bus.publish(Arc::clone(&ten)).await.unwrap();
+        bus.publish(ten).await.unwrap();
+        bus.publish(Arc::clone(&eighteen)).await.unwrap();
+        assert_eq!(stream.next().await.unwrap(), Err(Lagged::new(2)));
+        assert_eq!(stream.next().await.unwrap(), Ok(eighteen));
+        assert_eq!(lock(&bus.0.listeners).of_all[0].1.ring.lock().unwrap().bytes, 0);
     }
 
     #[tokio::test]

@@ -236,7 +236,7 @@ mod tests {
     fn the_ending_is_kept_beside_a_limit() {
         let evidence = vec![
             Evidence::Waited { ending: Ending::Signaled { signal: Signal::KILL }, after: Duration::ZERO },
-            Evidence::OomKilled { count: 1, limit_hits: 1 },
+            Evidence::OomKilled { count: 1, limit_hits: 1, peak_bytes: None, limit_bytes: 1 },
         ];
         let outcome = Outcome::new("x", evidence);
         assert_eq!(outcome.verdict().kind(), "limit_exceeded");

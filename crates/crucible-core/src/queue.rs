@@ -177,7 +177,7 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// # Behavior
     /// - The ticket can be claimed at once.
     /// - A queue that is full refuses, and nothing is dropped to make room.
-    /// - A ticket of an evaluation that is already queued or claimed is refused.
+    /// - A ticket of an evaluation that is already queued or claimed is refused as such, also where the queue is full.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the ticket either in the queue or not.

@@ -181,6 +181,8 @@ impl Record {
     ///              └─── Cancelled ─────────┴─ Cancelled ──────▶ Cancelled
     /// ```
     ///
+    /// `CancelRequested` may also come in `Queued`, and changes no state there either.
+    ///
     /// # Errors
     /// [`TransitionError`] if the event does not fit.
     pub fn apply(current: Option<&Self>, event: &Event) -> Result<Self, TransitionError> {
@@ -226,6 +228,13 @@ impl Record {
     #[must_use]
     pub fn is_run_by(&self, worker: &WorkerId, attempt: u32) -> bool {
         self.state == State::Running && self.attempt == attempt && self.worker.as_ref() == Some(worker)
+    }
+
+    /// Whether it was stored and then not queued, so that it was never accepted: nobody has a handle on it, nothing of
+    /// it has run or will, and its idempotency key is free again. It is `Cancelled` without an outcome.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.state == State::Cancelled && self.attempt == 0 && self.outcome.is_none()
     }
 
     fn begin(event: &Event) -> Result<Self, TransitionError> {

@@ -25,6 +25,11 @@ impl Secret {
     pub fn reveal(&self) -> Option<&str> {
         self.0.as_deref()
     }
+
+    /// Forgets the value, as storage does.
+    pub(crate) fn forget(&mut self) {
+        self.0 = None;
+    }
 }
 
 impl fmt::Debug for Secret {

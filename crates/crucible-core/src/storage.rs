@@ -260,8 +260,10 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// # Behavior
     /// - All events are appended, or none.
     /// - A journal of another length is a [`StorageError::Conflict`] that says its length.
-    /// - Every event must follow by [`Record::apply`].
+    /// - Every event must be this evaluation's and follow by [`Record::apply`], so a signal is refused.
+    /// - No event at all gives the record as it is; it does not begin a journal.
     /// - A first event with an idempotency key that the tenant has used is a [`StorageError::KeyTaken`].
+    /// - A record that [is refused](Record::is_refused) has no key any more: another evaluation can take it.
     /// - When this returns, the events are as durable as the storage promises.
     ///
     /// # Cancel safety

@@ -62,7 +62,7 @@ impl fmt::Display for NotStartedReason {
 
 /// What became of a program.
 ///
-/// A verdict is computed in one place, [`judge`](crate::judge), from [`Evidence`](crate::Evidence); never from an exit
+/// A verdict is computed in one place, [`judge`](crate::judge()), from [`Evidence`](crate::Evidence); never from an exit
 /// code's value or from text. `exit 124`, `exit 137` and a printed 'Killed' are `Exited`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::commit::Right;
+use super::commit::{Right, pauses};
 use super::shared::{NamedEngine, Running, Shared};
 use crate::engine_error::ErrorReport;
 use crate::event::{EventKind, RequeueReason};
@@ -18,6 +19,10 @@ use crate::time::Timestamp;
 
 /// The pause before a ticket is tried again whose record could not be read or written.
 pub(super) const STORAGE_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a queue that is away is asked again to settle a ticket, 600 ms in all. A ticket that stays claimed comes
+/// back when its lease runs out, but that counts as a death.
+const SETTLE_TRIES: usize = 5;
 
 /// What becomes of a claimed ticket.
 #[derive(Debug)]
@@ -34,26 +39,39 @@ impl Shared {
     /// Works on a claimed ticket until there is nothing more to do for it.
     pub(super) async fn attempt(&self, worker: &WorkerId, claim: Claim) {
         let id = claim.ticket.evaluation;
-        let settled = self.settle(worker, &claim).await.unwrap_or_else(|error| {
+        self.expiring.forget(id);
+        let settled = self.work_on(worker, &claim, Instant::now()).await.unwrap_or_else(|error| {
             tracing::error!(%id, %error, "an evaluation could not be worked on; its ticket goes back");
             Settled::Nack(STORAGE_PAUSE)
         });
-        let done = match settled {
-            Settled::Ack => {
-                self.accepted().remove(&id);
-                self.queue.ack(&claim).await
+        if matches!(settled, Settled::Ack) {
+            self.accepted().remove(&id);
+        }
+        let mut pauses = pauses().take(SETTLE_TRIES);
+        loop {
+            let done = match settled {
+                Settled::Ack => self.queue.ack(&claim).await,
+                Settled::Nack(delay) => self.queue.nack(&claim, delay).await,
+                Settled::Lost => Ok(()),
+            };
+            match (done, pauses.next()) {
+                (Ok(()) | Err(QueueError::Lost { .. }), _) => return,
+                (Err(error), Some(pause)) if error.is_retryable() => tokio::time::sleep(pause).await,
+                // The lease runs out, and whoever claims the ticket then does what the journal says.
+                (Err(error), _) => {
+                    tracing::warn!(%id, %error, "a ticket was not given back");
+                    return;
+                }
             }
-            Settled::Nack(delay) => self.queue.nack(&claim, delay).await,
-            Settled::Lost => Ok(()),
-        };
-        match done {
-            Ok(()) | Err(QueueError::Lost { .. }) => {}
-            // The lease runs out, and whoever claims the ticket then does what the journal says.
-            Err(error) => tracing::warn!(%id, %error, "a ticket was not given back"),
         }
     }
 
-    async fn settle(&self, worker: &WorkerId, claim: &Claim) -> Result<Settled, StorageError> {
+    async fn work_on(
+        &self,
+        worker: &WorkerId,
+        claim: &Claim,
+        claimed: Instant,
+    ) -> Result<Settled, StorageError> {
         let id = claim.ticket.evaluation;
         let Some(record) = self.storage.record(id).await? else {
             tracing::warn!(%id, "a ticket without a record was dropped");
@@ -72,7 +90,7 @@ impl Shared {
             None => self.engine(record.evaluation.engine.as_deref()).ok_or_else(|| no_engine(&record)),
         };
         match ready {
-            Ok(engine) => self.start(worker, claim, &record, kinds, engine).await,
+            Ok(engine) => self.start(worker, claim, claimed, &record, kinds, engine).await,
             Err(end) => {
                 kinds.push(end);
                 let written = self.commit(&record, kinds).await;
@@ -85,6 +103,7 @@ impl Shared {
         &self,
         worker: &WorkerId,
         claim: &Claim,
+        claimed: Instant,
         record: &Record,
         mut kinds: Vec<EventKind>,
         engine: &NamedEngine,
@@ -93,11 +112,11 @@ impl Shared {
         kinds.push(EventKind::Started { attempt, worker: worker.clone(), engine: engine.name.clone() });
         // Before the entry is written: whoever reads that it runs and asks to cancel must find it here.
         let cancel = self.abort.child_token();
-        let _registered = Registered::new(self, record.id, cancel.clone());
+        let _registered = Registered::new(self, record.id, attempt, cancel.clone());
         match self.commit(record, kinds).await {
             Ok(record) => {
                 let right = Right { worker, attempt };
-                Ok(self.execute(claim, &record, engine, &right, &cancel).await)
+                Ok(self.execute(claim, claimed, &record, engine, &right, &cancel).await)
             }
             Err(error) => again_on_conflict(Err(error)),
         }
@@ -146,17 +165,22 @@ pub(super) fn cancelled(reason: &str, engine: &str) -> EventKind {
 struct Registered<'a> {
     shared: &'a Shared,
     id: EvaluationId,
+    attempt: u32,
 }
 
 impl<'a> Registered<'a> {
-    fn new(shared: &'a Shared, id: EvaluationId, cancel: CancellationToken) -> Self {
-        shared.running().insert(id, Running { cancel });
-        Self { shared, id }
+    fn new(shared: &'a Shared, id: EvaluationId, attempt: u32, cancel: CancellationToken) -> Self {
+        shared.running().insert(id, Running { attempt, cancel });
+        Self { shared, id, attempt }
     }
 }
 
 impl Drop for Registered<'_> {
     fn drop(&mut self) {
-        self.shared.running().remove(&self.id);
+        let mut running = self.shared.running();
+        // Who lost the lease may notice it after another worker of this process has begun the next attempt.
+        if running.get(&self.id).is_some_and(|running| running.attempt == self.attempt) {
+            running.remove(&self.id);
+        }
     }
 }

@@ -3,11 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::crucible::Crucible;
+use super::expiry::Expiring;
 use super::shared::{Config, NamedEngine, Shared};
+use super::turns::Turns;
 use crate::bus::EventBus;
 use crate::engine::Engine;
 use crate::language::{Language, Languages};
@@ -154,12 +157,15 @@ impl Builder {
             lease: self.lease.unwrap_or(Duration::from_secs(30)),
             deaths_max: self.deaths_max.unwrap_or(3),
         };
-        if tokio::runtime::Handle::try_current().is_err() {
+        let runtime = Handle::try_current().ok();
+        if runtime.is_none() {
             let message =
                 "is missing: build the platform within a tokio runtime, or use the `blocking` module";
             problems.push(Problem::new("runtime", message));
         }
-        let (Some(queue), Some(storage), true) = (self.queue, self.storage, problems.is_empty()) else {
+        let (Some(queue), Some(storage), Some(runtime), true) =
+            (self.queue, self.storage, runtime, problems.is_empty())
+        else {
             let problems = InvalidInput::check(problems).err().unwrap_or_else(|| {
                 InvalidInput::single("builder", "has neither a queue and a storage nor a problem")
             });
@@ -175,6 +181,9 @@ impl Builder {
             languages: Arc::new(self.languages),
             accepted: Mutex::default(),
             running: Mutex::default(),
+            expiring: Expiring::default(),
+            turns: Turns::default(),
+            runtime,
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
             closed: CancellationToken::new(),

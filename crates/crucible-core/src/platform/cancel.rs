@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use tokio::time::MissedTickBehavior;
 
 use super::attempt::cancelled;
 use super::shared::Shared;
@@ -47,6 +48,7 @@ impl Shared {
     /// Removes the ticket of an evaluation that has ended. One that stays is dropped by whoever claims it.
     pub(super) async fn drop_ticket(&self, id: EvaluationId) {
         self.accepted().remove(&id);
+        self.expiring.forget(id);
         if let Err(error) = self.queue.remove(id).await {
             tracing::warn!(%id, %error, "the ticket of an ended evaluation was not removed");
         }
@@ -55,6 +57,8 @@ impl Shared {
 
 /// Listens for requests to cancel what runs here, until the platform stops.
 pub(super) async fn listen(shared: Arc<Shared>) {
+    let mut sweeps = tokio::time::interval(SWEEP);
+    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let filter = EventFilter::all().with_kinds([EventKind::CancelRequested.name()]);
         let requests = tokio::select! {
@@ -65,7 +69,7 @@ pub(super) async fn listen(shared: Arc<Shared>) {
             Ok(mut requests) => loop {
                 tokio::select! {
                     () = shared.closed.cancelled() => return,
-                    () = tokio::time::sleep(SWEEP) => sweep(&shared).await,
+                    _ = sweeps.tick() => sweep(&shared).await,
                     request = requests.next() => match request {
                         Some(Ok(event)) => {
                             if let Some(running) = shared.running().get(&event.evaluation) {

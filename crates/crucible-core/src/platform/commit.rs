@@ -36,6 +36,19 @@ pub(super) fn pauses() -> impl Iterator<Item = Duration> + Send {
     (0..300_u32).map(|round| Duration::from_millis(20 << round.min(7)).min(Duration::from_secs(2)))
 }
 
+/// The events of these kinds that follow `record`, and the record that follows from them.
+fn seal(record: &Record, kinds: Vec<EventKind>) -> Result<(Vec<Event>, Record), StorageError> {
+    let mut events = Vec::with_capacity(kinds.len());
+    let mut next = record.clone();
+    for kind in kinds {
+        let event = next.next(kind);
+        next = Record::apply(Some(&next), &event)
+            .map_err(|source| StorageError::Transition { evaluation: record.id, source })?;
+        events.push(event);
+    }
+    Ok((events, next))
+}
+
 impl Shared {
     /// Appends events that follow from `record`, and tells everybody.
     pub(super) async fn commit(
@@ -43,19 +56,31 @@ impl Shared {
         record: &Record,
         kinds: Vec<EventKind>,
     ) -> Result<Record, StorageError> {
-        let mut events: Vec<Event> = Vec::with_capacity(kinds.len());
-        let mut next = record.clone();
-        for kind in kinds {
-            let event = next.next(kind);
-            next = Record::apply(Some(&next), &event)
-                .map_err(|source| StorageError::Transition { evaluation: record.id, source })?;
-            events.push(event);
+        let (events, next) = seal(record, kinds)?;
+        self.write(record.id, events).await?;
+        Ok(next)
+    }
+
+    /// Appends events, and tells everybody. A storage whose answer was lost is asked whether it has them.
+    pub(super) async fn write(&self, id: EvaluationId, events: Vec<Event>) -> Result<(), StorageError> {
+        let _turn = self.turns.take(id).await;
+        let expected = events.first().map_or(0, |event| event.sequence - 1);
+        if let Err(error) = self.storage.append(id, expected, events.clone()).await
+            && !(error.is_retryable() && self.has_written(id, &events).await.unwrap_or(false))
+        {
+            return Err(error);
         }
-        let record = self.storage.append(record.id, record.sequence, events.clone()).await?;
         for event in events {
             self.tell(event).await;
         }
-        Ok(record)
+        Ok(())
+    }
+
+    /// Whether these events are in the journal.
+    async fn has_written(&self, id: EvaluationId, events: &[Event]) -> Result<bool, StorageError> {
+        let Some(first) = events.first() else { return Ok(true) };
+        let journal = self.storage.journal(id, first.sequence - 1).await?;
+        Ok(journal.len() >= events.len() && journal.iter().zip(events).all(|(a, b)| a.hash == b.hash))
     }
 
     /// Passes an event to monitors and bus. A bus that is away loses nothing: the journal has the event.
@@ -78,8 +103,10 @@ impl Shared {
     ) -> Result<Committed, StorageError> {
         let mut pauses = pauses();
         let mut conflicts = 0;
+        // What may be in the journal although the storage did not say so.
+        let mut unsure = None;
         loop {
-            match self.commit_once(id, right, kind).await {
+            match self.commit_once(id, right, kind, &mut unsure).await {
                 Ok(committed) => return Ok(committed),
                 Err(StorageError::Conflict { .. }) if conflicts < CONFLICTS_MAX => conflicts += 1,
                 Err(error) if error.is_retryable() => {
@@ -101,12 +128,31 @@ impl Shared {
         id: EvaluationId,
         right: &Right<'_>,
         kind: &EventKind,
+        unsure: &mut Option<Event>,
     ) -> Result<Committed, StorageError> {
-        match self.storage.record(id).await? {
-            Some(record) if record.is_run_by(right.worker, right.attempt) => {
-                self.commit(&record, vec![kind.clone()]).await.map(|_| Committed::Written)
+        if let Some(event) = unsure.as_ref() {
+            let _turn = self.turns.take(id).await;
+            if self.has_written(id, std::slice::from_ref(event)).await? {
+                self.tell(event.clone()).await;
+                return Ok(Committed::Written);
             }
-            _ => Ok(Committed::Lost),
+            *unsure = None;
+        }
+        let Some(record) =
+            self.storage.record(id).await?.filter(|now| now.is_run_by(right.worker, right.attempt))
+        else {
+            return Ok(Committed::Lost);
+        };
+        let (events, _) = seal(&record, vec![kind.clone()])?;
+        *unsure = events.first().cloned();
+        match self.write(id, events).await {
+            Ok(()) => Ok(Committed::Written),
+            Err(error) => {
+                if !error.is_retryable() {
+                    *unsure = None;
+                }
+                Err(error)
+            }
         }
     }
 }

@@ -85,8 +85,8 @@ impl Shared {
     async fn asked_to_cancel(&self, record: &Record) -> bool {
         match self.storage.record(record.id).await {
             Ok(Some(now)) => now.cancel_requested,
-            // Then the end cannot be written either, and the writer finds out.
-            Ok(None) | Err(_) => record.cancel_requested,
+            // A run is cancelled on request or because the platform closes.
+            Ok(None) | Err(_) => record.cancel_requested || !self.abort.is_cancelled(),
         }
     }
 

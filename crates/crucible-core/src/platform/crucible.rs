@@ -10,7 +10,7 @@ use super::error::{EvaluateError, SubmitError};
 use super::handle::Handle;
 use super::shared::Shared;
 use super::submit::SubmitOptions;
-use super::{cancel, worker};
+use super::{cancel, expiry, worker};
 use crate::bus::{BusError, EventFilter, EventStream};
 use crate::digest::Digest;
 use crate::engine::Engine;
@@ -84,6 +84,7 @@ impl Crucible {
             let worker = WorkerId::new(format!("{}/{index}", shared.config.host));
             shared.tasks.spawn(worker::work(Arc::clone(&shared), worker));
         }
+        shared.tasks.spawn(expiry::watch(Arc::clone(&shared)));
         tokio::spawn(cancel::listen(Arc::clone(&shared)));
         let watched = Arc::clone(&shared);
         tokio::spawn(async move {

@@ -72,6 +72,14 @@ pub enum WaitError {
         /// The evaluation.
         evaluation: EvaluationId,
     },
+    /// It was stored, and then not queued: it was never accepted, and nothing of it has run or will.
+    #[error("evaluation {evaluation} was not accepted: {reason}")]
+    NotAccepted {
+        /// The evaluation.
+        evaluation: EvaluationId,
+        /// Why.
+        reason: String,
+    },
     /// There is no such evaluation in this storage.
     #[error("there is no evaluation {evaluation}")]
     Unknown {

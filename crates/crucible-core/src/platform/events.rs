@@ -32,6 +32,12 @@ pub enum EventsError {
     /// The bus is away. The stream ends.
     #[error("live events cannot be heard")]
     Bus(#[source] BusError),
+    /// There is no such evaluation in this storage. The stream ends.
+    #[error("there is no evaluation {evaluation}")]
+    Unknown {
+        /// The evaluation.
+        evaluation: EvaluationId,
+    },
 }
 
 /// The events of one evaluation: its journal from the first entry, then what happens, live output among it; without
@@ -100,8 +106,8 @@ impl Source {
             self.live = Some(self.shared.bus.subscribe(filter).await.map_err(EventsError::Bus)?);
             return self.catch_up(Vec::new()).await;
         };
-        let first = tokio::select! {
-            first = live.next() => first,
+        let item = tokio::select! {
+            item = live.next() => item,
             () = tokio::time::sleep(ASK_AGAIN) => return self.catch_up(Vec::new()).await,
             () = self.shared.closed.cancelled() => {
                 self.catch_up(Vec::new()).await?;
@@ -109,7 +115,7 @@ impl Source {
                 return Ok(());
             }
         };
-        match first {
+        match item {
             Some(Ok(event)) if event.kind.is_signal() && event.sequence <= self.last => {
                 self.ready.push_back(Ok(event));
                 Ok(())
@@ -121,15 +127,14 @@ impl Source {
             // Seen before.
             Some(Ok(event)) if event.sequence <= self.last => Ok(()),
             // A gap, or a signal that ran ahead of its entry: the journal fills it.
-            Some(Ok(event)) => self.catch_up(vec![event]).await,
-            Some(Err(lagged)) => {
-                self.catch_up(Vec::new()).await?;
-                self.ready.push_front(Err(EventsError::Lagged(lagged)));
-                Ok(())
-            }
+            Some(item) => self.catch_up(vec![item]).await,
+            // The bus ended the subscription, not the evaluation: a new one, after the journal.
             None => {
                 self.catch_up(Vec::new()).await?;
-                self.done = true;
+                self.live = None;
+                if !self.done {
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
                 Ok(())
             }
         }
@@ -137,21 +142,27 @@ impl Source {
 
     /// Reads the journal on from the last entry, and puts signals that have already come behind the entries that they
     /// follow.
-    async fn catch_up(&mut self, mut live: Vec<Arc<Event>>) -> Result<(), EventsError> {
-        let entries = self.shared.storage.journal(self.id, self.last).await.map_err(EventsError::Storage)?;
-        let stream = self.live.as_mut();
-        if let Some(stream) = stream {
+    async fn catch_up(&mut self, mut live: Vec<Result<Arc<Event>, Lagged>>) -> Result<(), EventsError> {
+        // First what has come, then the journal: it has every entry that was told of. The other way round, an entry that
+        // the bus lost between two would be missed.
+        if let Some(stream) = self.live.as_mut() {
             while let Some(Some(item)) = stream.next().now_or_never() {
-                match item {
-                    Ok(event) => live.push(event),
-                    Err(lagged) => self.ready.push_back(Err(EventsError::Lagged(lagged))),
-                }
+                live.push(item);
             }
         }
-        let mut all: Vec<_> = entries.into_iter().map(Arc::new).collect();
-        let newest = all.last().map_or(self.last, |entry| entry.sequence);
-        // Entries published after the journal was read are put behind it; the sort is stable.
-        all.extend(live.into_iter().filter(|event| event.kind.is_signal() || event.sequence > newest));
+        let entries = self.shared.storage.journal(self.id, self.last).await.map_err(EventsError::Storage)?;
+        if self.last == 0 && entries.is_empty() {
+            return Err(EventsError::Unknown { evaluation: self.id });
+        }
+        let mut all: Vec<Arc<Event>> = entries.into_iter().map(Arc::new).collect();
+        for item in live {
+            match item {
+                Ok(event) if event.kind.is_signal() => all.push(event),
+                Ok(_) => {}
+                Err(lagged) => self.ready.push_back(Err(EventsError::Lagged(lagged))),
+            }
+        }
+        // The sort is stable: signals stay in the order in which they came.
         all.sort_by_key(|event| (event.sequence, event.kind.is_signal()));
         for event in all {
             self.make_ready(event);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Settled;
@@ -30,6 +31,7 @@ impl Shared {
     pub(super) async fn execute(
         &self,
         claim: &Claim,
+        claimed: Instant,
         record: &Record,
         engine: &NamedEngine,
         right: &Right<'_>,
@@ -46,7 +48,7 @@ impl Shared {
             }
         };
         let keep = async {
-            self.keep(claim, &lost, cancel).await;
+            self.keep(claim, claimed, &lost, cancel).await;
             // The work sees `lost`, and ends by itself.
             std::future::pending::<()>().await;
         };

@@ -122,7 +122,11 @@ impl Handle {
                 Err(WaitError::Failed { evaluation: self.id, report })
             }
             (_, Some(outcome)) => self.with_artifacts(Arc::unwrap_or_clone(outcome)).await,
-            (_, None) => Err(WaitError::Unknown { evaluation: self.id }),
+            // Only what was never accepted ends without an outcome.
+            (_, None) => {
+                let reason = record.reason.unwrap_or_else(|| "no reason was kept".to_owned());
+                Err(WaitError::NotAccepted { evaluation: self.id, reason })
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! The platform: what takes an evaluation from `submit` to its outcome.
 
+mod accept;
 mod attempt;
 mod builder;
 mod cancel;
@@ -14,6 +15,7 @@ mod handle;
 mod keeper;
 mod shared;
 mod submit;
+mod turns;
 mod worker;
 
 pub use builder::{BuildError, Builder};

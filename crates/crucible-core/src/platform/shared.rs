@@ -5,10 +5,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::expiry::Expiring;
+use super::turns::Turns;
 use crate::bus::EventBus;
 use crate::engine::Engine;
 use crate::evaluation::Evaluation;
@@ -38,7 +41,7 @@ pub(super) struct NamedEngine {
     pub(super) engine: Arc<dyn Engine>,
 }
 
-/// What this process alone knows of an evaluation that it accepted: secrets and channels are never stored.
+/// What this process alone knows of an evaluation that it accepted: values of secrets and channels are never stored.
 pub(super) struct Accepted {
     pub(super) evaluation: Arc<Evaluation>,
     pub(super) output: Option<mpsc::Sender<OutputChunk>>,
@@ -46,6 +49,8 @@ pub(super) struct Accepted {
 
 /// A worker's attempt that runs in this process.
 pub(super) struct Running {
+    /// Tells this attempt from a later one, which another worker of this process may have begun already.
+    pub(super) attempt: u32,
     pub(super) cancel: CancellationToken,
 }
 
@@ -60,6 +65,10 @@ pub(super) struct Shared {
     pub(super) languages: Arc<Languages>,
     pub(super) accepted: Mutex<HashMap<EvaluationId, Accepted>>,
     pub(super) running: Mutex<HashMap<EvaluationId, Running>>,
+    pub(super) expiring: Expiring,
+    pub(super) turns: Turns,
+    /// Where everything runs that must not depend on who asked for it.
+    pub(super) runtime: Handle,
     /// Cancelled when no more work is to be taken.
     pub(super) stop: CancellationToken,
     /// Cancelled when running work is to be ended.

@@ -1,27 +1,17 @@
-//! Accepting evaluations.
+//! Checking what is submitted.
 
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-use super::attempt::cancelled;
 use super::error::SubmitError;
-use super::expiry;
 use super::handle::Handle;
-use super::shared::{Accepted, Shared};
-use crate::canonical::canonical_json;
-use crate::digest::Digest;
-use crate::engine_error::chain;
+use super::shared::Shared;
 use crate::evaluation::Evaluation;
-use crate::event::{Event, EventKind};
-use crate::id::EvaluationId;
 use crate::output::OutputChunk;
 use crate::plan::Plan;
 use crate::problem::InvalidInput;
-use crate::queue::{QueueError, Ticket};
-use crate::record::Record;
-use crate::storage::StorageError;
-use crate::time::Timestamp;
+use crate::queue::QueueError;
 
 /// What this process wants of an evaluation beside its outcome.
 #[derive(Debug, Default)]
@@ -82,101 +72,13 @@ impl Shared {
         if let (true, Some(capacity)) = (stats.is_full(), stats.capacity) {
             return Err(SubmitError::Queue(QueueError::Full { depth: stats.depth(), capacity }));
         }
-        let id = EvaluationId::new();
         let evaluation = Arc::new(evaluation);
-        let ticket = Ticket::new(id, evaluation.priority, evaluation.tenant.clone());
-        self.remember(id, &evaluation, options);
-        let kind = EventKind::Submitted { evaluation: Arc::clone(&evaluation) };
-        let event = Event::sealed(id, 1, Timestamp::now(), kind, Digest::ZERO);
-        let mut guard = Unqueued { shared: self, ticket: Some(ticket.clone()) };
-        match self.storage.append(id, 0, vec![event.clone()]).await {
-            Ok(_) => {}
-            Err(error) => {
-                guard.ticket = None;
-                self.accepted().remove(&id);
-                return self.not_stored(&evaluation, error).await;
+        // What is stored, queued and told is without the values of secrets, whichever backends there are.
+        let stored = evaluation.without_secrets().map_or_else(|| Arc::clone(&evaluation), Arc::new);
+        loop {
+            if let Some(handle) = self.accept(&evaluation, &stored, options.output.clone()).await? {
+                return Ok(handle);
             }
         }
-        self.tell(event).await;
-        let queued = self.queue.enqueue(ticket).await;
-        guard.ticket = None;
-        if let Err(error) = queued {
-            self.not_queued(id, &error).await;
-            return Err(SubmitError::Queue(error));
-        }
-        if let Some(expires_in) = evaluation.expires_in {
-            expiry::watch(self, id, expires_in);
-        }
-        Ok(Handle::new(Arc::clone(self), id))
-    }
-
-    /// Keeps what must not, or cannot, be stored.
-    fn remember(&self, id: EvaluationId, evaluation: &Arc<Evaluation>, options: SubmitOptions) {
-        let has_secret = evaluation.env.values().any(|value| matches!(value, crate::EnvValue::Secret(_)));
-        if has_secret || options.output.is_some() {
-            let accepted = Accepted { evaluation: Arc::clone(evaluation), output: options.output };
-            self.accepted().insert(id, accepted);
-        }
-    }
-
-    /// An idempotency key that is taken gives the evaluation that has it, if that is the same evaluation.
-    async fn not_stored(
-        self: &Arc<Self>,
-        evaluation: &Evaluation,
-        error: StorageError,
-    ) -> Result<Handle, SubmitError> {
-        let StorageError::KeyTaken { key, existing } = error else {
-            return Err(SubmitError::Storage(error));
-        };
-        let record = self.storage.record(existing).await.map_err(SubmitError::Storage)?;
-        match record {
-            Some(record) if fingerprint(&record.evaluation) == fingerprint(evaluation) => {
-                Ok(Handle::new(Arc::clone(self), existing))
-            }
-            _ => Err(SubmitError::KeyReused { key, existing }),
-        }
-    }
-
-    /// Marks an evaluation that the queue did not take, so that nobody takes it for accepted.
-    async fn not_queued(&self, id: EvaluationId, error: &QueueError) {
-        self.accepted().remove(&id);
-        let reason = format!("not queued: {}", chain(error));
-        let marked = match self.storage.record(id).await {
-            Ok(Some(record)) => {
-                let kind = cancelled(&reason, &self.engine_name(&record));
-                self.commit(&record, vec![kind]).await.map(|_: Record| ())
-            }
-            Ok(None) => Ok(()),
-            Err(error) => Err(error),
-        };
-        if let Err(error) = marked {
-            tracing::error!(%id, %error, "a refused evaluation is still in the storage as queued");
-        }
-    }
-}
-
-/// What makes two evaluations the same. Secrets do not: they are not stored.
-fn fingerprint(evaluation: &Evaluation) -> Option<Vec<u8>> {
-    canonical_json(evaluation).ok()
-}
-
-/// Whoever drops a `submit` between storage and queue leaves a record without a ticket: this puts the ticket.
-struct Unqueued<'a> {
-    shared: &'a Arc<Shared>,
-    ticket: Option<Ticket>,
-}
-
-impl Drop for Unqueued<'_> {
-    fn drop(&mut self) {
-        let Some(ticket) = self.ticket.take() else { return };
-        let shared = Arc::clone(self.shared);
-        self.shared.tasks.spawn(async move {
-            let id = ticket.evaluation;
-            // It may not have been stored: then the worker that claims the ticket drops it.
-            match shared.queue.enqueue(ticket).await {
-                Ok(()) | Err(QueueError::Duplicate { .. }) => {}
-                Err(error) => shared.not_queued(id, &error).await,
-            }
-        });
     }
 }

@@ -1,7 +1,10 @@
 //! A worker: takes one ticket after another.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
+
+use futures::FutureExt as _;
 
 use super::shared::Shared;
 use crate::id::WorkerId;
@@ -15,17 +18,29 @@ const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// Takes tickets until the platform stops.
 pub(super) async fn work(shared: Arc<Shared>, worker: WorkerId) {
+    // An engine that panics is dealt with where it is run. A backend that panics must not cost the platform a worker;
+    // the ticket comes back when its lease runs out.
+    while AssertUnwindSafe(take_tickets(&shared, &worker)).catch_unwind().await.is_err() {
+        tracing::error!(%worker, "a queue, a storage or a bus panicked; the worker goes on");
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE_FIRST) => {}
+            () = shared.stop.cancelled() => break,
+        }
+    }
+}
+
+async fn take_tickets(shared: &Shared, worker: &WorkerId) {
     let mut pause = PAUSE_FIRST;
     while !shared.stop.is_cancelled() {
         let claim = tokio::select! {
             biased;
             () = shared.stop.cancelled() => break,
-            claim = shared.queue.claim(&worker, shared.config.lease, CLAIM_WAIT) => claim,
+            claim = shared.queue.claim(worker, shared.config.lease, CLAIM_WAIT) => claim,
         };
         match claim {
             Ok(Some(claim)) => {
                 pause = PAUSE_FIRST;
-                shared.attempt(&worker, claim).await;
+                shared.attempt(worker, claim).await;
             }
             Ok(None) => pause = PAUSE_FIRST,
             Err(error) => {

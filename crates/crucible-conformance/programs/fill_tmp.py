@@ -1,0 +1,3 @@
+with open("/tmp/full", "wb") as file:
+    while True:
+        file.write(b"x" * 65536)

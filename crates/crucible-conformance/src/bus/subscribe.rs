@@ -1,0 +1,145 @@
+//! Listening.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use crucible_core::{Event, EventFilter, EventKind, EvaluationId};
+
+use super::support::{Subject, assert_next, assert_silent, entry, listen, next, output, publish};
+
+/// Listening begins when `subscribe` returns: what came before does not come.
+pub async fn listening_begins_now(bus: Subject) {
+    let id = EvaluationId::new();
+    publish(&bus, &[entry(id, 1)]).await;
+    let mut stream = listen(&bus, EventFilter::all()).await;
+    publish(&bus, &[entry(id, 2)]).await;
+    assert_eq!(next(&mut stream).await.unwrap().sequence, 2);
+    assert_silent(&mut stream).await;
+}
+
+/// Everybody who listens gets every event.
+pub async fn everybody_who_listens_gets_every_event(bus: Subject) {
+    let id = EvaluationId::new();
+    let mut streams = Vec::new();
+    for number in 0..10 {
+        let filter = if number % 2 == 0 { EventFilter::all() } else { EventFilter::evaluation(id) };
+        streams.push(listen(&bus, filter).await);
+    }
+    let events: Vec<_> = (1..20).map(|sequence| entry(id, sequence)).collect();
+    publish(&bus, &events).await;
+    for stream in &mut streams {
+        assert_next(stream, &events).await;
+        assert_silent(stream).await;
+    }
+}
+
+/// A filter lets through what it asks for, and nothing else.
+pub async fn a_filter_lets_through_what_it_asks_for_and_nothing_else(bus: Subject) {
+    let (mine, yours) = (EvaluationId::new(), EvaluationId::new());
+    let mut both = EventFilter::evaluation(mine);
+    both.evaluations = Some([mine, yours].into());
+    let filters = [
+        EventFilter::all(),
+        EventFilter::evaluation(mine),
+        both,
+        EventFilter::evaluation(EvaluationId::new()),
+        EventFilter::all().with_kinds(["started", "output"]),
+        EventFilter::all().with_kinds(["finished"]),
+        EventFilter::all().without_signals(),
+        EventFilter::evaluation(yours).with_kinds(["submitted", "output"]).without_signals(),
+    ];
+    let mut streams = Vec::new();
+    for filter in &filters {
+        streams.push(listen(&bus, filter.clone()).await);
+    }
+    let mut events = Vec::new();
+    for id in [mine, yours] {
+        events.extend([entry(id, 1), entry(id, 2), output(id, 0, Bytes::from_static(b"x")), entry(id, 3)]);
+    }
+    publish(&bus, &events).await;
+    for (filter, stream) in filters.iter().zip(&mut streams) {
+        let wanted: Vec<_> = events.iter().filter(|event| filter.matches(event)).cloned().collect();
+        assert_next(stream, &wanted).await;
+        assert_silent(stream).await;
+    }
+}
+
+/// A listener that waits is woken by what comes.
+pub async fn a_listener_waits_for_what_comes(bus: Subject) {
+    let id = EvaluationId::new();
+    let mut stream = listen(&bus, EventFilter::evaluation(id)).await;
+    let waiting = tokio::spawn(async move { next(&mut stream).await });
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    publish(&bus, &[entry(EvaluationId::new(), 1)]).await;
+    let event = entry(id, 1);
+    publish(&bus, &[Arc::clone(&event)]).await;
+    assert_eq!(waiting.await.unwrap(), Ok(event));
+}
+
+/// A listener that is too slow loses the oldest events, and is told how many before it gets the next. More is published
+/// here than any buffer may hold: 80 MB.
+pub async fn a_slow_listener_loses_the_oldest_and_is_told_how_many(bus: Subject) {
+    const EVENTS: u64 = 20_000;
+    let id = EvaluationId::new();
+    let mut slow = listen(&bus, EventFilter::evaluation(id)).await;
+    let bytes = Bytes::from(vec![b'x'; 4096]);
+    for offset in 0..EVENTS {
+        publish(&bus, &[output(id, offset, bytes.clone())]).await;
+    }
+    let last = entry(id, 3);
+    publish(&bus, &[Arc::clone(&last)]).await;
+    let (mut expected, mut missed) = (0, 0);
+    loop {
+        match next(&mut slow).await {
+            Err(lagged) => {
+                assert!(lagged.missed > 0);
+                expected += lagged.missed;
+                missed += lagged.missed;
+            }
+            Ok(event) => match event.kind {
+                EventKind::Output { offset, .. } => {
+                    assert_eq!(offset, expected, "what is missing was told before");
+                    expected += 1;
+                }
+                _ => {
+                    assert_eq!(event, last);
+                    break;
+                }
+            },
+        }
+    }
+    assert_eq!(expected, EVENTS);
+    assert!(missed > 0, "a listener that does not listen has a bounded buffer");
+    // Who has caught up gets everything again.
+    let events = [entry(id, 4), entry(id, 5)];
+    publish(&bus, &events).await;
+    assert_next(&mut slow, &events).await;
+}
+
+/// Dropping the stream ends the subscription: nothing is kept for it any more.
+pub async fn dropping_the_stream_ends_the_subscription(bus: Subject) {
+    let id = EvaluationId::new();
+    let mut stays = listen(&bus, EventFilter::all()).await;
+    for filter in [EventFilter::all(), EventFilter::evaluation(id), EventFilter::all().without_signals()] {
+        let unread = entry(id, 1);
+        let stream = listen(&bus, filter.clone()).await;
+        publish(&bus, &[Arc::clone(&unread)]).await;
+        drop(stream);
+        assert_next(&mut stays, &[Arc::clone(&unread)]).await;
+        assert_released(&unread).await;
+        let unheard = entry(id, 2);
+        publish(&bus, &[Arc::clone(&unheard)]).await;
+        assert_next(&mut stays, &[Arc::clone(&unheard)]).await;
+        assert_released(&unheard).await;
+    }
+}
+
+/// Nobody but the case has the event any more.
+async fn assert_released(event: &Arc<Event>) {
+    let began = Instant::now();
+    while Arc::strong_count(event) > 1 {
+        assert!(began.elapsed() < Duration::from_secs(10), "an event is kept for a stream that was dropped");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}

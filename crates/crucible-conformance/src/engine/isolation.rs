@@ -1,0 +1,278 @@
+//! What a program sees of the host: nothing.
+
+use std::time::Duration;
+
+use crucible_core::{Command, Evaluation, ExecIo, Layer, Verdict};
+
+use super::support::{Subject, enforces, limits, open, python, run, said, sh, shell, told};
+
+/// No address family but the local one, or nothing that it could reach; no interface that is up.
+pub async fn there_is_no_network(engine: Subject) {
+    if !enforces(&engine, &[Layer::NetworkNamespace]).await {
+        return;
+    }
+    let source = "
+import socket
+for family in (socket.AF_INET, socket.AF_INET6):
+    for address in ('127.0.0.1', '10.0.0.1', '169.254.169.254', '8.8.8.8', '::1'):
+        for port in (22, 53, 80):
+            try:
+                with socket.socket(family, socket.SOCK_STREAM) as s:
+                    s.settimeout(2)
+                    s.connect((address, port))
+            except OSError:
+                continue
+            print('reached', address, port)
+with open('/proc/net/dev') as file:
+    names = [line.split(':')[0].strip() for line in file if ':' in line]
+    print(sorted(set(names) - {'lo'}))
+with open('/proc/net/route') as file:
+    print(len(file.readlines()[1:]))
+";
+    assert_eq!(python(&engine, source).await, "[]\n0\n");
+}
+
+/// Not one of them, by name or by number.
+pub async fn no_process_of_the_host_is_seen(engine: Subject) {
+    if !enforces(&engine, &[Layer::PidNamespace]).await {
+        return;
+    }
+    let source = format!(
+        "
+import os
+own = {{os.getpid()}}
+seen = {{int(name) for name in os.listdir('/proc') if name.isdigit()}}
+print(sorted(seen - own - {{1}}))
+try:
+    os.kill({host}, 0)
+    print('can signal {host}')
+except OSError:
+    pass
+",
+        host = std::process::id()
+    );
+    assert_eq!(python(&engine, &source).await, "[]\n");
+}
+
+/// A file of the host is not there, whoever could read it outside.
+pub async fn no_file_of_the_host_is_seen(engine: Subject) {
+    if !enforces(&engine, &[Layer::MountNamespace]).await {
+        return;
+    }
+    let canary = std::env::temp_dir().join(format!("crucible-canary-{}", std::process::id()));
+    std::fs::write(&canary, "a canary of the host").unwrap();
+    let places = [
+        canary.display().to_string(),
+        std::env::current_exe().unwrap().display().to_string(),
+        format!("/proc/{}/root", std::process::id()),
+        "/etc/shadow".to_owned(),
+        "/root/.profile".to_owned(),
+        "/var/log".to_owned(),
+        "/var/run/docker.sock".to_owned(),
+        "/run/dbus/system_bus_socket".to_owned(),
+        "/sys/kernel".to_owned(),
+    ];
+    let script = format!("for place in {}; do ls -d \"$place\" 2>/dev/null; done; true", places.join(" "));
+    let seen = shell(&engine, &script).await;
+    std::fs::remove_file(&canary).unwrap();
+    assert_eq!(seen, "");
+}
+
+/// Standard input, output and error, and nothing above.
+pub async fn no_descriptor_is_inherited(engine: Subject) {
+    // The last is the directory that is being listed.
+    let source = "
+import os
+fds = sorted(int(name) for name in os.listdir('/proc/self/fd'))
+print(fds[:3], [fd for fd in fds[3:] if os.path.exists(f'/proc/self/fd/{fd}')])
+print([os.readlink(f'/proc/self/fd/{fd}').split(':')[0] for fd in fds[:3]])
+";
+    let text = python(&engine, source).await;
+    assert!(text.starts_with("[0, 1, 2] []\n"), "{text}");
+}
+
+/// `/tmp`, `/box`, `/dev/shm`; the rest is read-only, also for whoever is told to be root.
+pub async fn only_the_places_to_write_to_can_be_written_to(engine: Subject) {
+    let source = "
+import os
+writable = []
+for top, directories, files in os.walk('/', onerror=lambda error: None):
+    if top.startswith('/proc'):
+        directories.clear()
+        continue
+    if top.count('/') > 3 and not top.startswith('/dev'):
+        directories.clear()
+    name = os.path.join(top, 'crucible-canary')
+    try:
+        with open(name, 'x'):
+            pass
+        os.remove(name)
+        writable.append(top)
+        directories.clear()
+    except OSError:
+        pass
+print(sorted(writable))
+for path in ('/etc/passwd', '/usr/bin/env', '/proc/sys/kernel/hostname', '/proc/sysrq-trigger'):
+    try:
+        open(path, 'a').close()
+        print('can write to', path)
+    except OSError:
+        pass
+";
+    assert_eq!(python(&engine, source).await, "['/box', '/dev/shm', '/tmp']\n");
+}
+
+/// No privilege, and no way to one.
+pub async fn the_program_is_nobody_special(engine: Subject) {
+    let source = "
+import os
+status = dict(line.split(':', 1) for line in open('/proc/self/status') if ':' in line)
+print(os.getuid() != 0, os.geteuid() == os.getuid(), status['NoNewPrivs'].strip())
+print(sorted({int(status[name], 16) for name in ('CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb')}))
+";
+    assert_eq!(python(&engine, source).await, "True True 1\n[0]\n");
+}
+
+/// The host's name stays outside.
+pub async fn the_host_has_another_name(engine: Subject) {
+    if enforces(&engine, &[Layer::UtsNamespace]).await {
+        let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+        assert_ne!(python(&engine, "import os; print(os.uname().nodename)").await, host);
+    }
+}
+
+/// Every place that can be written to is empty again, and so are queues and shared memory.
+pub async fn nothing_is_left_for_the_next(engine: Subject) {
+    let leave = "
+import os
+for directory in ('/tmp', '/box', '/dev/shm', '/var/tmp'):
+    with open(directory + '/left', 'w') as file:
+        file.write('left')
+";
+    python(&engine, leave).await;
+    let look = "ls -A /tmp /dev/shm /var/tmp /box | grep left; cat /proc/sysvipc/shm | wc -l; true";
+    assert_eq!(shell(&engine, look).await.trim(), "1");
+}
+
+/// Two sandboxes at one time: no file, no abstract socket, no shared memory of one is there in the other.
+pub async fn two_at_once_do_not_meet(engine: Subject) {
+    if !enforces(&engine, &[Layer::NetworkNamespace, Layer::IpcNamespace]).await {
+        return;
+    }
+    let meet = "
+import os, socket, time
+meeting = '\\0crucible-meeting'
+listener = socket.socket(socket.AF_UNIX)
+try:
+    listener.bind(meeting)
+    listener.listen()
+    print('alone')
+except OSError as error:
+    print('somebody is here', error)
+open('/tmp/meeting', 'x').close()
+open('/dev/shm/meeting', 'x').close()
+time.sleep(1)
+";
+    let evaluation = Evaluation::python(meet).with_limits(limits());
+    let (one, other) = tokio::join!(run(&engine, &evaluation), run(&engine, &evaluation));
+    assert_eq!((said(&one), said(&other)), ("alone\n".to_owned(), "alone\n".to_owned()));
+}
+
+/// A signal to everybody reaches nobody outside.
+pub async fn signals_do_not_leave(engine: Subject) {
+    let neighbour = Evaluation::shell("sleep 1.5; echo alive").with_limits(limits());
+    let attack = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let source = "import os, signal\nos.kill(-1, signal.SIGKILL)\n";
+        run(&engine, &Evaluation::python(source).with_limits(limits())).await
+    };
+    let (neighbour, _) = tokio::join!(run(&engine, &neighbour), attack);
+    assert_eq!(said(&neighbour), "alive\n");
+}
+
+/// The first process of the sandbox is the engine's own, and may have the program's user: it takes no harm, and the next
+/// command is told the truth about.
+pub async fn the_sandbox_takes_no_harm_from_inside(engine: Subject) {
+    let attack = "
+import os, resource, signal
+for number in range(1, 65):
+    try:
+        os.kill(1, number)
+    except OSError:
+        pass
+for limit in range(16):
+    try:
+        resource.prlimit(1, limit, (0, 0))
+        print('limited', limit)
+    except (OSError, ValueError):
+        pass
+for name, content in (('mem', b'\\0'), ('oom_score_adj', b'1000'), ('comm', b'x')):
+    try:
+        with open('/proc/1/' + name, 'wb', buffering=0) as file:
+            file.write(content)
+        print('wrote', name)
+    except OSError:
+        pass
+for directory in ('fd', 'map_files', 'ns'):
+    try:
+        print(directory, [os.readlink(f'/proc/1/{directory}/{name}') for name in os.listdir('/proc/1/' + directory)])
+    except OSError:
+        pass
+";
+    let sandbox = open(&engine).await;
+    let command = Command::new(["python3", "-c", attack]);
+    assert_eq!(told(&sandbox.exec(&command, ExecIo::new()).await.unwrap()), "");
+    let exit = sh(&*sandbox, "kill -9 1; kill -STOP 1; exit 3").await;
+    assert_eq!(exit.verdict(), Verdict::Exited { code: 3 });
+    sandbox.close().await.unwrap();
+}
+
+/// Nobody becomes root in a namespace of his own.
+pub async fn namespaces_cannot_be_nested(engine: Subject) {
+    if !enforces(&engine, &[Layer::Seccomp]).await {
+        return;
+    }
+    let source = "
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+for flag in (0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000000, 0x40000000):
+    if libc.unshare(flag) == 0:
+        print('unshared', hex(flag))
+print(libc.mount(b'none', b'/tmp', b'tmpfs', 0, None), libc.chroot(b'/tmp'))
+";
+    assert_eq!(python(&engine, source).await, "-1 -1\n");
+}
+
+/// What the engine reports is what the kernel says.
+pub async fn the_kernel_says_so_too(engine: Subject) {
+    let info = engine.info();
+    let source = "
+import os
+status = dict(line.split(':', 1) for line in open('/proc/self/status') if ':' in line)
+print(status.get('Seccomp', '').strip(), status.get('NoNewPrivs', '').strip())
+for kind in ('user', 'pid', 'mnt', 'net', 'ipc', 'uts', 'cgroup'):
+    print(os.readlink('/proc/self/ns/' + kind))
+";
+    let text = python(&engine, source).await;
+    let mut lines = text.lines();
+    let status = lines.next().unwrap();
+    if info.enforcement.enforces(Layer::Seccomp) {
+        assert!(status.starts_with("2 "), "{status}");
+    }
+    let layers = [
+        Layer::UserNamespace,
+        Layer::PidNamespace,
+        Layer::MountNamespace,
+        Layer::NetworkNamespace,
+        Layer::IpcNamespace,
+        Layer::UtsNamespace,
+        Layer::CgroupNamespace,
+    ];
+    for (layer, inside) in layers.into_iter().zip(lines) {
+        let kind = inside.split(':').next().unwrap();
+        let outside = std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+        if info.enforcement.enforces(layer) {
+            assert_ne!(inside, outside.to_string_lossy(), "{layer}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! From the beginning of a run to its end, whoever ends it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crucible_core::{Evaluation, Evidence, OutputChunk, OutputSink, RunContext, Verdict};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+use super::support::{PATIENCE, Subject, assert_verdict, limits, program, run, run_in, said};
+
+/// What was cancelled before it began does not begin.
+pub async fn cancelled_before_it_began(engine: Subject) {
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let context = RunContext::new().with_cancel(cancel);
+    let outcome = run_in(&engine, &Evaluation::shell("echo no").with_limits(limits()), &context).await;
+    assert_verdict(&outcome, &Verdict::Cancelled);
+    assert_eq!(outcome.evidence(), [Evidence::CancelledBeforeStart]);
+    assert_eq!(outcome.stdout.total_bytes, 0);
+}
+
+/// What it wrote before is kept.
+pub async fn cancelled_while_it_runs(engine: Subject) {
+    let cancel = CancellationToken::new();
+    let (sender, mut output) = mpsc::channel::<OutputChunk>(8);
+    let context = RunContext::new()
+        .with_cancel(cancel.clone())
+        .with_output(OutputSink::none().with_channel(sender));
+    let evaluation = Evaluation::shell("echo begun; trap '' TERM INT; sleep 1000").with_limits(limits());
+    let when_begun = async {
+        assert_eq!(output.recv().await.unwrap().bytes, "begun\n");
+        cancel.cancel();
+    };
+    let cancelled = async { tokio::join!(run_in(&engine, &evaluation, &context), when_begun) };
+    let (outcome, ()) = timeout(PATIENCE, cancelled).await.expect("it ends");
+    assert_verdict(&outcome, &Verdict::Cancelled);
+    assert_eq!(outcome.stdout.to_text(), "begun\n");
+    assert!(outcome.usage.wall < Duration::from_secs(10));
+}
+
+/// The compile step is part of the run.
+pub async fn cancelled_while_it_compiles(engine: Subject) {
+    let cancel = CancellationToken::new();
+    let context = RunContext::new().with_cancel(cancel.clone());
+    let evaluation = Evaluation::source("c", program!("compile_bomb.c")).with_limits(limits());
+    let soon = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        cancel.cancel();
+    };
+    let (outcome, ()) = tokio::join!(run_in(&engine, &evaluation, &context), soon);
+    assert_verdict(&outcome, &Verdict::Cancelled);
+}
+
+/// Whoever drops a run has the engine as it was: the next run is right.
+pub async fn a_run_that_is_dropped_leaves_nothing(engine: Subject) {
+    for wait in [0, 1, 5, 20, 100] {
+        let evaluation = Evaluation::shell("echo > /tmp/left; sleep 1000").with_limits(limits());
+        let context = RunContext::new();
+        let dropped = timeout(Duration::from_millis(wait), engine.run(&evaluation, &context)).await;
+        assert!(dropped.is_err(), "it runs for long");
+    }
+    let outcome = run(&engine, &Evaluation::shell("ls /tmp; echo next").with_limits(limits())).await;
+    assert_eq!(said(&outcome), "next\n");
+}
+
+/// Each gets its own input, its own output, its own verdict.
+pub async fn many_at_once_are_all_right(engine: Subject) {
+    let mut runs = Vec::new();
+    for number in 0..40 {
+        let engine = Arc::clone(&engine);
+        runs.push(tokio::spawn(async move {
+            let evaluation = Evaluation::shell(format!("cat; echo $$ > /tmp/x; exit {number}"))
+                .with_stdin(format!("input {number}"))
+                .with_limits(limits().with_wall(Duration::from_secs(60)));
+            (number, run(&engine, &evaluation).await)
+        }));
+    }
+    for run in runs {
+        let (number, outcome) = run.await.unwrap();
+        assert_verdict(&outcome, &Verdict::Exited { code: number });
+        assert_eq!(outcome.stdout.to_text(), format!("input {number}"));
+    }
+}
+
+/// Whether it ended by itself, by a limit, or was never started.
+pub async fn usage_is_there_on_every_ending(engine: Subject) {
+    let spin = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\n";
+    let outcome = run(&engine, &Evaluation::python(spin).with_limits(limits())).await;
+    let usage = &outcome.usage;
+    assert!(usage.cpu() >= Duration::from_millis(250), "{usage:?}");
+    assert!(usage.cpu() < Duration::from_secs(5), "{usage:?}");
+    assert!(usage.wall >= Duration::from_millis(250), "{usage:?}");
+    assert!(usage.memory_peak_bytes.is_none_or(|bytes| bytes > 1_000_000), "{usage:?}");
+    assert!(usage.processes_peak.is_none_or(|count| (1..10).contains(&count)), "{usage:?}");
+    let killed = Evaluation::python(program!("spin.py")).with_limits(limits().with_cpu(Duration::from_millis(300)));
+    let usage = run(&engine, &killed).await.usage;
+    assert!(usage.cpu() >= Duration::from_millis(250), "{usage:?}");
+    let usage = run(&engine, &Evaluation::command(["/no/such"]).with_limits(limits())).await.usage;
+    assert!(usage.setup > Duration::ZERO, "{usage:?}");
+    assert_eq!(usage.wall, Duration::ZERO);
+}

@@ -1,0 +1,107 @@
+//! What is asked for, and should not be.
+
+use std::time::Duration;
+
+use crucible_core::{
+    EngineError, EngineErrorKind, Endpoint, Evaluation, InvalidInput, Isolation, Layer, LayerStatus, Limits, Network,
+    RunContext, Secret,
+};
+
+use super::support::Subject;
+
+async fn refusal(engine: &Subject, evaluation: &Evaluation) -> EngineError {
+    match engine.run(evaluation, &RunContext::new()).await {
+        Err(error) => error,
+        Ok(outcome) => panic!("it ran: {}", outcome.verdict()),
+    }
+}
+
+async fn invalid(engine: &Subject, evaluation: &Evaluation) -> InvalidInput {
+    match refusal(engine, evaluation).await {
+        EngineError::Invalid(input) => input,
+        other => panic!("{other}"),
+    }
+}
+
+/// Not the first, all of them.
+pub async fn every_problem_is_reported(engine: Subject) {
+    let evaluation = Evaluation::source("cobol", "")
+        .with_file("../out", "")
+        .with_limits(Limits::new().with_wall(Duration::ZERO).with_processes(0));
+    let fields: Vec<_> =
+        invalid(&engine, &evaluation).await.problems().iter().map(|problem| problem.field.clone()).collect();
+    assert_eq!(fields, ["limits.wall_us", "limits.processes", "files[0].path", "language"]);
+}
+
+/// A layer that is not in force, a network policy that cannot be: refused, by name.
+pub async fn what_cannot_be_enforced_is_refused(engine: Subject) {
+    let info = engine.info();
+    for layer in Layer::ALL {
+        if info.enforcement.status(*layer) != LayerStatus::Enforced {
+            let evaluation = Evaluation::shell("exit 0").with_isolation(Isolation::require([*layer]));
+            let error = refusal(&engine, &evaluation).await;
+            assert_eq!(error.kind(), EngineErrorKind::LayerUnavailable);
+            assert!(error.to_string().contains(layer.name()), "{error}");
+        }
+    }
+    if !info.allow_lists {
+        let network = Network::Allow(vec![Endpoint::new("example.org", 443)]);
+        let error = refusal(&engine, &Evaluation::shell("exit 0").with_network(network)).await;
+        assert_eq!(error.kind(), EngineErrorKind::Unsupported);
+    }
+}
+
+/// 3 MB of arguments.
+pub async fn an_argument_list_that_is_too_long_is_refused(engine: Subject) {
+    let long = Evaluation::command((0..30).map(|_| "x".repeat(100_000)));
+    assert_eq!(invalid(&engine, &long).await.problems()[0].field, "command");
+    assert_eq!(invalid(&engine, &Evaluation::command([""])).await.problems()[0].field, "command[0]");
+    assert_eq!(invalid(&engine, &Evaluation::command(["a\0b"])).await.problems()[0].field, "command[0]");
+    // As much as is accepted is also what the kernel takes.
+    let most = Evaluation::command(std::iter::once("true".to_owned()).chain((0..19).map(|_| "x".repeat(100_000))));
+    let outcome = engine.run(&most, &RunContext::new()).await.unwrap();
+    assert!(outcome.is_success(), "{}", outcome.verdict());
+}
+
+/// 100,000 variables.
+pub async fn too_many_variables_are_refused(engine: Subject) {
+    let mut evaluation = Evaluation::command(["true"]);
+    for number in 0..100_000 {
+        evaluation = evaluation.with_env(format!("VARIABLE_{number}"), "0123456789");
+    }
+    let problems = invalid(&engine, &evaluation).await;
+    assert!(problems.to_string().contains("100000 variables"), "{problems}");
+}
+
+/// Zero and overflow are never 'no limit'.
+pub async fn limits_that_are_none_are_refused(engine: Subject) {
+    let zero = [
+        Limits::new().with_wall(Duration::ZERO),
+        Limits::new().with_cpu(Duration::MAX),
+        Limits::new().with_memory_bytes(0),
+        Limits::new().with_memory_bytes(u64::MAX),
+        Limits::new().with_processes(0),
+        Limits::new().with_output_bytes(0),
+        Limits::new().with_disk_bytes(u64::MAX),
+        Limits::new().with_inodes(0),
+        Limits::new().with_open_files(0),
+    ];
+    for limits in zero {
+        let problems = invalid(&engine, &Evaluation::shell("exit 0").with_limits(limits)).await;
+        assert!(problems.problems()[0].field.starts_with("limits."), "{problems}");
+    }
+}
+
+/// What was not stored cannot be run, and says which.
+pub async fn a_lost_secret_is_named(engine: Subject) {
+    let evaluation = Evaluation::shell("echo $TOKEN").with_env("TOKEN", Secret::new("hunter2"));
+    let stored = serde_json::to_string(&evaluation).unwrap();
+    let error = refusal(&engine, &serde_json::from_str(&stored).unwrap()).await;
+    assert_eq!(error.kind(), EngineErrorKind::SecretLost);
+    assert!(error.to_string().contains("TOKEN"), "{error}");
+}
+
+/// Its health is asked for, and it is well.
+pub async fn an_engine_that_is_well_says_so(engine: Subject) {
+    engine.health().await.unwrap();
+}

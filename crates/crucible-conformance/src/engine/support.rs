@@ -1,0 +1,153 @@
+//! What the cases share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crucible_core::{
+    Captured, Engine, EngineError, Evaluation, Evidence, ExecIo, Exit, Isolation, Layer, LayerStatus, Limit,
+    Limits, Outcome, RunContext, Sandbox, SandboxSpec, Verdict, judge,
+};
+
+pub(super) type Subject = Arc<dyn Engine>;
+
+pub(super) const MIB: u64 = 1024 * 1024;
+
+/// How long a case waits for what must come.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A program of the suite, by its file name.
+macro_rules! program {
+    ($file:literal) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/programs/", $file))
+    };
+}
+pub(super) use program;
+
+/// Limits under which every program of the suite gets its verdict soon.
+pub(super) fn limits() -> Limits {
+    Limits::new()
+        .with_wall(Duration::from_secs(20))
+        .with_cpu(Duration::from_secs(10))
+        .with_memory_bytes(128 * MIB)
+        .with_processes(32)
+        .with_output_bytes(MIB)
+        .with_disk_bytes(16 * MIB)
+        .with_inodes(1000)
+}
+
+/// Runs an evaluation. Whatever it does, the outcome must hold together.
+pub(super) async fn run(engine: &Subject, evaluation: &Evaluation) -> Outcome {
+    run_in(engine, evaluation, &RunContext::new()).await
+}
+
+pub(super) async fn run_in(engine: &Subject, evaluation: &Evaluation, context: &RunContext) -> Outcome {
+    let outcome = match engine.run(evaluation, context).await {
+        Ok(outcome) => outcome,
+        Err(error) => panic!("the infrastructure failed: {}", crucible_core::chain(&error)),
+    };
+    check(engine, &outcome);
+    outcome
+}
+
+/// What must hold of every outcome.
+fn check(engine: &Subject, outcome: &Outcome) {
+    let info = engine.info();
+    assert_eq!(outcome.engine, info.name);
+    assert_eq!(*outcome.verdict(), judge(outcome.evidence()), "the verdict follows from the evidence");
+    if !outcome.evidence().contains(&Evidence::CancelledBeforeStart) {
+        for report in info.enforcement.reports() {
+            assert_eq!(outcome.enforcement.status(report.layer), report.status, "{}", report.layer);
+        }
+    }
+    let json = serde_json::to_string(outcome).expect("an outcome has a wire form");
+    let read: Outcome = serde_json::from_str(&json).expect("the wire form can be read");
+    assert_eq!(read.verdict(), outcome.verdict());
+}
+
+/// Runs a shell script and gives what it wrote. It must exit with 0.
+pub(super) async fn shell(engine: &Subject, script: &str) -> String {
+    said(&run(engine, &Evaluation::shell(script).with_limits(limits())).await)
+}
+
+/// Runs Python and gives what it wrote. It must exit with 0.
+pub(super) async fn python(engine: &Subject, source: &str) -> String {
+    said(&run(engine, &Evaluation::python(source).with_limits(limits())).await)
+}
+
+/// What a program that exited with 0 wrote.
+pub(super) fn said(outcome: &Outcome) -> String {
+    assert!(outcome.is_success(), "{}: {}", outcome.verdict(), outcome.stderr.to_text());
+    outcome.stdout.to_text().into_owned()
+}
+
+/// What a command that exited with 0 wrote.
+pub(super) fn told(exit: &Exit) -> String {
+    assert!(exit.verdict().is_success(), "{}: {}", exit.verdict(), exit.stderr.to_text());
+    exit.stdout.to_text().into_owned()
+}
+
+pub(super) fn exceeded(limit: Limit) -> Verdict {
+    Verdict::LimitExceeded { limit }
+}
+
+#[track_caller]
+pub(super) fn assert_verdict(outcome: &Outcome, verdict: &Verdict) {
+    assert_eq!(
+        outcome.verdict(),
+        verdict,
+        "evidence: {:?}, stdout: {}, stderr: {}",
+        outcome.evidence(),
+        shown(&outcome.stdout),
+        shown(&outcome.stderr)
+    );
+}
+
+/// The first of what was written: there can be much of it.
+fn shown(captured: &Captured) -> String {
+    captured.to_text().chars().take(2000).collect()
+}
+
+/// Whether the engine enforces all of these layers. For one that the host has waived, asserts that nobody is deceived:
+/// what requires it is refused by its name, and outcomes say that it was waived.
+pub(super) async fn enforces(engine: &Subject, layers: &[Layer]) -> bool {
+    let enforcement = engine.info().enforcement;
+    let mut all = true;
+    for layer in layers {
+        match enforcement.status(*layer) {
+            LayerStatus::Enforced => continue,
+            status => {
+                let spec = SandboxSpec::new().with_isolation(Isolation::require([*layer]));
+                match engine.open(spec).await {
+                    Err(EngineError::LayerUnavailable { missing }) => {
+                        assert_eq!(missing[0].layer, *layer);
+                    }
+                    other => panic!("`{layer}` is {status} and what requires it got {other:?}"),
+                }
+                let outcome = run(engine, &Evaluation::command(["true"]).with_limits(limits())).await;
+                assert_eq!(outcome.enforcement.status(*layer), status);
+                all = false;
+            }
+        }
+    }
+    all
+}
+
+pub(super) async fn open(engine: &Subject) -> Box<dyn Sandbox> {
+    match engine.open(SandboxSpec::new().with_limits(limits())).await {
+        Ok(sandbox) => sandbox,
+        Err(error) => panic!("no sandbox: {}", crucible_core::chain(&error)),
+    }
+}
+
+/// Runs a shell command in a sandbox.
+pub(super) async fn sh(sandbox: &dyn Sandbox, script: &str) -> Exit {
+    sh_with(sandbox, script, ExecIo::new()).await
+}
+
+pub(super) async fn sh_with(sandbox: &dyn Sandbox, script: &str, io: ExecIo) -> Exit {
+    let command = crucible_core::Command::new(["sh", "-c", script]);
+    match sandbox.exec(&command, io).await {
+        Ok(exit) => exit,
+        Err(error) => panic!("the infrastructure failed: {}", crucible_core::chain(&error)),
+    }
+}

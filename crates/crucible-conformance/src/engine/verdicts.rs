@@ -1,0 +1,204 @@
+//! The table of programs, each with the verdict that it must get on every engine.
+
+use std::time::Duration;
+
+use crucible_core::{Ending, Evaluation, Layer, Limit, Limits, NotStartedReason, Signal, Verdict};
+
+use super::support::{MIB, Subject, assert_verdict, enforces, exceeded, limits, program, run, said};
+
+/// Cases of the shape: this program under these limits gets this verdict, if these layers are in force.
+macro_rules! programs {
+    ($(
+        $(#[$doc:meta])*
+        $case:ident($layers:expr): $language:literal, $file:literal, $limits:expr => $verdict:expr;
+    )+) => { $(
+        $(#[$doc])*
+        pub async fn $case(engine: Subject) {
+            if enforces(&engine, &$layers).await {
+                let evaluation = Evaluation::source($language, program!($file)).with_limits($limits);
+                let outcome = run(&engine, &evaluation).await;
+                assert_verdict(&outcome, &$verdict);
+            }
+        }
+    )+ };
+}
+
+fn short_wall() -> Limits {
+    limits().with_wall(Duration::from_millis(700))
+}
+
+fn short_cpu() -> Limits {
+    limits().with_cpu(Duration::from_millis(700))
+}
+
+/// For forks that are refused the program would go on until its wall limit.
+fn few_processes() -> Limits {
+    limits().with_processes(20).with_wall(Duration::from_secs(2))
+}
+
+const NOTHING: [Layer; 0] = [];
+const MEMORY: [Layer; 1] = [Layer::MemoryCgroup];
+const PIDS: [Layer; 1] = [Layer::PidsCgroup];
+const CPU: [Layer; 1] = [Layer::CpuCgroup];
+const DISK: [Layer; 1] = [Layer::BoundedDisk];
+
+programs! {
+    /// An exit code is an exit code.
+    exit_3(NOTHING): "sh", "exit_3.sh", limits() => Verdict::Exited { code: 3 };
+
+    /// 124 is what timeout(1) exits with; 'Killed' is a word.
+    exit_124_is_no_timeout(NOTHING): "sh", "exit_124.sh", limits() => Verdict::Exited { code: 124 };
+
+    /// 137 is what a shell says of a child that was killed.
+    exit_137_is_no_kill(NOTHING): "sh", "exit_137.sh", limits() => Verdict::Exited { code: 137 };
+
+    /// A program that ends itself by a signal did so itself.
+    a_signal_of_its_own(NOTHING): "sh", "segv.sh", limits() => Verdict::Signaled { signal: Signal::SEGV };
+
+    /// SIGKILL is not always ours.
+    a_kill_of_its_own(NOTHING): "sh", "kill_itself.sh", limits() => Verdict::Signaled { signal: Signal::KILL };
+
+    /// Time by the clock, without using any.
+    sleeping_for_ever_is_wall(NOTHING): "sh", "sleep_for_ever.sh", short_wall() => exceeded(Limit::Wall);
+
+    /// Ignoring every signal that can be ignored helps nobody.
+    deaf_to_signals_is_wall(NOTHING): "python", "ignore_signals.py", short_wall() => exceeded(Limit::Wall);
+
+    /// A program that is stopped can be ended.
+    stopping_itself_is_wall(NOTHING): "sh", "stop_itself.sh", short_wall() => exceeded(Limit::Wall);
+
+    /// CPU time, told apart from time by the clock.
+    spinning_is_cpu(NOTHING): "python", "spin.py", short_cpu() => exceeded(Limit::Cpu);
+
+    /// CPU time of all threads.
+    spinning_in_four_threads_is_cpu(NOTHING): "c", "spin_in_four.c", short_cpu() => exceeded(Limit::Cpu);
+
+    /// CPU time of the whole tree, of which each part alone is below the limit.
+    spinning_in_children_is_cpu(CPU): "sh", "spin_in_children.sh", short_cpu() => exceeded(Limit::Cpu);
+
+    /// More memory than there may be, all at once.
+    allocating_is_memory(MEMORY): "python", "allocate.py", limits() => exceeded(Limit::Memory);
+
+    /// More memory than there may be, bit by bit.
+    allocating_bit_by_bit_is_memory(MEMORY): "c", "allocate_slowly.c", limits() => exceeded(Limit::Memory);
+
+    /// More forks than there may be.
+    a_fork_bomb_is_processes(PIDS): "sh", "fork_bomb.sh", few_processes() => exceeded(Limit::Processes);
+
+    /// Threads are processes to the kernel, and to the limit.
+    a_thread_bomb_is_processes(PIDS): "python", "thread_bomb.py", few_processes() => exceeded(Limit::Processes);
+
+    /// More output than there may be.
+    endless_stdout_is_output(NOTHING): "sh", "endless_stdout.sh", limits() => exceeded(Limit::Output);
+
+    /// Standard error is output too.
+    endless_stderr_is_output(NOTHING): "python", "endless_stderr.py", limits() => exceeded(Limit::Output);
+
+    /// A file system that is full when the program ends.
+    filling_tmp_is_disk(DISK): "python", "fill_tmp.py", limits() => exceeded(Limit::Disk);
+
+    /// The working directory is bounded too.
+    filling_the_box_is_disk(DISK): "python", "fill_box.py", limits() => exceeded(Limit::Disk);
+
+    /// Inodes run out before bytes do.
+    filling_tmp_with_inodes_is_disk(DISK): "python", "fill_tmp_with_inodes.py", limits() => exceeded(Limit::Disk);
+
+    /// Directories are inodes.
+    filling_the_box_with_inodes_is_disk(DISK): "python", "fill_box_with_inodes.py", limits() => exceeded(Limit::Disk);
+
+    /// A stack that is too deep is a signal, not memory.
+    a_stack_overflow_is_a_signal(NOTHING): "c", "stack_overflow.c", limits() => Verdict::Signaled { signal: Signal::SEGV };
+}
+
+/// A child that is killed for memory is the verdict, though its parent lives on; how the parent ended is kept.
+pub async fn allocating_in_a_child_is_memory(engine: Subject) {
+    if enforces(&engine, &MEMORY).await {
+        let source = program!("allocate_in_child.py");
+        let outcome = run(&engine, &Evaluation::python(source).with_limits(limits())).await;
+        assert_verdict(&outcome, &exceeded(Limit::Memory));
+        assert_eq!(outcome.ending(), Some(Ending::Exited { code: 5 }));
+        assert_eq!(outcome.stdout.to_text(), "the parent lives on\n");
+    }
+}
+
+/// A file system that was full and is not any more is an error that the program saw: nothing else knows of it, and
+/// nothing was exceeded.
+pub async fn filling_up_and_tidying_is_an_error_that_the_program_sees(engine: Subject) {
+    if enforces(&engine, &DISK).await {
+        let source = program!("fill_and_tidy.py");
+        let outcome = run(&engine, &Evaluation::python(source).with_limits(limits())).await;
+        assert_eq!(said(&outcome), "there was no space left\n");
+    }
+}
+
+fn not_started(reason: NotStartedReason) -> Verdict {
+    Verdict::NotStarted { reason }
+}
+
+/// There is no such file, by its path or in `PATH`.
+pub async fn no_such_program_is_not_started(engine: Subject) {
+    for program in ["/no/such/program", "no-such-program", "./missing"] {
+        let outcome = run(&engine, &Evaluation::command([program]).with_limits(limits())).await;
+        assert_verdict(&outcome, &not_started(NotStartedReason::NoSuchProgram));
+        assert_eq!(outcome.ending(), None);
+    }
+}
+
+/// The file is there, and nobody may execute it.
+pub async fn a_file_that_may_not_be_executed_is_not_started(engine: Subject) {
+    let evaluation = Evaluation::command(["./data"]).with_file("data", "#!/bin/sh\necho no\n");
+    let outcome = run(&engine, &evaluation.with_limits(limits())).await;
+    assert_verdict(&outcome, &not_started(NotStartedReason::PermissionDenied));
+}
+
+/// The file may be executed, and the kernel does not know how.
+pub async fn a_file_that_is_no_program_is_not_started(engine: Subject) {
+    let file = crucible_core::InputFile::new("noise", "\u{7f}noise").with_executable();
+    let evaluation = Evaluation::command(["./noise"]).with_input_file(file);
+    let outcome = run(&engine, &evaluation.with_limits(limits())).await;
+    assert_verdict(&outcome, &not_started(NotStartedReason::BadFormat));
+}
+
+/// The directory to start in is not there.
+pub async fn no_such_directory_is_not_started(engine: Subject) {
+    let directory = "missing".try_into().unwrap();
+    let command = crucible_core::Command::new(["true"]).with_directory(directory);
+    let program = crucible_core::Program::Command(command);
+    let outcome = run(&engine, &Evaluation::new(program).with_limits(limits())).await;
+    assert_verdict(&outcome, &not_started(NotStartedReason::NoSuchDirectory));
+}
+
+/// The compiler's words are the outcome's.
+pub async fn a_syntax_error_is_compile_failed(engine: Subject) {
+    let evaluation = Evaluation::source("c", program!("syntax_error.c")).with_limits(limits());
+    let outcome = run(&engine, &evaluation).await;
+    assert_verdict(&outcome, &Verdict::CompileFailed { cause: Box::new(Verdict::Exited { code: 1 }) });
+    assert!(outcome.stderr.to_text().contains("nonsense"), "{}", outcome.stderr.to_text());
+    assert_eq!(outcome.ending(), None);
+}
+
+/// A compiler that reads for ever is ended by a limit of its own.
+pub async fn a_compiler_without_end_is_compile_failed(engine: Subject) {
+    let compile = Limits::for_compiling().with_cpu(Duration::from_secs(2)).with_memory_bytes(256 * MIB);
+    let evaluation = Evaluation::source("c", program!("compile_bomb.c")).with_compile_limits(compile);
+    let outcome = run(&engine, &evaluation.with_limits(limits())).await;
+    match outcome.verdict() {
+        Verdict::CompileFailed { cause } => assert!(!cause.is_success(), "{cause}"),
+        other => panic!("{other}"),
+    }
+}
+
+/// The compile step is isolated as the program is.
+pub async fn a_compiler_sees_no_secret(engine: Subject) {
+    let evaluation = Evaluation::source("c", program!("peek_at_compile_time.c")).with_limits(limits());
+    let outcome = run(&engine, &evaluation).await;
+    assert_eq!(outcome.verdict().kind(), "compile_failed");
+    assert!(!outcome.stderr.to_text().contains("root:"), "{}", outcome.stderr.to_text());
+}
+
+/// Source, compiler, program: each in its place.
+pub async fn a_compiled_program_runs(engine: Subject) {
+    let evaluation = Evaluation::source("c", program!("hello.c")).with_arg("one").with_limits(limits());
+    let outcome = run(&engine, &evaluation).await;
+    assert_eq!(said(&outcome), "hello from C, 2\n");
+}

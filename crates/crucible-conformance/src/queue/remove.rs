@@ -1,0 +1,45 @@
+//! Removing tickets.
+
+use std::time::Duration;
+
+use crucible_core::EvaluationId;
+
+use super::support::{LONG, SHORT, Subject, assert_lost, assert_nothing_comes, held, put, take};
+
+/// A ticket that waits is removed and not handed out; the others are.
+pub async fn a_waiting_ticket_can_be_removed(queue: Subject) {
+    let (first, second, third) = (put(&queue).await, put(&queue).await, put(&queue).await);
+    assert!(queue.remove(second.evaluation).await.unwrap());
+    assert_eq!(take(&queue, LONG).await.ticket, first);
+    assert_eq!(take(&queue, LONG).await.ticket, third);
+    assert_nothing_comes(&queue).await;
+}
+
+/// A ticket that waits for its delay to pass is removed and not handed out.
+pub async fn a_delayed_ticket_can_be_removed(queue: Subject) {
+    let claim = held(&queue).await;
+    queue.nack(&claim, SHORT).await.unwrap();
+    assert!(queue.remove(claim.ticket.evaluation).await.unwrap());
+    tokio::time::sleep(SHORT).await;
+    assert_nothing_comes(&queue).await;
+}
+
+/// A ticket that somebody holds is removed and not handed out, and the claim on it is lost.
+pub async fn a_claimed_ticket_can_be_removed_and_the_claim_is_lost(queue: Subject) {
+    put(&queue).await;
+    let claim = take(&queue, SHORT).await;
+    assert!(queue.remove(claim.ticket.evaluation).await.unwrap());
+    assert_lost(queue.extend(&claim, LONG).await, &claim);
+    assert_lost(queue.nack(&claim, Duration::ZERO).await, &claim);
+    assert_lost(queue.ack(&claim).await, &claim);
+    tokio::time::sleep(SHORT).await;
+    assert_nothing_comes(&queue).await;
+}
+
+/// `false` if there was no ticket.
+pub async fn what_is_not_there_cannot_be_removed(queue: Subject) {
+    assert!(!queue.remove(EvaluationId::new()).await.unwrap());
+    let ticket = put(&queue).await;
+    assert!(queue.remove(ticket.evaluation).await.unwrap());
+    assert!(!queue.remove(ticket.evaluation).await.unwrap());
+}

@@ -1,0 +1,101 @@
+//! Ending a claim, and giving it back.
+
+use std::time::{Duration, Instant};
+
+use crucible_core::QueueError;
+
+use super::CAPACITY;
+use super::support::{
+    CLOCK, LONG, PATIENCE, SHORT, Subject, assert_lost, assert_nothing_comes, dropped, held, moments, put, take,
+};
+
+/// The ticket is not handed out again.
+pub async fn an_acknowledged_ticket_is_gone(queue: Subject) {
+    put(&queue).await;
+    let claim = take(&queue, LONG).await;
+    queue.ack(&claim).await.unwrap();
+    assert_nothing_comes(&queue).await;
+    assert!(!queue.remove(claim.ticket.evaluation).await.unwrap());
+}
+
+/// Dropping the future of an ack leaves the ticket either gone or claimed.
+pub async fn an_ack_that_is_dropped_leaves_the_ticket_gone_or_claimed(queue: Subject) {
+    for moment in moments() {
+        let claim = held(&queue).await;
+        dropped(queue.ack(&claim), moment).await;
+        match queue.ack(&claim).await {
+            Ok(()) | Err(QueueError::Lost { .. }) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+    assert_nothing_comes(&queue).await;
+}
+
+/// Giving a claim back does not count as a death.
+pub async fn giving_back_is_no_death(queue: Subject) {
+    let ticket = put(&queue).await;
+    for _ in 0..5 {
+        let claim = take(&queue, LONG).await;
+        assert_eq!((&claim.ticket, claim.deaths), (&ticket, 0));
+        queue.nack(&claim, Duration::ZERO).await.unwrap();
+    }
+}
+
+/// Giving a claim back is never refused for lack of room.
+pub async fn giving_back_needs_no_room(queue: Subject) {
+    let mut claims = Vec::new();
+    for _ in 0..3 {
+        claims.push(held(&queue).await);
+    }
+    for _ in 0..CAPACITY {
+        put(&queue).await;
+    }
+    for (claim, delay) in claims.iter().zip([Duration::ZERO, SHORT, Duration::ZERO]) {
+        queue.nack(claim, delay).await.unwrap();
+    }
+    for _ in 0..CAPACITY + 3 {
+        take(&queue, LONG).await;
+    }
+    assert_nothing_comes(&queue).await;
+}
+
+/// The ticket is not handed out before the delay has passed, and then it is.
+pub async fn a_delayed_ticket_is_not_handed_out_before_its_time(queue: Subject) {
+    let claim = held(&queue).await;
+    let began = Instant::now();
+    queue.nack(&claim, SHORT).await.unwrap();
+    let again = take(&queue, LONG).await;
+    assert_eq!(again.ticket, claim.ticket);
+    assert!(began.elapsed() + CLOCK >= SHORT, "it came after {:?}", began.elapsed());
+    assert!(began.elapsed() < PATIENCE, "it came after {:?}", began.elapsed());
+}
+
+/// Dropping the future of a nack leaves the ticket either given back or claimed.
+pub async fn a_nack_that_is_dropped_leaves_the_ticket_given_back_or_claimed(queue: Subject) {
+    for moment in moments() {
+        let claim = held(&queue).await;
+        dropped(queue.nack(&claim, Duration::ZERO), moment).await;
+        match queue.nack(&claim, Duration::ZERO).await {
+            Ok(()) | Err(QueueError::Lost { .. }) => {}
+            Err(error) => panic!("{error:?}"),
+        }
+        let again = take(&queue, LONG).await;
+        assert_eq!((&again.ticket, again.deaths), (&claim.ticket, 0));
+        assert_nothing_comes(&queue).await;
+        queue.ack(&again).await.unwrap();
+    }
+}
+
+/// A claim that was ended or given back is no longer held.
+pub async fn a_settled_claim_is_lost(queue: Subject) {
+    let acknowledged = held(&queue).await;
+    queue.ack(&acknowledged).await.unwrap();
+    let given_back = held(&queue).await;
+    queue.nack(&given_back, LONG).await.unwrap();
+    for claim in [acknowledged, given_back] {
+        assert_lost(queue.extend(&claim, LONG).await, &claim);
+        assert_lost(queue.nack(&claim, Duration::ZERO).await, &claim);
+        assert_lost(queue.ack(&claim).await, &claim);
+    }
+    assert_nothing_comes(&queue).await;
+}

@@ -1,0 +1,40 @@
+//! Keeping blobs.
+
+use bytes::Bytes;
+use crucible_core::Digest;
+
+use super::support::Subject;
+
+fn contents() -> Vec<Bytes> {
+    let large: Vec<u8> = (0..750_000_u32).flat_map(u32::to_le_bytes).collect();
+    vec![Bytes::new(), Bytes::from_static(b"\0"), Bytes::from_static(b"abc"), large.into()]
+}
+
+/// The bytes of a blob have its hash.
+pub async fn a_blob_comes_back_by_its_hash(storage: Subject) {
+    for content in contents() {
+        let digest = storage.put_blob(content.clone()).await.unwrap();
+        assert_eq!(digest, Digest::of(&content));
+        assert_eq!(storage.blob(digest).await.unwrap(), Some(content));
+    }
+}
+
+/// The same bytes kept twice are kept once: under one name, and whoever kept them first finds them unharmed.
+pub async fn the_same_bytes_are_the_same_blob(storage: Subject) {
+    for content in contents() {
+        let first = storage.put_blob(content.clone()).await.unwrap();
+        let again = storage.put_blob(Bytes::copy_from_slice(&content)).await.unwrap();
+        assert_eq!(first, again);
+        assert_eq!(storage.blob(first).await.unwrap(), Some(content));
+    }
+    let different = storage.put_blob(Bytes::from_static(b"abd")).await.unwrap();
+    assert_ne!(different, Digest::of(b"abc"));
+}
+
+/// `None` if there is no such blob.
+pub async fn there_is_no_blob_that_was_never_kept(storage: Subject) {
+    assert_eq!(storage.blob(Digest::of(b"never kept")).await.unwrap(), None);
+    assert_eq!(storage.blob(Digest::ZERO).await.unwrap(), None);
+    storage.put_blob(Bytes::from_static(b"kept")).await.unwrap();
+    assert_eq!(storage.blob(Digest::of(b"never kept")).await.unwrap(), None);
+}

@@ -1,0 +1,25 @@
+//! Reading records.
+
+use crucible_core::{EvaluationId, Record, State};
+
+use super::support::{Subject, append, put, way_to};
+
+/// A record is the fold of its journal, in every state.
+pub async fn a_record_is_the_fold_of_its_journal(storage: Subject) {
+    for state in State::ALL {
+        let record = put(&storage).await;
+        let record = append(&storage, &record, way_to(state)).await.unwrap();
+        assert_eq!(record.state, state);
+        let journal = storage.journal(record.id, 0).await.unwrap();
+        assert_eq!(Record::fold(&journal).unwrap().as_ref(), Some(&record));
+        assert_eq!(storage.record(record.id).await.unwrap(), Some(record));
+    }
+}
+
+/// `None` if there is none.
+pub async fn there_is_no_record_of_what_was_never_submitted(storage: Subject) {
+    assert_eq!(storage.record(EvaluationId::new()).await.unwrap(), None);
+    let record = put(&storage).await;
+    assert_eq!(storage.record(EvaluationId::new()).await.unwrap(), None);
+    assert_eq!(storage.record(record.id).await.unwrap(), Some(record));
+}

@@ -1,0 +1,174 @@
+//! Pages of records.
+
+use crucible_core::{EvaluationId, Page, Record, RecordQuery, State, Timestamp};
+
+use super::support::{Subject, append, evaluation, put, put_that, started, way_to};
+
+fn ids(records: &[Record]) -> Vec<EvaluationId> {
+    records.iter().map(|record| record.id).collect()
+}
+
+async fn page(storage: &Subject, query: &RecordQuery) -> Page {
+    storage.records(query).await.unwrap()
+}
+
+/// The ids of all records that a query asks for, page by page.
+async fn all(storage: &Subject, query: &RecordQuery) -> Vec<EvaluationId> {
+    let mut query = query.clone();
+    let mut all = Vec::new();
+    loop {
+        let Page { records, next, .. } = page(storage, &query).await;
+        let some = ids(&records);
+        assert!(some.len() <= query.page_size());
+        assert!(next.is_none() || next == some.last().copied(), "{next:?} after {some:?}");
+        all.extend(some);
+        match next {
+            Some(next) => query.after = Some(next),
+            None => return all,
+        }
+    }
+}
+
+/// Records in every state, in turns.
+async fn put_many(storage: &Subject, count: usize) -> Vec<Record> {
+    let mut records = Vec::new();
+    for state in State::ALL.into_iter().cycle().take(count) {
+        let record = put(storage).await;
+        records.push(append(storage, &record, way_to(state)).await.unwrap());
+    }
+    records
+}
+
+/// In the order of their ids, which is that of their submission, or the other way round.
+pub async fn records_come_in_the_order_of_their_ids_or_the_other_way_round(storage: Subject) {
+    assert_eq!(page(&storage, &RecordQuery::new()).await, Page::new(Vec::new(), None));
+    let mut records = put_many(&storage, 25).await;
+    let newest_first = RecordQuery::new().with_newest_first();
+    for query in [RecordQuery::new(), newest_first] {
+        let Page { records: found, next, .. } = page(&storage, &query).await;
+        assert_eq!(ids(&found), ids(&records));
+        assert_eq!(next, None, "this page has all of them");
+        assert!(found == records, "each is what `record` gives");
+        records.reverse();
+    }
+}
+
+/// Following `next` gives every record once, in both directions, with and without conditions, in pages of any size.
+pub async fn following_the_pages_gives_every_record_once(storage: Subject) {
+    let records = put_many(&storage, 24).await;
+    let few = RecordQuery::new().with_state(State::Running).with_state(State::Expired);
+    let expected: Vec<_> =
+        records.iter().filter(|record| few.matches(record)).map(|record| record.id).collect();
+    assert_eq!(expected.len(), 8);
+    for limit in [1, 2, 5, 23, 24, 25] {
+        assert_eq!(all(&storage, &RecordQuery::new().with_limit(limit)).await, ids(&records));
+        assert_eq!(all(&storage, &few.clone().with_limit(limit)).await, expected);
+        let mut newest_first = all(&storage, &few.clone().with_newest_first().with_limit(limit)).await;
+        newest_first.reverse();
+        assert_eq!(newest_first, expected);
+    }
+    // A cursor need not be a record that matches, or one that is there at all.
+    let queued = records[12].id;
+    let later: Vec<_> = expected.into_iter().filter(|id| *id > queued).collect();
+    assert_eq!(all(&storage, &few.clone().with_after(queued)).await, later);
+    assert_eq!(page(&storage, &few.with_after(EvaluationId::new())).await, Page::new(Vec::new(), None));
+}
+
+/// What matched throughout comes once, also while other records come, go and change between two pages.
+pub async fn following_the_pages_gives_what_matched_throughout_while_others_write(storage: Subject) {
+    let records = put_many(&storage, 60).await;
+    let steady: Vec<_> = ids(&records)
+        .into_iter()
+        .zip(&records)
+        .filter(|(_, record)| record.state == State::Queued)
+        .map(|(id, _)| id)
+        .collect();
+    let mut passing = Vec::new();
+    for _ in 0..10 {
+        passing.push(put(&storage).await);
+    }
+    let mut query = RecordQuery::new().with_state(State::Queued).with_limit(2);
+    let mut seen = Vec::new();
+    loop {
+        let Page { records, next, .. } = page(&storage, &query).await;
+        seen.extend(ids(&records));
+        if let Some(record) = passing.pop() {
+            append(&storage, &record, vec![started(1)]).await.unwrap();
+            put(&storage).await;
+        }
+        match next {
+            Some(next) => query.after = Some(next),
+            None => break,
+        }
+    }
+    let mut sorted = seen.clone();
+    sorted.sort_unstable();
+    sorted.dedup();
+    assert_eq!(sorted, seen, "in order, and each once");
+    for id in steady {
+        assert!(seen.contains(&id), "{id} was there all the time");
+    }
+}
+
+/// A query gives what it asks for and nothing else.
+pub async fn a_query_gives_what_it_asks_for_and_nothing_else(storage: Subject) {
+    let mut records = Vec::new();
+    for (number, state) in State::ALL.into_iter().cycle().take(48).enumerate() {
+        let mut evaluation = evaluation().with_tenant(["", "a", "b"][number / 6 % 3]);
+        if number % 4 > 0 {
+            evaluation = evaluation.with_label("course", ["x", "y"][number % 2]);
+        }
+        if number % 5 > 0 {
+            evaluation = evaluation.with_label("task", "x");
+        }
+        let record = put_that(&storage, evaluation).await.unwrap();
+        records.push(append(&storage, &record, way_to(state)).await.unwrap());
+    }
+    let (early, late) = (records[10].submitted_at, records[40].submitted_at);
+    let queries = [
+        RecordQuery::new().with_state(State::Failed),
+        RecordQuery::new().with_state(State::Queued).with_state(State::Finished),
+        RecordQuery::new().with_tenant(""),
+        RecordQuery::new().with_tenant("a"),
+        RecordQuery::new().with_label("course", "x"),
+        RecordQuery::new().with_label("course", "x").with_label("task", "x"),
+        RecordQuery::new().with_submitted(Some(early), Some(late)),
+        RecordQuery::new().with_submitted(Some(late), None),
+        RecordQuery::new().with_submitted(None, Some(early)),
+        RecordQuery::new().with_state(State::Running).with_tenant("b").with_label("task", "x"),
+    ];
+    for query in queries {
+        let expected: Vec<_> =
+            records.iter().filter(|record| query.matches(record)).map(|record| record.id).collect();
+        assert!(!expected.is_empty() && expected.len() < records.len(), "{query:?} tells some from others");
+        assert_eq!(all(&storage, &query.clone().with_limit(3)).await, expected, "{query:?}");
+        let mut newest_first = all(&storage, &query.clone().with_newest_first()).await;
+        newest_first.reverse();
+        assert_eq!(newest_first, expected, "{query:?}");
+    }
+    for query in [
+        RecordQuery::new().with_tenant("c"),
+        RecordQuery::new().with_label("course", ""),
+        RecordQuery::new().with_label("", "x"),
+        RecordQuery::new().with_submitted(Some(Timestamp::from_micros(u64::MAX)), None),
+        RecordQuery::new().with_submitted(None, Some(Timestamp::from_micros(0))),
+    ] {
+        assert_eq!(page(&storage, &query).await, Page::new(Vec::new(), None), "{query:?}");
+    }
+}
+
+/// A page is no longer than asked for, and no longer than the longest that there is; it has at least one record if there
+/// is one.
+pub async fn a_page_is_no_longer_than_asked_for(storage: Subject) {
+    for _ in 0..=RecordQuery::LIMIT_MAX {
+        put(&storage).await;
+    }
+    for (limit, expected) in
+        [(0, 1), (1, 1), (7, 7), (RecordQuery::LIMIT_MAX, RecordQuery::LIMIT_MAX), (usize::MAX, RecordQuery::LIMIT_MAX)]
+    {
+        let Page { records, next, .. } = page(&storage, &RecordQuery::new().with_limit(limit)).await;
+        assert_eq!(records.len(), expected);
+        assert_eq!(next, records.last().map(|record| record.id), "there are more");
+    }
+    assert_eq!(page(&storage, &RecordQuery::new()).await.records.len(), 100, "the default");
+}

@@ -1,0 +1,58 @@
+//! What a suite is made of.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+/// No case takes longer. The longest sums of leases and delays are a few seconds; the rest is for slow machines.
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// Runs a case to its end in a runtime of its own.
+pub fn run(case: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("the machine has threads for a runtime");
+    let ended = runtime.block_on(async { timeout(DEADLINE, case).await });
+    // What a case left running is not waited for.
+    runtime.shutdown_background();
+    assert!(ended.is_ok(), "the case did not end within {DEADLINE:?}");
+}
+
+/// Makes a suite of the cases that its table lists: makes them public, and defines the macro that makes a test of each.
+///
+/// The table is the only way by which a case becomes public, so a case that it forgets is dead code, and this crate does
+/// not compile.
+macro_rules! suite {
+    (
+        // The `$` of the macro that is defined: there is no other way yet to write one.
+        $d:tt
+        $(#[$doc:meta])*
+        $suite:ident: $module:ident with dyn $subject:ident;
+        $($part:ident: $($case:ident),+;)+
+    ) => {
+        $(mod $part; pub use $part::{$($case),+};)+
+
+        $(#[$doc])*
+        #[macro_export]
+        macro_rules! $suite {
+            ($d name:ident, $d make:expr) => {
+                mod $d name {
+                    use super::*;
+
+                    $($(
+                        #[test]
+                        fn $case() {
+                            $d crate::__private::run(async {
+                                let subject = ::std::sync::Arc::new(($d make)().await);
+                                $d crate::$module::$case(subject).await;
+                            });
+                        }
+                    )+)+
+                }
+            };
+        }
+    };
+}

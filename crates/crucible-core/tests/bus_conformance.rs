@@ -1,0 +1,12 @@
+//! The bus of a single process does what every bus must, also through pointers and wrappers.
+
+use std::sync::Arc;
+
+use crucible_conformance::bus_conformance;
+use crucible_core::testing::{Faults, FaultyBus};
+use crucible_core::{EventBus, LocalBus};
+
+bus_conformance!(local, || async { LocalBus::new() });
+bus_conformance!(shared, || async { Arc::new(LocalBus::new()) as Arc<dyn EventBus> });
+bus_conformance!(boxed, || async { Box::new(LocalBus::new()) as Box<dyn EventBus> });
+bus_conformance!(without_faults, || async { FaultyBus::new(LocalBus::new(), Faults::none()) });

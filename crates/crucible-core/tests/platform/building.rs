@@ -1,0 +1,81 @@
+//! Composing a platform.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crucible_core::testing::FakeEngine;
+use crucible_core::{Command, Crucible, Language, SandboxPath};
+
+use crate::support::House;
+
+fn fields(error: &crucible_core::BuildError) -> Vec<&str> {
+    error.problems().iter().map(|problem| problem.field.as_str()).collect()
+}
+
+#[test]
+fn every_problem_is_reported_at_once() {
+    let error = Crucible::builder()
+        .engine("", FakeEngine::new())
+        .engine("a", FakeEngine::new())
+        .engine("a", FakeEngine::new())
+        .workers(0)
+        .lease(Duration::from_millis(9))
+        .deaths_max(0)
+        .host("")
+        .language(Language::new("none", SandboxPath::root(), Command::new(["true"])))
+        .build()
+        .unwrap_err();
+    let expected = [
+        "language.none.file",
+        "engine",
+        "engine",
+        "queue",
+        "storage",
+        "workers",
+        "lease",
+        "deaths_max",
+        "host",
+        "runtime",
+    ];
+    assert_eq!(fields(&error).into_iter().collect::<BTreeSet<_>>(), BTreeSet::from(expected));
+    assert_eq!(error.problems().len(), expected.len(), "{error}");
+    let text = error.to_string();
+    assert!(error.problems().iter().all(|problem| text.contains(&problem.to_string())), "{text}");
+}
+
+#[test]
+fn what_must_be_given_is_named() {
+    let error = Crucible::builder().build().unwrap_err();
+    assert_eq!(fields(&error), ["engine", "queue", "storage", "runtime"]);
+}
+
+#[test]
+fn a_platform_outside_of_a_runtime_is_refused() {
+    assert_eq!(fields(&House::new().builder().build().unwrap_err()), ["runtime"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bounds_are_part_of_what_is_allowed() {
+    let house = House::new();
+    let day = Duration::from_secs(24 * 60 * 60);
+    for lease in [Duration::from_millis(10), day] {
+        house.builder().workers(1).lease(lease).deaths_max(1).host("h").build().unwrap();
+    }
+    let error = house.builder().workers(4097).lease(day * 2).host("h".repeat(201)).build().unwrap_err();
+    assert_eq!(fields(&error), ["workers", "lease", "host"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_composed_can_be_asked_for() {
+    let house = House::new();
+    let crucible = house.builder().engine("second", FakeEngine::new()).workers(3).build().unwrap();
+    assert_eq!(crucible.engine_names().collect::<Vec<_>>(), ["fake", "second"]);
+    assert!(crucible.engine(Some("second")).is_some() && crucible.engine(Some("third")).is_none());
+    assert!(crucible.languages().get("python").is_some());
+    let stats = crucible.stats().await.unwrap();
+    assert_eq!((stats.workers, stats.running, stats.queue.depth()), (3, 0, 0));
+    let sandbox = crucible.open(crucible_core::SandboxSpec::new()).await.unwrap();
+    assert_eq!(house.engine.open_now(), 1);
+    sandbox.close().await.unwrap();
+    assert_eq!(house.engine.open_now(), 0);
+}

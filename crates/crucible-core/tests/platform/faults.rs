@@ -1,0 +1,194 @@
+//! Everything the platform stands on fails now and then, before and after it had an effect; whatever was accepted ends
+//! exactly once all the same.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crucible_core::testing::{Fault, Faults, FaultyBus, FaultyEngine, FaultyQueue, FaultyStorage};
+use crucible_core::{
+    Collect, Crucible, Evaluation, Handle, Queue as _, QueueError, RecordQuery, Retry, State, Storage as _,
+    SubmitError,
+};
+
+use crate::support::{House, MINUTE, Notes, command, endings, within};
+
+/// How often a call fails: one of so many.
+#[derive(Debug, Clone, Copy)]
+struct Rates {
+    bus: u64,
+    storage: u64,
+    queue: u64,
+    engine: u64,
+}
+
+const NEVER: u64 = u64::MAX;
+
+fn evaluations() -> Vec<Evaluation> {
+    let retry = || {
+        Retry::default().with_attempts(100).with_backoff(Duration::from_millis(10), Duration::from_secs(1))
+    };
+    vec![
+        command("exit 0").with_retry(retry()),
+        command("print x").with_retry(retry().with_idempotent()),
+        command("sleep 2500").with_retry(retry().with_idempotent()).with_tenant("t"),
+        command("exit 1")
+            .with_file("out.txt", "x")
+            .with_collect(Collect::matching(["*.txt"]))
+            .with_retry(retry()),
+        command("sleep 100").with_retry(retry()).with_expires_in(MINUTE),
+        command("lost").with_retry(Retry::never()),
+        command("hang").with_retry(retry()),
+    ]
+}
+
+fn build(house: &House, seed: u64, rates: Rates) -> Crucible {
+    let faults = |salt: u64, rate| Faults::seeded(seed * 16 + salt, rate);
+    Crucible::builder()
+        .engine("fake", FaultyEngine::new(house.engine.clone(), faults(0, rates.engine)))
+        .queue(FaultyQueue::new(Arc::clone(&house.queue), faults(1, rates.queue)))
+        .storage(FaultyStorage::new(Arc::clone(&house.storage), faults(2, rates.storage)))
+        .bus(FaultyBus::new(house.bus.clone(), faults(3, rates.bus)))
+        .workers(2)
+        .lease(Duration::from_secs(2))
+        .deaths_max(20)
+        .build()
+        .unwrap()
+}
+
+/// Submits until it is accepted, as a caller would.
+async fn accepted(crucible: &Crucible, evaluation: &Evaluation) -> Handle {
+    loop {
+        match crucible.submit(evaluation.clone()).await {
+            Ok(handle) => return handle,
+            Err(error @ (SubmitError::Storage(_) | SubmitError::Queue(QueueError::Unavailable { .. }))) => {
+                assert!(error.is_retryable(), "{error:?}");
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+}
+
+async fn everything_accepted_ends_exactly_once(seed: u64, rates: Rates) {
+    let house = House::new();
+    let what = format!("seed {seed}, {rates:?}");
+    let crucible = build(&house, seed, rates);
+    let mut ids = Vec::new();
+    for evaluation in evaluations() {
+        let handle = accepted(&crucible, &evaluation).await;
+        ids.push((handle.id(), evaluation));
+    }
+    // The last one ends only on request.
+    let last = crucible.handle(ids[ids.len() - 1].0);
+    within(async { while last.cancel().await.is_err() {} }).await;
+    let all_ended = async {
+        for (id, _) in &ids {
+            while !house.storage.record(*id).await.unwrap().unwrap().state.is_terminal() {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    };
+    tokio::time::timeout(MINUTE * 60, all_ended)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: something does not end"));
+    for (id, evaluation) in &ids {
+        let (record, journal) = house.sound(*id).await;
+        assert_eq!(endings(&journal), 1, "{what}");
+        match (&evaluation.program, record.state) {
+            (_, State::Cancelled) => assert_eq!(*id, last.id(), "{what}: nobody asked to cancel {record:?}"),
+            (_, State::Failed) => {
+                assert!(evaluation == &evaluations()[5] || rates.engine != NEVER, "{what}: {record:?}")
+            }
+            (_, State::Finished) => {
+                let artifacts = record.outcome.map_or(0, |outcome| outcome.artifacts.len());
+                assert_eq!(artifacts, usize::from(!evaluation.collect.is_empty()), "{what}");
+            }
+            (_, state) => panic!("{what}: {state}"),
+        }
+    }
+    // What the caller was told is not accepted does not run; the tickets of all that ended go.
+    let idle = async {
+        loop {
+            let stats = house.queue.stats().await.unwrap();
+            let unended = RecordQuery::new().with_state(State::Queued).with_state(State::Running);
+            let unended = house.storage.records(&unended).await.unwrap().records;
+            if stats.depth() + stats.claimed == 0 && unended.is_empty() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    };
+    tokio::time::timeout(MINUTE * 60, idle)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: something is left over"));
+    assert_eq!(house.engine.open_now(), 0, "{what}");
+    within(crucible.shutdown(MINUTE)).await;
+}
+
+async fn over_many_seeds(rates: Rates) {
+    for seed in 0..60 {
+        everything_accepted_ends_exactly_once(seed, rates).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_bus_that_fails() {
+    over_many_seeds(Rates { bus: 2, storage: NEVER, queue: NEVER, engine: NEVER }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_storage_that_fails() {
+    over_many_seeds(Rates { bus: NEVER, storage: 6, queue: NEVER, engine: NEVER }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_a_queue_that_fails() {
+    over_many_seeds(Rates { bus: NEVER, storage: NEVER, queue: 5, engine: NEVER }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_an_engine_that_fails() {
+    over_many_seeds(Rates { bus: NEVER, storage: NEVER, queue: NEVER, engine: 2 }).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn with_everything_failing_at_once() {
+    over_many_seeds(Rates { bus: 4, storage: 10, queue: 10, engine: 4 }).await;
+}
+
+/// Answers of the storage are lost, one at a time or with the next call: whoever listens still hears of every entry, and
+/// nobody has to wait for a lease to run out.
+#[tokio::test(start_paused = true)]
+async fn a_lost_answer_is_noticed_at_once() {
+    for then in [Fault::None, Fault::Before] {
+        for call in 1..14 {
+            let what = format!("call {call}, then {then:?}");
+            let house = House::new();
+            let notes = Arc::new(Notes::default());
+            let faults = Faults::planned(move |number| match number {
+                _ if number == call => Fault::After,
+                _ if number == call + 1 => then,
+                _ => Fault::None,
+            });
+            let storage = FaultyStorage::new(Arc::clone(&house.storage), faults);
+            let builder = house.builder().workers(1).storage(storage).monitor(Arc::clone(&notes));
+            let crucible = builder.build().unwrap();
+            let began = tokio::time::Instant::now();
+            let handle = accepted(&crucible, &command("exit 0")).await;
+            house.ended(handle.id()).await;
+            // Whatever is told and settled is so by now.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(began.elapsed() < Duration::from_secs(4), "{what}: {:?}", began.elapsed());
+            let stats = house.queue.stats().await.unwrap();
+            assert_eq!((stats.depth(), stats.claimed), (0, 0), "{what}");
+            let (_, journal) = house.sound(handle.id()).await;
+            let entries: Vec<_> = journal.iter().map(|event| (event.sequence, event.kind.name())).collect();
+            assert_eq!(entries.last().unwrap().1, "finished", "{what}");
+            // An answer that was lost together with the question after it leaves a start untold: the attempt counts as
+            // given up, and the next one is told.
+            let told = notes.of(handle.id());
+            let missing: Vec<_> = entries.iter().filter(|entry| !told.contains(entry)).collect();
+            assert!(missing.is_empty() || missing == [&(2, "started")], "{what}: {missing:?} of {entries:?}");
+            assert!(then != Fault::None || missing.is_empty(), "{what}: {missing:?} of {entries:?}");
+        }
+    }
+}

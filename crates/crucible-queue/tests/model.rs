@@ -1,0 +1,335 @@
+//! The queue against a plain model of it: any sequence of calls gives the same answers.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what helps a test may stop at the first surprise, as the test itself may"
+)]
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crucible_core::{Claim, EvaluationId, Priority, Queue as _, QueueError, QueueStats, Ticket, WorkerId};
+use crucible_queue::MemoryQueue;
+use proptest::prelude::*;
+
+const CAPACITY: usize = 6;
+/// How many evaluations there are: more than the capacity, so that the queue fills, and few enough to come again.
+const SLOTS: usize = 9;
+const AGEING: u64 = 100;
+
+#[derive(Debug, Clone)]
+enum Op {
+    Enqueue {
+        slot: usize,
+        priority: Priority,
+        tenant: usize,
+    },
+    Claim {
+        lease: u64,
+    },
+    /// The number counts all claims that there ever were, so that old ones are tried too.
+    Extend {
+        claim: usize,
+        lease: u64,
+    },
+    Ack {
+        claim: usize,
+    },
+    Nack {
+        claim: usize,
+        delay: u64,
+    },
+    Remove {
+        slot: usize,
+    },
+    Advance {
+        millis: u64,
+    },
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let priority = prop_oneof![Just(Priority::Low), Just(Priority::Normal), Just(Priority::High)];
+    let millis = || prop_oneof![Just(0), 1..80_u64, 80..400_u64];
+    prop_oneof![
+        6 => (0..SLOTS, priority, 0..3_usize)
+            .prop_map(|(slot, priority, tenant)| Op::Enqueue { slot, priority, tenant }),
+        6 => millis().prop_map(|lease| Op::Claim { lease }),
+        1 => (0..30_usize, millis()).prop_map(|(claim, lease)| Op::Extend { claim, lease }),
+        2 => (0..30_usize).prop_map(|claim| Op::Ack { claim }),
+        2 => (0..30_usize, millis()).prop_map(|(claim, delay)| Op::Nack { claim, delay }),
+        1 => (0..SLOTS).prop_map(|slot| Op::Remove { slot }),
+        3 => millis().prop_map(|millis| Op::Advance { millis }),
+    ]
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    Ready { since: u64, order: u64 },
+    Delayed { until: u64, order: u64 },
+    Claimed { claim: usize, until: u64, order: u64 },
+}
+
+#[derive(Debug)]
+struct ModelTicket {
+    priority: Priority,
+    tenant: usize,
+    deaths: u32,
+    stands: Stands,
+}
+
+/// Every rule in its plainest form: everything is searched for, nothing is kept up to date.
+#[derive(Debug, Default)]
+struct Model {
+    now: u64,
+    tickets: BTreeMap<usize, ModelTicket>,
+    /// The slot of each claim that there ever was.
+    claims: Vec<usize>,
+    turns: BTreeMap<Priority, Vec<usize>>,
+    order: u64,
+}
+
+impl Model {
+    fn number(&mut self) -> u64 {
+        self.order += 1;
+        self.order
+    }
+
+    fn count(&self, wanted: fn(&Stands) -> bool) -> u64 {
+        self.tickets.values().filter(|ticket| wanted(&ticket.stands)).count() as u64
+    }
+
+    fn stats(&self) -> QueueStats {
+        QueueStats::new(
+            self.count(|stands| matches!(stands, Stands::Ready { .. })),
+            self.count(|stands| matches!(stands, Stands::Delayed { .. })),
+            self.count(|stands| matches!(stands, Stands::Claimed { .. })),
+            Some(CAPACITY as u64),
+        )
+    }
+
+    fn is_ready(&self, priority: Priority, tenant: usize) -> bool {
+        self.tickets.values().any(|ticket| {
+            ticket.priority == priority
+                && ticket.tenant == tenant
+                && matches!(ticket.stands, Stands::Ready { .. })
+        })
+    }
+
+    fn make_ready(&mut self, slot: usize, since: u64) {
+        let order = self.number();
+        let ticket = self.tickets.get_mut(&slot).unwrap();
+        ticket.stands = Stands::Ready { since, order };
+        let (priority, tenant) = (ticket.priority, ticket.tenant);
+        let turns = self.turns.entry(priority).or_default();
+        if !turns.contains(&tenant) {
+            turns.push(tenant);
+        }
+    }
+
+    /// Forgets the turns of tenants that have nothing ready.
+    fn prune_turns(&mut self) {
+        for priority in Priority::ALL {
+            let mut turns = self.turns.remove(&priority).unwrap_or_default();
+            turns.retain(|tenant| self.is_ready(priority, *tenant));
+            self.turns.insert(priority, turns);
+        }
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let due = self.tickets.iter().filter_map(|(slot, ticket)| match ticket.stands {
+                Stands::Delayed { until, order } | Stands::Claimed { until, order, .. } => {
+                    (until <= self.now).then_some((until, order, *slot))
+                }
+                Stands::Ready { .. } => None,
+            });
+            let Some((until, _, slot)) = due.min() else { return };
+            let ticket = self.tickets.get_mut(&slot).unwrap();
+            if matches!(ticket.stands, Stands::Claimed { .. }) {
+                ticket.deaths += 1;
+            }
+            self.make_ready(slot, until);
+        }
+    }
+
+    /// The ready tickets of a priority: since when, in which order, whose, which.
+    fn ready(&self, priority: Priority) -> Vec<(u64, u64, usize, usize)> {
+        let mut ready: Vec<_> = self
+            .tickets
+            .iter()
+            .filter(|(_, ticket)| ticket.priority == priority)
+            .filter_map(|(slot, ticket)| match ticket.stands {
+                Stands::Ready { since, order } => Some((since, order, ticket.tenant, *slot)),
+                _ => None,
+            })
+            .collect();
+        ready.sort_unstable();
+        ready
+    }
+
+    /// The slot that comes next, and how long it has been ready.
+    fn next(&mut self) -> Option<(usize, u64)> {
+        let bands: Vec<_> = [(2, Priority::High), (1, Priority::Normal), (0, Priority::Low)]
+            .into_iter()
+            .map(|(rank, priority)| (rank, priority, self.ready(priority)))
+            .filter(|(_, _, ready)| !ready.is_empty())
+            .collect();
+        let most_urgent = bands.first()?.1;
+        let standing = |rank: u64, since: u64| self.now - since + rank * AGEING;
+        let highest = bands.iter().map(|(rank, _, ready)| standing(*rank, ready[0].0)).max()?;
+        let (_, priority, ready) =
+            bands.into_iter().find(|(rank, _, ready)| standing(*rank, ready[0].0) == highest)?;
+        if priority != most_urgent {
+            let (since, _, _, slot) = ready[0];
+            return Some((slot, self.now - since));
+        }
+        let turns = self.turns.get_mut(&priority).unwrap();
+        let tenant = turns.remove(0);
+        turns.push(tenant);
+        let (since, _, _, slot) = *ready.iter().find(|(_, _, owner, _)| *owner == tenant).unwrap();
+        Some((slot, self.now - since))
+    }
+
+    fn held(&self, claim: usize) -> Option<usize> {
+        let slot = *self.claims.get(claim)?;
+        match self.tickets.get(&slot)?.stands {
+            Stands::Claimed { claim: current, .. } if current == claim => Some(slot),
+            _ => None,
+        }
+    }
+}
+
+/// The queue and the model side by side.
+struct Pair {
+    queue: MemoryQueue,
+    model: Model,
+    ids: Vec<EvaluationId>,
+    claims: Vec<Claim>,
+    worker: WorkerId,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self {
+            queue: MemoryQueue::bounded(CAPACITY as u64).with_ageing(Duration::from_millis(AGEING)),
+            model: Model::default(),
+            ids: (0..SLOTS).map(|_| EvaluationId::new()).collect(),
+            claims: Vec::new(),
+            worker: WorkerId::new("w"),
+        }
+    }
+
+    async fn step(&mut self, op: Op) {
+        self.model.settle();
+        match op {
+            Op::Enqueue { slot, priority, tenant } => self.enqueue(slot, priority, tenant).await,
+            Op::Claim { lease } => self.claim(lease).await,
+            Op::Extend { claim, lease } => {
+                let Some(real) = self.claims.get(claim) else { return };
+                let answer = self.queue.extend(real, Duration::from_millis(lease)).await;
+                let held = self.model.held(claim);
+                check_held(answer, held);
+                if let Some(slot) = held {
+                    let (until, order) = (self.model.now + lease, self.model.number());
+                    self.model.tickets.get_mut(&slot).unwrap().stands =
+                        Stands::Claimed { claim, until, order };
+                }
+            }
+            Op::Ack { claim } => {
+                let Some(real) = self.claims.get(claim) else { return };
+                let answer = self.queue.ack(real).await;
+                let held = self.model.held(claim);
+                check_held(answer, held);
+                if let Some(slot) = held {
+                    self.model.tickets.remove(&slot);
+                }
+            }
+            Op::Nack { claim, delay } => {
+                let Some(real) = self.claims.get(claim) else { return };
+                let answer = self.queue.nack(real, Duration::from_millis(delay)).await;
+                let held = self.model.held(claim);
+                check_held(answer, held);
+                match held {
+                    Some(slot) if delay == 0 => self.model.make_ready(slot, self.model.now),
+                    Some(slot) => {
+                        let (until, order) = (self.model.now + delay, self.model.number());
+                        self.model.tickets.get_mut(&slot).unwrap().stands = Stands::Delayed { until, order };
+                    }
+                    None => {}
+                }
+            }
+            Op::Remove { slot } => {
+                let removed = self.queue.remove(self.ids[slot]).await.unwrap();
+                assert_eq!(removed, self.model.tickets.remove(&slot).is_some());
+            }
+            Op::Advance { millis } => {
+                tokio::time::advance(Duration::from_millis(millis)).await;
+                self.model.now += millis;
+                self.model.settle();
+            }
+        }
+        self.model.prune_turns();
+        self.model.settle();
+        assert_eq!(self.queue.stats().await.unwrap(), self.model.stats());
+    }
+
+    async fn enqueue(&mut self, slot: usize, priority: Priority, tenant: usize) {
+        let ticket = Ticket::new(self.ids[slot], priority, tenant.to_string());
+        let answer = self.queue.enqueue(ticket).await;
+        let stats = self.model.stats();
+        if self.model.tickets.contains_key(&slot) {
+            assert!(
+                matches!(answer, Err(QueueError::Duplicate { evaluation }) if evaluation == self.ids[slot])
+            );
+        } else if stats.is_full() {
+            let Err(QueueError::Full { depth, capacity }) = answer else { panic!("{answer:?}") };
+            assert_eq!((depth, capacity), (stats.depth(), CAPACITY as u64));
+        } else {
+            answer.unwrap();
+            let stands = Stands::Ready { since: self.model.now, order: 0 };
+            self.model.tickets.insert(slot, ModelTicket { priority, tenant, deaths: 0, stands });
+            self.model.make_ready(slot, self.model.now);
+        }
+    }
+
+    async fn claim(&mut self, lease: u64) {
+        let answer =
+            self.queue.claim(&self.worker, Duration::from_millis(lease), Duration::ZERO).await.unwrap();
+        let Some((slot, waited)) = self.model.next() else {
+            assert_eq!(answer, None);
+            return;
+        };
+        let claim = answer.unwrap();
+        assert_eq!(claim.ticket.evaluation, self.ids[slot], "slot {slot} should come next");
+        assert_eq!(claim.deaths, self.model.tickets[&slot].deaths);
+        assert_eq!(claim.waited, Duration::from_millis(waited));
+        let (until, order) = (self.model.now + lease, self.model.number());
+        let number = self.claims.len();
+        self.model.tickets.get_mut(&slot).unwrap().stands = Stands::Claimed { claim: number, until, order };
+        self.model.claims.push(slot);
+        self.claims.push(claim);
+    }
+}
+
+fn check_held(answer: Result<(), QueueError>, held: Option<usize>) {
+    match held {
+        Some(_) => answer.unwrap(),
+        None => assert!(matches!(answer, Err(QueueError::Lost { .. })), "{answer:?}"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn any_sequence_of_calls_gives_the_models_answers(ops in proptest::collection::vec(op(), 1..120)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
+        runtime.block_on(async {
+            let mut pair = Pair::new();
+            for op in ops {
+                pair.step(op).await;
+            }
+        });
+    }
+}

@@ -1,0 +1,86 @@
+//! Which evaluations stand in which state, in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use crucible_core::{EvaluationId, RecordQuery, State};
+
+/// The ids of all records by their state, so that a page of the queued ones does not walk past millions of finished
+/// ones.
+#[derive(Debug, Default)]
+pub(crate) struct Index {
+    /// INVARIANT: each record is in the set of its state, and in no other.
+    by_state: BTreeMap<State, BTreeSet<EvaluationId>>,
+}
+
+impl Index {
+    /// Takes note that a record is in `state` now, and was in `before`.
+    pub(crate) fn set(&mut self, id: EvaluationId, before: Option<State>, state: State) {
+        if before == Some(state) {
+            return;
+        }
+        if let Some(ids) = before.and_then(|before| self.by_state.get_mut(&before)) {
+            ids.remove(&id);
+        }
+        self.by_state.entry(state).or_default().insert(id);
+    }
+
+    /// The ids of the records in the states that a query names, in its order, after its cursor. Its other conditions
+    /// are not looked at.
+    pub(crate) fn ids(&self, query: &RecordQuery) -> impl Iterator<Item = EvaluationId> {
+        let wanted = |state: &State| query.states.is_empty() || query.states.contains(state);
+        let sets: Vec<_> =
+            self.by_state.iter().filter(|(state, _)| wanted(state)).map(|(_, ids)| ids).collect();
+        let (mut cursor, newest_first) = (query.after, query.newest_first);
+        // The next one of each set, and of these the first: a merge of a handful of sorted sets.
+        std::iter::from_fn(move || {
+            let beyond = cursor.map_or(Bound::Unbounded, Bound::Excluded);
+            let next = if newest_first {
+                sets.iter().filter_map(|ids| ids.range((Bound::Unbounded, beyond)).next_back()).max()
+            } else {
+                sets.iter().filter_map(|ids| ids.range((beyond, Bound::Unbounded)).next()).min()
+            };
+            // At the end the cursor stays, so that whoever asks again is told the same.
+            let next = *next?;
+            cursor = Some(next);
+            cursor
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_are_merged_in_the_order_of_ids() {
+        let ids: Vec<_> = (0..9).map(|_| EvaluationId::new()).collect();
+        let mut index = Index::default();
+        for (number, id) in ids.iter().enumerate() {
+            index.set(*id, None, State::Queued);
+            if number % 3 > 0 {
+                index.set(*id, Some(State::Queued), State::Running);
+            }
+            if number % 3 > 1 {
+                index.set(*id, Some(State::Running), State::Finished);
+            }
+        }
+        let found = |query: RecordQuery| -> Vec<_> {
+            index.ids(&query).map(|id| ids.iter().position(|other| *other == id).unwrap()).collect()
+        };
+        assert_eq!(found(RecordQuery::new()), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        // A state that is named twice gives its records once.
+        let two = RecordQuery::new()
+            .with_state(State::Queued)
+            .with_state(State::Finished)
+            .with_state(State::Queued);
+        assert_eq!(found(two.clone()), [0, 2, 3, 5, 6, 8]);
+        assert_eq!(found(two.clone().with_after(ids[3])), [5, 6, 8]);
+        assert_eq!(found(two.clone().with_after(ids[4])), [5, 6, 8], "a cursor that is not in these states");
+        assert_eq!(found(two.with_after(ids[5]).with_newest_first()), [3, 2, 0]);
+        assert!(found(RecordQuery::new().with_state(State::Expired)).is_empty());
+        let all = RecordQuery::new();
+        let mut asked_again = index.ids(&all).skip(ids.len());
+        assert_eq!((asked_again.next(), asked_again.next()), (None, None), "the end stays the end");
+    }
+}

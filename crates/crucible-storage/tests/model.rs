@@ -1,0 +1,336 @@
+//! The storage against a plain model of it: any sequence of calls gives the same answers.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what helps a test may stop at the first surprise, as the test itself may"
+)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use crucible_core::{
+    Digest, ErrorReport, Evaluation, EvaluationId, Event, EventKind, Evidence, Outcome, OutputStream, Record,
+    RecordQuery, RequeueReason, State, Storage as _, StorageError, Timestamp, TransitionError, WorkerId,
+};
+use crucible_storage::MemoryStorage;
+use proptest::prelude::*;
+
+/// How many evaluations there are: few, so that they are written to again.
+const SLOTS: usize = 6;
+
+/// The kinds of events, in a form that can be drawn.
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    Submitted { tenant: u8, key: Option<u8>, label: Option<u8> },
+    Started { attempt: u32 },
+    AttemptFailed { attempt: u32 },
+    Requeued { attempt: u32 },
+    CancelRequested,
+    Finished { cancelled: bool },
+    Failed,
+    Cancelled,
+    Refused,
+    Expired,
+    Output,
+}
+
+/// What is wrong with a place or a link: mostly nothing.
+#[derive(Debug, Clone, Copy)]
+enum Flaw {
+    None,
+    Sequence,
+    Chain,
+    Foreign,
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    /// `off` is how far the expected length is from the true one.
+    Append {
+        slot: usize,
+        off: i64,
+        events: Vec<(Kind, Flaw)>,
+    },
+    Query {
+        states: Vec<State>,
+        tenant: Option<u8>,
+        label: Option<u8>,
+        after: Option<usize>,
+        newest: bool,
+        limit: usize,
+    },
+    Journal {
+        slot: usize,
+        after: u64,
+    },
+    PutBlob {
+        content: u8,
+    },
+    Blob {
+        content: u8,
+    },
+}
+
+fn kind() -> impl Strategy<Value = Kind> {
+    let attempt = || 1..4_u32;
+    prop_oneof![
+        4 => (0..2_u8, proptest::option::of(0..2_u8), proptest::option::of(0..2_u8))
+            .prop_map(|(tenant, key, label)| Kind::Submitted { tenant, key, label }),
+        4 => attempt().prop_map(|attempt| Kind::Started { attempt }),
+        1 => attempt().prop_map(|attempt| Kind::AttemptFailed { attempt }),
+        2 => attempt().prop_map(|attempt| Kind::Requeued { attempt }),
+        1 => Just(Kind::CancelRequested),
+        1 => any::<bool>().prop_map(|cancelled| Kind::Finished { cancelled }),
+        1 => Just(Kind::Failed),
+        1 => Just(Kind::Cancelled),
+        1 => Just(Kind::Refused),
+        1 => Just(Kind::Expired),
+        1 => Just(Kind::Output),
+    ]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let flaw = prop_oneof![20 => Just(Flaw::None), 1 => Just(Flaw::Sequence), 1 => Just(Flaw::Chain), 1 => Just(Flaw::Foreign)];
+    let off = prop_oneof![10 => Just(0), 1 => -2..3_i64];
+    let events = proptest::collection::vec((kind(), flaw), 0..4);
+    let query = (
+        proptest::collection::vec(proptest::sample::select(State::ALL.to_vec()), 0..3),
+        proptest::option::of(0..3_u8),
+        proptest::option::of(0..3_u8),
+        proptest::option::of(0..SLOTS),
+        any::<bool>(),
+        0..4_usize,
+    );
+    prop_oneof![
+        6 => (0..SLOTS, off, events).prop_map(|(slot, off, events)| Op::Append { slot, off, events }),
+        2 => query.prop_map(|(states, tenant, label, after, newest, limit)| {
+            Op::Query { states, tenant, label, after, newest, limit }
+        }),
+        1 => (0..SLOTS, 0..6_u64).prop_map(|(slot, after)| Op::Journal { slot, after }),
+        1 => (0..4_u8).prop_map(|content| Op::PutBlob { content }),
+        1 => (0..4_u8).prop_map(|content| Op::Blob { content }),
+    ]
+}
+
+fn event_kind(kind: Kind) -> EventKind {
+    let outcome = |evidence| Arc::new(Outcome::new("fake", evidence));
+    match kind {
+        Kind::Submitted { tenant, key, label } => {
+            let mut evaluation = Evaluation::command(["true"]).with_tenant(tenant.to_string());
+            evaluation.idempotency_key = key.map(|key| key.to_string());
+            if let Some(label) = label {
+                evaluation = evaluation.with_label("l", label.to_string());
+            }
+            EventKind::Submitted { evaluation: Arc::new(evaluation) }
+        }
+        Kind::Started { attempt } => {
+            EventKind::Started { attempt, worker: WorkerId::new("w"), engine: "fake".to_owned() }
+        }
+        Kind::AttemptFailed { attempt } => EventKind::AttemptFailed {
+            attempt,
+            error: ErrorReport::new("lost", "it was lost"),
+            retry_in: std::time::Duration::ZERO,
+        },
+        Kind::Requeued { attempt } => EventKind::Requeued { attempt, reason: RequeueReason::Shutdown },
+        Kind::CancelRequested => EventKind::CancelRequested,
+        Kind::Finished { cancelled } => EventKind::Finished {
+            outcome: outcome(if cancelled { vec![Evidence::CancelledBeforeStart] } else { Vec::new() }),
+        },
+        Kind::Failed => EventKind::Failed { error: ErrorReport::new("poison", "three died") },
+        Kind::Cancelled => EventKind::Cancelled {
+            reason: "on request".to_owned(),
+            outcome: Some(outcome(vec![Evidence::CancelledBeforeStart])),
+        },
+        Kind::Refused => EventKind::Cancelled { reason: "not queued: full".to_owned(), outcome: None },
+        Kind::Expired => EventKind::Expired,
+        Kind::Output => {
+            EventKind::Output { stream: OutputStream::Stdout, offset: 0, bytes: Bytes::from_static(b"x") }
+        }
+    }
+}
+
+/// The rules in their plainest form: nothing is kept but the journals, and everything else is made from them each time.
+#[derive(Default)]
+struct Model {
+    journals: BTreeMap<EvaluationId, Vec<Event>>,
+    blobs: BTreeMap<u8, Digest>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Refused {
+    Conflict(u64),
+    Transition(TransitionError),
+    KeyTaken(EvaluationId),
+}
+
+impl Model {
+    fn record(&self, id: EvaluationId) -> Option<Record> {
+        Record::fold(self.journals.get(&id).into_iter().flatten()).unwrap()
+    }
+
+    fn records(&self) -> Vec<Record> {
+        self.journals.keys().filter_map(|id| self.record(*id)).collect()
+    }
+
+    fn append(&mut self, id: EvaluationId, expected: u64, events: &[Event]) -> Result<Record, Refused> {
+        let mut journal = self.journals.get(&id).cloned().unwrap_or_default();
+        let is_new = journal.is_empty();
+        if journal.len() as u64 != expected {
+            return Err(Refused::Conflict(journal.len() as u64));
+        }
+        if let Some(foreign) = events.iter().find(|event| event.evaluation != id) {
+            // Unless an event before it is refused for another reason.
+            let before = events.iter().take_while(|event| event.evaluation == id);
+            Record::fold(journal.iter().chain(before)).map_err(Refused::Transition)?;
+            return Err(Refused::Transition(TransitionError::Evaluation { found: foreign.evaluation }));
+        }
+        journal.extend(events.iter().cloned());
+        let record = Record::fold(&journal).map_err(Refused::Transition)?;
+        let record = record
+            .ok_or(Refused::Transition(TransitionError::State { state: "absent", event: "nothing" }))?;
+        let owner = self.records().into_iter().find(|other| {
+            record.evaluation.idempotency_key.is_some()
+                && other.evaluation.idempotency_key == record.evaluation.idempotency_key
+                && other.evaluation.tenant == record.evaluation.tenant
+                && !other.is_refused()
+        });
+        if let (true, Some(owner)) = (is_new, owner) {
+            return Err(Refused::KeyTaken(owner.id));
+        }
+        self.journals.insert(id, journal);
+        Ok(record)
+    }
+
+    fn page(&self, query: &RecordQuery) -> (Vec<Record>, Option<EvaluationId>) {
+        let mut records = self.records();
+        if query.newest_first {
+            records.reverse();
+        }
+        records.retain(|record| {
+            let comes_after = query
+                .after
+                .is_none_or(|after| if query.newest_first { record.id < after } else { record.id > after });
+            comes_after && query.matches(record)
+        });
+        let more = records.len() > query.page_size();
+        records.truncate(query.page_size());
+        let next = records.last().map(|record| record.id).filter(|_| more);
+        (records, next)
+    }
+}
+
+struct Pair {
+    storage: MemoryStorage,
+    model: Model,
+    ids: Vec<EvaluationId>,
+}
+
+impl Pair {
+    fn new() -> Self {
+        Self {
+            storage: MemoryStorage::new(),
+            model: Model::default(),
+            ids: (0..SLOTS).map(|_| EvaluationId::new()).collect(),
+        }
+    }
+
+    /// Events that follow one another from the end of a journal, as far as their flaws let them.
+    fn events(&self, slot: usize, drawn: &[(Kind, Flaw)]) -> Vec<Event> {
+        let record = self.model.record(self.ids[slot]);
+        let mut sequence = record.as_ref().map_or(0, |record| record.sequence);
+        let mut head = record.map_or(Digest::ZERO, |record| record.head);
+        drawn
+            .iter()
+            .map(|(kind, flaw)| {
+                sequence += if matches!(flaw, Flaw::Sequence) { 2 } else { 1 };
+                let previous = if matches!(flaw, Flaw::Chain) { Digest::of(b"another") } else { head };
+                let foreign = matches!(flaw, Flaw::Foreign);
+                let id = self.ids[if foreign { (slot + 1) % SLOTS } else { slot }];
+                let event = Event::sealed(
+                    id,
+                    sequence,
+                    Timestamp::from_micros(sequence),
+                    event_kind(*kind),
+                    previous,
+                );
+                head = event.hash;
+                event
+            })
+            .collect()
+    }
+
+    async fn step(&mut self, op: Op) {
+        match op {
+            Op::Append { slot, off, events } => self.append(slot, off, &events).await,
+            Op::Query { states, tenant, label, after, newest, limit } => {
+                let mut query = RecordQuery::new().with_limit(limit);
+                query.states = states;
+                query.tenant = tenant.map(|tenant| tenant.to_string());
+                if let Some(label) = label {
+                    query = query.with_label("l", label.to_string());
+                }
+                query.after = after.map(|slot| self.ids[slot]);
+                query.newest_first = newest;
+                let page = self.storage.records(&query).await.unwrap();
+                assert_eq!((page.records, page.next), self.model.page(&query));
+            }
+            Op::Journal { slot, after } => {
+                let journal = self.storage.journal(self.ids[slot], after).await.unwrap();
+                let model = self.model.journals.get(&self.ids[slot]).cloned().unwrap_or_default();
+                assert_eq!(
+                    journal,
+                    model.into_iter().filter(|event| event.sequence > after).collect::<Vec<_>>()
+                );
+            }
+            Op::PutBlob { content } => {
+                let bytes = Bytes::from(vec![content; usize::from(content) * 100]);
+                let digest = self.storage.put_blob(bytes.clone()).await.unwrap();
+                assert_eq!(digest, Digest::of(&bytes));
+                self.model.blobs.insert(content, digest);
+            }
+            Op::Blob { content } => {
+                let bytes = Bytes::from(vec![content; usize::from(content) * 100]);
+                let kept = self.storage.blob(Digest::of(&bytes)).await.unwrap();
+                assert_eq!(kept, self.model.blobs.contains_key(&content).then_some(bytes));
+            }
+        }
+        for id in &self.ids {
+            assert_eq!(self.storage.record(*id).await.unwrap(), self.model.record(*id));
+        }
+    }
+
+    async fn append(&mut self, slot: usize, off: i64, drawn: &[(Kind, Flaw)]) {
+        let id = self.ids[slot];
+        let events = self.events(slot, drawn);
+        let length = self.model.journals.get(&id).map_or(0, Vec::len) as u64;
+        let expected = length.saturating_add_signed(off);
+        let answer = self.storage.append(id, expected, events.clone()).await.map_err(|error| match error {
+            StorageError::Conflict { evaluation, actual, .. } if evaluation == id => {
+                Refused::Conflict(actual)
+            }
+            StorageError::Transition { evaluation, source } if evaluation == id => {
+                Refused::Transition(source)
+            }
+            StorageError::KeyTaken { existing, .. } => Refused::KeyTaken(existing),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(answer, self.model.append(id, expected, &events));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn any_sequence_of_calls_gives_the_models_answers(ops in proptest::collection::vec(op(), 1..60)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        runtime.block_on(async {
+            let mut pair = Pair::new();
+            for op in ops {
+                pair.step(op).await;
+            }
+        });
+    }
+}
