@@ -1,0 +1,45 @@
+//! The program's arguments.
+
+use core::ffi::{CStr, c_char};
+
+/// The arguments as the kernel left them on the stack.
+pub(crate) struct Arguments {
+    count: usize,
+    pointers: *const *const c_char,
+}
+
+impl Arguments {
+    /// The arguments at `pointers`, which the kernel keeps for the whole life of the program.
+    pub(crate) fn new(count: usize, pointers: *const *const c_char) -> Self {
+        Self { count, pointers }
+    }
+
+    /// The argument at `index`; 0 is the program's name.
+    pub(crate) fn get(&self, index: usize) -> Option<&[u8]> {
+        if index >= self.count {
+            return None;
+        }
+        // SAFETY: there are `count` pointers, and `index` is less.
+        let place = unsafe { self.pointers.add(index) };
+        // SAFETY: the kernel has put a pointer there.
+        let pointer = unsafe { place.read() };
+        if pointer.is_null() {
+            return None;
+        }
+        // SAFETY: the kernel terminates every argument with a NUL and leaves it in place.
+        Some(unsafe { CStr::from_ptr(pointer) }.to_bytes())
+    }
+
+    /// The number that follows the argument `name`.
+    pub(crate) fn number(&self, name: &[u8]) -> Option<u32> {
+        let at = (1..self.count).find(|index| self.get(*index) == Some(name))?;
+        let digits = self.get(at + 1)?;
+        if digits.is_empty() || digits.len() > 10 {
+            return None;
+        }
+        digits.iter().try_fold(0_u32, |number, digit| {
+            let digit = char::from(*digit).to_digit(10)?;
+            number.checked_mul(10)?.checked_add(digit)
+        })
+    }
+}

@@ -1,0 +1,69 @@
+//! The Landlock ruleset: what may be done where, whatever the mounts say (landlock(7)).
+
+use super::errno::Result;
+use super::sys::{self, RulesetAttributes};
+
+/// `EXECUTE | READ_FILE | READ_DIR`
+const READ: u64 = 1 | 1 << 2 | 1 << 3;
+/// `READ_FILE | WRITE_FILE | READ_DIR | IOCTL_DEV`: devices are used, not made.
+const USE_DEVICES: u64 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 15;
+/// `BIND_TCP | CONNECT_TCP`
+const ALL_TCP: u64 = 1 | 1 << 1;
+/// `ABSTRACT_UNIX_SOCKET | SIGNAL`
+const ALL_SCOPES: u64 = 1 | 1 << 1;
+
+/// Restricts the guest and everything it starts: read and execute anywhere, write to `/tmp`, `/box` and `/dev/shm`
+/// alone; no TCP; no abstract socket and no signal outside. One domain for all, so that commands of one sandbox can
+/// reach each other.
+///
+/// The rules are opened after everything is mounted: one on a directory that is covered later does not count.
+pub(crate) fn restrict(abi: u8) -> Result<()> {
+    let all = file_system_rights(abi);
+    let attributes = RulesetAttributes {
+        file_system: all,
+        network: if abi >= 4 { ALL_TCP } else { 0 },
+        scoped: if abi >= 6 { ALL_SCOPES } else { 0 },
+    };
+    let ruleset = sys::create_ruleset(&attributes, attributes_size(abi))?;
+    let restricted =
+        [(c"/", READ), (c"/dev", USE_DEVICES), (c"/tmp", all), (c"/box", all), (c"/dev/shm", all)]
+            .into_iter()
+            .try_for_each(|(directory, access)| sys::allow_beneath(ruleset, directory, access & all))
+            .and_then(|()| sys::restrict_self(ruleset));
+    sys::close(ruleset);
+    restricted
+}
+
+/// Every right on files that an ABI knows: 13 in the first; `REFER`, `TRUNCATE`, `IOCTL_DEV` came later.
+const fn file_system_rights(abi: u8) -> u64 {
+    let count = match abi {
+        0 | 1 => 13,
+        2 => 14,
+        3 | 4 => 15,
+        _ => 16,
+    };
+    (1 << count) - 1
+}
+
+/// How much of the attributes an ABI knows: the kernel refuses fields that it does not.
+const fn attributes_size(abi: u8) -> usize {
+    match abi {
+        0..=3 => 8,
+        4 | 5 => 16,
+        _ => 24,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_abis_know_more() {
+        assert_eq!(file_system_rights(1), 0x1fff);
+        assert_eq!(file_system_rights(2), 0x3fff);
+        assert_eq!(file_system_rights(3), 0x7fff);
+        assert_eq!(file_system_rights(7), 0xffff);
+        assert_eq!((attributes_size(3), attributes_size(4), attributes_size(7)), (8, 16, 24));
+    }
+}

@@ -1,0 +1,184 @@
+//! Process 1 sets its sandbox up, from within, and goes on to serve.
+//!
+//! Every step is needed, in this order; one that fails ends the sandbox, with its name told to the host.
+
+use super::control::Control;
+use super::errno::{Errno, Result, retry};
+use super::landlock;
+use super::number::Text;
+use super::path::c_str;
+use super::serve::{self, Guest, Place};
+use super::spawn::{At as _, StepError};
+use super::sys::{
+    self, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_SETGID, CAP_SETPCAP, CAP_SETUID,
+    CLONE_NEWCGROUP, Fd, MS_NODEV, MS_NOEXEC, MS_NOSUID, POLLHUP, POLLIN, PollFd,
+};
+use crate::protocol::{MAX_TASKS_FILES, Plan, PlanFlags, Step};
+
+/// The target's user and group id inside.
+pub(crate) const TARGET_ID: u32 = 1000;
+/// The host name inside.
+const HOST_NAME: &[u8] = b"sandbox";
+/// What the guest keeps: to become the target's user and drop its capabilities, to end it, and to put and read files
+/// whoever they belong to. All within its own user namespace.
+const KEPT: u64 = 1 << CAP_CHOWN
+    | 1 << CAP_DAC_OVERRIDE
+    | 1 << CAP_FOWNER
+    | 1 << CAP_KILL
+    | 1 << CAP_SETGID
+    | 1 << CAP_SETUID
+    | 1 << CAP_SETPCAP;
+/// The guest's end of its socket, once its descriptors are arranged. 0 to 2 stay occupied: a descriptor that is received
+/// later must not become a standard stream.
+const CONTROL: Fd = Fd(3);
+
+/// What the guest got from the spawner.
+pub(crate) struct Inherited {
+    pub(crate) plan: Plan,
+    pub(crate) control: Control,
+    pub(crate) tasks: [Fd; MAX_TASKS_FILES],
+    /// Ends of the pipe that says that the id maps are written.
+    pub(crate) maps: (Fd, Fd),
+    /// Ends of the pipe that ends with the spawner.
+    pub(crate) life: (Fd, Fd),
+}
+
+pub(crate) fn main(inherited: &Inherited) -> ! {
+    match set_up(inherited) {
+        Ok(guest) => serve::run(guest),
+        Err(StepError(step, error)) => {
+            // If the host cannot be told, it is gone.
+            let _told = inherited.control.fail(0, step, error);
+            sys::exit(1)
+        }
+    }
+}
+
+fn set_up(inherited: &Inherited) -> core::result::Result<Guest, StepError> {
+    let plan = &inherited.plan;
+    sys::set_name(c"crucible-guest");
+    // The spawner ignores its children; process 1 must not.
+    sys::heed_children().at(Step::SIGNALS)?;
+    for tasks in inherited.tasks.iter().take(usize::from(plan.tasks_files)) {
+        // "0" is whoever writes. Writing a process id instead, or to `cgroup.procs`, waits for an RCU grace period.
+        sys::write(*tasks, b"0").at(Step::CGROUP)?;
+    }
+    if plan.flags.has(PlanFlags::CGROUP) {
+        // After joining: what the sandbox sees as its root is the cgroup it is in now.
+        sys::unshare(CLONE_NEWCGROUP).at(Step::CGROUP_NAMESPACE)?;
+    }
+    wait_for_maps(inherited).at(Step::MAPS)?;
+    if !plan.flags.has(PlanFlags::SINGLE_ID) {
+        sys::drop_groups().at(Step::CREDENTIALS)?;
+        sys::set_gid(0).at(Step::CREDENTIALS)?;
+        sys::set_uid(0).at(Step::CREDENTIALS)?;
+    }
+    tie_to_spawner(inherited).at(Step::DEATH_SIGNAL)?;
+    mount_disk(plan).at(Step::MOUNT_DISK)?;
+    mount_proc(plan).at(Step::MOUNT_PROC)?;
+    if plan.flags.has(PlanFlags::UTS) {
+        sys::set_host_name(HOST_NAME).at(Step::HOSTNAME)?;
+    }
+    drop_capabilities().at(Step::CAPABILITIES)?;
+    sys::set_undumpable().at(Step::CAPABILITIES)?;
+    sys::set_no_new_privs().at(Step::NO_NEW_PRIVS)?;
+    let control = arrange_descriptors(inherited.control).at(Step::DESCRIPTORS)?;
+    if plan.flags.has(PlanFlags::LANDLOCK) {
+        landlock::restrict(plan.landlock_abi).at(Step::LANDLOCK)?;
+    }
+    let place = Place {
+        directory: c"/box",
+        single_id: plan.flags.has(PlanFlags::SINGLE_ID),
+        target_id: Some(TARGET_ID),
+        seccomp: plan.flags.has(PlanFlags::SECCOMP),
+        bounded: true,
+    };
+    let guest = Guest::new(control, place)?;
+    if plan.flags.has(PlanFlags::READY) {
+        guest.say_ready().at(Step::DESCRIPTORS)?;
+    }
+    Ok(guest)
+}
+
+fn wait_for_maps(inherited: &Inherited) -> Result<()> {
+    let (wait, written) = inherited.maps;
+    // Our copies of the ends that others write to: with them open, neither pipe would ever end.
+    sys::close(written);
+    sys::close(inherited.life.1);
+    let mut byte = [0];
+    match retry(|| sys::read(wait, &mut byte))? {
+        1 => Ok(()),
+        _ => Err(Errno::PIPE),
+    }
+}
+
+/// The guest ends with the spawner. A change of credentials clears the setting, so it is made after the last; and
+/// the spawner may have gone before it was made, which its pipe tells (its process id is always 0 in here).
+fn tie_to_spawner(inherited: &Inherited) -> Result<()> {
+    sys::die_with_parent()?;
+    let mut life = [PollFd { fd: inherited.life.0, events: POLLIN, found: 0 }];
+    sys::poll(&mut life, 0)?;
+    match life {
+        [PollFd { found, .. }] if found & POLLHUP != 0 => Err(Errno::PIPE),
+        _ => Ok(()),
+    }
+}
+
+/// One file system, bounded in bytes and inodes, for all that can be written to: `/tmp`, `/box` and `/dev/shm` are
+/// directories of it, so that the bound is one for all of them together.
+fn mount_disk(plan: &Plan) -> Result<()> {
+    let mut options = Text::<96>::new();
+    options.push(b"mode=755,size=")?;
+    options.push_number(plan.disk_bytes)?;
+    options.push(b",nr_inodes=")?;
+    // The four directories are ours, not the target's.
+    options.push_number(plan.inodes.saturating_add(4))?;
+    let options = c_str(options.with_nul())?;
+    sys::mount_new(c"tmpfs", c"/tmp", MS_NOSUID | MS_NODEV, options)?;
+    let owner = TARGET_ID;
+    for (directory, place, mode, owned) in [
+        (c"/tmp/box", c"/box", 0o755, true),
+        (c"/tmp/shm", c"/dev/shm", 0o1777, false),
+        // The last: it covers the others.
+        (c"/tmp/tmp", c"/tmp", 0o1777, false),
+    ] {
+        sys::mkdir(directory, 0o700)?;
+        sys::chmod(directory, mode)?;
+        if owned {
+            sys::chown(directory, owner, owner)?;
+        }
+        sys::bind(directory, place, 0)?;
+    }
+    Ok(())
+}
+
+/// Nothing of processes that belong to others is seen: the target sees its own, the guest (group 0) all.
+fn mount_proc(plan: &Plan) -> Result<()> {
+    let options = if plan.flags.has(PlanFlags::SINGLE_ID) { c"hidepid=2" } else { c"hidepid=2,gid=0" };
+    sys::mount_new(c"proc", c"/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, options)
+}
+
+fn drop_capabilities() -> Result<()> {
+    for capability in 0..64 {
+        if KEPT >> capability & 1 == 0 {
+            match sys::drop_from_bounding_set(capability) {
+                Ok(()) => {}
+                // Past the last that this kernel knows.
+                Err(Errno::INVAL) => break,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    sys::set_capabilities(KEPT)
+}
+
+/// The socket becomes 3, standard input becomes the `/dev/null` that 1 is, and everything else is closed.
+fn arrange_descriptors(control: Control) -> Result<Control> {
+    if control.input == CONTROL {
+        return Err(Errno::INVAL);
+    }
+    sys::duplicate_onto(control.input, CONTROL)?;
+    sys::duplicate_onto(Fd(1), Fd(0))?;
+    sys::close_from(CONTROL.0 + 1)?;
+    Ok(Control::socket(CONTROL))
+}

@@ -1,0 +1,380 @@
+//! Serving the host from within: commands, files, signals, until it ends the sandbox or is gone.
+
+use core::ffi::CStr;
+
+use super::arguments::Arguments;
+use super::control::Control;
+use super::errno::{Errno, Result, retry};
+use super::files::Files;
+use super::memory::Once;
+use super::reap::{self, Ended};
+use super::spawn::{At as _, StepError};
+use super::streams::Streams;
+use super::sys::{self, Fd, Fds, POLLERR, POLLHUP, POLLIN, PollFd, SIGCHLD, SIGKILL};
+use super::target::{NotStarted, Pointers};
+use super::usage;
+use crate::protocol::{
+    After, Exec, Exited, Failure, FrameKind, Header, PAYLOAD_MAX_TO_GUEST, Ready, STDIO_PASSED, Started, Step,
+};
+
+/// SIGPIPE: a stream whose reader is gone is an error number, not the guest's end.
+const SIGPIPE: i32 = 13;
+/// The most of a status file (proc(5)) that is sent along; it has about 1.5 KiB.
+const STATUS_MAX: usize = 4096;
+
+static REQUEST: Once<[u8; PAYLOAD_MAX_TO_GUEST]> = Once::new([0; PAYLOAD_MAX_TO_GUEST]);
+
+/// Where targets run, and as whom.
+pub(crate) struct Place {
+    /// The working directory of commands, and the root of all file requests.
+    pub(crate) directory: &'static CStr,
+    /// Guest and target share an id.
+    pub(crate) single_id: bool,
+    /// The target's user and group id; `None` where the guest has no privileges to give up.
+    pub(crate) target_id: Option<u32>,
+    /// Whether targets load their stage of the seccomp filter.
+    pub(crate) seccomp: bool,
+    /// Whether the file system of `directory` is bounded, and so worth measuring.
+    pub(crate) bounded: bool,
+}
+
+/// A command that runs.
+struct Running {
+    pid: i32,
+    id: u32,
+    after: After,
+    began_us: u64,
+    /// When the guest ends it by itself.
+    deadline_us: Option<u64>,
+    deadline_passed: bool,
+}
+
+/// The guest's state.
+pub(crate) struct Guest {
+    control: Control,
+    place: Place,
+    children: Fd,
+    files: Files,
+    pointers: Pointers,
+    streams: Streams,
+    running: Option<Running>,
+    /// Whether the guest is process 1, so that a signal to everybody reaches the sandbox alone.
+    is_init: bool,
+}
+
+/// Whether to go on.
+#[derive(PartialEq, Eq)]
+enum Next {
+    Serve,
+    End,
+}
+
+/// The role `serve`: for containers, whose first process this is. Options: `--id N`, the target's id; `--here`, serve in
+/// the directory in which the guest was started instead of `/box`.
+pub(crate) fn main(arguments: &Arguments) -> ! {
+    let control = Control::pipes(Fd(0), Fd(1));
+    let here = (2..8).any(|index| arguments.get(index) == Some(b"--here"));
+    let place = Place {
+        directory: if here { c"." } else { c"/box" },
+        single_id: false,
+        target_id: arguments.number(b"--id"),
+        seccomp: false,
+        bounded: false,
+    };
+    let started =
+        prepare_container(control).at(Step::DESCRIPTORS).and_then(|control| Guest::new(control, place));
+    match started {
+        Ok(guest) => match guest.say_ready() {
+            Ok(()) => run(guest),
+            Err(_) => sys::exit(1),
+        },
+        Err(StepError(step, error)) => {
+            // If the host cannot be told, it is gone.
+            let _told = control.fail(0, step, error);
+            sys::exit(1)
+        }
+    }
+}
+
+/// The control pipes become 3 and 4, and the standard streams lead nowhere.
+fn prepare_container(control: Control) -> Result<Control> {
+    sys::reset_signals()?;
+    sys::duplicate_onto(control.input, Fd(3))?;
+    sys::duplicate_onto(Fd(1), Fd(4))?;
+    let null = sys::open(c"/dev/null", 2 | sys::O_CLOEXEC, 0)?;
+    for stream in 0..3 {
+        sys::duplicate_onto(null, Fd(stream))?;
+    }
+    sys::close_from(5)?;
+    if sys::pid() != 1 {
+        // What a command leaves behind comes to us all the same.
+        sys::become_subreaper()?;
+    }
+    Ok(Control::pipes(Fd(3), Fd(4)))
+}
+
+impl Guest {
+    pub(crate) fn new(control: Control, place: Place) -> core::result::Result<Self, StepError> {
+        let blocked = sys::only(SIGCHLD) | sys::only(SIGPIPE);
+        sys::set_mask(blocked).at(Step::SIGNALS)?;
+        let children = sys::signal_fd(sys::only(SIGCHLD)).at(Step::SIGNALS)?;
+        let files = Files::open(place.directory, place.target_id).at(Step::OPEN_BOX)?;
+        let pointers = Pointers::take().at(Step::DESCRIPTORS)?;
+        let streams = Streams::new().at(Step::DESCRIPTORS)?;
+        let is_init = sys::pid() == 1;
+        Ok(Self { control, place, children, files, pointers, streams, running: None, is_init })
+    }
+
+    /// Says that the sandbox stands, and what the kernel says of the guest.
+    pub(crate) fn say_ready(&self) -> Result<()> {
+        let mut status = [0; STATUS_MAX];
+        let count = usage::read_status(None, &mut status)?;
+        let status = status.get(..count).unwrap_or_default();
+        self.control.answer(FrameKind::Ready, 0, |writer| Ready::encode(status, writer))
+    }
+
+    fn serve(&mut self, request: &'static mut [u8]) -> Result<()> {
+        let mut next = Next::Serve;
+        while next == Next::Serve {
+            let mut fds = [
+                PollFd { fd: self.control.input, events: POLLIN, found: 0 },
+                PollFd { fd: self.children, events: POLLIN, found: 0 },
+                self.streams.poll_stdin(),
+                self.streams.poll_output(0),
+                self.streams.poll_output(1),
+            ];
+            match sys::poll(&mut fds, self.timeout_ms()) {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error),
+            }
+            let [control, children, stdin, stdout, stderr] = fds;
+            self.check_deadline();
+            self.streams.pump(self.control, stdin, [stdout, stderr])?;
+            if children.found & POLLIN != 0 {
+                next = self.reap()?;
+            }
+            if next == Next::Serve && control.found & (POLLIN | POLLHUP | POLLERR) != 0 {
+                next = self.request(request)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How long to wait for something to happen: until the deadline.
+    fn timeout_ms(&self) -> i32 {
+        let deadline =
+            self.running.as_ref().filter(|running| !running.deadline_passed).and_then(|r| r.deadline_us);
+        match deadline {
+            Some(at) => i32::try_from(at.saturating_sub(sys::now_us()).div_ceil(1000)).unwrap_or(i32::MAX),
+            None => -1,
+        }
+    }
+
+    /// Ends the command at its deadline, in case the host does not.
+    fn check_deadline(&mut self) {
+        let now = sys::now_us();
+        let passed = match &mut self.running {
+            Some(running) if !running.deadline_passed && running.deadline_us.is_some_and(|at| now >= at) => {
+                running.deadline_passed = true;
+                true
+            }
+            _ => false,
+        };
+        if passed {
+            self.signal_everything(SIGKILL);
+        }
+    }
+
+    /// Reads a request and carries it out.
+    fn request(&mut self, buffer: &mut [u8]) -> Result<Next> {
+        let Some((header, mut fds)) = self.control.read_frame(buffer)? else { return Ok(Next::End) };
+        let payload = buffer.get(..header.length as usize).unwrap_or_default();
+        let done = self.carry_out(header, payload, &mut fds);
+        fds.close();
+        match done {
+            Ok(next) => Ok(next),
+            Err(StepError(step, error)) => self.control.fail(header.id, step, error).map(|()| Next::Serve),
+        }
+    }
+
+    fn carry_out(
+        &mut self,
+        header: Header,
+        payload: &[u8],
+        fds: &mut Fds,
+    ) -> core::result::Result<Next, StepError> {
+        let malformed = StepError(Step::REQUEST, Errno::PROTO);
+        match header.kind {
+            FrameKind::Exec => {
+                let exec = Exec::decode(payload).map_err(|_| malformed)?;
+                self.exec(header.id, &exec, fds)?;
+            }
+            FrameKind::Stdin => self.streams.feed(self.control, header.id, payload).at(Step::STREAMS)?,
+            FrameKind::CloseStdin => self.streams.close_stdin(),
+            FrameKind::Signal => self.signal(payload)?,
+            FrameKind::Write => self.files.write(self.control, header.id, payload)?,
+            FrameKind::Read => self.files.read(self.control, header.id, payload)?,
+            FrameKind::List => self.files.list(self.control, header.id, payload)?,
+            FrameKind::Measure => {
+                let usage = usage::measure().at(Step::USAGE)?;
+                self.control
+                    .answer(FrameKind::Usage, header.id, |writer| usage.encode(writer))
+                    .at(Step::USAGE)?;
+            }
+            FrameKind::Close => return Ok(Next::End),
+            _ => return Err(malformed),
+        }
+        Ok(Next::Serve)
+    }
+
+    fn exec(&mut self, id: u32, exec: &Exec<'_>, fds: &mut Fds) -> core::result::Result<(), StepError> {
+        if self.running.is_some() {
+            return Err(StepError(Step::BUSY, Errno::BUSY));
+        }
+        // Input files come before their command; one that could not be written is the command's failure.
+        self.files.take_input_failure()?;
+        let mut passed = Fds::none();
+        let stdio = if exec.stdio == STDIO_PASSED {
+            passed = fds.take();
+            match *passed.as_slice() {
+                [stdin, stdout, stderr] => [stdin, stdout, stderr],
+                _ => {
+                    passed.close();
+                    return Err(StepError(Step::REQUEST, Errno::PROTO));
+                }
+            }
+        } else {
+            self.streams.open().at(Step::STREAMS)?
+        };
+        let began_us = sys::now_us();
+        let started = self.pointers.start(&self.place, exec, stdio);
+        passed.close();
+        self.streams.close_target_ends();
+        match started {
+            Ok(pid) => {
+                let deadline_us = (exec.deadline_us > 0).then(|| began_us.saturating_add(exec.deadline_us));
+                self.running = Some(Running {
+                    pid,
+                    id,
+                    after: exec.after,
+                    began_us,
+                    deadline_us,
+                    deadline_passed: false,
+                });
+                self.say_started(id, pid, exec.status).at(Step::USAGE)
+            }
+            Err(NotStarted::NoProcess(error)) => {
+                self.streams.close();
+                Err(StepError(Step::TARGET_CLONE, error))
+            }
+            Err(NotStarted::Failed { pid, step, error }) => {
+                self.streams.close();
+                reap::wait_for(pid).at(Step::TARGET_CLONE)?;
+                match step {
+                    Step::TARGET_EXEC | Step::TARGET_DIRECTORY => {
+                        let failure = Failure { step, errno: error.0 };
+                        let answer = self.control.answer(FrameKind::ExecFailed, id, |w| failure.encode(w));
+                        answer.at(Step::TARGET_EXEC)
+                    }
+                    step => Err(StepError(step, error)),
+                }
+            }
+        }
+    }
+
+    fn say_started(&self, id: u32, pid: i32, with_status: bool) -> Result<()> {
+        let mut status = [0; STATUS_MAX];
+        // A program that has already ended is a zombie, whose status can still be read: nobody but us reaps it.
+        let count = if with_status { usage::read_status(Some(pid), &mut status)? } else { 0 };
+        let started = Started { pid: pid.unsigned_abs(), status: status.get(..count).unwrap_or_default() };
+        self.control.answer(FrameKind::Started, id, |writer| started.encode(writer))
+    }
+
+    fn signal(&self, payload: &[u8]) -> core::result::Result<(), StepError> {
+        let [a, b, c, d, everything] = *payload else { return Err(StepError(Step::REQUEST, Errno::PROTO)) };
+        let signal = i32::from_le_bytes([a, b, c, d]);
+        if !(1..=64).contains(&signal) {
+            return Err(StepError(Step::REQUEST, Errno::INVAL));
+        }
+        if everything == 1 {
+            self.signal_everything(signal);
+            return Ok(());
+        }
+        match &self.running {
+            // The command leads a process group of its own.
+            Some(running) => match sys::kill(-running.pid, signal) {
+                // It has just ended.
+                Ok(()) | Err(Errno::SRCH) => Ok(()),
+                Err(error) => Err(StepError(Step::SIGNAL, error)),
+            },
+            None => Ok(()),
+        }
+    }
+
+    /// Sends a signal to every process of the sandbox; to the command's group where we are not process 1.
+    fn signal_everything(&self, signal: i32) {
+        let everybody =
+            if self.is_init { Some(-1) } else { self.running.as_ref().map(|running| -running.pid) };
+        if let Some(everybody) = everybody {
+            // ESRCH: nobody is left. Nothing else can come of it: the guest may signal whatever it started.
+            let _sent = sys::kill(everybody, signal);
+        }
+    }
+
+    /// Reaps whatever has ended, and reports the command if it is among it.
+    fn reap(&mut self) -> Result<Next> {
+        reap::drain(self.children)?;
+        let target = self.running.as_ref().map(|running| running.pid);
+        let Some(ended) = reap::reap_all(target)? else { return Ok(Next::Serve) };
+        let Some(running) = self.running.take() else { return Ok(Next::Serve) };
+        self.report(&running, ended)?;
+        Ok(if running.after == After::Close { Next::End } else { Next::Serve })
+    }
+
+    /// Reports that the command has ended, and ends what it left behind, if that is wanted.
+    fn report(&mut self, running: &Running, ended: Ended) -> Result<()> {
+        let room = if self.place.bounded { self.files.room() } else { None };
+        let mut exited = Exited {
+            wait_status: ended.status,
+            empty: false,
+            deadline: running.deadline_passed,
+            survivors: 0,
+            wall_us: sys::now_us().saturating_sub(running.began_us),
+            user_us: ended.usage.user_us,
+            system_us: ended.usage.system_us,
+            maxrss_kib: ended.usage.maxrss_kib,
+            guest_us: sys::usage_of_self().cpu_us(),
+            free_bytes: room.map_or(u64::MAX, |room| room.free_bytes),
+            free_inodes: room.map_or(u64::MAX, |room| room.free_inodes),
+        };
+        let send = |control: Control, exited: &Exited| {
+            control.answer(FrameKind::Exited, running.id, |writer| exited.encode(writer))
+        };
+        if running.after == After::Keep {
+            self.streams.drain(self.control)?;
+            return send(self.control, &exited);
+        }
+        let everybody = if self.is_init { -1 } else { -running.pid };
+        if ended.alone || sys::kill(everybody, SIGKILL) == Err(Errno::SRCH) && reap::is_empty()? {
+            exited.empty = true;
+            self.streams.drain(self.control)?;
+            return send(self.control, &exited);
+        }
+        // The command's own end is known; the rest may take a moment.
+        self.streams.drain(self.control)?;
+        send(self.control, &exited)?;
+        let survivors = reap::reap_everything(everybody)?;
+        self.control.answer(FrameKind::Empty, running.id, |writer| writer.u32(survivors))
+    }
+}
+
+/// Serves until the end. As process 1 the guest takes everything with it.
+pub(crate) fn run(mut guest: Guest) -> ! {
+    let Some(request) = REQUEST.take() else { sys::exit(1) };
+    let served = guest.serve(request);
+    if !guest.is_init {
+        guest.signal_everything(SIGKILL);
+    }
+    let _reaped = retry(|| sys::reap_now().map(drop));
+    sys::exit(i32::from(served.is_err()))
+}

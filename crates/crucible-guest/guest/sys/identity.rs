@@ -1,0 +1,121 @@
+//! Users, groups, capabilities, and what the kernel remembers of a process.
+
+use core::ffi::CStr;
+
+use super::machine::{nr, syscall};
+use super::{check, signed, wide};
+use crate::agent::errno::Result;
+
+pub(crate) const CAP_CHOWN: u32 = 0;
+pub(crate) const CAP_DAC_OVERRIDE: u32 = 1;
+pub(crate) const CAP_FOWNER: u32 = 3;
+pub(crate) const CAP_KILL: u32 = 5;
+pub(crate) const CAP_SETGID: u32 = 6;
+pub(crate) const CAP_SETUID: u32 = 7;
+pub(crate) const CAP_SETPCAP: u32 = 8;
+
+/// prctl(2)
+fn prctl(option: usize, argument: usize) -> Result<usize> {
+    // SAFETY: every option used here takes a number, or a C string that its caller keeps.
+    check(unsafe { syscall(nr::PRCTL, [option, argument, 0, 0, 0, 0]) })
+}
+
+/// `PR_SET_PDEATHSIG`: SIGKILL when the parent ends.
+pub(crate) fn die_with_parent() -> Result<()> {
+    prctl(1, 9).map(drop)
+}
+
+/// `PR_SET_DUMPABLE`, 0.
+pub(crate) fn set_undumpable() -> Result<()> {
+    prctl(4, 0).map(drop)
+}
+
+/// `PR_SET_NAME`
+pub(crate) fn set_name(name: &CStr) {
+    // The name is for people who look at a process list; without it nothing is missing.
+    let _named = prctl(15, name.as_ptr() as usize);
+}
+
+/// `PR_CAPBSET_DROP`
+pub(crate) fn drop_from_bounding_set(capability: u32) -> Result<()> {
+    prctl(24, capability as usize).map(drop)
+}
+
+/// `PR_SET_SECUREBITS`
+pub(crate) fn set_securebits(bits: usize) -> Result<()> {
+    prctl(28, bits).map(drop)
+}
+
+/// `PR_SET_CHILD_SUBREAPER`
+pub(crate) fn become_subreaper() -> Result<()> {
+    prctl(36, 1).map(drop)
+}
+
+/// `PR_SET_NO_NEW_PRIVS`
+pub(crate) fn set_no_new_privs() -> Result<()> {
+    prctl(38, 1).map(drop)
+}
+
+/// capset(2): these capabilities effective and permitted, none inheritable.
+pub(crate) fn set_capabilities(set: u64) -> Result<()> {
+    /// `_LINUX_CAPABILITY_VERSION_3`
+    const VERSION: u32 = 0x2008_0522;
+    let header = [VERSION, 0];
+    let [low, high] = [(set & 0xffff_ffff) as u32, (set >> 32) as u32];
+    let data = [low, low, 0, high, high, 0];
+    // SAFETY: the header and two data structures of version 3 are read.
+    check(unsafe { syscall(nr::CAPSET, [header.as_ptr() as usize, data.as_ptr() as usize, 0, 0, 0, 0]) })
+        .map(drop)
+}
+
+/// setgroups(2) with an empty list.
+pub(crate) fn drop_groups() -> Result<()> {
+    // SAFETY: an empty list needs no memory.
+    check(unsafe { syscall(nr::SETGROUPS, [0; 6]) }).map(drop)
+}
+
+/// setresgid(2): real, effective and saved.
+pub(crate) fn set_gid(gid: u32) -> Result<()> {
+    let gid = gid as usize;
+    // SAFETY: no memory is involved.
+    check(unsafe { syscall(nr::SETRESGID, [gid, gid, gid, 0, 0, 0]) }).map(drop)
+}
+
+/// setresuid(2): real, effective and saved.
+pub(crate) fn set_uid(uid: u32) -> Result<()> {
+    let uid = uid as usize;
+    // SAFETY: no memory is involved.
+    check(unsafe { syscall(nr::SETRESUID, [uid, uid, uid, 0, 0, 0]) }).map(drop)
+}
+
+/// sethostname(2)
+pub(crate) fn set_host_name(name: &[u8]) -> Result<()> {
+    // SAFETY: the kernel reads `len` bytes of the slice.
+    check(unsafe { syscall(nr::SETHOSTNAME, [name.as_ptr() as usize, name.len(), 0, 0, 0, 0]) }).map(drop)
+}
+
+/// setrlimit(2): soft and hard.
+pub(crate) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
+    let limits = [soft, hard];
+    // SAFETY: the kernel reads two numbers.
+    check(unsafe { syscall(nr::SETRLIMIT, [resource as usize, limits.as_ptr() as usize, 0, 0, 0, 0]) })
+        .map(drop)
+}
+
+/// setsid(2)
+pub(crate) fn new_session() -> Result<()> {
+    // SAFETY: no memory is involved.
+    check(unsafe { syscall(nr::SETSID, [0; 6]) }).map(drop)
+}
+
+/// setns(2)
+pub(crate) fn enter_namespace(fd: super::Fd, kind: u64) -> Result<()> {
+    // SAFETY: no memory is involved.
+    check(unsafe { syscall(nr::SETNS, [signed(fd.0), wide(kind), 0, 0, 0, 0]) }).map(drop)
+}
+
+/// unshare(2)
+pub(crate) fn unshare(flags: u64) -> Result<()> {
+    // SAFETY: no memory is involved; no flag used here changes what this process shares in memory.
+    check(unsafe { syscall(nr::UNSHARE, [wide(flags), 0, 0, 0, 0, 0]) }).map(drop)
+}

@@ -1,0 +1,109 @@
+//! The one place that knows the machine: how a system call is made, its numbers, and how a child starts on a stack of
+//! its own. Linux on x86-64 (syscall(2), the numbers of `arch/x86/entry/syscalls/syscall_64.tbl`).
+
+use core::arch::asm;
+
+/// The architecture as seccomp names it: `AUDIT_ARCH_X86_64` (linux/audit.h).
+pub(crate) const AUDIT_ARCH: u32 = 0xC000_003E;
+/// Set in the number of a call of the x32 ABI (`__X32_SYSCALL_BIT`).
+pub(crate) const FOREIGN_ABI_BIT: u32 = 0x4000_0000;
+
+/// Makes a system call.
+///
+/// # Safety
+/// The arguments are what the call with this number expects; pointers among them are valid for what it does.
+pub(crate) unsafe fn syscall(number: u32, arguments: [usize; 6]) -> isize {
+    let [a, b, c, d, e, f] = arguments;
+    let result: isize;
+    // SAFETY: the registers are those of the system call ABI; the kernel preserves all but rax, rcx and r11. What the
+    // call does to memory is the caller's promise.
+    unsafe {
+        asm!("syscall", inlateout("rax") number as usize => result, in("rdi") a, in("rsi") b, in("rdx") c,
+            in("r10") d, in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    result
+}
+
+/// Calls clone3(2) such that the child runs `entry(argument)` on the stack that `clone_args` names.
+///
+/// # Safety
+/// `clone_args` points to `size` bytes of valid arguments with `CLONE_VM | CLONE_VFORK` and a stack that nobody uses;
+/// `argument` is valid for `entry`, which touches nothing that the parent uses at the same time (it sleeps).
+pub(crate) unsafe fn clone3_vfork(
+    clone_args: *const u8,
+    size: usize,
+    entry: extern "C" fn(*mut u8) -> !,
+    argument: *mut u8,
+) -> isize {
+    let result: isize;
+    // SAFETY: in the parent this is a system call like any other. The child arrives with rax = 0 on its own stack, which
+    // is 16-byte aligned, and calls `entry`, which never returns.
+    unsafe {
+        asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r13", "call r12", "ud2", "2:",
+            inlateout("rax") nr::CLONE3 as isize => result, in("rdi") clone_args, in("rsi") size,
+            in("r12") entry, in("r13") argument, lateout("rcx") _, lateout("r11") _, lateout("rdx") _);
+    }
+    result
+}
+
+/// The numbers of system calls that the guest makes.
+pub(crate) mod nr {
+    pub(crate) const READ: u32 = 0;
+    pub(crate) const WRITE: u32 = 1;
+    pub(crate) const OPEN: u32 = 2;
+    pub(crate) const CLOSE: u32 = 3;
+    pub(crate) const POLL: u32 = 7;
+    pub(crate) const LSEEK: u32 = 8;
+    pub(crate) const RT_SIGACTION: u32 = 13;
+    pub(crate) const RT_SIGPROCMASK: u32 = 14;
+    pub(crate) const PREAD64: u32 = 17;
+    pub(crate) const GETPID: u32 = 39;
+    pub(crate) const SENDMSG: u32 = 46;
+    pub(crate) const RECVMSG: u32 = 47;
+    pub(crate) const EXECVE: u32 = 59;
+    pub(crate) const WAIT4: u32 = 61;
+    pub(crate) const KILL: u32 = 62;
+    pub(crate) const FCNTL: u32 = 72;
+    pub(crate) const CHDIR: u32 = 80;
+    pub(crate) const MKDIR: u32 = 83;
+    pub(crate) const SYMLINK: u32 = 88;
+    pub(crate) const CHMOD: u32 = 90;
+    pub(crate) const FCHMOD: u32 = 91;
+    pub(crate) const FCHOWN: u32 = 93;
+    pub(crate) const CHOWN: u32 = 92;
+    pub(crate) const UMASK: u32 = 95;
+    pub(crate) const GETRUSAGE: u32 = 98;
+    pub(crate) const SETSID: u32 = 112;
+    pub(crate) const SETGROUPS: u32 = 116;
+    pub(crate) const SETRESUID: u32 = 117;
+    pub(crate) const SETRESGID: u32 = 119;
+    pub(crate) const CAPSET: u32 = 126;
+    pub(crate) const MKNOD: u32 = 133;
+    pub(crate) const FSTATFS: u32 = 138;
+    pub(crate) const PIVOT_ROOT: u32 = 155;
+    pub(crate) const PRCTL: u32 = 157;
+    pub(crate) const SETRLIMIT: u32 = 160;
+    pub(crate) const MOUNT: u32 = 165;
+    pub(crate) const UMOUNT2: u32 = 166;
+    pub(crate) const SETHOSTNAME: u32 = 170;
+    pub(crate) const GETDENTS64: u32 = 217;
+    pub(crate) const CLOCK_GETTIME: u32 = 228;
+    pub(crate) const EXIT_GROUP: u32 = 231;
+    pub(crate) const MKDIRAT: u32 = 258;
+    pub(crate) const NEWFSTATAT: u32 = 262;
+    pub(crate) const UNLINKAT: u32 = 263;
+    pub(crate) const UNSHARE: u32 = 272;
+    pub(crate) const SIGNALFD4: u32 = 289;
+    pub(crate) const DUP3: u32 = 292;
+    pub(crate) const PIPE2: u32 = 293;
+    pub(crate) const SETNS: u32 = 308;
+    pub(crate) const SECCOMP: u32 = 317;
+    pub(crate) const PIDFD_SEND_SIGNAL: u32 = 424;
+    pub(crate) const CLONE3: u32 = 435;
+    pub(crate) const CLOSE_RANGE: u32 = 436;
+    pub(crate) const OPENAT2: u32 = 437;
+    pub(crate) const MOUNT_SETATTR: u32 = 442;
+    pub(crate) const LANDLOCK_CREATE_RULESET: u32 = 444;
+    pub(crate) const LANDLOCK_ADD_RULE: u32 = 445;
+    pub(crate) const LANDLOCK_RESTRICT_SELF: u32 = 446;
+}

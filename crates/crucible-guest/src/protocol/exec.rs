@@ -1,0 +1,160 @@
+//! The request to run a command.
+
+use super::codec::{Malformed, Overflow, Reader, Writer};
+
+/// In [`Exec::stdio`]: the three standard streams come along as file descriptors, in order. Otherwise they travel as
+/// `Stdin`, `Stdout` and `Stderr` frames.
+pub const STDIO_PASSED: u8 = 1;
+
+/// What happens to what the command leaves behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum After {
+    /// It goes on.
+    Keep = 0,
+    /// It is ended before the exit is complete.
+    End = 1,
+    /// It is ended, and so is the guest: nothing more will be asked.
+    Close = 2,
+}
+
+impl After {
+    fn from_number(number: u8) -> Result<Self, Malformed> {
+        match number {
+            0 => Ok(Self::Keep),
+            1 => Ok(Self::End),
+            2 => Ok(Self::Close),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+/// A resource limit of the target (setrlimit(2)): soft and hard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rlimit {
+    /// Which: `RLIMIT_NOFILE` and so on, by number.
+    pub resource: u32,
+    /// The soft limit.
+    pub soft: u64,
+    /// The hard limit.
+    pub hard: u64,
+}
+
+/// NUL-terminated strings, one after another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Strings<'a> {
+    /// How many.
+    pub count: u32,
+    /// The strings, each with its NUL.
+    pub bytes: &'a [u8],
+}
+
+impl<'a> Strings<'a> {
+    /// Checks that there are `count` strings in `bytes`, each with its NUL, and nothing else.
+    ///
+    /// # Errors
+    /// There are not.
+    pub fn new(count: u32, bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let nuls = bytes.iter().filter(|byte| **byte == 0).count();
+        let terminated = bytes.last().is_none_or(|last| *last == 0);
+        if terminated && u32::try_from(nuls) == Ok(count) {
+            Ok(Self { count, bytes })
+        } else {
+            Err(Malformed)
+        }
+    }
+
+    /// The strings, each with its NUL.
+    pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + 'a {
+        self.bytes.split_inclusive(|byte| *byte == 0)
+    }
+}
+
+/// Run a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exec<'a> {
+    /// [`STDIO_PASSED`] or 0.
+    pub stdio: u8,
+    /// What happens to what the command leaves behind.
+    pub after: After,
+    /// Whether the target's own status file (proc(5)) is sent along with `started`.
+    pub status: bool,
+    /// After how many microseconds the guest ends the command by itself, should the host not do it; 0 for never.
+    pub deadline_us: u64,
+    /// The target's resource limits, as [`Rlimit::encode`] writes them; see [`Exec::rlimits`].
+    pub rlimits: &'a [u8],
+    /// The directory to start in, beneath `/box`, with its NUL.
+    pub directory: &'a [u8],
+    /// The program and its arguments.
+    pub argv: Strings<'a>,
+    /// The environment, as `NAME=value`.
+    pub env: Strings<'a>,
+}
+
+const RLIMIT_SIZE: usize = 20;
+
+impl<'a> Exec<'a> {
+    /// Writes the request.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+        writer.u8(self.stdio)?;
+        writer.u8(self.after as u8)?;
+        writer.u8(u8::from(self.status))?;
+        writer.u64(self.deadline_us)?;
+        writer.bytes(self.rlimits)?;
+        writer.bytes(self.directory)?;
+        for strings in [self.argv, self.env] {
+            writer.u32(strings.count)?;
+            writer.bytes(strings.bytes)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the request.
+    ///
+    /// # Errors
+    /// It is malformed, or has no program.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(payload);
+        let stdio = reader.u8()?;
+        let after = After::from_number(reader.u8()?)?;
+        let status = reader.u8()? == 1;
+        let deadline_us = reader.u64()?;
+        let rlimits = reader.bytes()?;
+        let directory = reader.bytes()?;
+        let argv = Strings::new(reader.u32()?, reader.bytes()?)?;
+        let env = Strings::new(reader.u32()?, reader.bytes()?)?;
+        reader.end()?;
+        let sound = stdio <= STDIO_PASSED
+            && rlimits.len() % RLIMIT_SIZE == 0
+            && Strings::new(1, directory).is_ok()
+            && argv.count > 0;
+        if sound {
+            Ok(Self { stdio, after, status, deadline_us, rlimits, directory, argv, env })
+        } else {
+            Err(Malformed)
+        }
+    }
+
+    /// The resource limits.
+    pub fn rlimits(&self) -> impl Iterator<Item = Rlimit> + 'a {
+        self.rlimits.chunks_exact(RLIMIT_SIZE).filter_map(|chunk| {
+            let mut reader = Reader::new(chunk);
+            Some(Rlimit { resource: reader.u32().ok()?, soft: reader.u64().ok()?, hard: reader.u64().ok()? })
+        })
+    }
+}
+
+impl Rlimit {
+    /// Writes the limit, as [`Exec::rlimits`] has it.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn encode(self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+        writer.u32(self.resource)?;
+        writer.u64(self.soft)?;
+        writer.u64(self.hard)
+    }
+}

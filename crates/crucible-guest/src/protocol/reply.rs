@@ -1,0 +1,246 @@
+//! What the guest says.
+
+use super::codec::{Malformed, Overflow, Reader, Writer};
+use super::{Step, VERSION};
+
+/// The guest exists. Its pidfd comes along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Opened {
+    /// The process id of the guest, as the spawner sees it.
+    pub pid: u32,
+}
+
+impl Opened {
+    /// Writes the reply.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn encode(self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+        writer.u32(self.pid)
+    }
+
+    /// Reads the reply.
+    ///
+    /// # Errors
+    /// It is malformed.
+    pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(payload);
+        let pid = reader.u32()?;
+        reader.end()?;
+        Ok(Self { pid })
+    }
+}
+
+/// The sandbox stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ready<'a> {
+    /// The version of the protocol that the guest speaks.
+    pub version: u32,
+    /// The guest's own status file (proc(5)), or as much of it as fits.
+    pub status: &'a [u8],
+}
+
+impl<'a> Ready<'a> {
+    /// Writes the reply of this build's guest.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn encode(status: &[u8], writer: &mut Writer<'_>) -> Result<(), Overflow> {
+        writer.u32(VERSION)?;
+        writer.raw(status)
+    }
+
+    /// Reads the reply.
+    ///
+    /// # Errors
+    /// It is malformed.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(payload);
+        Ok(Self { version: reader.u32()?, status: reader.rest() })
+    }
+}
+
+/// The command runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Started<'a> {
+    /// The process id of the command, inside.
+    pub pid: u32,
+    /// The command's status file (proc(5)) right after it was executed, if that was asked for.
+    pub status: &'a [u8],
+}
+
+impl<'a> Started<'a> {
+    /// Writes the reply.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+        writer.u32(self.pid)?;
+        writer.raw(self.status)
+    }
+
+    /// Reads the reply.
+    ///
+    /// # Errors
+    /// It is malformed.
+    pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(payload);
+        Ok(Self { pid: reader.u32()?, status: reader.rest() })
+    }
+}
+
+/// The command has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Exited {
+    /// The status as wait4(2) gives it.
+    pub wait_status: i32,
+    /// Whether nothing of the sandbox but the guest lives any more. Otherwise an `Empty` frame follows, unless what is
+    /// left goes on.
+    pub empty: bool,
+    /// Whether the guest itself ended the command at its deadline.
+    pub deadline: bool,
+    /// How many processes were left behind, if `empty`.
+    pub survivors: u32,
+    /// From the start of the command to its end.
+    pub wall_us: u64,
+    /// CPU time of the command and the children it waited for, in user mode (`ru_utime`).
+    pub user_us: u64,
+    /// The same in the kernel (`ru_stime`).
+    pub system_us: u64,
+    /// The greatest resident set of a single process, in KiB (`ru_maxrss`).
+    pub maxrss_kib: u64,
+    /// CPU time of the guest itself so far, user and system: what a cgroup counts too much.
+    pub guest_us: u64,
+    /// Free bytes of the file system that can be written to; `u64::MAX` if unknown.
+    pub free_bytes: u64,
+    /// Free inodes of it; `u64::MAX` if unknown.
+    pub free_inodes: u64,
+}
+
+impl Exited {
+    /// Writes the reply.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+        writer.i32(self.wait_status)?;
+        writer.u8(u8::from(self.empty) | u8::from(self.deadline) << 1)?;
+        writer.u32(self.survivors)?;
+        for number in [
+            self.wall_us,
+            self.user_us,
+            self.system_us,
+            self.maxrss_kib,
+            self.guest_us,
+            self.free_bytes,
+            self.free_inodes,
+        ] {
+            writer.u64(number)?;
+        }
+        Ok(())
+    }
+
+    /// Reads the reply.
+    ///
+    /// # Errors
+    /// It is malformed.
+    pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(payload);
+        let wait_status = reader.i32()?;
+        let flags = reader.u8()?;
+        let exited = Self {
+            wait_status,
+            empty: flags & 1 != 0,
+            deadline: flags & 2 != 0,
+            survivors: reader.u32()?,
+            wall_us: reader.u64()?,
+            user_us: reader.u64()?,
+            system_us: reader.u64()?,
+            maxrss_kib: reader.u64()?,
+            guest_us: reader.u64()?,
+            free_bytes: reader.u64()?,
+            free_inodes: reader.u64()?,
+        };
+        reader.end()?;
+        if flags > 3 { Err(Malformed) } else { Ok(exited) }
+    }
+}
+
+/// A request, or a step of making the sandbox, failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Failure {
+    /// What was being done.
+    pub step: Step,
+    /// The error number (errno(3)).
+    pub errno: i32,
+}
+
+impl Failure {
+    /// Writes the reply.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn encode(self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+        writer.u16(self.step.0)?;
+        writer.i32(self.errno)
+    }
+
+    /// Reads the reply.
+    ///
+    /// # Errors
+    /// It is malformed.
+    pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(payload);
+        let (step, errno) = (Step(reader.u16()?), reader.i32()?);
+        reader.end()?;
+        Ok(Self { step, errno })
+    }
+}
+
+/// The program could not be executed: execve(2), or entering its directory, failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ExecFailed(pub Failure);
+
+impl ExecFailed {
+    /// Reads the reply.
+    ///
+    /// # Errors
+    /// It is malformed.
+    pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
+        Failure::decode(payload).map(Self)
+    }
+}
+
+/// What the sandbox uses, as far as its own `/proc` shows it. For hosts without cgroups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Usage {
+    /// CPU time of everything but the guest, in user mode.
+    pub user_us: u64,
+    /// CPU time of everything but the guest, in the kernel.
+    pub system_us: u64,
+    /// Processes and threads now, the guest aside.
+    pub processes: u32,
+}
+
+impl Usage {
+    /// Writes the reply.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn encode(self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+        writer.u64(self.user_us)?;
+        writer.u64(self.system_us)?;
+        writer.u32(self.processes)
+    }
+
+    /// Reads the reply.
+    ///
+    /// # Errors
+    /// It is malformed.
+    pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(payload);
+        let usage = Self { user_us: reader.u64()?, system_us: reader.u64()?, processes: reader.u32()? };
+        reader.end()?;
+        Ok(usage)
+    }
+}
