@@ -78,7 +78,7 @@ fn check(record: &Record, entries: &[Event]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
     fn a_record_goes_where_the_table_says_and_nowhere_else(

@@ -231,7 +231,7 @@ async fn without_ageing_the_more_urgent_comes_first_for_ever() {
 /// the queue for anything between the bursts, for every call looks after what has run out.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn no_wake_up_is_lost_between_many_threads() {
-    const BURSTS: usize = 600;
+    const BURSTS: usize = 300;
     let queue = queue();
     let (acked, mut acks) = tokio::sync::mpsc::unbounded_channel();
     let workers: Vec<_> = (0..8)

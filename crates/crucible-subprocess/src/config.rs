@@ -1,0 +1,117 @@
+//! How an engine is made.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crucible_core::{EngineError, Layer};
+
+use crate::os::SubprocessEngine;
+use crate::root_fs::RootFs;
+
+/// Layers that this engine is built on: without one of them it could not keep its other promises.
+const ESSENTIAL: [Layer; 7] = [
+    Layer::UserNamespace,
+    Layer::PidNamespace,
+    Layer::MountNamespace,
+    Layer::NoNewPrivileges,
+    Layer::Capabilities,
+    Layer::ReadOnlyRoot,
+    Layer::BoundedDisk,
+];
+
+/// How a [`SubprocessEngine`] is made. Closed by default:
+///
+/// | | default | why |
+/// | --- | --- | --- |
+/// | layers | all of them | a layer that is missing is an error, never a weaker sandbox |
+/// | `root` | [`RootFs::host`] | no image is needed |
+/// | `cgroup_parent` | `crucible` | beneath the host's own cgroup where the kernel allows, see `docs/host-setup.md` |
+/// | `runtime_directory` | `/run/crucible` | holds locks only, gone with a reboot |
+/// | `drain_deadline` | 250 ms | what a command wrote is in the pipe when it ends; what comes later is others' |
+#[derive(Debug, Clone)]
+pub struct SubprocessBuilder {
+    pub(crate) root: RootFs,
+    pub(crate) waived: BTreeSet<Layer>,
+    pub(crate) cgroup_parent: PathBuf,
+    pub(crate) runtime_directory: PathBuf,
+    pub(crate) drain_deadline: Duration,
+}
+
+impl Default for SubprocessBuilder {
+    fn default() -> Self {
+        Self {
+            root: RootFs::host(),
+            waived: BTreeSet::new(),
+            cgroup_parent: PathBuf::from("crucible"),
+            runtime_directory: PathBuf::from("/run/crucible"),
+            drain_deadline: Duration::from_millis(250),
+        }
+    }
+}
+
+impl SubprocessBuilder {
+    /// The defaults listed at [`SubprocessBuilder`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets the root file system that programs see.
+    #[must_use]
+    pub fn root(mut self, root: RootFs) -> Self {
+        self.root = root;
+        self
+    }
+
+    /// Gives a layer up: it is *off*, and every outcome says so. Some layers cannot be given up; then
+    /// [`build`](Self::build) says which.
+    ///
+    /// What is lost: without `memory_cgroup` memory is limited for each process only (`RLIMIT_AS`) and never a verdict;
+    /// without `pids_cgroup` the number of processes is limited by `RLIMIT_NPROC` and never a verdict; without
+    /// `cpu_cgroup` CPU time is sampled from `/proc`, which misses what ended unobserved; without `dedicated_user` all
+    /// programs run as one user.
+    #[must_use]
+    pub fn waive(mut self, layer: Layer) -> Self {
+        self.waived.insert(layer);
+        self
+    }
+
+    /// Names the cgroup beneath which this engine makes its own: a relative name is put beneath the host's own cgroup
+    /// (version 1) or the root (version 2); an absolute path, beneath `/sys/fs/cgroup` say, is taken as it is.
+    #[must_use]
+    pub fn cgroup_parent(mut self, parent: impl Into<PathBuf>) -> Self {
+        self.cgroup_parent = parent.into();
+        self
+    }
+
+    /// Names the directory for locks that keep the user ids of several hosts on one machine apart.
+    #[must_use]
+    pub fn runtime_directory(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.runtime_directory = directory.into();
+        self
+    }
+
+    /// Sets how long the output of a command is waited for after its end, while something that it left behind holds its
+    /// pipes open.
+    #[must_use]
+    pub fn drain_deadline(mut self, deadline: Duration) -> Self {
+        self.drain_deadline = deadline;
+        self
+    }
+
+    /// Makes the engine: starts its spawner and opens a first sandbox to see that every layer holds. Blocks for a few
+    /// milliseconds.
+    ///
+    /// # Errors
+    /// [`EngineError::LayerUnavailable`] names every layer that cannot be had and what mends it;
+    /// [`EngineError::Invalid`] a layer that cannot be waived; [`EngineError::Setup`] the step that failed.
+    pub fn build(self) -> Result<SubprocessEngine, EngineError> {
+        let problems = self.waived.iter().filter(|layer| ESSENTIAL.contains(layer)).map(|layer| {
+            let message = format!("names `{layer}`, without which this engine cannot run anything");
+            crucible_core::Problem::new("waive", message)
+        });
+        crucible_core::InvalidInput::check(problems.collect())?;
+        SubprocessEngine::from_builder(self)
+    }
+}

@@ -1,0 +1,416 @@
+//! The engine.
+
+use std::collections::BTreeSet;
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use crucible_core::{
+    Enforcement, Engine, EngineError, EngineInfo, Evaluation, InvalidInput, Layer, LayerStatus, Limits,
+    MissingLayer, Outcome, RunContext, Sandbox, SandboxSpec, run_over,
+};
+use crucible_guest::protocol::{InitFlags, Plan, PlanFlags};
+
+use super::cgroup::{self, Controller, GroupLimits, Pool};
+use super::errors::setup;
+use super::host::Host;
+use super::ids::Ids;
+use super::janitor::{Janitor, Remains, Resources};
+use super::network::Networks;
+use super::probe;
+use super::sandbox::SubprocessSandbox;
+use super::slot::Slot;
+use super::spawner::{SendError, Setup, Spawner};
+use super::template::Template;
+use crate::config::SubprocessBuilder;
+
+/// The engine's name.
+pub(super) const NAME: &str = "subprocess";
+/// How long the spawner may be behind before a sandbox is refused.
+const SPAWNER_WAIT: Duration = Duration::from_secs(10);
+
+/// The engine of sandboxed Linux subprocesses. A handle; clones share one engine.
+///
+/// When the last handle and the last sandbox are dropped, the spawner is ended and the engine's cgroups are removed. That
+/// blocks for a few milliseconds.
+#[derive(Debug, Clone)]
+pub struct SubprocessEngine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) host: Host,
+    pub(super) drain_deadline: Duration,
+    pub(super) info: EngineInfo,
+    waived: BTreeSet<Layer>,
+    resources: Arc<Resources>,
+    janitor: Janitor,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // With the spawner every guest ends; then the janitor can give back what they held.
+        self.resources.spawner.stop();
+        self.janitor.stop();
+    }
+}
+
+impl SubprocessEngine {
+    /// An engine with every layer and the host's own root file system. Blocks for a few milliseconds.
+    ///
+    /// # Errors
+    /// See [`SubprocessBuilder::build`].
+    pub fn new() -> Result<Self, EngineError> {
+        Self::builder().build()
+    }
+
+    /// How an engine is made.
+    #[must_use]
+    pub fn builder() -> SubprocessBuilder {
+        SubprocessBuilder::new()
+    }
+
+    pub(crate) fn from_builder(builder: SubprocessBuilder) -> Result<Self, EngineError> {
+        let host = Host::look();
+        let waived = builder.waived;
+        let mut missing = Vec::new();
+        let places = find_cgroups(&builder.cgroup_parent, &waived, &mut missing);
+        if host.landlock_abi.is_none() && !waived.contains(&Layer::Landlock) {
+            missing.push(probe::no_landlock());
+        }
+        let ids = find_ids(&host, &builder.runtime_directory, &waived, &mut missing);
+        if !host.is_root()
+            && let Some((reason, fix)) = Host::user_namespace_obstacle()
+        {
+            missing.push(MissingLayer::new(Layer::UserNamespace, reason, fix));
+        }
+        let (Some(ids), true) = (ids, missing.is_empty()) else {
+            return Err(EngineError::LayerUnavailable { missing });
+        };
+        let pool = if places.is_empty() {
+            None
+        } else {
+            Some(Pool::new(places).map_err(|error| setup("make the engine's cgroups", error))?)
+        };
+        let spawner = Spawner::start(spawner_setup(&host, &waived, Template::new(&builder.root)?))
+            .map_err(|error| probe::explain(error, &host))?;
+        let enforcement = enforcement(&host, &waived, pool.as_ref(), &ids);
+        let resources = Arc::new(Resources {
+            spawner,
+            ids,
+            pool,
+            // An ordinary user's spawner owns its namespaces, and so does every sandbox made in one: it could change it.
+            pools_networks: host.is_root() && !waived.contains(&Layer::NetworkNamespace),
+            networks: Networks::default(),
+            held: AtomicUsize::new(0),
+            held_peak: AtomicUsize::new(0),
+        });
+        let janitor =
+            Janitor::start(Arc::clone(&resources)).map_err(|error| setup("start the janitor", error))?;
+        let info = EngineInfo::new(NAME, enforcement);
+        let drain_deadline = builder.drain_deadline;
+        let engine =
+            Self { inner: Arc::new(Inner { host, drain_deadline, info, waived, resources, janitor }) };
+        probe::try_out(&engine.inner).map_err(|error| probe::explain(error, &engine.inner.host))?;
+        Ok(engine)
+    }
+}
+
+/// Where cgroups are made; those that are neither there nor waived are missing.
+fn find_cgroups(
+    parent: &std::path::Path,
+    waived: &BTreeSet<Layer>,
+    missing: &mut Vec<MissingLayer>,
+) -> Vec<(Controller, cgroup::Place)> {
+    let wanted: Vec<_> =
+        Controller::ALL.into_iter().filter(|controller| !waived.contains(&layer_of(*controller))).collect();
+    if wanted.is_empty() {
+        return Vec::new();
+    }
+    let mut places = Vec::new();
+    for (controller, found) in cgroup::detect(parent, &wanted) {
+        match found {
+            Ok(place) => places.push((controller, place)),
+            Err((reason, fix)) => missing.push(MissingLayer::new(layer_of(controller), reason, fix)),
+        }
+    }
+    places
+}
+
+pub(super) fn layer_of(controller: Controller) -> Layer {
+    match controller {
+        Controller::Memory => Layer::MemoryCgroup,
+        Controller::Pids => Layer::PidsCgroup,
+        Controller::Cpu => Layer::CpuCgroup,
+    }
+}
+
+/// The ids of sandboxes: an ordinary user has but one.
+fn find_ids(
+    host: &Host,
+    directory: &std::path::Path,
+    waived: &BTreeSet<Layer>,
+    missing: &mut Vec<MissingLayer>,
+) -> Option<Ids> {
+    let is_waived = waived.contains(&Layer::DedicatedUser);
+    match (host.is_root(), is_waived) {
+        (true, false) => match Ids::claim(directory) {
+            Ok(ids) => Some(ids),
+            Err(error) => {
+                let reason = format!("{}: {error}", directory.display());
+                let fix = "name a directory that can be written to with `runtime_directory`";
+                missing.push(MissingLayer::new(Layer::DedicatedUser, reason, fix));
+                None
+            }
+        },
+        (true, true) => Some(Ids::shared_by_root()),
+        (false, true) => Some(Ids::single()),
+        (false, false) => {
+            missing.push(probe::no_dedicated_user(host));
+            None
+        }
+    }
+}
+
+pub(super) fn spawner_setup(host: &Host, waived: &BTreeSet<Layer>, template: Template) -> Setup {
+    let mut flags = InitFlags::default();
+    if !host.is_root() {
+        flags = flags.with(InitFlags::OWN_USER_NAMESPACE);
+    }
+    if !waived.contains(&Layer::Seccomp) {
+        flags = flags.with(InitFlags::SECCOMP);
+    }
+    Setup { flags, uid: host.uid, gid: host.gid, template }
+}
+
+/// What the engine enforces, a line a layer.
+fn enforcement(host: &Host, waived: &BTreeSet<Layer>, pool: Option<&Pool>, ids: &Ids) -> Enforcement {
+    let directories = pool.map(Pool::directories).unwrap_or_default();
+    let cgroups = directories.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    Layer::ALL.iter().fold(Enforcement::new(), |report, layer| {
+        if waived.contains(layer) {
+            return report.with(*layer, LayerStatus::Waived, "by the host");
+        }
+        let detail = match layer {
+            Layer::Landlock => host.landlock_abi.map(|abi| format!("ABI {abi}")).unwrap_or_default(),
+            Layer::DedicatedUser => ids.describe(),
+            Layer::MemoryCgroup | Layer::PidsCgroup | Layer::CpuCgroup => cgroups.clone(),
+            _ => String::new(),
+        };
+        report.with(*layer, LayerStatus::Enforced, detail)
+    })
+}
+
+impl Inner {
+    pub(super) fn is_waived(&self, layer: Layer) -> bool {
+        self.waived.contains(&layer)
+    }
+
+    /// Whether the limits can be enforced here at all.
+    pub(super) fn check_limits(&self, limits: &Limits) -> Result<(), EngineError> {
+        InvalidInput::check(limits.problems("limits"))?;
+        if !self.is_waived(Layer::Rlimits) && u64::from(limits.open_files) > self.host.open_files_max {
+            let what = format!(
+                "{} open files: this host may have {} (raise its hard limit, `ulimit -Hn`)",
+                limits.open_files, self.host.open_files_max
+            );
+            return Err(EngineError::Unsupported { engine: NAME.to_owned(), what });
+        }
+        Ok(())
+    }
+
+    /// Takes what a sandbox needs of the host.
+    pub(super) fn lease(self: &Arc<Self>, limits: &Limits) -> Result<Lease, EngineError> {
+        let resources = &self.resources;
+        let Some(ids) = resources.ids.take() else {
+            return Err(EngineError::Unavailable {
+                what: "a user id that nobody has".to_owned(),
+                source: None,
+            });
+        };
+        let held = resources.held.fetch_add(1, Ordering::Relaxed) + 1;
+        resources.held_peak.fetch_max(held, Ordering::Relaxed);
+        let mut lease =
+            Lease { inner: Arc::clone(self), slot: Some(Slot { ids, group: None, network: None }) };
+        let slot = lease.slot.as_mut();
+        if let Some(slot) = slot {
+            if let Some(pool) = &resources.pool {
+                let group = pool.take().map_err(|error| setup("make a cgroup", error))?;
+                let group = slot.group.insert(group);
+                // The guest is one of the processes.
+                let processes = u64::from(limits.processes) + 1;
+                group
+                    .limit(GroupLimits { memory_bytes: limits.memory_bytes, processes })
+                    .map_err(|error| setup("limit a cgroup", error))?;
+            }
+            slot.network = if resources.pools_networks { resources.networks.take() } else { None };
+        }
+        Ok(lease)
+    }
+
+    /// What a sandbox is to be like, for the spawner.
+    pub(super) fn plan(&self, slot: &Slot, limits: &Limits, ready: bool) -> Plan {
+        let mut flags = PlanFlags::default();
+        let mut set = |layer, flag: PlanFlags| {
+            if !self.waived.contains(&layer) {
+                flags = flags.with(flag);
+            }
+        };
+        set(Layer::IpcNamespace, PlanFlags::IPC);
+        set(Layer::UtsNamespace, PlanFlags::UTS);
+        set(Layer::CgroupNamespace, PlanFlags::CGROUP);
+        set(Layer::Seccomp, PlanFlags::SECCOMP);
+        set(Layer::Landlock, PlanFlags::LANDLOCK);
+        let network = if slot.network.is_some() { PlanFlags::ENTER_NETWORK } else { PlanFlags::NEW_NETWORK };
+        set(Layer::NetworkNamespace, network);
+        if !self.host.is_root() {
+            flags = flags.with(PlanFlags::SINGLE_ID);
+        }
+        if ready {
+            flags = flags.with(PlanFlags::READY);
+        }
+        let group = slot.group.as_ref();
+        if group.is_some_and(|group| group.born_in().is_some()) {
+            flags = flags.with(PlanFlags::INTO_CGROUP);
+        }
+        let tasks_files = group.map_or(0, |group| group.tasks().len());
+        Plan {
+            flags,
+            tasks_files: u8::try_from(tasks_files).unwrap_or(u8::MAX),
+            landlock_abi: self.host.landlock_abi.unwrap_or(0),
+            outer_guest_id: slot.ids.guest,
+            outer_target_id: slot.ids.target,
+            disk_bytes: limits.disk_bytes,
+            inodes: limits.inodes,
+        }
+    }
+
+    /// Asks the spawner for a sandbox, once.
+    pub(super) fn ask_spawner(
+        &self,
+        plan: &Plan,
+        slot: &Slot,
+        channel: BorrowedFd<'_>,
+    ) -> Result<(), SendError> {
+        let mut fds = vec![channel];
+        fds.extend(slot.network.as_ref().map(|fd| fd.as_fd()));
+        if let Some(group) = &slot.group {
+            fds.extend(group.born_in());
+            fds.extend(group.tasks());
+        }
+        self.resources.spawner.open(plan, &fds)
+    }
+
+    pub(super) fn restart_spawner(&self) -> Result<(), EngineError> {
+        self.resources.spawner.restart()
+    }
+
+    /// Asks the spawner for a sandbox; waits while it is behind, and starts it again if it has died.
+    pub(super) async fn open_guest(
+        self: &Arc<Self>,
+        plan: &Plan,
+        slot: &Slot,
+        channel: BorrowedFd<'_>,
+    ) -> Result<(), EngineError> {
+        let deadline = tokio::time::Instant::now() + SPAWNER_WAIT;
+        let mut restarted = false;
+        loop {
+            match self.ask_spawner(plan, slot, channel) {
+                Ok(()) => return Ok(()),
+                Err(SendError::Busy) if tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+                Err(SendError::Gone) if !restarted => {
+                    restarted = true;
+                    let inner = Arc::clone(self);
+                    let started = tokio::task::spawn_blocking(move || inner.restart_spawner()).await;
+                    started
+                        .map_err(|error| setup("start the spawner again", std::io::Error::other(error)))??;
+                }
+                Err(SendError::Busy | SendError::Gone) => {
+                    return Err(EngineError::Unavailable { what: "the spawner".to_owned(), source: None });
+                }
+                Err(SendError::Failed(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Takes care of what is left of a sandbox, in the background.
+    pub(super) fn bury(&self, remains: Remains) {
+        self.janitor.bury(remains);
+    }
+}
+
+/// What a sandbox holds of the host, before there is a sandbox. Dropped, it is given back.
+pub(super) struct Lease {
+    inner: Arc<Inner>,
+    slot: Option<Slot>,
+}
+
+impl Lease {
+    /// What was leased.
+    pub(super) fn slot(&self) -> Option<&Slot> {
+        self.slot.as_ref()
+    }
+
+    /// Hands what was leased over to a sandbox, which gives it back from now on.
+    pub(super) fn into_slot(mut self) -> Option<Slot> {
+        self.slot.take()
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            self.inner.bury(Remains { slot, pidfd: None, channel: None });
+        }
+    }
+}
+
+#[async_trait]
+impl Engine for SubprocessEngine {
+    fn info(&self) -> EngineInfo {
+        self.inner.info.clone()
+    }
+
+    async fn open(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, EngineError> {
+        let sandbox = SubprocessSandbox::begin(&self.inner, spec, true).await?;
+        sandbox.wait_until_ready().await?;
+        Ok(Box::new(sandbox))
+    }
+
+    async fn run(&self, evaluation: &Evaluation, context: &RunContext) -> Result<Outcome, EngineError> {
+        run_over(&RunEngine(self.clone()), evaluation, context).await
+    }
+
+    async fn health(&self) -> Result<(), EngineError> {
+        if self.inner.resources.spawner.is_alive() {
+            return Ok(());
+        }
+        let inner = Arc::clone(&self.inner);
+        let started = tokio::task::spawn_blocking(move || inner.restart_spawner()).await;
+        started.map_err(|error| setup("start the spawner again", std::io::Error::other(error)))?
+    }
+}
+
+/// The engine as a run uses it: a sandbox is handed out before it stands, since its first command waits for that anyway.
+#[derive(Debug)]
+struct RunEngine(SubprocessEngine);
+
+#[async_trait]
+impl Engine for RunEngine {
+    fn info(&self) -> EngineInfo {
+        self.0.info()
+    }
+
+    async fn open(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, EngineError> {
+        Ok(Box::new(SubprocessSandbox::begin(&self.0.inner, spec, false).await?))
+    }
+
+    async fn health(&self) -> Result<(), EngineError> {
+        self.0.health().await
+    }
+}

@@ -1,0 +1,301 @@
+//! The janitor: a thread that waits until sandboxes are dead, gives back what they held, and prepares for the next.
+//!
+//! It is a thread and not a task, because what is left must go even when the host's runtime is gone.
+
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crucible_core::EngineError;
+use rustix::event::{EventfdFlags, PollFd, PollFlags};
+use rustix::process::Signal;
+
+use super::cgroup::Pool;
+use super::frames::FrameReader;
+use super::ids::Ids;
+use super::network::Networks;
+use super::slot::Slot;
+use super::spawner::Spawner;
+
+/// How long something may take to die before it is called stuck, in the log.
+const STUCK: Duration = Duration::from_secs(10);
+/// How often a cgroup that is still busy is tried again.
+const TRY_AGAIN: Duration = Duration::from_millis(2);
+/// The most groups and namespaces that are kept ready.
+const READY_MAX: usize = 32;
+/// How long the end of an engine waits for what is dying.
+const LAST_WAIT: Duration = Duration::from_secs(5);
+
+/// What sandboxes are made of.
+#[derive(Debug)]
+pub(super) struct Resources {
+    pub(super) spawner: Spawner,
+    pub(super) ids: Ids,
+    /// `None` where every cgroup layer was waived.
+    pub(super) pool: Option<Pool>,
+    /// Whether network namespaces are kept for the next sandbox.
+    pub(super) pools_networks: bool,
+    pub(super) networks: Networks,
+    /// How many sandboxes hold something now, and the most there were: so much is kept ready.
+    pub(super) held: AtomicUsize,
+    pub(super) held_peak: AtomicUsize,
+}
+
+/// What is left of a sandbox.
+#[derive(Debug)]
+pub(super) struct Remains {
+    pub(super) slot: Slot,
+    /// The guest, if anyone learnt of it.
+    pub(super) pidfd: Option<OwnedFd>,
+    /// The channel over which to learn of it. `None` with no pidfd: there never was a guest.
+    pub(super) channel: Option<OwnedFd>,
+}
+
+/// The janitor's door.
+#[derive(Debug)]
+pub(super) struct Janitor {
+    /// `None` once the janitor was told to stop.
+    jobs: Mutex<Option<Sender<Remains>>>,
+    bell: Arc<OwnedFd>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Janitor {
+    pub(super) fn start(resources: Arc<Resources>) -> std::io::Result<Self> {
+        let bell = Arc::new(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let (sender, receiver) = mpsc::channel();
+        let theirs = Arc::clone(&bell);
+        let thread = std::thread::Builder::new()
+            .name("crucible-janitor".to_owned())
+            .spawn(move || Work { resources, jobs: receiver, bell: theirs, mourned: Vec::new() }.run())?;
+        let janitor = Self { jobs: Mutex::new(Some(sender)), bell, thread: Mutex::new(Some(thread)) };
+        janitor.ring();
+        Ok(janitor)
+    }
+
+    /// Takes care of what is left of a sandbox.
+    pub(super) fn bury(&self, remains: Remains) {
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let sent = jobs.as_ref().is_some_and(|jobs| jobs.send(remains).is_ok());
+        if !sent {
+            tracing::error!("a sandbox ended after its engine; its cgroup is left to the next engine");
+        }
+        drop(jobs);
+        self.ring();
+    }
+
+    /// Waits until everything that was handed in is taken care of.
+    pub(super) fn stop(&self) {
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.ring();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the janitor panicked; cgroups may be left to the next engine");
+        }
+    }
+
+    fn ring(&self) {
+        // A bell that rings already is heard.
+        let _rung = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
+    }
+}
+
+/// What the janitor waits for.
+struct Mourned {
+    remains: Remains,
+    since: Instant,
+    /// The guest is dead, or there never was one: only its groups are in the way.
+    dead: bool,
+    told: bool,
+    reader: FrameReader,
+}
+
+struct Work {
+    resources: Arc<Resources>,
+    jobs: Receiver<Remains>,
+    bell: Arc<OwnedFd>,
+    mourned: Vec<Mourned>,
+}
+
+impl Work {
+    fn run(mut self) {
+        let mut last_moment = None;
+        loop {
+            match self.take_jobs() {
+                Ok(()) => {}
+                Err(Stopped) => {
+                    last_moment.get_or_insert_with(|| Instant::now() + LAST_WAIT);
+                }
+            }
+            self.mourned.retain_mut(|mourned| !mourned.settle(&self.resources));
+            match last_moment {
+                None => self.prepare(),
+                Some(_) if self.mourned.is_empty() => return,
+                Some(moment) if Instant::now() >= moment => {
+                    tracing::error!(
+                        sandboxes = self.mourned.len(),
+                        "sandboxes did not die with their engine"
+                    );
+                    return;
+                }
+                Some(_) => {}
+            }
+            self.wait();
+        }
+    }
+
+    fn take_jobs(&mut self) -> Result<(), Stopped> {
+        loop {
+            match self.jobs.try_recv() {
+                Ok(remains) => self.mourned.push(Mourned::new(remains)),
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Disconnected) => return Err(Stopped),
+            }
+        }
+    }
+
+    /// Sleeps until a guest dies, the bell rings, or a group is to be tried again.
+    fn wait(&self) {
+        let watched = self.mourned.iter().filter(|mourned| !mourned.dead).filter_map(Mourned::watched);
+        let mut fds: Vec<PollFd<'_>> = std::iter::once(self.bell.as_fd())
+            .chain(watched)
+            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
+            .collect();
+        let timeout = if self.mourned.iter().any(|mourned| mourned.dead) {
+            Some(TRY_AGAIN)
+        } else if self.mourned.is_empty() {
+            None
+        } else {
+            Some(Duration::from_secs(1))
+        };
+        let timeout = timeout.and_then(|timeout| rustix::event::Timespec::try_from(timeout).ok());
+        if let Err(error) = rustix::event::poll(&mut fds, timeout.as_ref())
+            && error != rustix::io::Errno::INTR
+        {
+            tracing::error!(%error, "the janitor cannot wait");
+            std::thread::sleep(TRY_AGAIN);
+        }
+        let mut rings = [0; 8];
+        // Nobody rang.
+        let _heard = rustix::io::read(&*self.bell, &mut rings);
+    }
+
+    /// Makes groups and namespaces for the sandboxes to come: as many as there were at once.
+    fn prepare(&self) {
+        let resources = &self.resources;
+        let wanted = resources.held_peak.load(Ordering::Relaxed).clamp(2, READY_MAX);
+        if let Some(pool) = &resources.pool {
+            while pool.ready_count() < wanted {
+                if let Err(error) = pool.prepare() {
+                    tracing::warn!(%error, "a cgroup could not be made ahead of time");
+                    break;
+                }
+            }
+        }
+        let held = resources.held.load(Ordering::Relaxed);
+        while resources.pools_networks && resources.networks.count() + held < wanted {
+            match resources.spawner.make_network() {
+                Ok(network) => resources.networks.put(network),
+                // The engine is ending.
+                Err(EngineError::Closed { .. }) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "a network namespace could not be made ahead of time");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// The engine is ending.
+struct Stopped;
+
+impl Mourned {
+    fn new(remains: Remains) -> Self {
+        let dead = remains.pidfd.is_none() && remains.channel.is_none();
+        Self { remains, since: Instant::now(), dead, told: false, reader: FrameReader::new() }
+    }
+
+    fn watched(&self) -> Option<BorrowedFd<'_>> {
+        self.remains.pidfd.as_ref().or(self.remains.channel.as_ref()).map(|fd| fd.as_fd())
+    }
+
+    /// Does what can be done now; `true` if nothing is left to do.
+    fn settle(&mut self, resources: &Resources) -> bool {
+        if !self.dead {
+            self.learn();
+            self.dead = self.look();
+        }
+        if self.dead && self.give_back(resources) {
+            return true;
+        }
+        if !self.told && self.since.elapsed() > STUCK {
+            self.told = true;
+            let group =
+                self.remains.slot.group.as_ref().map(super::cgroup::Group::describe).unwrap_or_default();
+            tracing::error!(group, "a sandbox does not die: a process may be in an uninterruptible sleep");
+        }
+        false
+    }
+
+    /// Learns of the guest from its channel, if nobody has yet.
+    fn learn(&mut self) {
+        while self.remains.pidfd.is_none() {
+            let Some(channel) = &self.remains.channel else { return };
+            if !is_readable(channel.as_fd()) {
+                return;
+            }
+            let ended = !matches!(self.reader.next_blocking(channel.as_fd()), Ok(Some(_)));
+            self.remains.pidfd = self.reader.take_pidfd();
+            if ended {
+                // Everybody who could have said something is gone.
+                self.remains.channel = None;
+                self.dead = self.remains.pidfd.is_none();
+            }
+        }
+    }
+
+    /// Whether the guest is dead. Until it is, it is told to die: as process 1 it takes everything with it.
+    fn look(&self) -> bool {
+        let Some(pidfd) = &self.remains.pidfd else { return self.dead };
+        if is_readable(pidfd.as_fd()) {
+            return true;
+        }
+        if let Some(group) = &self.remains.slot.group {
+            group.kill();
+        }
+        // It may just have died.
+        let _ended = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+        false
+    }
+
+    /// Gives back what the sandbox held, once nothing runs under it any more.
+    fn give_back(&mut self, resources: &Resources) -> bool {
+        if let Some(group) = &mut self.remains.slot.group
+            && let Err(error) = group.remove()
+        {
+            if error.raw_os_error() != Some(libc::EBUSY) && !self.told {
+                self.told = true;
+                tracing::error!(group = group.describe(), %error, "a cgroup cannot be removed");
+            }
+            return false;
+        }
+        resources.ids.put(self.remains.slot.ids);
+        if let Some(network) = self.remains.slot.network.take() {
+            resources.networks.put(network);
+        }
+        resources.held.fetch_sub(1, Ordering::Relaxed);
+        true
+    }
+}
+
+fn is_readable(fd: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::IN)];
+    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(1..))
+}

@@ -1,0 +1,340 @@
+//! The channel to one guest: requests out, answers to whoever asked.
+//!
+//! Several may ask at once: a file can be read while a command runs. There is no task that reads: whoever waits for an
+//! answer reads for all, and puts what is not for him where the others find it.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex as SyncMutex, MutexGuard, OnceLock, PoisonError};
+
+use bytes::Bytes;
+use crucible_core::EngineError;
+use crucible_guest::protocol::{Failure, FrameKind, HEADER_SIZE, Header, VERSION, Writer};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::{Mutex, Notify};
+
+use super::errors::{failed_step, protocol, setup};
+use super::frames::{Frame, FrameReader, ReadError};
+
+/// The most frames that wait for one who asked. A guest that answers more to one question is none of ours.
+const WAITING_MAX: usize = 64;
+
+/// The channel to one guest.
+#[derive(Debug)]
+pub(super) struct Link {
+    stream: UnixStream,
+    /// Frames must not be mixed.
+    writing: Mutex<()>,
+    reading: Mutex<FrameReader>,
+    inboxes: SyncMutex<HashMap<u32, VecDeque<Frame>>>,
+    /// Something was put into an inbox, or the link has ended.
+    news: Notify,
+    next_id: AtomicU32,
+    /// The first failure of a request that is not answered otherwise.
+    unasked: SyncMutex<Option<Frame>>,
+    state: State,
+}
+
+/// What the guest side has said about itself.
+#[derive(Debug, Default)]
+struct State {
+    pidfd: OnceLock<OwnedFd>,
+    ready: OnceLock<()>,
+    /// A step of making the sandbox that failed.
+    failed: OnceLock<Failure>,
+    broke_protocol: OnceLock<String>,
+    ended: AtomicBool,
+}
+
+/// How the link ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The guest side is gone.
+    Gone,
+    /// A step of making the sandbox failed, or the guest broke the protocol.
+    Error(EngineError),
+}
+
+/// An open question: answers to it wait here until they are taken, and are dropped with it.
+#[derive(Debug)]
+pub(super) struct Question<'a> {
+    link: &'a Link,
+    pub(super) id: u32,
+}
+
+impl Drop for Question<'_> {
+    fn drop(&mut self) {
+        self.link.inboxes().remove(&self.id);
+    }
+}
+
+impl Link {
+    pub(super) fn new(stream: UnixStream) -> Self {
+        Self {
+            stream,
+            writing: Mutex::new(()),
+            reading: Mutex::new(FrameReader::new()),
+            inboxes: SyncMutex::default(),
+            news: Notify::new(),
+            next_id: AtomicU32::new(1),
+            unasked: SyncMutex::new(None),
+            state: State::default(),
+        }
+    }
+
+    fn inboxes(&self) -> MutexGuard<'_, HashMap<u32, VecDeque<Frame>>> {
+        // Plain queues, consistent between statements.
+        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The guest's pidfd, once the spawner has sent it.
+    pub(super) fn pidfd(&self) -> Option<&OwnedFd> {
+        self.state.pidfd.get()
+    }
+
+    /// Opens a question with an id of its own.
+    pub(super) fn ask(&self) -> Question<'_> {
+        // 0 is for what nobody asked for. Four thousand million questions later an id comes again.
+        let id = loop {
+            let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+            if id != 0 && !self.inboxes().contains_key(&id) {
+                break id;
+            }
+        };
+        self.inboxes().insert(id, VecDeque::new());
+        Question { link: self, id }
+    }
+
+    /// Sends a frame whose payload is `head` and then `body`, and descriptors along with its first byte.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave a part of a frame on the way: the link is of no use then.
+    pub(super) async fn send(
+        &self,
+        kind: FrameKind,
+        id: u32,
+        head: &[u8],
+        body: &[u8],
+        fds: &[BorrowedFd<'_>],
+    ) -> Result<(), Ended> {
+        let length = u32::try_from(head.len() + body.len())
+            .map_err(|_| Ended::Error(protocol("a request is too long", false)))?;
+        let mut header = [0; HEADER_SIZE];
+        let encoded = Header { kind, id, length }.encode(&mut Writer::new(&mut header));
+        encoded.map_err(|_| Ended::Error(protocol("a header does not fit", false)))?;
+        let _turn = self.writing.lock().await;
+        let mut parts = [&header[..], head, body];
+        let mut fds = fds;
+        while parts.iter().any(|part| !part.is_empty()) {
+            let sent = self.stream.async_io(Interest::WRITABLE, || self.send_some(&parts, fds)).await;
+            let mut sent = match sent {
+                Ok(count) => count,
+                Err(error) if is_gone(&error) => return Err(self.why_ended().await),
+                Err(error) => return Err(Ended::Error(setup("talk to the guest", error))),
+            };
+            fds = &[];
+            for part in &mut parts {
+                let of_part = sent.min(part.len());
+                *part = part.get(of_part..).unwrap_or_default();
+                sent -= of_part;
+            }
+        }
+        Ok(())
+    }
+
+    fn send_some(&self, parts: &[&[u8]; 3], fds: &[BorrowedFd<'_>]) -> std::io::Result<usize> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+            return Err(std::io::Error::from(std::io::ErrorKind::InvalidInput));
+        }
+        let slices = parts.map(IoSlice::new);
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        let sent = rustix::io::retry_on_intr(|| {
+            rustix::net::sendmsg(self.stream.as_fd(), &slices, &mut control, flags)
+        })?;
+        Ok(sent)
+    }
+
+    /// The next answer to a question.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no frame.
+    pub(super) async fn answer(&self, question: &Question<'_>) -> Result<Frame, Ended> {
+        loop {
+            // Before looking: what is put from now on wakes us.
+            let mut news = std::pin::pin!(self.news.notified());
+            news.as_mut().enable();
+            if let Some(frame) = self.inboxes().get_mut(&question.id).and_then(VecDeque::pop_front) {
+                return Ok(frame);
+            }
+            if self.state.ended.load(Ordering::Acquire) {
+                return Err(self.end());
+            }
+            tokio::select! {
+                () = news => {}
+                frame = self.read() => if let Some(frame) = frame {
+                    if frame.id == question.id {
+                        return Ok(frame);
+                    }
+                    self.put(frame);
+                },
+            }
+        }
+    }
+
+    /// Waits until the sandbox stands.
+    pub(super) async fn ready(&self) -> Result<(), Ended> {
+        loop {
+            let mut news = std::pin::pin!(self.news.notified());
+            news.as_mut().enable();
+            if self.state.ready.get().is_some() {
+                return Ok(());
+            }
+            if self.state.ended.load(Ordering::Acquire) {
+                return Err(self.end());
+            }
+            tokio::select! {
+                () = news => {}
+                frame = self.read() => if let Some(frame) = frame { self.put(frame) },
+            }
+        }
+    }
+
+    /// Reads until the guest side has ended.
+    pub(super) async fn read_to_end(&self) {
+        while !self.state.ended.load(Ordering::Acquire) {
+            if let Some(frame) = self.read().await {
+                self.put(frame);
+            }
+        }
+    }
+
+    /// Reads one frame. What is about the sandbox itself is kept; the rest is given. Notes the end.
+    async fn read(&self) -> Option<Frame> {
+        let mut reader = self.reading.lock().await;
+        if self.state.ended.load(Ordering::Acquire) {
+            return None;
+        }
+        let read = reader.next(&self.stream).await;
+        if let Some(pidfd) = reader.take_pidfd() {
+            // A second one is a guest's doing.
+            let _only_the_first = self.state.pidfd.set(pidfd);
+        }
+        let frame = match read {
+            Ok(Some(frame)) => frame,
+            Ok(None) => {
+                self.note_end();
+                return None;
+            }
+            Err(ReadError::Malformed) => {
+                self.note_broken("what it says is not a frame");
+                return None;
+            }
+            Err(ReadError::Io(error)) => {
+                tracing::debug!(%error, "the guest's channel broke");
+                self.note_end();
+                return None;
+            }
+        };
+        if frame.id != 0 {
+            return Some(frame);
+        }
+        match frame.kind {
+            FrameKind::Opened => {}
+            FrameKind::Ready => self.note_ready(&frame.payload),
+            FrameKind::Failed => match Failure::decode(&frame.payload) {
+                Ok(failure) => {
+                    let _only_the_first = self.state.failed.set(failure);
+                }
+                Err(_) => self.note_broken("its error is malformed"),
+            },
+            _ => self.note_broken("it says what nobody asked for"),
+        }
+        None
+    }
+
+    fn note_ready(&self, payload: &Bytes) {
+        match crucible_guest::protocol::Ready::decode(payload) {
+            Ok(ready) if ready.version == VERSION => {
+                let _only_the_first = self.state.ready.set(());
+                self.news.notify_waiters();
+            }
+            Ok(ready) => self.note_broken(&format!("it speaks version {} of the protocol", ready.version)),
+            Err(_) => self.note_broken("its greeting is malformed"),
+        }
+    }
+
+    /// Puts a frame where whoever asked finds it.
+    fn put(&self, frame: Frame) {
+        let mut inboxes = self.inboxes();
+        let fits = match inboxes.get_mut(&frame.id) {
+            Some(inbox) if inbox.len() < WAITING_MAX => {
+                inbox.push_back(frame);
+                true
+            }
+            Some(_) => false,
+            // Whoever asked has gone, or wanted to hear of a failure only.
+            None => {
+                let known = frame.id < self.next_id.load(Ordering::Relaxed);
+                if frame.kind == FrameKind::Failed && known {
+                    self.unasked.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(frame);
+                }
+                known
+            }
+        };
+        drop(inboxes);
+        if fits {
+            self.news.notify_waiters();
+        } else {
+            self.note_broken("it answers what nobody asked");
+        }
+    }
+
+    /// A frame that answers a request to which no answer is expected: a quiet one that failed.
+    pub(super) fn take_unasked(&self) -> Option<Frame> {
+        self.unasked.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn note_end(&self) {
+        self.state.ended.store(true, Ordering::Release);
+        self.news.notify_waiters();
+    }
+
+    fn note_broken(&self, what: &str) {
+        let _only_the_first = self.state.broke_protocol.set(what.to_owned());
+        self.note_end();
+    }
+
+    /// Why the link has ended.
+    fn end(&self) -> Ended {
+        if let Some(failure) = self.state.failed.get() {
+            return Ended::Error(failed_step(*failure));
+        }
+        match self.state.broke_protocol.get() {
+            Some(what) => Ended::Error(protocol(what.clone(), false)),
+            None => Ended::Gone,
+        }
+    }
+
+    /// Why nothing can be sent any more: what the guest said last tells.
+    async fn why_ended(&self) -> Ended {
+        self.read_to_end().await;
+        self.end()
+    }
+
+    /// The channel and its reader, for whoever buries the sandbox.
+    pub(super) fn into_parts(self) -> (UnixStream, Option<OwnedFd>) {
+        let pidfd = self.state.pidfd.into_inner().or_else(|| self.reading.into_inner().take_pidfd());
+        (self.stream, pidfd)
+    }
+}
+
+fn is_gone(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::BrokenPipe | std::io::ErrorKind::ConnectionReset)
+}

@@ -1,0 +1,28 @@
+//! The engine on Linux.
+
+mod cgroup;
+mod doctor;
+mod engine;
+mod errors;
+mod exec;
+mod frames;
+mod host;
+mod ids;
+mod janitor;
+mod ledger;
+mod link;
+mod network;
+mod outcome;
+mod probe;
+mod pump;
+mod request;
+mod sandbox;
+mod slot;
+mod spawner;
+mod status;
+mod sys;
+mod template;
+mod watch;
+
+pub use doctor::doctor;
+pub use engine::SubprocessEngine;

@@ -1,0 +1,179 @@
+//! Trying a sandbox out before anyone relies on it, and saying what a failure means.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crucible_core::{Command, EngineError, Layer, Limits, MissingLayer};
+use crucible_guest::protocol::{self, Failure, FrameKind, HEADER_SIZE, Header, Step, Writer};
+use rustix::net::sockopt;
+
+use super::engine::Inner;
+use super::errors::{failed_step, lost, protocol, setup};
+use super::frames::{Frame, FrameReader, ReadError};
+use super::host::Host;
+use super::janitor::Remains;
+use super::request;
+use super::spawner::SendError;
+
+/// How long the first sandbox may take.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// A program that no root file system has.
+const NO_PROGRAM: &str = "/crucible/no/such/program";
+
+/// Opens a sandbox and lets a target get as far as execve(2) in it, through every layer. Blocks.
+pub(super) fn try_out(inner: &Arc<Inner>) -> Result<(), EngineError> {
+    let limits = Limits::new();
+    let lease = inner.lease(&limits)?;
+    let Some(slot) = lease.slot() else { return Err(lost("trying a sandbox out", false)) };
+    let (ours, theirs) = blocking_pair()?;
+    let plan = inner.plan(slot, &limits, true);
+    match inner.ask_spawner(&plan, slot, theirs.as_fd()) {
+        Ok(()) => {}
+        Err(SendError::Failed(error)) => return Err(error),
+        Err(SendError::Busy | SendError::Gone) => return Err(lost("trying a sandbox out", false)),
+    }
+    drop(theirs);
+    let mut reader = FrameReader::new();
+    let tried = talk(inner, &limits, &ours, &mut reader);
+    if let Some(slot) = lease.into_slot() {
+        inner.bury(Remains { slot, pidfd: reader.take_pidfd(), channel: Some(ours) });
+    }
+    tried
+}
+
+fn blocking_pair() -> Result<(OwnedFd, OwnedFd), EngineError> {
+    let (ours, theirs) = super::sandbox::channel()?;
+    sockopt::set_socket_timeout(&ours, sockopt::Timeout::Recv, Some(TIMEOUT))
+        .map_err(|error| setup("bound the guest's answers", error))?;
+    Ok((ours, theirs))
+}
+
+fn talk(
+    inner: &Inner,
+    limits: &Limits,
+    channel: &OwnedFd,
+    reader: &mut FrameReader,
+) -> Result<(), EngineError> {
+    let pipes = [(); 3].map(|()| rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC));
+    let mut streams = Vec::with_capacity(3);
+    for pipe in pipes {
+        streams.push(pipe.map_err(|error| setup("make a pipe", error))?);
+    }
+    let command = Command::new([NO_PROGRAM]);
+    let rlimits = request::rlimits(inner, limits)?;
+    let payload = request::exec(&command, protocol::After::Close, 0, &rlimits)?;
+    let deadline = Instant::now() + TIMEOUT;
+    let mut asked = false;
+    while Instant::now() < deadline {
+        let frame = match reader.next_blocking(channel.as_fd()) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return Err(lost("trying a sandbox out", false)),
+            Err(ReadError::Malformed) => return Err(protocol("what it says is not a frame", false)),
+            Err(ReadError::Io(error)) => return Err(setup("hear from the guest", error)),
+        };
+        match frame.kind {
+            FrameKind::Opened => {}
+            FrameKind::Ready if !asked => {
+                asked = true;
+                let stdio = [
+                    streams.first().map(|p| p.0.as_fd()),
+                    streams.get(1).map(|p| p.1.as_fd()),
+                    streams.get(2).map(|p| p.1.as_fd()),
+                ];
+                send(channel, &payload, &stdio.into_iter().flatten().collect::<Vec<_>>())?;
+            }
+            FrameKind::ExecFailed => return judge(&frame),
+            FrameKind::Failed => return Err(failure(&frame).map_or_else(|error| error, failed_step)),
+            _ => return Err(protocol("it says what nobody asked for", false)),
+        }
+    }
+    Err(lost("trying a sandbox out", false))
+}
+
+fn send(channel: &OwnedFd, payload: &[u8], fds: &[std::os::fd::BorrowedFd<'_>]) -> Result<(), EngineError> {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+    let mut header = [0; HEADER_SIZE];
+    let length = u32::try_from(payload.len()).map_err(|_| protocol("a request is too long", false))?;
+    Header { kind: FrameKind::Exec, id: 1, length }
+        .encode(&mut Writer::new(&mut header))
+        .map_err(|_| protocol("a header does not fit", false))?;
+    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(protocol("the descriptors do not fit", false));
+    }
+    let parts = [std::io::IoSlice::new(&header), std::io::IoSlice::new(payload)];
+    // It fits: the request is small, and the channel is empty.
+    let sent = rustix::net::sendmsg(channel, &parts, &mut control, SendFlags::NOSIGNAL);
+    sent.map(drop).map_err(|error| setup("talk to the guest", error))
+}
+
+/// The program is not there: everything before it held.
+fn judge(frame: &Frame) -> Result<(), EngineError> {
+    let failure = failure(frame)?;
+    if failure.step == Step::TARGET_EXEC && failure.errno == libc::ENOENT {
+        Ok(())
+    } else {
+        Err(failed_step(failure))
+    }
+}
+
+fn failure(frame: &Frame) -> Result<Failure, EngineError> {
+    Failure::decode(&frame.payload).map_err(|_| protocol("its error is malformed", false))
+}
+
+pub(super) fn no_landlock() -> MissingLayer {
+    MissingLayer::new(
+        Layer::Landlock,
+        "the kernel has no Landlock, or has it switched off",
+        "use Linux 5.13 or later with `landlock` in the `lsm=` kernel parameter",
+    )
+}
+
+pub(super) fn no_dedicated_user(host: &Host) -> MissingLayer {
+    MissingLayer::new(
+        Layer::DedicatedUser,
+        format!("user {} has no other user ids than its own", host.uid),
+        "run the host as root",
+    )
+}
+
+/// Says which layer a failed step means, where it means one.
+pub(super) fn explain(error: EngineError, host: &Host) -> EngineError {
+    let EngineError::Setup { step, source } = &error else { return error };
+    let is = |candidate: Step| candidate.describe().is_some_and(|text| step.starts_with(text));
+    let (layer, fix) = if is(Step::SPAWNER_NAMESPACES)
+        || is(Step::SPAWNER_MAPS)
+        || is(Step::CLONE)
+        || is(Step::MAPS)
+    {
+        let fix = if host.is_root() {
+            "give the host `CAP_SYS_ADMIN` in its own user namespace (in a container: `--privileged`, or a seccomp \
+             profile that allows `clone3` and `mount`)"
+        } else {
+            "allow user namespaces for ordinary users, see `docs/host-setup.md`"
+        };
+        (Layer::UserNamespace, fix)
+    } else if is(Step::SPAWNER_PRIVATE) || is(Step::TEMPLATE) || is(Step::PIVOT) || is(Step::MOUNT_DISK) {
+        (Layer::MountNamespace, "allow mounting in a mount namespace of its own (`CAP_SYS_ADMIN`)")
+    } else if is(Step::MOUNT_PROC) {
+        let fix =
+            "run where `/proc` is fully visible (in a container: `--security-opt systempaths=unconfined`)";
+        (Layer::PidNamespace, fix)
+    } else if is(Step::NETNS) || is(Step::ENTER_NETNS) {
+        (Layer::NetworkNamespace, "raise `user.max_net_namespaces`")
+    } else if is(Step::CGROUP_NAMESPACE) {
+        (Layer::CgroupNamespace, "raise `user.max_cgroup_namespaces`")
+    } else if is(Step::SPAWNER_SECCOMP) || is(Step::TARGET_SECCOMP) {
+        (Layer::Seccomp, "use a kernel with `CONFIG_SECCOMP_FILTER`")
+    } else if is(Step::LANDLOCK) {
+        (Layer::Landlock, "use a kernel with Landlock")
+    } else {
+        return error;
+    };
+    let cause = source.as_ref().map(|source| format!(": {source}")).unwrap_or_default();
+    EngineError::LayerUnavailable {
+        missing: vec![MissingLayer::new(layer, format!("cannot {step}{cause}"), fix)],
+    }
+}

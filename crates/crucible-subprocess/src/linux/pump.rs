@@ -1,0 +1,204 @@
+//! A command's standard streams: what it writes is captured, counted and passed on; what it reads is fed to it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use crucible_core::{Capture, Captured, OutputChunk, OutputSink, OutputStream, Stdin};
+use rustix::pipe::PipeFlags;
+use tokio::io::Interest;
+use tokio::net::unix::pipe;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+/// How much is read at once: what a pipe holds.
+const PIECE: usize = 64 * 1024;
+
+/// Counts what a command writes, and says when it is too much.
+#[derive(Debug)]
+pub(super) struct Meter {
+    bytes: AtomicU64,
+    limit: u64,
+    exceeded: Notify,
+}
+
+impl Meter {
+    pub(super) fn new(limit: u64) -> Self {
+        Self { bytes: AtomicU64::new(0), limit, exceeded: Notify::new() }
+    }
+
+    fn add(&self, count: usize) {
+        let before = self.bytes.fetch_add(count as u64, Ordering::Relaxed);
+        if before <= self.limit && before.saturating_add(count as u64) > self.limit {
+            // One permit is kept for whoever comes to wait.
+            self.exceeded.notify_one();
+        }
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Waits until there is more than the limit.
+    pub(super) async fn exceeded(&self) {
+        self.exceeded.notified().await;
+    }
+}
+
+/// Both ends of a command's streams.
+pub(super) struct Pipes {
+    /// The command's ends: standard input, output, error.
+    pub(super) theirs: [OwnedFd; 3],
+    pub(super) stdin: OwnedFd,
+    pub(super) outputs: [pipe::Receiver; 2],
+}
+
+impl Pipes {
+    pub(super) fn new() -> io::Result<Self> {
+        let make = || rustix::pipe::pipe_with(PipeFlags::CLOEXEC);
+        let (stdin_theirs, stdin) = make()?;
+        let (stdout, stdout_theirs) = make()?;
+        let (stderr, stderr_theirs) = make()?;
+        Ok(Self {
+            theirs: [stdin_theirs, stdout_theirs, stderr_theirs],
+            stdin,
+            outputs: [pipe::Receiver::from_owned_fd(stdout)?, pipe::Receiver::from_owned_fd(stderr)?],
+        })
+    }
+}
+
+/// Reads one output stream to its end.
+pub(super) struct Pump<'a> {
+    pub(super) stream: OutputStream,
+    pub(super) receiver: pipe::Receiver,
+    pub(super) capture: Capture,
+    pub(super) meter: &'a Meter,
+    pub(super) sink: OutputSink,
+    /// Once cancelled, nothing is passed on any more: who listens has been given time enough.
+    pub(super) deaf: &'a CancellationToken,
+    buffer: Vec<u8>,
+}
+
+impl<'a> Pump<'a> {
+    pub(super) fn new(
+        stream: OutputStream,
+        receiver: pipe::Receiver,
+        budget: usize,
+        meter: &'a Meter,
+        sink: OutputSink,
+        deaf: &'a CancellationToken,
+    ) -> Self {
+        Self { stream, receiver, capture: Capture::new(budget), meter, sink, deaf, buffer: Vec::new() }
+    }
+
+    /// Reads until every writer has gone.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no byte from the capture.
+    pub(super) async fn run(&mut self) {
+        loop {
+            let read = self.receiver.readable().await.and_then(|()| self.read());
+            match read {
+                Ok(Some(0)) => return,
+                Ok(Some(count)) => self.take(count).await,
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(stream = %self.stream, %error, "a command's output cannot be read");
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Reads what is there, without waiting for more.
+    pub(super) fn read_rest(&mut self) {
+        while let Ok(count @ 1..) = self.read_once() {
+            self.count(count);
+        }
+    }
+
+    /// Reads once; `None` if nothing was there after all.
+    fn read(&mut self) -> io::Result<Option<usize>> {
+        match self.read_once() {
+            Ok(count) => Ok(Some(count)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn read_once(&mut self) -> io::Result<usize> {
+        if self.buffer.is_empty() {
+            // Most commands write little: the buffer grows with the first full read.
+            self.buffer = vec![0; 4096];
+        }
+        let count = self.receiver.try_read(&mut self.buffer)?;
+        Ok(count)
+    }
+
+    fn count(&mut self, count: usize) {
+        let bytes = self.buffer.get(..count).unwrap_or_default();
+        self.capture.push(bytes);
+        self.meter.add(count);
+    }
+
+    async fn take(&mut self, count: usize) {
+        let offset = self.capture.total_bytes();
+        self.count(count);
+        if !self.sink.is_none() && !self.deaf.is_cancelled() {
+            let bytes = Bytes::copy_from_slice(self.buffer.get(..count).unwrap_or_default());
+            tokio::select! {
+                () = self.sink.send(OutputChunk::new(self.stream, offset, bytes)) => {}
+                () = self.deaf.cancelled() => {}
+            }
+        }
+        if count == self.buffer.len() && self.buffer.len() < PIECE {
+            self.buffer.resize(PIECE, 0);
+        }
+    }
+
+    pub(super) fn finish(self) -> Captured {
+        self.capture.finish()
+    }
+}
+
+/// Feeds a command's standard input. A command that does not read it, or closes it, is none of our business.
+pub(super) async fn feed(end: OwnedFd, stdin: Stdin) {
+    match stdin {
+        Stdin::Bytes(bytes) if !bytes.is_empty() => {
+            if let Ok(sender) = pipe::Sender::from_owned_fd(end) {
+                write_all(&sender, &bytes).await;
+            }
+        }
+        Stdin::Stream(mut pieces) => {
+            if let Ok(sender) = pipe::Sender::from_owned_fd(end) {
+                while let Some(bytes) = pieces.recv().await {
+                    if !write_all(&sender, &bytes).await {
+                        return;
+                    }
+                }
+            }
+        }
+        // Dropping the end is the end of the input.
+        _ => drop(end),
+    }
+}
+
+/// Writes everything; `false` if nobody reads any more.
+async fn write_all(sender: &pipe::Sender, mut bytes: &[u8]) -> bool {
+    while !bytes.is_empty() {
+        if sender.ready(Interest::WRITABLE).await.is_err() {
+            return false;
+        }
+        match sender.try_write(bytes) {
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(_) => return false,
+        }
+    }
+    true
+}

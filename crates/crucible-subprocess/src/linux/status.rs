@@ -1,0 +1,73 @@
+//! What the kernel says of a process: its status file (proc(5)).
+
+use std::str::FromStr;
+
+/// The lines of a status file that tell which layers are in force.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Status {
+    /// Effective user id, as the reader's user namespace names it.
+    pub(super) uid: Option<u32>,
+    pub(super) no_new_privs: Option<bool>,
+    /// 2: filters.
+    pub(super) seccomp: Option<u32>,
+    pub(super) seccomp_filters: Option<u32>,
+    /// Permitted, effective and bounding capabilities together.
+    pub(super) capabilities: Option<u64>,
+    /// The process id in each pid namespace, from the reader's down.
+    pub(super) pid_namespaces: Option<usize>,
+}
+
+impl Status {
+    /// Reads a status file. It comes from inside: what is not there, or not a number, is `None`.
+    pub(super) fn parse(text: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(text);
+        let mut status = Self::default();
+        let mut capabilities = Some(0);
+        for line in text.lines() {
+            let Some((key, value)) = line.split_once(':') else { continue };
+            let value = value.trim();
+            match key {
+                "Uid" => status.uid = nth(value, 1),
+                "NoNewPrivs" => status.no_new_privs = nth::<u32>(value, 0).map(|bit| bit == 1),
+                "Seccomp" => status.seccomp = nth(value, 0),
+                "Seccomp_filters" => status.seccomp_filters = nth(value, 0),
+                "CapPrm" | "CapEff" | "CapBnd" => {
+                    let set = u64::from_str_radix(value, 16).ok();
+                    capabilities = capabilities.zip(set).map(|(all, set)| all | set);
+                    status.capabilities = capabilities;
+                }
+                "NSpid" => status.pid_namespaces = Some(value.split_whitespace().count()),
+                _ => {}
+            }
+        }
+        status
+    }
+}
+
+fn nth<T: FromStr>(value: &str, index: usize) -> Option<T> {
+    value.split_whitespace().nth(index)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_that_matter_are_read() {
+        let text =
+            b"Name:\tx\nUid:\t0\t1000\t0\t0\nNSpid:\t2\nCapPrm:\t0\nCapEff:\t0\nCapBnd:\t00000000000001c0\n\
+                     NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t2\n";
+        let status = Status::parse(text);
+        assert_eq!(status.uid, Some(1000));
+        assert_eq!(status.no_new_privs, Some(true));
+        assert_eq!((status.seccomp, status.seccomp_filters), (Some(2), Some(2)));
+        assert_eq!(status.capabilities, Some(0x1c0));
+        assert_eq!(status.pid_namespaces, Some(1));
+    }
+
+    #[test]
+    fn nonsense_is_nothing() {
+        assert_eq!(Status::parse(b"\xff\xfe:\nUid:\nCapEff:\tzz\n").uid, None);
+        assert_eq!(Status::parse(b""), Status::default());
+    }
+}

@@ -1,0 +1,191 @@
+//! Giving up at any moment: every await point of a run, by dropping it and by cancelling it.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use super::support::{cgroups, descendants, engine, eventually, members, open_files};
+use crucible_core::{
+    Collect, Engine as _, EngineError, Evaluation, Limits, Outcome, OutputSink, RunContext, Verdict,
+};
+use crucible_subprocess::SubprocessEngine;
+use proptest::prelude::*;
+use tokio_util::sync::CancellationToken;
+
+/// Polls a future a number of times, and then does something before each further poll.
+struct After<F, A> {
+    future: F,
+    polls: u32,
+    action: A,
+}
+
+impl<F: Future + Unpin, A: FnMut() -> bool + Unpin> Future for After<F, A> {
+    /// `None`: it was given up.
+    type Output = Option<F::Output>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.polls == 0 {
+            if (self.action)() {
+                return Poll::Ready(None);
+            }
+        } else {
+            self.polls -= 1;
+        }
+        Pin::new(&mut self.future).poll(context).map(Some)
+    }
+}
+
+/// Evaluations that go through different parts of a run, and the verdict that each gets if it is left alone.
+fn evaluations() -> Vec<(Evaluation, Verdict)> {
+    let limits = Limits::new().with_wall(Duration::from_secs(30));
+    let exited = |code| Verdict::Exited { code };
+    vec![
+        (Evaluation::shell("exit 3"), exited(3)),
+        (Evaluation::shell("cat; sleep 0.02; echo done").with_stdin(vec![b'x'; 200_000]), exited(0)),
+        (
+            Evaluation::shell("echo out > a; echo b > b; sleep 1000 & exit 0")
+                .with_file("in/deep", vec![0; 600_000])
+                .with_collect(Collect::matching(["*"])),
+            exited(0),
+        ),
+        (Evaluation::source("c", "int main(void) { return 4; }"), exited(4)),
+        (Evaluation::command(["/no/such/program"]), not_started()),
+    ]
+    .into_iter()
+    .map(|(evaluation, verdict)| (evaluation.with_limits(limits.clone()), verdict))
+    .collect()
+}
+
+fn not_started() -> Verdict {
+    Verdict::NotStarted { reason: crucible_core::NotStartedReason::NoSuchProgram }
+}
+
+async fn give_up(
+    engine: &SubprocessEngine,
+    evaluation: &Evaluation,
+    polls: u32,
+    by_dropping: bool,
+) -> Option<Result<Outcome, EngineError>> {
+    let cancel = CancellationToken::new();
+    let context =
+        RunContext::new().with_cancel(cancel.clone()).with_output(OutputSink::none().with_watcher(|_| {}));
+    let run = pin!(engine.run(evaluation, &context));
+    let action = || {
+        cancel.cancel();
+        by_dropping
+    };
+    After { future: run, polls, action }.await
+}
+
+/// How many polls a run takes, about: two more than the most that were seen.
+async fn polls_of(engine: &SubprocessEngine, evaluation: &Evaluation) -> u32 {
+    let mut most = 0;
+    for _ in 0..5 {
+        let mut polls = 0;
+        let context = RunContext::new();
+        let mut run = pin!(engine.run(evaluation, &context));
+        std::future::poll_fn(|context| {
+            polls += 1;
+            run.as_mut().poll(context)
+        })
+        .await
+        .unwrap();
+        most = most.max(polls);
+    }
+    most + 2
+}
+
+fn nothing_is_left(engine: &SubprocessEngine, files: usize) {
+    if rustix::process::geteuid().is_root() {
+        let directories = cgroups(engine);
+        eventually(Duration::from_secs(10), "processes in the engine's cgroups", || {
+            let found = members(&directories);
+            if found.is_empty() { Ok(()) } else { Err(found) }
+        });
+    }
+    eventually(Duration::from_secs(10), "processes", || {
+        // This process, and the spawner.
+        let found = descendants(i32::try_from(std::process::id()).unwrap());
+        if found.len() == 2 { Ok(()) } else { Err(found) }
+    });
+    // Groups and namespaces are kept ready: a few descriptors more or less.
+    eventually(Duration::from_secs(10), "descriptors", || {
+        let found = open_files();
+        if found <= files + 40 { Ok(()) } else { Err(found) }
+    });
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Each await point of each kind of run, once by dropping and once by cancelling.
+#[test]
+fn giving_up_at_every_await_point_leaves_nothing() {
+    let (runtime, engine) = (runtime(), engine());
+    runtime.block_on(async {
+        let files = open_files();
+        for (evaluation, verdict) in evaluations() {
+            for polls in 0..polls_of(&engine, &evaluation).await {
+                for by_dropping in [true, false] {
+                    let result = give_up(&engine, &evaluation, polls, by_dropping).await;
+                    check(result, &verdict, by_dropping, polls);
+                }
+            }
+            nothing_is_left(&engine, files);
+        }
+        let outcome = engine.run(&Evaluation::shell("exit 9"), &RunContext::new()).await.unwrap();
+        assert_eq!(*outcome.verdict(), Verdict::Exited { code: 9 });
+    });
+}
+
+fn check(result: Option<Result<Outcome, EngineError>>, verdict: &Verdict, by_dropping: bool, polls: u32) {
+    match result {
+        // It was dropped.
+        None => assert!(by_dropping),
+        Some(Ok(outcome)) => {
+            let truth = [&Verdict::Cancelled, verdict];
+            assert!(truth.contains(&outcome.verdict()), "{} after {polls} polls", outcome.verdict());
+        }
+        Some(Err(error)) => panic!("{} after {polls} polls", crucible_core::chain(&error)),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// The same at random, several runs at once, in a runtime with threads.
+    #[test]
+    fn giving_up_at_random_leaves_nothing(
+        plan in proptest::collection::vec((0..5_usize, 0..40_u32, 0..30_u64, any::<bool>()), 1..5),
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let engine = shared_engine();
+        runtime.block_on(async {
+            let mut runs = tokio::task::JoinSet::new();
+            for (kind, polls, wait, by_dropping) in plan {
+                runs.spawn(async move {
+                    let (evaluation, verdict) = evaluations().swap_remove(kind);
+                    let run = give_up(engine, &evaluation, polls, by_dropping);
+                    // Also by time: a run that is dropped while it waits.
+                    let result = match tokio::time::timeout(Duration::from_millis(200 + wait), run).await {
+                        Ok(result) => result,
+                        Err(_) => return,
+                    };
+                    check(result, &verdict, by_dropping, polls);
+                });
+            }
+            while let Some(run) = runs.join_next().await {
+                run.unwrap();
+            }
+        });
+        drop(runtime);
+        nothing_is_left(engine, 64);
+    }
+}
+
+fn shared_engine() -> &'static SubprocessEngine {
+    static ENGINE: std::sync::OnceLock<SubprocessEngine> = std::sync::OnceLock::new();
+    ENGINE.get_or_init(engine)
+}

@@ -1,0 +1,8 @@
+//! The engine on this machine's kernel: as root all of it, as an ordinary user what such a user can have.
+
+#![expect(clippy::unwrap_used, reason = "in a test it is how a failure is reported")]
+
+mod cancellation;
+mod conformance;
+mod leftovers;
+mod support;

@@ -1,0 +1,117 @@
+//! What the tests of this engine share.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crucible_core::{Engine as _, Layer};
+use crucible_subprocess::SubprocessEngine;
+
+/// What an ordinary user cannot have.
+pub(crate) const NOT_FOR_ORDINARY_USERS: [Layer; 4] =
+    [Layer::MemoryCgroup, Layer::PidsCgroup, Layer::CpuCgroup, Layer::DedicatedUser];
+
+/// An engine with every layer that this user can have.
+pub(crate) fn engine() -> SubprocessEngine {
+    let mut builder = SubprocessEngine::builder();
+    if !rustix::process::geteuid().is_root() {
+        for layer in NOT_FOR_ORDINARY_USERS {
+            builder = builder.waive(layer);
+        }
+    }
+    match builder.build() {
+        Ok(engine) => engine,
+        Err(error) => panic!("{}", crucible_core::chain(&error)),
+    }
+}
+
+/// The directories of an engine's cgroups: its report says where they are.
+pub(crate) fn cgroups(engine: &SubprocessEngine) -> Vec<PathBuf> {
+    let info = engine.info();
+    let report = info.enforcement.reports().iter().find(|report| report.layer == Layer::CpuCgroup);
+    let detail = report.map(|report| report.detail.clone()).unwrap_or_default();
+    let directories: Vec<PathBuf> =
+        detail.split(", ").filter(|path| path.starts_with('/')).map(PathBuf::from).collect();
+    assert!(!directories.is_empty(), "the report says where the cgroups are");
+    directories
+}
+
+/// The processes in all groups beneath these directories.
+pub(crate) fn members(directories: &[PathBuf]) -> BTreeSet<i32> {
+    let mut pids = BTreeSet::new();
+    for directory in directories {
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            let text = std::fs::read_to_string(entry.path().join("cgroup.procs")).unwrap_or_default();
+            pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+        }
+    }
+    pids
+}
+
+/// A process and all that descend from it, as far as they can be seen now.
+pub(crate) fn descendants(root: i32) -> BTreeSet<i32> {
+    let mut parents = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<i32>() else { continue };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+        let after_name = &stat[stat.rfind(')').unwrap() + 2..];
+        parents.push((pid, after_name.split(' ').nth(1).unwrap().parse::<i32>().unwrap()));
+    }
+    let mut family = BTreeSet::from([root]);
+    loop {
+        let before = family.len();
+        family.extend(
+            parents
+                .iter()
+                .filter(|(_, parent)| family.contains(parent))
+                .map(|(pid, _)| *pid)
+                .collect::<Vec<_>>(),
+        );
+        if family.len() == before {
+            return family;
+        }
+    }
+}
+
+/// Open descriptors of this process, but for the one that lists them.
+pub(crate) fn open_files() -> usize {
+    std::fs::read_dir("/proc/self/fd").unwrap().count() - 1
+}
+
+pub(crate) fn mounts() -> usize {
+    std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count()
+}
+
+pub(crate) fn threads() -> usize {
+    std::fs::read_dir("/proc/self/task").unwrap().count()
+}
+
+/// Waits until something holds; panics with what was found last if it does not in time.
+#[track_caller]
+pub(crate) fn eventually<T: std::fmt::Debug>(
+    patience: Duration,
+    what: &str,
+    mut find: impl FnMut() -> Result<(), T>,
+) {
+    let began = Instant::now();
+    loop {
+        match find() {
+            Ok(()) => return,
+            Err(found) if began.elapsed() > patience => panic!("{what}: {found:?} after {patience:?}"),
+            Err(_) => std::thread::sleep(Duration::from_millis(5)),
+        }
+    }
+}
+
+/// That these are equal, sooner or later.
+#[track_caller]
+pub(crate) fn eventually_equal<T: PartialEq + std::fmt::Debug>(
+    what: &str,
+    wanted: &T,
+    mut find: impl FnMut() -> T,
+) {
+    eventually(Duration::from_secs(10), what, || {
+        let found = find();
+        if found == *wanted { Ok(()) } else { Err(format!("{found:?}, wanted {wanted:?}")) }
+    });
+}
