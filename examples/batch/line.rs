@@ -40,7 +40,9 @@ impl Line {
             (None, Some(_), None) => return Err("`source` needs a `language`".to_owned()),
             (Some(_), None, None) => return Err("`language` needs a `source`".to_owned()),
             (_, _, Some(_)) => return Err("`command` goes without `language` and `source`".to_owned()),
-            (None, None, None) => return Err("there is neither `language` and `source` nor `command`".to_owned()),
+            (None, None, None) => {
+                return Err("there is neither `language` and `source` nor `command`".to_owned());
+            }
         };
         for argument in self.args {
             evaluation = evaluation.with_arg(argument);

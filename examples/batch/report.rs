@@ -90,7 +90,9 @@ impl Report {
             walls.sort_unstable();
             total += walls.len();
             let at = |percent: usize| {
-                walls.get(walls.len().saturating_sub(1) * percent / 100).map_or("-".to_owned(), |wall| short(*wall))
+                walls
+                    .get(walls.len().saturating_sub(1) * percent / 100)
+                    .map_or("-".to_owned(), |wall| short(*wall))
             };
             table.add_row([verdict.clone(), walls.len().to_string(), at(50), at(95)]);
         }
@@ -112,7 +114,9 @@ impl Report {
 /// A verdict as the table has it: a compile failure whatever its cause, an exit with its code.
 fn name(verdict: &Verdict) -> String {
     match verdict {
-        Verdict::Exited { .. } | Verdict::Signaled { .. } | Verdict::LimitExceeded { .. } => verdict.to_string(),
+        Verdict::Exited { .. } | Verdict::Signaled { .. } | Verdict::LimitExceeded { .. } => {
+            verdict.to_string()
+        }
         other => other.kind().to_owned(),
     }
 }

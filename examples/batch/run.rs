@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crucible::{
-    Crucible, ErrorReport, EvaluationId, Handle, MemoryQueue, MemoryStorage, Outcome, State, SubmitError, WaitError,
+    Crucible, ErrorReport, EvaluationId, Handle, MemoryQueue, MemoryStorage, Outcome, State, SubmitError,
+    WaitError,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -34,7 +35,9 @@ type Numbered = (usize, Result<String, String>);
 
 pub(crate) async fn run(args: Args) -> Result<u8, Failure> {
     let engine = engine(&args.engine, &args.waive)?;
-    let workers = args.workers.unwrap_or_else(|| std::thread::available_parallelism().map_or(2, std::num::NonZero::get));
+    let workers = args
+        .workers
+        .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, std::num::NonZero::get));
     let crucible = Crucible::builder()
         .engine(args.engine.as_str(), engine)
         .queue(MemoryQueue::bounded(workers.saturating_mul(WAITING + 1) as u64))
@@ -80,7 +83,9 @@ fn read_lines(path: &Path) -> Result<mpsc::Receiver<Numbered>, Failure> {
             let read = std::io::Read::take(&mut input, LINE_MAX as u64 + 1).read_until(b'\n', &mut line);
             let line = match read {
                 Ok(0) => return,
-                Ok(_) if line.len() > LINE_MAX => Err(format!("is longer than {LINE_MAX} bytes; reading stops here")),
+                Ok(_) if line.len() > LINE_MAX => {
+                    Err(format!("is longer than {LINE_MAX} bytes; reading stops here"))
+                }
                 Ok(_) => String::from_utf8(line).map_err(|_| "is not UTF-8".to_owned()),
                 Err(error) => Err(format!("{}: {error}; reading stops here", name.display())),
             };

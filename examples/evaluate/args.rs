@@ -9,8 +9,11 @@ use crate::common::{Failure, LimitArgs};
 
 /// Evaluate one program in a sandbox: a file by its extension, code with --language, or a command.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Exit status: 0 for `exited 0`, 1 for any other verdict, 2 for a usage error, \
-    3 for an infrastructure error.")]
+#[command(
+    version,
+    after_help = "Exit status: 0 for `exited 0`, 1 for any other verdict, 2 for a usage error, \
+    3 for an infrastructure error."
+)]
 pub(crate) struct Args {
     /// The program: a source file whose extension names its language. Or `doctor`: say what this host can enforce.
     #[arg(value_name = "FILE", required_unless_present_any = ["code", "command"])]
@@ -92,9 +95,9 @@ impl Args {
             }
         }
         for variable in &self.env {
-            let (name, value) = variable
-                .split_once('=')
-                .ok_or_else(|| Failure::usage(format!("--env {variable}: it is not of the form NAME=VALUE")))?;
+            let (name, value) = variable.split_once('=').ok_or_else(|| {
+                Failure::usage(format!("--env {variable}: it is not of the form NAME=VALUE"))
+            })?;
             evaluation = evaluation.with_env(name, value);
         }
         if !self.collect.is_empty() {
@@ -183,9 +186,9 @@ fn add(path: &Path, name: &str, files: &mut Vec<InputFile>) -> Result<(), Failur
     for entry in std::fs::read_dir(path).map_err(fail)? {
         let entry = entry.map_err(fail)?;
         let inner = entry.file_name();
-        let inner = inner
-            .to_str()
-            .ok_or_else(|| Failure::usage(format!("--input {}: its name is not UTF-8", entry.path().display())))?;
+        let inner = inner.to_str().ok_or_else(|| {
+            Failure::usage(format!("--input {}: its name is not UTF-8", entry.path().display()))
+        })?;
         add(&entry.path(), &format!("{name}/{inner}"), files)?;
     }
     Ok(())

@@ -152,7 +152,10 @@ fn bring_out(artifacts: &[Artifact], directory: &Path) -> Result<(), Failure> {
     for artifact in artifacts {
         let path: PathBuf = directory.join(artifact.path.as_str());
         let content = artifact.content.clone().unwrap_or_default();
-        let written = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&path, content));
+        let written = path
+            .parent()
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .and_then(|()| std::fs::write(&path, content));
         written.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
     }
     Ok(())

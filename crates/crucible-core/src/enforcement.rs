@@ -1,6 +1,7 @@
 //! What isolated a run: asked for, and in force.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,10 +43,10 @@ pub struct LayerReport {
     pub detail: String,
 }
 
-/// What isolated a run, a line a layer: what was found in force, not merely asked for.
+/// What isolated a run, a line a layer: what was found in force, not merely asked for. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct Enforcement(Vec<LayerReport>);
+pub struct Enforcement(Arc<Vec<LayerReport>>);
 
 impl Enforcement {
     /// A report without a line.
@@ -58,9 +59,10 @@ impl Enforcement {
     #[must_use]
     pub fn with(mut self, layer: Layer, status: LayerStatus, detail: impl Into<String>) -> Self {
         let line = LayerReport { layer, status, detail: detail.into() };
-        match self.0.iter_mut().find(|report| report.layer == layer) {
+        let lines = Arc::make_mut(&mut self.0);
+        match lines.iter_mut().find(|report| report.layer == layer) {
             Some(report) => *report = line,
-            None => self.0.push(line),
+            None => lines.push(line),
         }
         self
     }

@@ -58,7 +58,11 @@ impl EngineInfo {
                 LayerStatus::Waived => format!("the host waived it for engine `{}`", self.name),
                 LayerStatus::Absent => format!("engine `{}` has no such layer", self.name),
             };
-            missing.push(MissingLayer::new(layer, reason, "use an engine that enforces it, or do not require it"));
+            missing.push(MissingLayer::new(
+                layer,
+                reason,
+                "use an engine that enforces it, or do not require it",
+            ));
         }
         if !missing.is_empty() {
             return Err(EngineError::LayerUnavailable { missing });

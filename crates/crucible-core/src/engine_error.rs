@@ -95,7 +95,8 @@ impl MissingLayer {
 }
 
 fn describe(missing: &[MissingLayer]) -> String {
-    let mut text = String::from(if missing.len() == 1 { "a layer cannot be had" } else { "layers cannot be had" });
+    let mut text =
+        String::from(if missing.len() == 1 { "a layer cannot be had" } else { "layers cannot be had" });
     for MissingLayer { layer, reason, fix } in missing {
         text.push_str(&format!(": `{layer}`: {reason} (to mend it, {fix})"));
     }

@@ -99,11 +99,13 @@ pub use counters::{Counters, Counts};
 pub use digest::{Digest, DigestStream, ParseDigestError};
 pub use enforcement::{Enforcement, LayerReport, LayerStatus};
 pub use engine::{Engine, EngineInfo, RunContext};
-pub use engine_error::{BoxError, EngineError, EngineErrorKind, ErrorReport, FileReason, MissingLayer, chain};
-pub use host_report::{HostReport, LayerProbe};
+pub use engine_error::{
+    BoxError, EngineError, EngineErrorKind, ErrorReport, FileReason, MissingLayer, chain,
+};
 pub use evaluation::{Evaluation, InputFile, Priority, Program};
 pub use event::{Event, EventKind, RequeueReason};
 pub use evidence::{Evidence, KillReason};
+pub use host_report::{HostReport, LayerProbe};
 pub use id::{ClaimId, EvaluationId, ParseIdError, WorkerId};
 pub use journal::{VerifyError, verify, verify_against};
 pub use judge::{ending, judge};

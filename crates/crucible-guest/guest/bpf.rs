@@ -30,15 +30,22 @@ pub(crate) const ERRNO: u32 = 0x0005_0000;
 pub(crate) const AT_NUMBER: u32 = 0;
 pub(crate) const AT_ARCHITECTURE: u32 = 4;
 
+/// The two halves of an argument, the low one first.
+pub(crate) fn halves(argument: u64) -> [u32; 2] {
+    let [a, b, c, d, e, f, g, h] = argument.to_le_bytes();
+    [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])]
+}
+
 /// Where `struct seccomp_data` has the low half of an argument; the high half follows.
 pub(crate) const fn at_argument(index: u8) -> u32 {
     16 + 8 * index as u32
 }
 
 /// The most instructions of a filter here: jumps reach 255 instructions far.
-pub(crate) const LENGTH_MAX: usize = 400;
+pub(crate) const LENGTH_MAX: usize = 512;
 
 /// A filter under assembly.
+#[derive(Clone)]
 pub(crate) struct Assembly {
     instructions: [Instruction; LENGTH_MAX],
     length: usize,
@@ -72,6 +79,15 @@ impl Assembly {
         self.instructions[index].if_true = distance;
     }
 
+    /// Puts another operand in the place of one that is compared with.
+    pub(crate) fn replace(&mut self, hole: u32, operand: u32) {
+        for instruction in &mut self.instructions {
+            if instruction.code == JUMP_IF_EQUAL && instruction.operand == hole {
+                instruction.operand = operand;
+            }
+        }
+    }
+
     pub(crate) fn instructions(&self) -> &[Instruction] {
         self.instructions.get(..self.length).unwrap_or_default()
     }
@@ -82,12 +98,6 @@ pub(crate) mod machine {
     //! An interpreter, so that tests see what the kernel would do.
 
     use super::*;
-
-    /// The two halves of an argument, the low one first.
-    fn halves(argument: u64) -> [u32; 2] {
-        let [a, b, c, d, e, f, g, h] = argument.to_le_bytes();
-        [u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h])]
-    }
 
     /// What a filter says of a system call.
     pub(crate) fn run(filter: &[Instruction], architecture: u32, number: u32, arguments: [u64; 6]) -> u32 {

@@ -13,6 +13,9 @@ use super::sys::{
 };
 use crate::protocol::{FrameKind, InitFlags, MAX_TASKS_FILES, Opened, Plan, PlanFlags, Step};
 
+/// At this core limit the kernel makes no core file and starts no crash handler of the host (core(5)).
+const CORE_NONE: u64 = 1;
+
 /// Opens sandboxes.
 pub(crate) struct Factory {
     /// A pipe that only the spawner writes to, which it never does: its end tells a guest that the spawner is gone.
@@ -24,7 +27,10 @@ impl Factory {
     pub(crate) fn new(flags: InitFlags) -> core::result::Result<Self, StepError> {
         let life = sys::pipe().at(Step::DESCRIPTORS)?;
         if flags.has(InitFlags::SECCOMP) {
-            sys::load_filter(seccomp::inherited()).at(Step::SPAWNER_SECCOMP)?;
+            // The filter lets nobody set the core limit any more.
+            sys::set_rlimit(sys::RLIMIT_CORE, CORE_NONE, CORE_NONE).at(Step::SPAWNER_SECCOMP)?;
+            let key = sys::make_key().at(Step::SPAWNER_SECCOMP)?;
+            sys::load_filter(seccomp::filter(key).instructions()).at(Step::SPAWNER_SECCOMP)?;
         }
         Ok(Self { life })
     }

@@ -10,24 +10,24 @@ use super::path::c_str;
 use super::serve::{self, Guest, Place};
 use super::spawn::{At as _, StepError};
 use super::sys::{
-    self, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_SETGID, CAP_SETPCAP, CAP_SETUID,
-    CLONE_NEWCGROUP, Fd, MS_NODEV, MS_NOEXEC, MS_NOSUID, POLLHUP, POLLIN, PollFd,
+    self, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_SETGID, CAP_SETUID, CLONE_NEWCGROUP, Fd,
+    MS_NODEV, MS_NOEXEC, MS_NOSUID, POLLHUP, POLLIN, PollFd,
 };
+use super::target;
 use crate::protocol::{MAX_TASKS_FILES, Plan, PlanFlags, Step};
 
 /// The target's user and group id inside.
 pub(crate) const TARGET_ID: u32 = 1000;
 /// The host name inside.
 const HOST_NAME: &[u8] = b"sandbox";
-/// What the guest keeps: to become the target's user and drop its capabilities, to end it, and to put and read files
-/// whoever they belong to. All within its own user namespace.
+/// What the guest keeps: to become the target's user, to end it, and to put and read files whoever they belong to. All
+/// within its own user namespace.
 const KEPT: u64 = 1 << CAP_CHOWN
     | 1 << CAP_DAC_OVERRIDE
     | 1 << CAP_FOWNER
     | 1 << CAP_KILL
     | 1 << CAP_SETGID
-    | 1 << CAP_SETUID
-    | 1 << CAP_SETPCAP;
+    | 1 << CAP_SETUID;
 /// The guest's end of its socket, once its descriptors are arranged. 0 to 2 stay occupied: a descriptor that is received
 /// later must not become a standard stream.
 const CONTROL: Fd = Fd(3);
@@ -82,6 +82,8 @@ fn set_up(inherited: &Inherited) -> core::result::Result<Guest, StepError> {
     drop_capabilities().at(Step::CAPABILITIES)?;
     sys::set_undumpable().at(Step::CAPABILITIES)?;
     sys::set_no_new_privs().at(Step::NO_NEW_PRIVS)?;
+    // Nothing is set up any more: from here on the filter is for the guest what it is for the target.
+    sys::forget_key();
     let control = arrange_descriptors(inherited.control).at(Step::DESCRIPTORS)?;
     if plan.flags.has(PlanFlags::LANDLOCK) {
         landlock::restrict(plan.landlock_abi).at(Step::LANDLOCK)?;
@@ -90,8 +92,8 @@ fn set_up(inherited: &Inherited) -> core::result::Result<Guest, StepError> {
         directory: c"/box",
         single_id: plan.flags.has(PlanFlags::SINGLE_ID),
         target_id: Some(TARGET_ID),
-        seccomp: plan.flags.has(PlanFlags::SECCOMP),
         bounded: true,
+        sealed: true,
     };
     let guest = Guest::new(control, place)?;
     if plan.flags.has(PlanFlags::READY) {
@@ -159,16 +161,7 @@ fn mount_proc(plan: &Plan) -> Result<()> {
 }
 
 fn drop_capabilities() -> Result<()> {
-    for capability in 0..64 {
-        if KEPT >> capability & 1 == 0 {
-            match sys::drop_from_bounding_set(capability) {
-                Ok(()) => {}
-                // Past the last that this kernel knows.
-                Err(Errno::INVAL) => break,
-                Err(error) => return Err(error),
-            }
-        }
-    }
+    target::seal_capabilities()?;
     sys::set_capabilities(KEPT)
 }
 

@@ -32,10 +32,10 @@ pub(crate) struct Place {
     pub(crate) single_id: bool,
     /// The target's user and group id; `None` where the guest has no privileges to give up.
     pub(crate) target_id: Option<u32>,
-    /// Whether targets load their stage of the seccomp filter.
-    pub(crate) seccomp: bool,
     /// Whether the file system of `directory` is bounded, and so worth measuring.
     pub(crate) bounded: bool,
+    /// Whether the guest's capabilities are sealed, which every target inherits.
+    pub(crate) sealed: bool,
 }
 
 /// A command that runs.
@@ -78,8 +78,8 @@ pub(crate) fn main(arguments: &Arguments) -> ! {
         directory: if here { c"." } else { c"/box" },
         single_id: false,
         target_id: arguments.number(b"--id"),
-        seccomp: false,
         bounded: false,
+        sealed: false,
     };
     let started =
         prepare_container(control).at(Step::DESCRIPTORS).and_then(|control| Guest::new(control, place));
@@ -285,7 +285,7 @@ impl Guest {
     fn say_started(&self, id: u32, pid: i32, with_status: bool) -> Result<()> {
         let mut status = [0; STATUS_MAX];
         // A program that has already ended is a zombie, whose status can still be read: nobody but us reaps it.
-        let count = if with_status { usage::read_status(Some(pid), &mut status)? } else { 0 };
+        let count = if with_status { usage::read_status_of_child(pid, &mut status)? } else { 0 };
         let started = Started { pid: pid.unsigned_abs(), status: status.get(..count).unwrap_or_default() };
         self.control.answer(FrameKind::Started, id, |writer| started.encode(writer))
     }

@@ -4,7 +4,6 @@ use core::ffi::CStr;
 
 use super::errno::{Errno, Result};
 use super::memory::Once;
-use super::seccomp;
 use super::serve::Place;
 use super::sys::{self, Fd, Stack};
 use crate::protocol::{Exec, Step, Strings};
@@ -122,7 +121,10 @@ fn prepare(job: &Job<'_>) -> core::result::Result<(), (Step, Errno)> {
     for limit in job.exec.rlimits() {
         sys::set_rlimit(limit.resource, limit.soft, limit.hard).map_err(at(Step::TARGET_RLIMITS))?;
     }
-    drop_capabilities(job.place).map_err(at(Step::TARGET_CAPABILITIES))?;
+    // A container's guest without privileges has none to give up.
+    if job.place.target_id.is_some() && !job.place.sealed {
+        seal_capabilities().map_err(at(Step::TARGET_CAPABILITIES))?;
+    }
     if let (Some(id), false) = (job.place.target_id, job.place.single_id) {
         sys::set_gid(id).map_err(at(Step::TARGET_CREDENTIALS))?;
         sys::set_uid(id).map_err(at(Step::TARGET_CREDENTIALS))?;
@@ -134,9 +136,6 @@ fn prepare(job: &Job<'_>) -> core::result::Result<(), (Step, Errno)> {
     enter(job).map_err(at(Step::TARGET_DIRECTORY))?;
     sys::umask(0o022);
     sys::set_mask(0).map_err(at(Step::SIGNALS))?;
-    if job.place.seccomp {
-        sys::load_filter(seccomp::target()).map_err(at(Step::TARGET_SECCOMP))?;
-    }
     Ok(())
 }
 
@@ -152,12 +151,9 @@ fn take_stdio(stdio: [Fd; 3]) -> Result<()> {
     sys::close_from(3)
 }
 
-/// Empties the bounding set and locks the secure bits, while there is the capability to do so.
-fn drop_capabilities(place: &Place) -> Result<()> {
-    if place.target_id.is_none() {
-        // A container's guest without privileges has none to drop.
-        return Ok(());
-    }
+/// Empties the bounding set and locks the secure bits: nobody from here on, and nothing that is executed, ever has a
+/// capability that it does not have yet. For whoever has `CAP_SETPCAP`.
+pub(crate) fn seal_capabilities() -> Result<()> {
     for capability in 0..64 {
         match sys::drop_from_bounding_set(capability) {
             Ok(()) => {}

@@ -21,6 +21,23 @@ pub(crate) fn read_status(pid: Option<i32>, buffer: &mut [u8]) -> Result<usize> 
     read_file(&path, buffer)
 }
 
+/// Reads the status file of a child that has just been started.
+///
+/// The child lets us go on while execve(2) still prepares its new memory, which is as undumpable as ours until then. Where
+/// we share an id with it, and `/proc` hides what may not be traced, it cannot be seen for that long.
+pub(crate) fn read_status_of_child(pid: i32, buffer: &mut [u8]) -> Result<usize> {
+    const ATTEMPTS: u32 = 200;
+    for _ in 0..ATTEMPTS {
+        match read_status(Some(pid), buffer) {
+            Err(Errno::NOENT) => {
+                sys::poll(&mut [], 1)?;
+            }
+            read => return read,
+        }
+    }
+    read_status(Some(pid), buffer)
+}
+
 fn read_file(path: &Text<48>, buffer: &mut [u8]) -> Result<usize> {
     let fd = sys::open(c_str(path.with_nul())?, O_RDONLY | O_CLOEXEC, 0)?;
     let count = retry(|| sys::read(fd, buffer));

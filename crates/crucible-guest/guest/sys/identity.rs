@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use super::machine::{nr, syscall};
-use super::{check, signed, wide};
+use super::{check, key, signed, wide};
 use crate::agent::errno::Result;
 
 pub(crate) const CAP_CHOWN: u32 = 0;
@@ -12,7 +12,6 @@ pub(crate) const CAP_FOWNER: u32 = 3;
 pub(crate) const CAP_KILL: u32 = 5;
 pub(crate) const CAP_SETGID: u32 = 6;
 pub(crate) const CAP_SETUID: u32 = 7;
-pub(crate) const CAP_SETPCAP: u32 = 8;
 
 /// prctl(2)
 fn prctl(option: usize, argument: usize) -> Result<usize> {
@@ -91,8 +90,11 @@ pub(crate) fn set_uid(uid: u32) -> Result<()> {
 /// sethostname(2)
 pub(crate) fn set_host_name(name: &[u8]) -> Result<()> {
     // SAFETY: the kernel reads `len` bytes of the slice.
-    check(unsafe { syscall(nr::SETHOSTNAME, [name.as_ptr() as usize, name.len(), 0, 0, 0, 0]) }).map(drop)
+    check(unsafe { syscall(nr::SETHOSTNAME, [name.as_ptr() as usize, name.len(), 0, 0, 0, key()]) }).map(drop)
 }
+
+/// `RLIMIT_CORE`
+pub(crate) const RLIMIT_CORE: u32 = 4;
 
 /// setrlimit(2): soft and hard.
 pub(crate) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
@@ -111,11 +113,11 @@ pub(crate) fn new_session() -> Result<()> {
 /// setns(2)
 pub(crate) fn enter_namespace(fd: super::Fd, kind: u64) -> Result<()> {
     // SAFETY: no memory is involved.
-    check(unsafe { syscall(nr::SETNS, [signed(fd.0), wide(kind), 0, 0, 0, 0]) }).map(drop)
+    check(unsafe { syscall(nr::SETNS, [signed(fd.0), wide(kind), 0, 0, 0, key()]) }).map(drop)
 }
 
 /// unshare(2)
 pub(crate) fn unshare(flags: u64) -> Result<()> {
     // SAFETY: no memory is involved; no flag used here changes what this process shares in memory.
-    check(unsafe { syscall(nr::UNSHARE, [wide(flags), 0, 0, 0, 0, 0]) }).map(drop)
+    check(unsafe { syscall(nr::UNSHARE, [wide(flags), 0, 0, 0, 0, key()]) }).map(drop)
 }

@@ -16,7 +16,7 @@ struct Program {
 }
 
 /// seccomp(2) with `SECCOMP_SET_MODE_FILTER`.
-pub(crate) fn load_filter(filter: &'static [Instruction]) -> Result<()> {
+pub(crate) fn load_filter(filter: &[Instruction]) -> Result<()> {
     const SET_MODE_FILTER: usize = 1;
     let length = u16::try_from(filter.len()).map_err(|_| Errno::INVAL)?;
     let program = Program { length, instructions: filter.as_ptr() };

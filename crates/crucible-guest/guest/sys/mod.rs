@@ -2,6 +2,7 @@
 
 mod files;
 mod identity;
+mod key;
 mod layers;
 #[cfg(target_arch = "x86_64")]
 #[path = "x86_64.rs"]
@@ -12,6 +13,8 @@ mod socket;
 
 pub(crate) use files::*;
 pub(crate) use identity::*;
+use key::key;
+pub(crate) use key::{forget_key, make_key};
 pub(crate) use layers::*;
 pub(crate) use mounts::*;
 pub(crate) use process::*;

@@ -3,8 +3,8 @@
 use core::ffi::CStr;
 use core::ptr;
 
-use super::check;
 use super::machine::{nr, syscall};
+use super::{check, key};
 use crate::agent::errno::Result;
 
 pub(crate) const MS_RDONLY: usize = 1;
@@ -18,7 +18,7 @@ pub(crate) const MS_PRIVATE: usize = 1 << 18;
 
 /// mount(2) with all its arguments; those that a kind of mount ignores are null.
 fn mount(source: *const u8, target: &CStr, kind: *const u8, flags: usize, data: *const u8) -> Result<()> {
-    let arguments = [source as usize, target.as_ptr() as usize, kind as usize, flags, data as usize, 0];
+    let arguments = [source as usize, target.as_ptr() as usize, kind as usize, flags, data as usize, key()];
     // SAFETY: every pointer is null or to a C string that outlives the call, as all callers in this file see to.
     check(unsafe { syscall(nr::MOUNT, arguments) }).map(drop)
 }

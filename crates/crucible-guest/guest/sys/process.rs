@@ -1,8 +1,8 @@
 //! Processes, signals, time.
 
 use super::files::to_fd;
-use super::machine::{clone3_vfork, nr, syscall};
-use super::{Fd, O_CLOEXEC, O_NONBLOCK, check, signed};
+use super::machine::{clone_vfork, nr, syscall};
+use super::{Fd, O_CLOEXEC, O_NONBLOCK, check, key, signed, wide};
 use crate::agent::errno::{Errno, Result};
 
 pub(crate) const SIGKILL: i32 = 9;
@@ -116,7 +116,7 @@ pub(crate) fn fork_into(flags: u64, cgroup: Option<Fd>) -> Result<Forked> {
     let size = size_of::<CloneArgs>();
     // SAFETY: without CLONE_VM the child has its own copy of all memory, the stack included, so that both go on from
     // here as after fork(2). There is one thread, so that no lock is held by one that the child has not.
-    match check(unsafe { syscall(nr::CLONE3, [&raw const arguments as usize, size, 0, 0, 0, 0]) })? {
+    match check(unsafe { syscall(nr::CLONE3, [&raw const arguments as usize, size, 0, 0, 0, key()]) })? {
         0 => Ok(Forked::Child),
         pid => Ok(Forked::Parent { pid: i32::try_from(pid).map_err(|_| Errno::INVAL)?, pidfd: Fd(pidfd) }),
     }
@@ -126,24 +126,18 @@ pub(crate) fn fork_into(flags: u64, cgroup: Option<Fd>) -> Result<Forked> {
 #[repr(C, align(16))]
 pub(crate) struct Stack(pub(crate) [u8; 16 * 1024]);
 
-/// clone3(2) as vfork(2): the child runs `entry(argument)` on a stack of its own in our memory, and we sleep until it
-/// executes a program or ends.
+/// clone(2) as vfork(2): the child runs `entry(argument)` on a stack of its own in our memory, and we sleep until it
+/// executes a program or ends. (Not clone3(2), which the filter refuses to whoever has no key.)
 pub(crate) fn vfork<T>(
     stack: &mut Stack,
     entry: extern "C" fn(*mut u8) -> !,
     argument: &mut T,
 ) -> Result<i32> {
-    let arguments = CloneArgs {
-        flags: CLONE_VM | CLONE_VFORK,
-        exit_signal: SIGCHLD as u64,
-        stack: stack.0.as_mut_ptr() as u64,
-        stack_size: stack.0.len() as u64,
-        ..CloneArgs::default()
-    };
-    let (pointer, size) = ((&raw const arguments).cast(), size_of::<CloneArgs>());
+    let flags = wide(CLONE_VM | CLONE_VFORK) | signed(SIGCHLD);
+    let top = stack.0.as_mut_ptr_range().end;
     // SAFETY: the stack and the argument are exclusively borrowed until the call returns, and it returns only when the
     // child has left our memory (CLONE_VFORK).
-    let pid = check(unsafe { clone3_vfork(pointer, size, entry, (&raw mut *argument).cast()) })?;
+    let pid = check(unsafe { clone_vfork(flags, top, entry, (&raw mut *argument).cast()) })?;
     i32::try_from(pid).map_err(|_| Errno::INVAL)
 }
 

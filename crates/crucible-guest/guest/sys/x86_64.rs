@@ -24,14 +24,15 @@ pub(crate) unsafe fn syscall(number: u32, arguments: [usize; 6]) -> isize {
     result
 }
 
-/// Calls clone3(2) such that the child runs `entry(argument)` on the stack that `clone_args` names.
+/// Calls clone(2) such that the child runs `entry(argument)` on the stack that ends at `stack_top`.
 ///
 /// # Safety
-/// `clone_args` points to `size` bytes of valid arguments with `CLONE_VM | CLONE_VFORK` and a stack that nobody uses;
-/// `argument` is valid for `entry`, which touches nothing that the parent uses at the same time (it sleeps).
-pub(crate) unsafe fn clone3_vfork(
-    clone_args: *const u8,
-    size: usize,
+/// The flags have `CLONE_VM | CLONE_VFORK` and nothing that needs a further argument; `stack_top` is the 16-byte aligned
+/// end of a stack that nobody uses; `argument` is valid for `entry`, which touches nothing that the parent uses at the
+/// same time (it sleeps).
+pub(crate) unsafe fn clone_vfork(
+    flags: usize,
+    stack_top: *mut u8,
     entry: extern "C" fn(*mut u8) -> !,
     argument: *mut u8,
 ) -> isize {
@@ -40,8 +41,8 @@ pub(crate) unsafe fn clone3_vfork(
     // is 16-byte aligned, and calls `entry`, which never returns.
     unsafe {
         asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r13", "call r12", "ud2", "2:",
-            inlateout("rax") nr::CLONE3 as isize => result, in("rdi") clone_args, in("rsi") size,
-            in("r12") entry, in("r13") argument, lateout("rcx") _, lateout("r11") _, lateout("rdx") _);
+            inlateout("rax") nr::CLONE as isize => result, in("rdi") flags, in("rsi") stack_top, in("rdx") 0,
+            in("r10") 0, in("r8") 0, in("r12") entry, in("r13") argument, lateout("rcx") _, lateout("r11") _);
     }
     result
 }
@@ -60,6 +61,7 @@ pub(crate) mod nr {
     pub(crate) const GETPID: u32 = 39;
     pub(crate) const SENDMSG: u32 = 46;
     pub(crate) const RECVMSG: u32 = 47;
+    pub(crate) const CLONE: u32 = 56;
     pub(crate) const EXECVE: u32 = 59;
     pub(crate) const WAIT4: u32 = 61;
     pub(crate) const KILL: u32 = 62;
@@ -98,6 +100,7 @@ pub(crate) mod nr {
     pub(crate) const PIPE2: u32 = 293;
     pub(crate) const SETNS: u32 = 308;
     pub(crate) const SECCOMP: u32 = 317;
+    pub(crate) const GETRANDOM: u32 = 318;
     pub(crate) const PIDFD_SEND_SIGNAL: u32 = 424;
     pub(crate) const CLONE3: u32 = 435;
     pub(crate) const CLOSE_RANGE: u32 = 436;

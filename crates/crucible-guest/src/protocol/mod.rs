@@ -51,8 +51,8 @@ steps! {
     TEMPLATE = 4, "build the sandbox's root file system";
     /// `pivot_root` into the template.
     PIVOT = 5, "enter the sandbox's root file system";
-    /// The inherited stage of the seccomp filter.
-    SPAWNER_SECCOMP = 6, "load the spawner's seccomp filter";
+    /// The seccomp filter, which everything inherits.
+    SPAWNER_SECCOMP = 6, "load the seccomp filter";
     /// `unshare(CLONE_NEWNET)` for the pool.
     NETNS = 7, "make a network namespace";
     /// `setns` into a pooled network namespace.
@@ -101,8 +101,6 @@ steps! {
     TARGET_CREDENTIALS = 35, "take the target's user id";
     /// The target's capabilities.
     TARGET_CAPABILITIES = 36, "drop the target's capabilities";
-    /// The target's seccomp filter.
-    TARGET_SECCOMP = 37, "load the target's seccomp filter";
     /// `execve` of the target.
     TARGET_EXEC = 38, "execute the program";
     /// A request that the guest does not understand.

@@ -20,18 +20,16 @@ impl PlanFlags {
     pub const UTS: Self = Self(1 << 3);
     /// A cgroup namespace.
     pub const CGROUP: Self = Self(1 << 4);
-    /// The target's stage of the seccomp filter.
-    pub const SECCOMP: Self = Self(1 << 5);
     /// The Landlock ruleset.
-    pub const LANDLOCK: Self = Self(1 << 6);
+    pub const LANDLOCK: Self = Self(1 << 5);
     /// Guest and target share the only id that there is: an ordinary user's.
-    pub const SINGLE_ID: Self = Self(1 << 7);
+    pub const SINGLE_ID: Self = Self(1 << 6);
     /// A version 2 cgroup comes along as a file descriptor: the guest is born in it.
-    pub const INTO_CGROUP: Self = Self(1 << 8);
+    pub const INTO_CGROUP: Self = Self(1 << 7);
     /// Say when the sandbox stands, before anything is asked.
-    pub const READY: Self = Self(1 << 9);
+    pub const READY: Self = Self(1 << 8);
 
-    const ALL: u32 = (1 << 10) - 1;
+    const ALL: u32 = (1 << 9) - 1;
 
     /// Both sets of flags.
     #[must_use]

@@ -48,7 +48,7 @@ pub struct InitFlags(pub u32);
 impl InitFlags {
     /// The host is an ordinary user: the spawner needs a user namespace of its own to mount anything.
     pub const OWN_USER_NAMESPACE: Self = Self(1);
-    /// Load the inherited stage of the seccomp filter.
+    /// Load the seccomp filter.
     pub const SECCOMP: Self = Self(2);
 
     /// Both sets of flags.

@@ -238,13 +238,10 @@ impl Inner {
         let slot = lease.slot.as_mut();
         if let Some(slot) = slot {
             if let Some(pool) = &resources.pool {
-                let group = pool.take().map_err(|error| setup("make a cgroup", error))?;
-                let group = slot.group.insert(group);
                 // The guest is one of the processes.
                 let processes = u64::from(limits.processes) + 1;
-                group
-                    .limit(GroupLimits { memory_bytes: limits.memory_bytes, processes })
-                    .map_err(|error| setup("limit a cgroup", error))?;
+                let limits = GroupLimits { memory_bytes: limits.memory_bytes, processes };
+                slot.group = Some(pool.take(limits).map_err(|error| setup("make a cgroup", error))?);
             }
             slot.network = if resources.pools_networks { resources.networks.take() } else { None };
         }
@@ -262,7 +259,6 @@ impl Inner {
         set(Layer::IpcNamespace, PlanFlags::IPC);
         set(Layer::UtsNamespace, PlanFlags::UTS);
         set(Layer::CgroupNamespace, PlanFlags::CGROUP);
-        set(Layer::Seccomp, PlanFlags::SECCOMP);
         set(Layer::Landlock, PlanFlags::LANDLOCK);
         let network = if slot.network.is_some() { PlanFlags::ENTER_NETWORK } else { PlanFlags::NEW_NETWORK };
         set(Layer::NetworkNamespace, network);

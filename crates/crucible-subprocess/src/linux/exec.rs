@@ -32,6 +32,8 @@ const KILL_GRACE: Duration = Duration::from_millis(500);
 pub(super) const KILL_CONFIRM: Duration = Duration::from_secs(2);
 /// By how much the guest's own deadline is later than the host's, which decides.
 const GUEST_DEADLINE_MARGIN: Duration = Duration::from_secs(1);
+/// How long the end of a guest that has said that it ends is waited for without giving the thread up.
+const LAST_BREATH: Duration = Duration::from_micros(300);
 /// How long whoever gets live output may take for the rest, after the command has ended.
 const RECEIVER_GRACE: Duration = Duration::from_secs(5);
 /// How much of each stream is kept if nobody says.
@@ -87,12 +89,17 @@ pub(super) async fn exec(
     let mut stderr = Pump::new(OutputStream::Stderr, stderr, budget, &meter, output, &deaf);
     let running = CancellationToken::new();
     let (before, guest_before) = open.before();
-    let watch = CpuWatch::new(
-        cpu.unwrap_or(open.limits.cpu),
-        before.cpu.unwrap_or_default(),
-        open.slot.group.as_ref(),
-        &open.link,
-    );
+    let watch = CpuWatch {
+        limit: cpu.unwrap_or(open.limits.cpu),
+        before: before.cpu.unwrap_or_default(),
+        group: open.slot.group.as_ref(),
+        link: &open.link,
+        cpus: inner.host.cpus,
+    };
+    if let Some(group) = &open.slot.group {
+        // The guest has enough to do meanwhile.
+        group.open_counters().map_err(|error| setup("read a cgroup", error))?;
+    }
     let mut control = Control {
         open,
         question,
@@ -102,6 +109,7 @@ pub(super) async fn exec(
         running: &running,
         ledger: Ledger::default(),
         end: End::default(),
+        ending: false,
     };
     {
         let pumps = async { tokio::join!(stdout.run(), stderr.run()) };
@@ -144,15 +152,18 @@ pub(super) async fn exec(
         return Err(lost("running", end.status.is_some()));
     }
     let enforcement = outcome::enforcement(inner, &end, &open.limits)?;
+    let usage = facts.usage();
     {
         let mut memory = open.remember();
         memory.counters = facts.now;
+        memory.is_last = after == After::Close && end.exited.is_some() && !end.unconfirmed;
+        memory.used.0 += usage.cpu_user;
+        memory.used.1 += usage.cpu_system;
         memory.guest = end.exited.map_or(guest_before, |exited| Duration::from_micros(exited.guest_us));
     }
     if after != After::Close && !end.gone {
         given_up.not_after_all();
     }
-    let usage = facts.usage();
     let evidence = facts.evidence(ledger.into_entries());
     Ok(Exit::new(evidence)
         .with_output(stdout.finish(), stderr.finish())
@@ -199,6 +210,8 @@ struct Control<'a> {
     running: &'a CancellationToken,
     ledger: Ledger,
     end: End,
+    /// The guest has said that nothing is left but itself, and that it ends.
+    ending: bool,
 }
 
 /// What there is still to wait for.
@@ -235,10 +248,19 @@ impl Control<'_> {
             let waiting_to_start = !started;
             let reason = tokio::select! {
                 biased;
-                answer = link.answer(&self.question) => match answer {
+                () = link.died(), if self.ending => {
+                    self.end.unconfirmed = false;
+                    return Ok(());
+                }
+                answer = link.answer(&self.question), if !self.ending => match answer {
                     Ok(frame) => {
                         if self.heard(&frame)? == Next::Done {
-                            return Ok(());
+                            self.ending = self.after == After::Close && self.end.exited.is_some();
+                            // It dies within a fraction of a millisecond: to sleep as a task and be woken by another
+                            // thread takes longer than that.
+                            if !self.ending || link.dies_within(LAST_BREATH) {
+                                return Ok(());
+                            }
                         }
                         if self.end.exited.is_some() {
                             // What was left behind is being ended.

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use super::status::Status;
 use super::sys;
 
 /// What there is to know about the host.
@@ -13,6 +14,10 @@ pub(super) struct Host {
     pub(super) landlock_abi: Option<u8>,
     /// The hard limit on open files: no sandbox can have more.
     pub(super) open_files_max: u64,
+    /// How many seccomp filters the host itself runs under: sandboxes inherit them.
+    pub(super) seccomp_filters: u32,
+    /// How many CPUs a sandbox can use at once.
+    pub(super) cpus: u32,
 }
 
 impl Host {
@@ -23,6 +28,12 @@ impl Host {
             gid: rustix::process::getegid().as_raw(),
             landlock_abi: sys::landlock_abi(),
             open_files_max: open_files.maximum.unwrap_or(u64::MAX),
+            seccomp_filters: fs::read_to_string("/proc/self/status")
+                .ok()
+                .and_then(|status| Status::parse(status.as_bytes()).seccomp_filters)
+                .unwrap_or(0),
+            cpus: std::thread::available_parallelism()
+                .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX)),
         }
     }
 

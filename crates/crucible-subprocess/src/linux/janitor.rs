@@ -44,6 +44,15 @@ pub(super) struct Resources {
     pub(super) held_peak: AtomicUsize,
 }
 
+impl Resources {
+    /// How many groups, and how many namespaces, are to be ready now: as many as there were sandboxes at once, less those
+    /// that are held.
+    fn ready_wanted(&self) -> usize {
+        let most = self.held_peak.load(Ordering::Relaxed).clamp(2, READY_MAX);
+        most.saturating_sub(self.held.load(Ordering::Relaxed))
+    }
+}
+
 /// What is left of a sandbox.
 #[derive(Debug)]
 pub(super) struct Remains {
@@ -188,7 +197,7 @@ impl Work {
     /// Makes groups and namespaces for the sandboxes to come: as many as there were at once.
     fn prepare(&self) {
         let resources = &self.resources;
-        let wanted = resources.held_peak.load(Ordering::Relaxed).clamp(2, READY_MAX);
+        let wanted = resources.ready_wanted();
         if let Some(pool) = &resources.pool {
             while pool.ready_count() < wanted {
                 if let Err(error) = pool.prepare() {
@@ -197,8 +206,7 @@ impl Work {
                 }
             }
         }
-        let held = resources.held.load(Ordering::Relaxed);
-        while resources.pools_networks && resources.networks.count() + held < wanted {
+        while resources.pools_networks && resources.networks.count() < wanted {
             match resources.spawner.make_network() {
                 Ok(network) => resources.networks.put(network),
                 // The engine is ending.
@@ -276,12 +284,14 @@ impl Mourned {
 
     /// Gives back what the sandbox held, once nothing runs under it any more.
     fn give_back(&mut self, resources: &Resources) -> bool {
-        if let Some(group) = &mut self.remains.slot.group
-            && let Err(error) = group.remove()
+        if let Some(pool) = &resources.pool
+            // This one is among those that are held.
+            && let Err(error) = pool.put_back(&mut self.remains.slot.group, resources.ready_wanted() + 1)
         {
             if error.raw_os_error() != Some(libc::EBUSY) && !self.told {
                 self.told = true;
-                tracing::error!(group = group.describe(), %error, "a cgroup cannot be removed");
+                let group = self.remains.slot.group.as_ref().map(super::cgroup::Group::describe);
+                tracing::error!(group, %error, "a cgroup cannot be removed");
             }
             return false;
         }

@@ -9,17 +9,21 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex as SyncMutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use crucible_core::EngineError;
 use crucible_guest::protocol::{Failure, FrameKind, HEADER_SIZE, Header, VERSION, Writer};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use tokio::net::UnixStream;
 use tokio::sync::{Mutex, Notify};
 
 use super::errors::{failed_step, protocol, setup};
 use super::frames::{Frame, FrameReader, ReadError};
+use super::sys;
 
 /// The most frames that wait for one who asked. A guest that answers more to one question is none of ours.
 const WAITING_MAX: usize = 64;
@@ -43,12 +47,32 @@ pub(super) struct Link {
 /// What the guest side has said about itself.
 #[derive(Debug, Default)]
 struct State {
-    pidfd: OnceLock<OwnedFd>,
+    guest: OnceLock<Life>,
     ready: OnceLock<()>,
     /// A step of making the sandbox that failed.
     failed: OnceLock<Failure>,
     broke_protocol: OnceLock<String>,
     ended: AtomicBool,
+}
+
+/// The guest's pidfd. It is registered with the runtime early, while the guest has enough to do.
+#[derive(Debug)]
+enum Life {
+    Watched(AsyncFd<OwnedFd>),
+    /// The runtime could not.
+    Unwatched(OwnedFd),
+}
+
+impl Life {
+    fn watch(pidfd: OwnedFd) -> Self {
+        match sys::watch(pidfd) {
+            Ok(watched) => Self::Watched(watched),
+            Err((pidfd, error)) => {
+                tracing::error!(%error, "a guest's end cannot be watched");
+                Self::Unwatched(pidfd)
+            }
+        }
+    }
 }
 
 /// How the link ended.
@@ -93,8 +117,34 @@ impl Link {
     }
 
     /// The guest's pidfd, once the spawner has sent it.
-    pub(super) fn pidfd(&self) -> Option<&OwnedFd> {
-        self.state.pidfd.get()
+    pub(super) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
+        self.state.guest.get().map(|life| match life {
+            Life::Watched(pidfd) => pidfd.get_ref().as_fd(),
+            Life::Unwatched(pidfd) => pidfd.as_fd(),
+        })
+    }
+
+    /// Waits until the guest has died, and everything of the sandbox with it. For ever, if nobody has learnt of a guest.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(super) async fn died(&self) {
+        if let Some(Life::Watched(pidfd)) = self.state.guest.get()
+            && pidfd.readable().await.is_ok()
+        {
+            // A pidfd stays readable.
+            return;
+        }
+        std::future::pending().await
+    }
+
+    /// Whether the guest has died, or dies within `patience`. Blocks the thread for as long.
+    pub(super) fn dies_within(&self, patience: Duration) -> bool {
+        let Some(pidfd) = self.pidfd() else { return false };
+        let Ok(patience) = Timespec::try_from(patience) else { return false };
+        let mut fds = [PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+        // An interrupted wait tells nothing, as one that was too short.
+        matches!(rustix::event::poll(&mut fds, Some(&patience)), Ok(1..))
     }
 
     /// Opens a question with an id of its own.
@@ -224,7 +274,7 @@ impl Link {
         let read = reader.next(&self.stream).await;
         if let Some(pidfd) = reader.take_pidfd() {
             // A second one is a guest's doing.
-            let _only_the_first = self.state.pidfd.set(pidfd);
+            let _only_the_first = self.state.guest.set(Life::watch(pidfd));
         }
         let frame = match read {
             Ok(Some(frame)) => frame,
@@ -330,7 +380,11 @@ impl Link {
 
     /// The channel and its reader, for whoever buries the sandbox.
     pub(super) fn into_parts(self) -> (UnixStream, Option<OwnedFd>) {
-        let pidfd = self.state.pidfd.into_inner().or_else(|| self.reading.into_inner().take_pidfd());
+        let known = self.state.guest.into_inner().map(|life| match life {
+            Life::Watched(pidfd) => pidfd.into_inner(),
+            Life::Unwatched(pidfd) => pidfd,
+        });
+        let pidfd = known.or_else(|| self.reading.into_inner().take_pidfd());
         (self.stream, pidfd)
     }
 }

@@ -158,7 +158,8 @@ pub(super) fn enforcement(inner: &Inner, end: &End, limits: &Limits) -> Result<E
     let capabilities = status.capabilities.unwrap_or(u64::MAX);
     hold(Layer::Capabilities, capabilities == 0, format!("capabilities {capabilities:#x}"));
     let filters = status.seccomp_filters.unwrap_or(0);
-    hold(Layer::Seccomp, status.seccomp == Some(2) && filters >= 2, format!("{filters} filters"));
+    let ours = filters.saturating_sub(inner.host.seccomp_filters);
+    hold(Layer::Seccomp, status.seccomp == Some(2) && ours > 0, format!("{ours} filter"));
     hold(
         Layer::PidNamespace,
         status.pid_namespaces == Some(1),

@@ -165,7 +165,7 @@ pub(super) fn explain(error: EngineError, host: &Host) -> EngineError {
         (Layer::NetworkNamespace, "raise `user.max_net_namespaces`")
     } else if is(Step::CGROUP_NAMESPACE) {
         (Layer::CgroupNamespace, "raise `user.max_cgroup_namespaces`")
-    } else if is(Step::SPAWNER_SECCOMP) || is(Step::TARGET_SECCOMP) {
+    } else if is(Step::SPAWNER_SECCOMP) {
         (Layer::Seccomp, "use a kernel with `CONFIG_SECCOMP_FILTER`")
     } else if is(Step::LANDLOCK) {
         (Layer::Landlock, "use a kernel with Landlock")

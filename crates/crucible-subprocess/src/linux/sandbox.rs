@@ -13,13 +13,12 @@ use crucible_core::{
     SandboxPath, SandboxSpec, Usage,
 };
 use crucible_guest::protocol::{self, Entries, Failure, FrameKind, ListRequest, ReadRequest, WriteRequest};
-use rustix::event::{PollFd, PollFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
-use super::cgroup::Counters;
+use super::cgroup::{Counters, Group};
 use super::engine::Inner;
 use super::errors::{file, lost, protocol, setup};
 use super::exec::{self, KILL_CONFIRM};
@@ -62,10 +61,16 @@ pub(super) struct Open {
 /// What is to be remembered between commands.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// The counters when the last command had ended; zero in a fresh group.
+    /// The counters when the last command had ended.
     pub(super) counters: Counters,
+    /// The counters before the first.
+    start: Counters,
+    /// Nothing has run since, or can.
+    pub(super) is_last: bool,
     /// CPU time of the guest itself by then.
     pub(super) guest: Duration,
+    /// CPU time of all commands, in user mode and in the kernel.
+    pub(super) used: (Duration, Duration),
     /// Input files on their way, by the id of their request.
     pub(super) inputs: HashMap<u32, String>,
 }
@@ -95,12 +100,13 @@ impl SubprocessSandbox {
         inner.open_guest(&plan, slot, theirs.as_fd()).await?;
         drop(theirs);
         let Some(slot) = lease.into_slot() else { return Err(lost("opening a sandbox", false)) };
+        let counters = slot.group.as_ref().map(Group::start).unwrap_or_default();
         let open = Open {
             link: Link::new(stream),
             slot,
             limits: spec.limits,
             turn: Mutex::new(()),
-            memory: SyncMutex::default(),
+            memory: SyncMutex::new(Memory { counters, start: counters, ..Memory::default() }),
             spent: AtomicBool::new(false),
         };
         let sandbox = Self { inner: Arc::clone(inner), open: Some(open) };
@@ -344,15 +350,15 @@ impl Open {
             // The spawner's word comes first of all, or the channel ends.
             let _read = tokio::time::timeout(CLOSE_GRACE, self.link.read_to_end()).await;
         }
-        let Some(pidfd) = self.link.pidfd() else {
+        if self.link.pidfd().is_none() {
             // There never was a guest.
             return true;
-        };
-        if tokio::time::timeout(CLOSE_GRACE, died(pidfd)).await.is_ok() {
+        }
+        if tokio::time::timeout(CLOSE_GRACE, self.link.died()).await.is_ok() {
             return true;
         }
         self.kill();
-        tokio::time::timeout(KILL_CONFIRM, died(pidfd)).await.is_ok()
+        tokio::time::timeout(KILL_CONFIRM, self.link.died()).await.is_ok()
     }
 
     /// Ends everything at once, by the kernel's hand.
@@ -369,30 +375,21 @@ impl Open {
     /// What the sandbox used as a whole.
     fn total_usage(&self) -> Result<Usage, EngineError> {
         let mut usage = Usage::default();
-        let counters = self.counters()?;
-        usage.cpu_user = counters.cpu.unwrap_or_default().saturating_sub(self.remember().guest);
+        let known = {
+            let memory = self.remember();
+            memory.is_last.then_some(memory.counters)
+        };
+        let counters = known.map_or_else(|| self.counters(), Ok)?;
+        let memory = self.remember();
+        (usage.cpu_user, usage.cpu_system) = memory.used;
+        // What nobody waited for, such as what a command left running, is not split.
+        let before = memory.start.cpu.unwrap_or_default();
+        let total = counters.cpu.unwrap_or_default().saturating_sub(before).saturating_sub(memory.guest);
+        usage.cpu_user += total.saturating_sub(usage.cpu_user + usage.cpu_system);
+        drop(memory);
         usage.memory_peak_bytes = counters.memory_peak_bytes;
         usage.processes_peak = counters.processes_peak.map(|peak| peak.saturating_sub(1));
         Ok(usage)
-    }
-}
-
-/// Waits until a process has ended.
-async fn died(pidfd: &OwnedFd) {
-    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-    let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
-    if matches!(rustix::event::poll(&mut fds, Some(&now)), Ok(1..)) {
-        return;
-    }
-    match super::sys::watch(pidfd.as_fd()) {
-        Ok(watched) => {
-            // The only error is a runtime that shuts down.
-            let _ready = watched.readable().await;
-        }
-        Err(error) => {
-            tracing::error!(%error, "a guest's end cannot be watched");
-            std::future::pending::<()>().await;
-        }
     }
 }
 

@@ -1,22 +1,20 @@
 //! What no library does for us without `unsafe`.
 
-#![expect(
-    unsafe_code,
-    reason = "landlock_create_ruleset(2) and waiting for any descriptor have no safe wrapper"
-)]
+#![expect(unsafe_code, reason = "landlock_create_ruleset(2) has no safe wrapper")]
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Registers a descriptor with the runtime, to wait until it can be read from.
-pub(super) fn watch(fd: BorrowedFd<'_>) -> io::Result<AsyncFd<BorrowedFd<'_>>> {
-    // SAFETY: a `BorrowedFd` names the same open descriptor for as long as it lives, which is longer than the
-    // registration: that is dropped with the `AsyncFd` that holds it.
+/// Registers a descriptor with the runtime, to wait until it can be read from. One that cannot be registered is given
+/// back.
+pub(super) fn watch(fd: OwnedFd) -> Result<AsyncFd<OwnedFd>, (OwnedFd, io::Error)> {
+    // SAFETY: an `OwnedFd` names the same open descriptor for as long as it lives. The `AsyncFd` owns it, gives out
+    // shared references only, and ends the registration before it gives the descriptor back.
     let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
-    registered.map_err(|error| error.into_parts().1)
+    registered.map_err(|error| error.into_parts())
 }
 
 /// The version of the Landlock ABI that the kernel has; `None` if it has none, or has it switched off.

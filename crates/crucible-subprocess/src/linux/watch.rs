@@ -22,15 +22,11 @@ pub(super) struct CpuWatch<'a> {
     pub(super) before: Duration,
     pub(super) group: Option<&'a Group>,
     pub(super) link: &'a Link,
-    cpus: u32,
+    /// How many CPUs a command can use at once.
+    pub(super) cpus: u32,
 }
 
-impl<'a> CpuWatch<'a> {
-    pub(super) fn new(limit: Duration, before: Duration, group: Option<&'a Group>, link: &'a Link) -> Self {
-        let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { limit, before, group, link, cpus: u32::try_from(cpus).unwrap_or(u32::MAX) }
-    }
-
+impl CpuWatch<'_> {
     /// Waits until the limit is reached, and says what was used. Never ends otherwise.
     ///
     /// The limit cannot be reached before every CPU has worked for its share of what is left: that is when to look next.

@@ -28,6 +28,8 @@ fn evaluation(number: usize) -> (Evaluation, Verdict) {
     (evaluation.with_limits(Limits::new().with_wall(Duration::from_secs(60))), verdict)
 }
 
+const WALL: Verdict = Verdict::LimitExceeded { limit: crucible_core::Limit::Wall };
+
 fn not_started() -> Verdict {
     Verdict::NotStarted { reason: crucible_core::NotStartedReason::NoSuchProgram }
 }
@@ -93,10 +95,13 @@ fn temporary_files() -> BTreeSet<String> {
     names
 }
 
-/// The host of the next test, which starts it.
+/// Tells `a_host_under_load` that it is the host of the test after it, and goes on until it is killed.
+const ENDLESS: &str = "CRUCIBLE_TEST_ENDLESS_HOST";
+
+/// Hosts are under load all the time; the next test starts one of its own, which it kills.
 #[test]
-#[ignore = "it runs until it is killed"]
 fn a_host_under_load() {
+    let rounds = if std::env::var_os(ENDLESS).is_some() { usize::MAX } else { 5 };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let engine = engine();
     let directories = if rustix::process::geteuid().is_root() { cgroups(&engine) } else { Vec::new() };
@@ -108,18 +113,22 @@ fn a_host_under_load() {
         for worker in 0..16_usize {
             let engine = engine.clone();
             runs.spawn(async move {
-                for round in 0.. {
-                    let evaluation = if (worker + round) % 2 == 0 {
-                        Evaluation::shell("trap '' HUP TERM INT; setsid sleep 1000 & sleep 1000")
-                            .with_limits(Limits::new().with_wall(Duration::from_millis(700)))
+                for round in 0..rounds {
+                    let (evaluation, verdict) = if (worker + round) % 2 == 0 {
+                        let limits = Limits::new().with_wall(Duration::from_millis(700));
+                        let stubborn = "trap '' HUP TERM INT; setsid sleep 1000 & sleep 1000";
+                        (Evaluation::shell(stubborn).with_limits(limits), WALL)
                     } else {
-                        evaluation(round).0
+                        evaluation(round)
                     };
-                    engine.run(&evaluation, &RunContext::new()).await.unwrap();
+                    let outcome = engine.run(&evaluation, &RunContext::new()).await.unwrap();
+                    assert_eq!(*outcome.verdict(), verdict);
                 }
             });
         }
-        runs.join_next().await;
+        while let Some(run) = runs.join_next().await {
+            run.unwrap();
+        }
     });
 }
 
@@ -128,7 +137,8 @@ fn a_host_under_load() {
 fn a_host_that_is_killed_leaves_nothing_that_runs() {
     for round in 0..3 {
         let mut host = Command::new(std::env::current_exe().unwrap())
-            .args(["--ignored", "--exact", "leftovers::a_host_under_load", "--nocapture"])
+            .args(["--exact", "leftovers::a_host_under_load", "--nocapture"])
+            .env(ENDLESS, "1")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()

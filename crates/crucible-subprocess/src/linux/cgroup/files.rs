@@ -1,8 +1,12 @@
 //! Reading and writing the files of a cgroup.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+/// The most of a file that is read: the longest, `cpu.stat`, has a few hundred bytes.
+const TEXT_MAX: usize = 4096;
 
 /// Writes a value to a file that is there. A short write would be half a value.
 pub(super) fn write(directory: &Path, file: &str, value: &str) -> io::Result<()> {
@@ -12,23 +16,54 @@ pub(super) fn write(directory: &Path, file: &str, value: &str) -> io::Result<()>
     written.map_err(|error| named(&path, &error))
 }
 
-/// Reads the one number in a file; `max` is the greatest.
-pub(super) fn number(directory: &Path, file: &str) -> io::Result<u64> {
-    let path = directory.join(file);
-    let text = fs::read_to_string(&path).map_err(|error| named(&path, &error))?;
-    match text.trim() {
-        "max" => Ok(u64::MAX),
-        digits => digits
-            .parse()
-            .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, format!("{path:?}: {digits:?}"))),
-    }
+/// A file of the kernel's counts, opened once and read as often as one likes.
+#[derive(Debug)]
+pub(super) struct CounterFile {
+    file: File,
+    path: PathBuf,
 }
 
-/// Reads the number after `key` in a file of `key number` lines; `None` if there is no such key.
-pub(super) fn keyed(directory: &Path, file: &str, key: &str) -> io::Result<Option<u64>> {
-    let path = directory.join(file);
-    let text = fs::read_to_string(&path).map_err(|error| named(&path, &error))?;
-    Ok(find_key(&text, key))
+impl CounterFile {
+    pub(super) fn open(directory: &Path, name: &str) -> io::Result<Self> {
+        let path = directory.join(name);
+        match File::open(&path) {
+            Ok(file) => Ok(Self { file, path }),
+            Err(error) => Err(named(&path, &error)),
+        }
+    }
+
+    /// `None` where the kernel has no such file.
+    pub(super) fn open_if_there(directory: &Path, name: &str) -> io::Result<Option<Self>> {
+        match Self::open(directory, name) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The one number in it; `max` is the greatest.
+    pub(super) fn number(&self) -> io::Result<u64> {
+        self.read(|text| match text.trim() {
+            "max" => Some(u64::MAX),
+            digits => digits.parse().ok(),
+        })
+    }
+
+    /// The number after `key` in a file of `key number` lines; `None` if there is no such key.
+    pub(super) fn keyed(&self, key: &str) -> io::Result<Option<u64>> {
+        self.read(|text| Some(find_key(text, key)))
+    }
+
+    fn read<T>(&self, parse: impl FnOnce(&str) -> Option<T>) -> io::Result<T> {
+        let mut text = [0; TEXT_MAX];
+        let count = self.file.read_at(&mut text, 0).map_err(|error| named(&self.path, &error))?;
+        let text = text.get(..count).unwrap_or_default();
+        let parsed = std::str::from_utf8(text).ok().and_then(parse);
+        parsed.ok_or_else(|| {
+            let what = format!("{}: {:?}", self.path.display(), String::from_utf8_lossy(text));
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        })
+    }
 }
 
 fn find_key(text: &str, key: &str) -> Option<u64> {

@@ -4,8 +4,10 @@ use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
+use super::counters::{CounterFiles, Counters};
 use super::detect::{Controller, Place, Version};
 use super::files;
 
@@ -15,20 +17,6 @@ pub(crate) struct GroupLimits {
     pub(crate) memory_bytes: u64,
     /// Processes and threads, the guest included.
     pub(crate) processes: u64,
-}
-
-/// What the kernel has counted in a group. What a controller that is not there would have counted is `None`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Counters {
-    /// Processes that the kernel killed for lack of memory.
-    pub(crate) oom_kills: Option<u64>,
-    /// How often the group ran into its own memory limit.
-    pub(crate) memory_limit_hits: Option<u64>,
-    /// How often a fork was refused because there were as many processes as there may be.
-    pub(crate) forks_refused: Option<u64>,
-    pub(crate) memory_peak_bytes: Option<u64>,
-    pub(crate) processes_peak: Option<u64>,
-    pub(crate) cpu: Option<Duration>,
 }
 
 /// The groups of one sandbox.
@@ -43,12 +31,22 @@ pub(crate) struct Group {
     tasks: Vec<OwnedFd>,
     /// The opened directory of version 2.
     into: Option<OwnedFd>,
+    /// What was set, if anything was.
+    limits: Option<GroupLimits>,
+    counters: OnceLock<CounterFiles>,
+    /// What had been counted when the sandbox that has it now got it.
+    start: Counters,
 }
 
+/// What part of its memory limit a group that is used again may start with, as a divisor. What a dead sandbox leaves is
+/// mostly memory that the kernel keeps for whoever comes next.
+const LEFT_OVER_PART: u64 = 64;
+
+/// A directory of the group, in the hierarchy of a controller.
 #[derive(Debug, Clone)]
-struct Member {
-    version: Version,
-    directory: PathBuf,
+pub(super) struct Member {
+    pub(super) version: Version,
+    pub(super) directory: PathBuf,
 }
 
 impl Group {
@@ -61,6 +59,9 @@ impl Group {
             directories: Vec::new(),
             tasks: Vec::new(),
             into: None,
+            limits: None,
+            counters: OnceLock::new(),
+            start: Counters::default(),
         };
         for (controller, place) in places {
             let directory = place.parent.join(owner).join(name);
@@ -95,18 +96,32 @@ impl Group {
         Ok(())
     }
 
-    /// Removes what was made of a group that cannot be made.
     fn undo(&self, directory: &Path, error: &io::Error) -> io::Error {
+        self.discard();
+        io::Error::new(error.kind(), format!("{}: {error}", directory.display()))
+    }
+
+    /// Removes what was made of a group that cannot be used.
+    pub(super) fn discard(&self) {
         for made in &self.directories {
             if let Err(error) = fs::remove_dir(made) {
                 tracing::warn!(cgroup = %made.display(), %error, "a cgroup was left");
             }
         }
-        io::Error::new(error.kind(), format!("{}: {error}", directory.display()))
     }
 
-    /// Sets limits. For a group in which nothing runs yet.
-    pub(crate) fn limit(&self, limits: GroupLimits) -> io::Result<()> {
+    /// What was set with [`Group::limit`].
+    pub(super) fn limits(&self) -> Option<GroupLimits> {
+        self.limits
+    }
+
+    /// What had been counted when the sandbox that has it now got it: nothing, in a group that has never been used.
+    pub(crate) fn start(&self) -> Counters {
+        self.start
+    }
+
+    /// Sets limits, once, before anything runs.
+    pub(super) fn limit(&mut self, limits: GroupLimits) -> io::Result<()> {
         if let Some(Member { version, directory }) = &self.memory {
             let bytes = limits.memory_bytes.to_string();
             match version {
@@ -129,6 +144,7 @@ impl Group {
         if let Some(Member { directory, .. }) = &self.pids {
             files::write(directory, "pids.max", &limits.processes.to_string())?;
         }
+        self.limits = Some(limits);
         Ok(())
     }
 
@@ -142,46 +158,27 @@ impl Group {
         self.into.as_ref().map(|fd| fd.as_fd())
     }
 
+    /// Opens what is read when a command has ended, while there is time.
+    pub(crate) fn open_counters(&self) -> io::Result<()> {
+        self.counter_files().map(drop)
+    }
+
+    fn counter_files(&self) -> io::Result<&CounterFiles> {
+        if let Some(files) = self.counters.get() {
+            return Ok(files);
+        }
+        let files = CounterFiles::open(self.memory.as_ref(), self.pids.as_ref(), self.cpu.as_ref())?;
+        Ok(self.counters.get_or_init(|| files))
+    }
+
     /// CPU time of everything that runs or has run in the group.
     pub(crate) fn cpu(&self) -> io::Result<Option<Duration>> {
-        match &self.cpu {
-            None => Ok(None),
-            Some(Member { version: Version::V1, directory }) => {
-                files::number(directory, "cpuacct.usage").map(|ns| Some(Duration::from_nanos(ns)))
-            }
-            Some(Member { version: Version::V2, directory }) => {
-                files::keyed(directory, "cpu.stat", "usage_usec").map(|us| us.map(Duration::from_micros))
-            }
-        }
+        self.counter_files()?.cpu()
     }
 
     /// What the kernel has counted so far.
     pub(crate) fn counters(&self) -> io::Result<Counters> {
-        let mut counters = Counters { cpu: self.cpu()?, ..Counters::default() };
-        match &self.memory {
-            None => {}
-            Some(Member { version: Version::V1, directory }) => {
-                counters.oom_kills = files::keyed(directory, "memory.oom_control", "oom_kill")?;
-                // Memory and swap together are charged first, and refused first where both have one limit.
-                let with_swap = files::number(directory, "memory.memsw.failcnt").unwrap_or(0);
-                let alone = files::number(directory, "memory.failcnt")?;
-                counters.memory_limit_hits = Some(alone.saturating_add(with_swap));
-                counters.memory_peak_bytes = Some(files::number(directory, "memory.max_usage_in_bytes")?);
-            }
-            Some(Member { version: Version::V2, directory }) => {
-                counters.oom_kills = files::keyed(directory, "memory.events", "oom_kill")?;
-                // `oom`, not `max`: the latter also counts what reclaim could mend.
-                counters.memory_limit_hits = files::keyed(directory, "memory.events", "oom")?;
-                // Kernels before 5.19 have none.
-                counters.memory_peak_bytes = files::number(directory, "memory.peak").ok();
-            }
-        }
-        if let Some(Member { directory, .. }) = &self.pids {
-            counters.forks_refused = files::keyed(directory, "pids.events", "max")?;
-            // Kernels before 6.10 have none.
-            counters.processes_peak = files::number(directory, "pids.peak").ok();
-        }
-        Ok(counters)
+        self.counter_files()?.read()
     }
 
     /// Ends everything in the group at once, where the kernel can (version 2, 5.14).
@@ -200,6 +197,43 @@ impl Group {
             self.directories.pop();
         }
         Ok(())
+    }
+
+    /// Makes a group in which everything has died ready for another sandbox with the same limits, under another name;
+    /// `false` if it has to be removed instead. `EBUSY` as long as something runs in it.
+    ///
+    /// Making and removing groups costs the kernel a quarter of a whole run, most of it for memory. The processes are
+    /// counted in a new group each time, because their peak cannot be set back; and removing the old one shows that
+    /// nothing runs any more. In version 2 all this is one directory.
+    pub(super) fn reuse(&mut self, name: &str) -> io::Result<bool> {
+        let (Some(limits), Some(pids)) = (self.limits, self.pids.clone()) else { return Ok(false) };
+        let members = [&self.memory, &self.pids, &self.cpu].into_iter().flatten();
+        if members.clone().any(|member| member.version == Version::V2)
+            || members.count() != self.directories.len()
+        {
+            return Ok(false);
+        }
+        fs::remove_dir(&pids.directory)?;
+        let Some(place) = self.directories.iter().position(|directory| *directory == pids.directory) else {
+            return Ok(false);
+        };
+        let Some(mut counters) = self.counters.take() else { return Ok(false) };
+        if !counters.start_again(limits.memory_bytes / LEFT_OVER_PART)? {
+            return Ok(false);
+        }
+        let directory = pids.directory.with_file_name(name);
+        fs::create_dir(&directory)?;
+        let member = Member { version: Version::V1, directory: directory.clone() };
+        if let (Some(slot), Some(tasks)) = (self.directories.get_mut(place), self.tasks.get_mut(place)) {
+            *slot = directory.clone();
+            *tasks = OpenOptions::new().write(true).open(directory.join("tasks"))?.into();
+        }
+        files::write(&directory, "pids.max", &limits.processes.to_string())?;
+        counters.watch_processes(&member)?;
+        self.pids = Some(member);
+        self.start = counters.read()?;
+        self.counters = OnceLock::from(counters);
+        Ok(true)
     }
 
     /// Where the groups are, for messages.

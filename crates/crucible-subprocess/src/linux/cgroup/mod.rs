@@ -4,14 +4,17 @@
 //! here, where there is permission. Version 2 has one hierarchy, and the guest is born in its group
 //! (`CLONE_INTO_CGROUP`). Nobody ever writes to `cgroup.procs`: that waits for an RCU grace period, about 11 ms.
 //!
-//! A group is used by one sandbox and then removed: counters such as `pids.peak` cannot be set back.
+//! A group of version 1 may be used again, once nothing runs in it and next to no memory is left in it; one of version 2
+//! is removed with its sandbox.
 
+mod counters;
 mod detect;
 mod files;
 mod group;
 mod owner;
 mod pool;
 
+pub(super) use counters::Counters;
 pub(super) use detect::{Controller, Place, Version, detect};
-pub(super) use group::{Counters, Group, GroupLimits};
+pub(super) use group::{Group, GroupLimits};
 pub(super) use pool::Pool;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::detect::{Controller, Place, Version};
-use super::group::Group;
+use super::group::{Group, GroupLimits};
 use super::owner::{self, Owner};
 
 /// Makes groups, some ahead of time, and removes the engine's directories when it ends.
@@ -16,7 +16,14 @@ pub(crate) struct Pool {
     places: Vec<(Controller, Place)>,
     owner: String,
     next: AtomicU64,
-    ready: Mutex<Vec<Group>>,
+    ready: Mutex<Ready>,
+}
+
+#[derive(Debug, Default)]
+struct Ready {
+    groups: Vec<Group>,
+    /// What was last asked for: most hosts always ask for the same.
+    limits: Option<GroupLimits>,
 }
 
 impl Pool {
@@ -46,33 +53,78 @@ impl Pool {
         Ok(pool)
     }
 
-    fn ready(&self) -> MutexGuard<'_, Vec<Group>> {
+    fn ready(&self) -> MutexGuard<'_, Ready> {
         self.ready.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A group in which nothing has ever run.
-    pub(crate) fn take(&self) -> io::Result<Group> {
-        let ready = self.ready().pop();
-        match ready {
-            Some(group) => Ok(group),
-            None => self.make(),
+    /// A group in which nothing runs, with these limits.
+    pub(crate) fn take(&self, limits: GroupLimits) -> io::Result<Group> {
+        let ready = {
+            let mut ready = self.ready();
+            ready.limits = Some(limits);
+            let with = |wanted| ready.groups.iter().rposition(|group| group.limits() == wanted);
+            with(Some(limits)).or_else(|| with(None)).map(|index| ready.groups.swap_remove(index))
+        };
+        let group = match ready {
+            Some(group) => group,
+            None => self.make()?,
+        };
+        if group.limits() == Some(limits) { Ok(group) } else { limited(group, limits) }
+    }
+
+    /// Takes a group back in which everything has died: it is used again if fewer than `wanted` are ready, or removed.
+    /// `EBUSY` as long as something runs in it; then it is left where it is.
+    pub(crate) fn put_back(&self, group: &mut Option<Group>, wanted: usize) -> io::Result<()> {
+        let Some(used) = group else { return Ok(()) };
+        let limits = used.limits();
+        let has_room = {
+            let mut ready = self.ready();
+            // One with limits that nobody asks for any more makes room.
+            if ready.groups.len() >= wanted
+                && ready.limits == limits
+                && let Some(index) = ready.groups.iter().position(|group| group.limits() != limits)
+            {
+                ready.groups.swap_remove(index).discard();
+            }
+            ready.groups.len() < wanted
+        };
+        let reused = if has_room { used.reuse(&self.name()) } else { Ok(false) };
+        match reused {
+            Ok(true) => {
+                self.ready().groups.extend(group.take());
+                return Ok(());
+            }
+            Ok(false) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) => return Err(error),
+            Err(error) => tracing::warn!(%error, "a cgroup cannot be used again and is removed"),
         }
+        used.remove()?;
+        *group = None;
+        Ok(())
     }
 
     fn make(&self) -> io::Result<Group> {
-        let name = self.next.fetch_add(1, Ordering::Relaxed).to_string();
-        Group::make(&self.places, &self.owner, &name)
+        Group::make(&self.places, &self.owner, &self.name())
+    }
+
+    fn name(&self) -> String {
+        self.next.fetch_add(1, Ordering::Relaxed).to_string()
     }
 
     /// How many groups are ready.
     pub(crate) fn ready_count(&self) -> usize {
-        self.ready().len()
+        self.ready().groups.len()
     }
 
-    /// Makes one group ahead of time.
+    /// Makes one group ahead of time, with the limits that were last asked for.
     pub(crate) fn prepare(&self) -> io::Result<()> {
+        let limits = self.ready().limits;
         let group = self.make()?;
-        self.ready().push(group);
+        let group = match limits {
+            Some(limits) => limited(group, limits)?,
+            None => group,
+        };
+        self.ready().groups.push(group);
         Ok(())
     }
 
@@ -86,9 +138,19 @@ impl Pool {
     }
 }
 
+fn limited(mut group: Group, limits: GroupLimits) -> io::Result<Group> {
+    match group.limit(limits) {
+        Ok(()) => Ok(group),
+        Err(error) => {
+            group.discard();
+            Err(error)
+        }
+    }
+}
+
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.ready().clear();
+        self.ready().groups.clear();
         for directory in self.directories() {
             if let Err(error) = owner::remove_tree(&directory) {
                 tracing::error!(cgroup = %directory.display(), %error, "the engine's cgroups were left");

@@ -1,0 +1,110 @@
+//! What the benchmarks share: rounds in a random order, and figures as ratios.
+
+use std::time::{Duration, Instant};
+
+/// A case: its name, and one run of it.
+pub(crate) struct Case<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) run: Box<dyn FnMut() + 'a>,
+    pub(crate) times: Vec<Duration>,
+}
+
+impl<'a> Case<'a> {
+    pub(crate) fn new(name: &'static str, run: impl FnMut() + 'a) -> Self {
+        Self { name, run: Box::new(run), times: Vec::new() }
+    }
+
+    pub(crate) fn quantile(&self, quantile: f64) -> Duration {
+        let mut times = self.times.clone();
+        times.sort();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            clippy::cast_precision_loss,
+            reason = "an index into a few hundred times"
+        )]
+        let index = (times.len().saturating_sub(1) as f64 * quantile) as usize;
+        times.get(index).copied().unwrap_or_default()
+    }
+
+    pub(crate) fn median(&self) -> Duration {
+        self.quantile(0.5)
+    }
+}
+
+/// Runs every case once a round, in a new random order each round: in a fixed one, a case pays for what the one before
+/// it has left to the kernel.
+pub(crate) fn run_rounds(cases: &mut [Case<'_>], rounds: usize, order: &mut Order) {
+    for _ in 0..rounds {
+        for index in order.shuffled(cases.len()) {
+            if let Some(case) = cases.get_mut(index) {
+                let began = Instant::now();
+                (case.run)();
+                case.times.push(began.elapsed());
+            }
+        }
+    }
+}
+
+/// Forgets what was measured so far: it was to warm up.
+pub(crate) fn forget(cases: &mut [Case<'_>]) {
+    for case in cases {
+        case.times.clear();
+    }
+}
+
+/// Prints a line a case, with its ratio to the first.
+pub(crate) fn print_table(cases: &[Case<'_>]) {
+    let first = cases.first().map(Case::median).unwrap_or_default();
+    println!("{:<44} {:>10} {:>10} {:>10} {:>8}", "", "median", "min", "p99", "ratio");
+    for case in cases {
+        println!(
+            "{:<44} {:>7} us {:>7} us {:>7} us {:>8.2}",
+            case.name,
+            case.median().as_micros(),
+            case.quantile(0.0).as_micros(),
+            case.quantile(0.99).as_micros(),
+            ratio(case.median(), first),
+        );
+    }
+}
+
+pub(crate) fn ratio(a: Duration, b: Duration) -> f64 {
+    a.as_secs_f64() / b.as_secs_f64().max(f64::MIN_POSITIVE)
+}
+
+/// Random orders (xorshift64): nothing here needs a better generator, or another crate.
+pub(crate) struct Order(u64);
+
+impl Order {
+    pub(crate) fn new() -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        Self(now.map_or(1, |now| u64::from(now.subsec_nanos())) | 1)
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn shuffled(&mut self, count: usize) -> Vec<usize> {
+        let mut keyed: Vec<(u64, usize)> = (0..count).map(|index| (self.next(), index)).collect();
+        keyed.sort_unstable();
+        keyed.into_iter().map(|(_, index)| index).collect()
+    }
+}
+
+/// The number after `--rounds`, if there is one. Cargo adds options of its own, which mean nothing here.
+pub(crate) fn rounds_or(default: usize) -> Result<usize, String> {
+    let mut arguments = std::env::args();
+    if !arguments.any(|argument| argument == "--rounds") {
+        return Ok(default);
+    }
+    let number = arguments.next().unwrap_or_default();
+    match number.parse() {
+        Ok(rounds @ 1..) => Ok(rounds),
+        _ => Err(format!("--rounds {number:?}: it is not a number of rounds")),
+    }
+}
