@@ -1,7 +1,7 @@
 //! An engine: what makes sandboxes.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -78,7 +78,7 @@ impl EngineInfo {
 }
 
 /// What surrounds a run: languages, live output, cancellation.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RunContext {
     /// The languages that the host offers.
@@ -89,6 +89,19 @@ pub struct RunContext {
     pub cancel: CancellationToken,
     /// How long the evaluation had waited to be taken: [`Usage::queue`](crate::Usage::queue).
     pub queued: Duration,
+}
+
+impl Default for RunContext {
+    fn default() -> Self {
+        // Made once: contexts are made for every run.
+        static BUILTIN: LazyLock<Arc<Languages>> = LazyLock::new(Arc::default);
+        Self {
+            languages: Arc::clone(&BUILTIN),
+            output: OutputSink::default(),
+            cancel: CancellationToken::default(),
+            queued: Duration::ZERO,
+        }
+    }
 }
 
 impl RunContext {

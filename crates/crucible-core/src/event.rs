@@ -103,6 +103,9 @@ impl EventKind {
         matches!(self, Self::Output { .. })
     }
 
+    /// The wire names of the kinds that nothing can follow.
+    pub const TERMINAL: [&'static str; 4] = ["finished", "failed", "cancelled", "expired"];
+
     /// Whether nothing can follow this event.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
@@ -236,5 +239,23 @@ mod tests {
         let read: Event = serde_json::from_str(&serde_json::to_string(&event).unwrap()).unwrap();
         assert_eq!(read.hash, event.hash);
         assert_eq!(read.computed_hash(), event.hash);
+    }
+
+    #[test]
+    fn the_terminal_kinds_are_those_of_the_list() {
+        let error = crate::ErrorReport::new("lost", "gone");
+        let outcome = crate::Outcome::new("fake", Vec::new());
+        let kinds = [
+            EventKind::Submitted { evaluation: crate::Evaluation::shell("true").into() },
+            EventKind::Started { attempt: 1, worker: crate::WorkerId::new("w"), engine: "e".to_owned() },
+            EventKind::CancelRequested,
+            EventKind::Finished { outcome: outcome.into() },
+            EventKind::Failed { error },
+            EventKind::Cancelled { reason: "on request".to_owned(), outcome: None },
+            EventKind::Expired,
+        ];
+        for kind in kinds {
+            assert_eq!(kind.is_terminal(), EventKind::TERMINAL.contains(&kind.name()), "{}", kind.name());
+        }
     }
 }

@@ -12,6 +12,7 @@ use super::error::WaitError;
 use super::events::Events;
 use super::shared::Shared;
 use crate::bus::EventFilter;
+use crate::event::EventKind;
 use crate::id::EvaluationId;
 use crate::outcome::Outcome;
 use crate::record::{Record, State};
@@ -79,7 +80,7 @@ impl Handle {
     /// See [`WaitError`]. Whatever the program did is an [`Outcome`].
     pub async fn outcome(&self) -> Result<Outcome, WaitError> {
         // Listen first, then look: what ends in between is seen by one of the two.
-        let filter = EventFilter::evaluation(self.id).without_signals();
+        let filter = EventFilter::evaluation(self.id).with_kinds(EventKind::TERMINAL);
         let mut news = match self.shared.bus.subscribe(filter).await {
             Ok(news) => Some(news),
             Err(error) => {
