@@ -39,7 +39,7 @@
 
 #![deny(dead_code, reason = "a case that is in no suite's table is dead code, and would never run")]
 #![forbid(unsafe_code)]
-#![doc(test(attr(deny(warnings))))]
+#![doc(test(attr(deny(warnings), allow(dead_code))))]
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -58,7 +58,7 @@ layers! {
     PidsCgroup = "pids_cgroup",
     /// CPU time of the whole tree is counted by the kernel (cgroup `cpuacct`, or `cpu.stat`).
     CpuCgroup = "cpu_cgroup",
-    /// Limits for each process: open files, file size, core dumps, locked memory (setrlimit(2)).
+    /// Limits for each process: open files, core dumps, priorities (setrlimit(2)).
     Rlimits = "rlimits",
     /// The target runs as a user whom no other sandbox, and nobody on the host, shares.
     DedicatedUser = "dedicated_user",

@@ -41,7 +41,7 @@
 //!   for tests only.
 
 #![forbid(unsafe_code)]
-#![doc(test(attr(deny(warnings))))]
+#![doc(test(attr(deny(warnings), allow(dead_code))))]
 
 mod artifact;
 mod bus;

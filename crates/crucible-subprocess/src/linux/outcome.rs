@@ -153,7 +153,10 @@ pub(super) fn enforcement(inner: &Inner, end: &End, limits: &Limits) -> Result<E
     hold(
         Layer::NoNewPrivileges,
         status.no_new_privs == Some(true),
-        format!("NoNewPrivs {:?}", status.no_new_privs),
+        format!(
+            "no_new_privs {}",
+            status.no_new_privs.map_or("unknown", |set| if set { "set" } else { "not set" })
+        ),
     );
     let capabilities = status.capabilities.unwrap_or(u64::MAX);
     hold(Layer::Capabilities, capabilities == 0, format!("capabilities {capabilities:#x}"));
@@ -163,7 +166,7 @@ pub(super) fn enforcement(inner: &Inner, end: &End, limits: &Limits) -> Result<E
     hold(
         Layer::PidNamespace,
         status.pid_namespaces == Some(1),
-        format!("{:?} namespaces", status.pid_namespaces),
+        status.pid_namespaces.map_or_else(|| "unknown".to_owned(), |depth| format!("{depth} level inside")),
     );
     if missing.is_empty() { Ok(report) } else { Err(EngineError::LayerUnavailable { missing }) }
 }
