@@ -37,7 +37,7 @@ fn main() -> Result<(), String> {
         let outcome = runtime.block_on(engine.run(&evaluation, &context)).expect("a run");
         assert_eq!(outcome.stdout.to_text(), "hi\n", "{}", outcome.verdict());
     };
-    let bare = Bare::new(&[PROGRAM, "echo", "hi"]);
+    let bare = Bare::new(&[PROGRAM, "echo", "hi"], 0);
     let is_large = Cell::new(false);
     let mut cases = vec![
         Case::new("bare vfork+exec (no isolation)", || assert_eq!(bare.run(), b"hi\n")),
@@ -63,7 +63,14 @@ fn main() -> Result<(), String> {
             run();
         }),
     ];
+    let directory = tempfile::tempdir().expect("a directory");
+    let (guest, system) = (guest(directory.path()), Bare::new(&["/bin/true"], 0));
+    let mut programs = vec![
+        Case::new("/bin/true, bare", || assert_eq!(system.run(), b"")),
+        Case::new("the guest program, bare", || assert_eq!(guest.run(), b"")),
+    ];
     let mut order = Order::new();
+    run_rounds(&mut programs, rounds, &mut order);
     run_rounds(&mut cases, BLOCK, &mut order);
     forget(&mut cases);
     for done in (0..rounds).step_by(BLOCK) {
@@ -78,6 +85,7 @@ fn main() -> Result<(), String> {
     }
     print_table(&cases);
     print_table(&large);
+    print_table(&programs);
     let median = |cases: &[Case<'_>], name: &str| {
         cases.iter().find(|case| case.name.starts_with(name)).map(Case::median).unwrap_or_default()
     };
@@ -90,4 +98,12 @@ fn main() -> Result<(), String> {
     println!("with 1 GiB of heap to bare:  {:.2}", ratio(ours_large, bare_large));
     println!("large heap to small heap:    {:.2}", ratio(ours_large, ours));
     Ok(())
+}
+
+/// The program that is process 1 of each sandbox, told nothing: it starts, and exits with 64.
+fn guest(directory: &Path) -> Bare {
+    let path = directory.join("guest");
+    std::fs::write(&path, crucible_guest::BINARY.expect("a guest for this machine")).expect("a file");
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
+    Bare::new(&[path.to_str().expect("a path in UTF-8")], 64)
 }

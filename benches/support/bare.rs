@@ -14,13 +14,15 @@ use rustix::pipe::PipeFlags;
 pub(crate) struct Bare {
     program: CString,
     arguments: Vec<CString>,
+    code: i32,
 }
 
 impl Bare {
-    pub(crate) fn new(command: &[&str]) -> Self {
+    /// A command that exits with `code`.
+    pub(crate) fn new(command: &[&str], code: i32) -> Self {
         let arguments: Vec<CString> =
             command.iter().map(|part| CString::new(*part).expect("no NUL")).collect();
-        Self { program: arguments.first().expect("a program").clone(), arguments }
+        Self { program: arguments.first().expect("a program").clone(), arguments, code }
     }
 
     /// vfork(2) and execve(2), as glibc's posix_spawn(3) makes of them (`CLONE_VM | CLONE_VFORK`).
@@ -32,7 +34,7 @@ impl Bare {
         drop(write);
         let mut output = Vec::new();
         File::from(read).read_to_end(&mut output).expect("its output");
-        assert_eq!(wait(pid), 0, "it exits with 0");
+        assert_eq!(wait(pid), self.code << 8, "its wait status");
         output
     }
 }

@@ -113,6 +113,12 @@ impl Batch<'_> {
     async fn feed(mut self, mut lines: mpsc::Receiver<Numbered>) -> Result<(), Failure> {
         let mut interrupts = 0;
         let mut open = true;
+        // One listener throughout: a signal that comes between two of them is lost.
+        #[cfg(unix)]
+        let interrupted = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
+        #[cfg(not(unix))]
+        let interrupted = tokio::signal::windows::ctrl_c();
+        let mut interrupted = interrupted.map_err(|error| Failure::infrastructure(&error))?;
         while open || !self.running.is_empty() {
             tokio::select! {
                 line = lines.recv(), if open && self.running.len() < self.in_flight => match line {
@@ -123,8 +129,7 @@ impl Batch<'_> {
                     let ended = ended.map_err(|error| Failure::infrastructure(&error))?;
                     self.answer(&ended)?;
                 }
-                interrupt = tokio::signal::ctrl_c() => {
-                    interrupt.map_err(|error| Failure::infrastructure(&error))?;
+                _ = interrupted.recv() => {
                     interrupts += 1;
                     open = false;
                     self.interrupt(interrupts);

@@ -73,10 +73,21 @@ impl Control {
         id: u32,
         write: impl FnOnce(&mut Writer<'_>) -> core::result::Result<(), Overflow>,
     ) -> Result<()> {
+        self.answer_with(kind, id, None, write)
+    }
+
+    /// Sends a frame, and a descriptor along with it, if there is one and this is a socket.
+    pub(crate) fn answer_with(
+        self,
+        kind: FrameKind,
+        id: u32,
+        fd: Option<Fd>,
+        write: impl FnOnce(&mut Writer<'_>) -> core::result::Result<(), Overflow>,
+    ) -> Result<()> {
         let mut payload = [0; ANSWER_MAX];
         let mut writer = Writer::new(&mut payload);
         write(&mut writer).map_err(|_| Errno::INVAL)?;
-        self.send(kind, id, &[], writer.written(), None)
+        self.send(kind, id, &[], writer.written(), fd)
     }
 
     /// Says that a request failed.

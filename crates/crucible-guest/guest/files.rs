@@ -236,6 +236,8 @@ impl Files {
         let mut next = cursor;
         let mut dents = [0; 8 * 1024];
         let mut writer = Writer::new(self.buffer.as_mut_slice());
+        // An entry that does not fit leaves its beginning in the buffer.
+        let mut whole = 0;
         let full = 'fill: loop {
             let count = sys::getdents(directory, &mut dents)?;
             if count == 0 {
@@ -247,13 +249,15 @@ impl Files {
                     if found.encode(&mut writer).is_err() {
                         break 'fill true;
                     }
+                    whole = writer.len();
                 }
                 next = entry.next;
             }
         };
         // A place that is 0 would begin anew: after the last entry of a directory there is none.
         let next = if full { next } else { 0 };
-        control.send(FrameKind::Entries, id, &next.to_le_bytes(), writer.written(), None)
+        let entries = writer.written().get(..whole).unwrap_or_default();
+        control.send(FrameKind::Entries, id, &next.to_le_bytes(), entries, None)
     }
 }
 

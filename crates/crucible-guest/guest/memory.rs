@@ -3,7 +3,9 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// A static value that is handed out once, for good.
+/// A static value that is handed out once, for good. In this order: whoever takes it uses its beginning first, which is in
+/// the same page of memory then.
+#[repr(C)]
 pub(crate) struct Once<T> {
     taken: AtomicBool,
     value: UnsafeCell<T>,

@@ -1,7 +1,8 @@
 //! Waiting for what has ended: the command, and every orphan.
 
 use super::errno::{Errno, Result, retry};
-use super::sys::{self, Fd, Rusage, SIGKILL};
+use super::number::parse;
+use super::sys::{self, Fd, O_CLOEXEC, O_RDONLY, Rusage, SIGKILL};
 
 /// A command that has ended.
 #[derive(Debug, Clone, Copy)]
@@ -62,10 +63,13 @@ pub(crate) fn is_empty() -> Result<bool> {
 }
 
 /// Ends `everybody` and waits until nobody is left: `ECHILD` in process 1 proves that. Gives how many there were.
+///
+/// Where we are not process 1, `everybody` is a process group. What has left it is ours when its parents have ended.
 pub(crate) fn reap_everything(everybody: i32) -> Result<u32> {
     let mut survivors = 0;
     loop {
         match sys::kill(everybody, SIGKILL) {
+            Err(Errno::SRCH) if everybody != -1 => kill_children()?,
             Ok(()) | Err(Errno::SRCH) => {}
             Err(error) => return Err(error),
         }
@@ -76,4 +80,22 @@ pub(crate) fn reap_everything(everybody: i32) -> Result<u32> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Ends our own children, whatever session they are in.
+pub(crate) fn kill_children() -> Result<()> {
+    let file = sys::open(c"/proc/thread-self/children", O_RDONLY | O_CLOEXEC, 0)?;
+    let mut buffer = [0; 4096];
+    let count = retry(|| sys::read(file, &mut buffer));
+    sys::close(file);
+    // Every number has a space after it. One that was cut off is found the next time.
+    let numbers = buffer.get(..count?).unwrap_or_default().split_inclusive(|byte| *byte == b' ');
+    for pid in numbers.filter_map(|number| parse(number.strip_suffix(b" ")?)) {
+        match i32::try_from(pid).map(|pid| sys::kill(pid, SIGKILL)) {
+            Ok(Ok(()) | Err(Errno::SRCH)) => {}
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return Err(Errno::INVAL),
+        }
+    }
+    Ok(())
 }

@@ -347,8 +347,15 @@ impl Guest {
             free_bytes: room.map_or(u64::MAX, |room| room.free_bytes),
             free_inodes: room.map_or(u64::MAX, |room| room.free_inodes),
         };
+        // Who ends takes its mounts with it, which takes a while; as long as the host holds on to them, that can wait. If
+        // they cannot be had, it does not.
+        let mounts = if running.after == After::Close {
+            sys::open(c"/proc/self/ns/mnt", sys::O_RDONLY | sys::O_CLOEXEC, 0).ok()
+        } else {
+            None
+        };
         let send = |control: Control, exited: &Exited| {
-            control.answer(FrameKind::Exited, running.id, |writer| exited.encode(writer))
+            control.answer_with(FrameKind::Exited, running.id, mounts, |writer| exited.encode(writer))
         };
         if running.after == After::Keep {
             self.streams.drain(self.control)?;
@@ -374,6 +381,8 @@ pub(crate) fn run(mut guest: Guest) -> ! {
     let served = guest.serve(request);
     if !guest.is_init {
         guest.signal_everything(SIGKILL);
+        // What has left the command's group, and what earlier commands were to leave behind, comes to us.
+        while reap::kill_children().is_ok() && retry(sys::reap_next).is_ok() {}
     }
     let _reaped = retry(|| sys::reap_now().map(drop));
     sys::exit(i32::from(served.is_err()))

@@ -361,7 +361,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
-            self.inner.bury(Remains { slot, pidfd: None, channel: None });
+            self.inner.bury(Remains { slot, pidfd: None, channel: None, mounts: None });
         }
     }
 }

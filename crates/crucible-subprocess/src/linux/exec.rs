@@ -32,8 +32,6 @@ const KILL_GRACE: Duration = Duration::from_millis(500);
 pub(super) const KILL_CONFIRM: Duration = Duration::from_secs(2);
 /// By how much the guest's own deadline is later than the host's, which decides.
 const GUEST_DEADLINE_MARGIN: Duration = Duration::from_secs(1);
-/// How long the end of a guest that has said that it ends is waited for without giving the thread up.
-const LAST_BREATH: Duration = Duration::from_micros(300);
 /// How long whoever gets live output may take for the rest, after the command has ended.
 const RECEIVER_GRACE: Duration = Duration::from_secs(5);
 /// How much of each stream is kept if nobody says.
@@ -109,7 +107,6 @@ pub(super) async fn exec(
         running: &running,
         ledger: Ledger::default(),
         end: End::default(),
-        ending: false,
     };
     {
         let pumps = async { tokio::join!(stdout.run(), stderr.run()) };
@@ -164,7 +161,12 @@ pub(super) async fn exec(
     if after != After::Close && !end.gone {
         given_up.not_after_all();
     }
-    let evidence = facts.evidence(ledger.into_entries());
+    let mut evidence = facts.evidence(ledger.into_entries());
+    // The guest has said that nothing is left but itself, and that it ends: meanwhile we have done our sums.
+    let ends = after == After::Close && end.exited.is_some() && !end.unconfirmed;
+    if ends && !open.confirm_death().await {
+        evidence.push(Evidence::NotConfirmedDead);
+    }
     Ok(Exit::new(evidence)
         .with_output(stdout.finish(), stderr.finish())
         .with_usage(usage)
@@ -210,8 +212,6 @@ struct Control<'a> {
     running: &'a CancellationToken,
     ledger: Ledger,
     end: End,
-    /// The guest has said that nothing is left but itself, and that it ends.
-    ending: bool,
 }
 
 /// What there is still to wait for.
@@ -248,19 +248,10 @@ impl Control<'_> {
             let waiting_to_start = !started;
             let reason = tokio::select! {
                 biased;
-                () = link.died(), if self.ending => {
-                    self.end.unconfirmed = false;
-                    return Ok(());
-                }
-                answer = link.answer(&self.question), if !self.ending => match answer {
+                answer = link.answer(&self.question) => match answer {
                     Ok(frame) => {
                         if self.heard(&frame)? == Next::Done {
-                            self.ending = self.after == After::Close && self.end.exited.is_some();
-                            // It dies within a fraction of a millisecond: to sleep as a task and be woken by another
-                            // thread takes longer than that.
-                            if !self.ending || link.dies_within(LAST_BREATH) {
-                                return Ok(());
-                            }
+                            return Ok(());
                         }
                         if self.end.exited.is_some() {
                             // What was left behind is being ended.

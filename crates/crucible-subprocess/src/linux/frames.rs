@@ -35,18 +35,26 @@ pub(super) struct FrameReader {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
-    /// The first descriptor that came: the guest's pidfd, from the spawner. A guest can send others; they are closed.
+    /// The first descriptor that came: the guest's pidfd, from the spawner.
     pidfd: Option<OwnedFd>,
+    /// The second: the sandbox's mounts, from a guest that ends. Whatever else a guest sends is closed.
+    mounts: Option<OwnedFd>,
+    received: u8,
 }
 
 impl FrameReader {
     pub(super) fn new() -> Self {
-        Self { buffer: vec![0; FIRST_READ], start: 0, end: 0, pidfd: None }
+        Self { buffer: vec![0; FIRST_READ], start: 0, end: 0, pidfd: None, mounts: None, received: 0 }
     }
 
     /// The descriptor that came along with the first frame.
     pub(super) fn take_pidfd(&mut self) -> Option<OwnedFd> {
         self.pidfd.take()
+    }
+
+    /// The sandbox's mount namespace, which lives for as long as this is open.
+    pub(super) fn take_mounts(&mut self) -> Option<OwnedFd> {
+        self.mounts.take()
     }
 
     /// The next frame; `None` if the guest's side has ended.
@@ -122,8 +130,12 @@ impl FrameReader {
         for message in control.drain() {
             if let RecvAncillaryMessage::ScmRights(rights) = message {
                 for fd in rights {
-                    // Whatever is not the first is dropped, and closed by that.
-                    self.pidfd.get_or_insert(fd);
+                    self.received = self.received.saturating_add(1);
+                    match self.received {
+                        1 => self.pidfd = Some(fd),
+                        2 => self.mounts = Some(fd),
+                        _ => drop(fd),
+                    }
                 }
             }
         }

@@ -61,6 +61,8 @@ pub(super) struct Remains {
     pub(super) pidfd: Option<OwnedFd>,
     /// The channel over which to learn of it. `None` with no pidfd: there never was a guest.
     pub(super) channel: Option<OwnedFd>,
+    /// What keeps its mounts alive.
+    pub(super) mounts: Option<OwnedFd>,
 }
 
 /// The janitor's door.
@@ -239,6 +241,8 @@ impl Mourned {
             self.learn();
             self.dead = self.look();
         }
+        // The memory of its file system counts for its cgroup until it is gone.
+        self.remains.mounts = None;
         if self.dead && self.give_back(resources) {
             return true;
         }

@@ -75,6 +75,14 @@ impl Life {
     }
 }
 
+/// What is left of a link.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) stream: UnixStream,
+    pub(super) pidfd: Option<OwnedFd>,
+    pub(super) mounts: Option<OwnedFd>,
+}
+
 /// How the link ended.
 #[derive(Debug)]
 pub(super) enum Ended {
@@ -378,14 +386,15 @@ impl Link {
         self.end()
     }
 
-    /// The channel and its reader, for whoever buries the sandbox.
-    pub(super) fn into_parts(self) -> (UnixStream, Option<OwnedFd>) {
+    /// What is left of it, for whoever buries the sandbox.
+    pub(super) fn into_parts(self) -> Parts {
+        let mut reader = self.reading.into_inner();
         let known = self.state.guest.into_inner().map(|life| match life {
             Life::Watched(pidfd) => pidfd.into_inner(),
             Life::Unwatched(pidfd) => pidfd,
         });
-        let pidfd = known.or_else(|| self.reading.into_inner().take_pidfd());
-        (self.stream, pidfd)
+        let pidfd = known.or_else(|| reader.take_pidfd());
+        Parts { stream: self.stream, pidfd, mounts: reader.take_mounts() }
     }
 }
 

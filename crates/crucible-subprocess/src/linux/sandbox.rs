@@ -24,7 +24,7 @@ use super::errors::{file, lost, protocol, setup};
 use super::exec::{self, KILL_CONFIRM};
 use super::frames::Frame;
 use super::janitor::Remains;
-use super::link::{Ended, Link};
+use super::link::{Ended, Link, Parts};
 use super::request;
 use super::slot::Slot;
 
@@ -34,6 +34,8 @@ const WRITE_PIECE: usize = 256 * 1024;
 const READ_PIECE: u32 = 128 * 1024;
 /// The most entries of a directory that are listed.
 const ENTRIES_MAX: usize = 100_000;
+/// How long the end of a guest that ends is waited for without giving the thread up.
+const LAST_BREATH: Duration = Duration::from_micros(300);
 /// How long the guest may take to end by itself when it is told to.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
@@ -354,7 +356,15 @@ impl Open {
             // There never was a guest.
             return true;
         }
-        if tokio::time::timeout(CLOSE_GRACE, self.link.died()).await.is_ok() {
+        self.confirm_death().await
+    }
+
+    /// Waits for the death of a guest that has said that it ends; ends it if it takes too long. `false` if it still lives.
+    pub(super) async fn confirm_death(&self) -> bool {
+        // It dies within a fraction of a millisecond: to sleep as a task and be woken by another thread takes longer.
+        if self.link.dies_within(LAST_BREATH)
+            || tokio::time::timeout(CLOSE_GRACE, self.link.died()).await.is_ok()
+        {
             return true;
         }
         self.kill();
@@ -396,9 +406,9 @@ impl Open {
 impl SubprocessSandbox {
     fn bury(&mut self) {
         let Some(Open { link, slot, .. }) = self.open.take() else { return };
-        let (stream, pidfd) = link.into_parts();
+        let Parts { stream, pidfd, mounts } = link.into_parts();
         let channel = stream.into_std().ok().map(OwnedFd::from);
-        self.inner.bury(Remains { slot, pidfd, channel });
+        self.inner.bury(Remains { slot, pidfd, channel, mounts });
     }
 }
 
