@@ -1,0 +1,154 @@
+//! `batch`: lines in, lines out, and a table at the end.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::support::{AMPLE, Run, example};
+
+const THREE: &str = r#"{"key":"right","language":"python","source":"print(input())","stdin":"hello"}
+{"key":7,"command":["sh","-c","exit 3"]}
+{"key":["c"],"language":"c","source":"int main("}
+"#;
+
+fn batch() -> Command {
+    let mut command = example("batch");
+    command.args(["--wall", AMPLE]);
+    command
+}
+
+/// Runs `batch` over these lines, which it reads from its standard input.
+fn piped(lines: &str) -> Run {
+    let mut child = batch().arg("-").stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    Run::new(child.wait_with_output().unwrap())
+}
+
+/// The lines of the output, by their keys, in the order in which they came.
+pub(crate) fn answers(stdout: &str) -> BTreeMap<String, Value> {
+    let lines = stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let answers: Vec<_> = lines.map(|answer| (answer["key"].to_string(), answer)).collect();
+    let count = answers.len();
+    let answers: BTreeMap<_, _> = answers.into_iter().collect();
+    assert_eq!(answers.len(), count, "each key once: {stdout}");
+    answers
+}
+
+/// Whether the closing table has this verdict, this often.
+fn table_has(run: &Run, verdict: &str, count: usize) -> bool {
+    run.stderr.lines().any(|line| {
+        let mut cells = line.split(['│', '┆']).map(str::trim).skip(1);
+        cells.next() == Some(verdict) && cells.next() == Some(count.to_string().as_str())
+    })
+}
+
+#[track_caller]
+fn assert_three(run: &Run) {
+    assert_eq!(run.status, 0, "{run:?}");
+    let answers = answers(&run.stdout);
+    assert_eq!(answers.len(), 3, "{run:?}");
+    for answer in answers.values() {
+        assert_eq!(answer["state"], "finished", "{run:?}");
+        assert!(answer["id"].is_string() && answer.get("error").is_none(), "{run:?}");
+    }
+    let outcome = |key: &str| &answers[key]["outcome"];
+    assert_eq!(outcome("\"right\"")["verdict"], json!({"kind": "exited", "code": 0}));
+    assert_eq!(outcome("\"right\"")["stdout"]["text"], "hello\n");
+    assert_eq!(outcome("7")["verdict"], json!({"kind": "exited", "code": 3}));
+    assert_eq!(outcome("[\"c\"]")["verdict"]["kind"], "compile_failed");
+    for verdict in ["exited 0", "exited 3", "compile_failed"] {
+        assert!(table_has(run, verdict, 1), "{verdict}: {run:?}");
+    }
+    assert!(run.stderr.contains("3 outcomes in "), "{run:?}");
+}
+
+#[test]
+fn three_lines_come_to_three_outcomes() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, THREE).unwrap();
+    assert_three(&Run::new(batch().arg(file.path()).output().unwrap()));
+    assert_three(&piped(THREE));
+    // Empty lines are none, and the last needs no end.
+    assert_three(&piped(&format!("\n{}", THREE.replace('\n', "\n\n").trim_end())));
+}
+
+#[test]
+fn a_bad_line_is_reported_by_its_number_and_the_rest_goes_on() {
+    let lines = [
+        r#"{"key":1,"command":["true"]}"#,
+        "nonsense",
+        r#"{"key":2,"language":"sh"}"#,
+        r#"{"key":3,"command":["true"],"limitz":{}}"#,
+        r#"{"key":4,"command":["true"],"limits":{"memory_bytes":1}}"#,
+        r#"{"key":5,"command":["true"],"files":{"../out":"x"}}"#,
+        r#"{"key":6,"command":[]}"#,
+        r#"{"key":7,"language":"cobol","source":"x"}"#,
+        r#"{"key":8,"command":["false"]}"#,
+    ];
+    let run = piped(&lines.join("\n"));
+    assert_eq!(run.status, 2, "{run:?}");
+    assert_eq!(answers(&run.stdout).into_keys().collect::<Vec<_>>(), ["1", "8"], "{run:?}");
+    for (number, words) in [
+        (2, "line 1 column"),
+        (3, "`language` needs a `source`"),
+        (4, "`limitz`"),
+        (5, "limits.memory_bytes"),
+        (6, "`..`"),
+        (7, "`command` is empty"),
+        (8, "cobol"),
+    ] {
+        let start = format!("line {number}: ");
+        let line = run.stderr.lines().find(|line| line.starts_with(&start));
+        assert!(line.is_some_and(|line| line.contains(words)), "{number}: {run:?}");
+    }
+    assert!(table_has(&run, "exited 0", 1) && table_has(&run, "exited 1", 1), "{run:?}");
+    assert!(run.stderr.contains("7 bad lines"), "{run:?}");
+}
+
+#[test]
+fn bytes_that_are_no_text_are_a_bad_line() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(&file, b"\xff\xfe\n{\"key\":1,\"command\":[\"true\"]}\n").unwrap();
+    let run = Run::new(batch().arg(file.path()).output().unwrap());
+    assert_eq!(run.status, 2, "{run:?}");
+    assert!(run.stderr.contains("line 1: is not UTF-8"), "{run:?}");
+    assert_eq!(answers(&run.stdout).len(), 1, "{run:?}");
+}
+
+#[test]
+fn the_limits_of_the_command_line_are_for_lines_without_their_own() {
+    let lines = r#"{"key":"default","command":["sh","-c","while :; do :; done"]}
+{"key":"own","command":["sh","-c","while :; do :; done"],"limits":{"wall_us":100000}}"#;
+    let mut command = batch();
+    let mut child = command.args(["--cpu", "1s", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let run = Run::new(child.wait_with_output().unwrap());
+    let answers = answers(&run.stdout);
+    assert_eq!(answers["\"default\""]["outcome"]["verdict"]["limit"], "cpu", "{run:?}");
+    assert_eq!(answers["\"own\""]["outcome"]["verdict"]["limit"], "wall", "{run:?}");
+    assert!(table_has(&run, "limit_exceeded cpu", 1) && table_has(&run, "limit_exceeded wall", 1), "{run:?}");
+}
+
+#[test]
+fn nothing_in_is_nothing_out() {
+    let run = piped("");
+    assert_eq!((run.status, run.stdout.as_str()), (0, ""), "{run:?}");
+    assert!(run.stderr.contains("0 outcomes in "), "{run:?}");
+}
+
+#[test]
+fn bad_usage_is_refused() {
+    for (arguments, words) in [
+        (&["no/such/file"][..], "no/such/file: No such file"),
+        (&["--engine", "nosuch", "-"], "no engine `nosuch`"),
+        (&["--workers", "0", "-"], "workers"),
+        (&["--memory", "many", "-"], "--memory"),
+        (&[], "FILE"),
+    ] {
+        let run = Run::new(batch().args(arguments).output().unwrap());
+        assert_eq!((run.status, run.stdout.as_str()), (2, ""), "{arguments:?}: {run:?}");
+        assert!(run.stderr.contains(words), "{arguments:?}: {run:?}");
+    }
+}
