@@ -13,7 +13,7 @@
 //!
 //! A line that is no evaluation is reported on standard error with its number, and the rest goes on. Ctrl-C lets what runs
 //! end; a second one ends it. Exit status: 0 if every line came to an outcome, 2 if one was bad, 3 if the infrastructure
-//! failed.
+//! failed, 130 if it was interrupted.
 
 #[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "each example uses a part of what they share")]

@@ -25,11 +25,22 @@ pub(crate) struct Answer<'a> {
 
 /// Collects what is shown at the end, and shows what is shown meanwhile.
 pub(crate) struct Report {
-    /// Wall times by verdict.
-    walls: BTreeMap<String, Vec<Duration>>,
+    /// By verdict, or by state where there is none.
+    rows: BTreeMap<String, Row>,
     pub(crate) bad_lines: usize,
     pub(crate) failures: usize,
+    /// How many were still queued when it was interrupted.
+    pub(crate) not_run: usize,
+    /// The number of the last line that was read before it was interrupted.
+    pub(crate) interrupted_after: Option<usize>,
     progress: ProgressBar,
+}
+
+/// A row of the table.
+#[derive(Default)]
+struct Row {
+    count: usize,
+    walls: Vec<Duration>,
 }
 
 impl Report {
@@ -39,7 +50,14 @@ impl Report {
         if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {elapsed}") {
             progress.set_style(style);
         }
-        Self { walls: BTreeMap::new(), bad_lines: 0, failures: 0, progress }
+        Self {
+            rows: BTreeMap::new(),
+            bad_lines: 0,
+            failures: 0,
+            not_run: 0,
+            interrupted_after: None,
+            progress,
+        }
     }
 
     /// One more was accepted.
@@ -60,15 +78,13 @@ impl Report {
 
     /// Writes a line of output, and takes note of it.
     pub(crate) fn answer(&mut self, answer: &Answer<'_>) -> io::Result<()> {
+        let title = answer.outcome.map_or(answer.state.to_string(), |outcome| name(outcome.verdict()));
+        let row = self.rows.entry(title).or_default();
+        row.count += 1;
         match answer.outcome {
-            Some(outcome) => {
-                let walls = self.walls.entry(name(outcome.verdict())).or_default();
-                walls.push(outcome.usage.wall);
-            }
-            None => {
-                self.failures += 1;
-                self.walls.entry(answer.state.to_string()).or_default();
-            }
+            Some(outcome) => row.walls.push(outcome.usage.wall),
+            None if answer.state == State::Queued => self.not_run += 1,
+            None => self.failures += 1,
         }
         self.progress.inc(1);
         let mut line = serde_json::to_vec(answer)?;
@@ -86,7 +102,7 @@ impl Report {
         table.load_style(presets::UTF8_FULL_CONDENSED);
         table.set_header(["verdict", "count", "wall p50", "wall p95"]);
         let mut total = 0;
-        for (verdict, walls) in &mut self.walls {
+        for (title, Row { count, walls }) in &mut self.rows {
             walls.sort_unstable();
             total += walls.len();
             let at = |percent: usize| {
@@ -94,7 +110,7 @@ impl Report {
                     .get(walls.len().saturating_sub(1) * percent / 100)
                     .map_or("-".to_owned(), |wall| short(*wall))
             };
-            table.add_row([verdict.clone(), walls.len().to_string(), at(50), at(95)]);
+            table.add_row([title.clone(), count.to_string(), at(50), at(95)]);
         }
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
@@ -107,6 +123,10 @@ impl Report {
         }
         if self.bad_lines > 0 {
             eprintln!("{} bad lines", self.bad_lines);
+        }
+        if let Some(line) = self.interrupted_after {
+            let not_run = self.not_run;
+            eprintln!("interrupted: {not_run} were accepted and not run; nothing after line {line} was read");
         }
     }
 }

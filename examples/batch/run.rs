@@ -23,6 +23,9 @@ const WAITING: usize = 4;
 /// How long what runs may take to end after a first Ctrl-C: as long as it likes, within its limits.
 const DRAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// As shells have it for what SIGINT ends.
+const EXIT_INTERRUPTED: u8 = 130;
+
 /// What became of one evaluation.
 struct Ended {
     key: serde_json::Value,
@@ -59,6 +62,7 @@ pub(crate) async fn run(args: Args) -> Result<u8, Failure> {
     crucible.shutdown(Duration::ZERO).await;
     let status = match (&finished, report.failures, report.bad_lines) {
         (Err(_), ..) | (_, 1.., _) => EXIT_INFRASTRUCTURE,
+        _ if report.interrupted_after.is_some() => EXIT_INTERRUPTED,
         (_, _, 1..) => EXIT_USAGE,
         _ => 0,
     };
@@ -113,6 +117,7 @@ impl Batch<'_> {
     async fn feed(mut self, mut lines: mpsc::Receiver<Numbered>) -> Result<(), Failure> {
         let mut interrupts = 0;
         let mut open = true;
+        let mut read = 0;
         // One listener throughout: a signal that comes between two of them is lost.
         #[cfg(unix)]
         let interrupted = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
@@ -122,7 +127,10 @@ impl Batch<'_> {
         while open || !self.running.is_empty() {
             tokio::select! {
                 line = lines.recv(), if open && self.running.len() < self.in_flight => match line {
-                    Some((number, line)) => self.submit(number, line).await?,
+                    Some((number, line)) => {
+                        read = number;
+                        self.submit(number, line).await?;
+                    }
                     None => open = false,
                 },
                 Some(ended) = self.running.join_next() => {
@@ -132,6 +140,7 @@ impl Batch<'_> {
                 _ = interrupted.recv() => {
                     interrupts += 1;
                     open = false;
+                    self.report.interrupted_after = Some(read);
                     self.interrupt(interrupts);
                 }
             }

@@ -185,6 +185,11 @@ fn add(path: &Path, name: &str, files: &mut Vec<InputFile>) -> Result<(), Failur
     }
     for entry in std::fs::read_dir(path).map_err(fail)? {
         let entry = entry.map_err(fail)?;
+        // Links to directories can lead round in circles.
+        if entry.file_type().map_err(fail)?.is_symlink() && entry.path().is_dir() {
+            let path = entry.path();
+            return Err(Failure::usage(format!("--input {}: it is a link to a directory", path.display())));
+        }
         let inner = entry.file_name();
         let inner = inner.to_str().ok_or_else(|| {
             Failure::usage(format!("--input {}: its name is not UTF-8", entry.path().display()))

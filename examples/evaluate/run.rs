@@ -155,8 +155,19 @@ fn bring_out(artifacts: &[Artifact], directory: &Path) -> Result<(), Failure> {
         let written = path
             .parent()
             .map_or(Ok(()), std::fs::create_dir_all)
-            .and_then(|()| std::fs::write(&path, content));
+            .and_then(|()| std::fs::write(&path, content))
+            .and_then(|()| if artifact.executable { make_executable(&path) } else { Ok(()) });
         written.map_err(|error| Failure::usage(format!("{}: {error}", path.display())))?;
     }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn make_executable(path: &Path) -> std::io::Result<()> {
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+}
+
+#[cfg(not(unix))]
+fn make_executable(_: &Path) -> std::io::Result<()> {
     Ok(())
 }
