@@ -120,7 +120,7 @@ impl<'a> Exec<'a> {
         let mut reader = Reader::new(payload);
         let stdio = reader.u8()?;
         let after = After::from_number(reader.u8()?)?;
-        let status = reader.u8()? == 1;
+        let status = reader.u8()?;
         let deadline_us = reader.u64()?;
         let rlimits = reader.bytes()?;
         let directory = reader.bytes()?;
@@ -128,10 +128,12 @@ impl<'a> Exec<'a> {
         let env = Strings::new(reader.u32()?, reader.bytes()?)?;
         reader.end()?;
         let sound = stdio <= STDIO_PASSED
+            && status <= 1
             && rlimits.len() % RLIMIT_SIZE == 0
             && Strings::new(1, directory).is_ok()
             && argv.count > 0;
         if sound {
+            let status = status == 1;
             Ok(Self { stdio, after, status, deadline_us, rlimits, directory, argv, env })
         } else {
             Err(Malformed)

@@ -174,8 +174,10 @@ fn host(ops: &mut Vec<Op>) -> Result<(), EngineError> {
 
 /// Every entry of a directory but those that a sandbox mounts itself.
 fn copy_of(directory: &Path, ops: &mut Vec<Op>) -> io::Result<()> {
+    // The spawner is elsewhere, and a link could lead to where the template is mounted.
+    let directory = fs::canonicalize(directory)?;
     let mut names: Vec<_> =
-        fs::read_dir(directory)?.map(|e| e.map(|e| e.file_name())).collect::<Result<_, _>>()?;
+        fs::read_dir(&directory)?.map(|e| e.map(|e| e.file_name())).collect::<Result<_, _>>()?;
     names.sort();
     for name in names {
         if OWN.iter().any(|own| name == *own) {
@@ -237,7 +239,7 @@ fn extra(source: &Path, ops: &mut Vec<Op>) -> io::Result<()> {
     } else {
         ops.push(Op::File { path: path.to_owned(), mode: 0o644, data: Vec::new() });
     }
-    ops.push(Op::Bind { source: source.to_owned(), path: path.to_owned() });
+    ops.push(Op::Bind { source: fs::canonicalize(source)?, path: path.to_owned() });
     Ok(())
 }
 

@@ -4,5 +4,14 @@
 
 mod cancellation;
 mod conformance;
+mod descriptors;
+mod doctor;
+mod groups;
+mod layers;
 mod leftovers;
+mod ordinary;
+mod root_fs;
+mod runs;
+mod small_memory;
 mod support;
+mod waivers;

@@ -1,0 +1,114 @@
+//! How the guest itself ends, and that it takes its command with it.
+
+use crucible_guest::protocol::{After, FrameKind, PAYLOAD_MAX_TO_GUEST};
+
+use super::guest::Guest;
+use super::requests::ends;
+
+/// A header, byte by byte.
+fn header(length: u32, kind: u8, reserved: [u8; 3], id: u32) -> Vec<u8> {
+    [&length.to_le_bytes()[..], &[kind], &reserved, &id.to_le_bytes()].concat()
+}
+
+#[test]
+fn a_header_that_is_none_ends_the_guest_with_an_error_and_its_command() {
+    let too_long = u32::try_from(PAYLOAD_MAX_TO_GUEST).unwrap() + 1;
+    for bytes in [
+        header(0, 0, [0; 3], 1),
+        header(0, 255, [0; 3], 1),
+        header(0, 10, [0; 3], 1),
+        header(0, FrameKind::Exec as u8, [0, 0, 1], 1),
+        header(too_long, FrameKind::Write as u8, [0; 3], 1),
+        header(u32::MAX, FrameKind::Write as u8, [0; 3], 1),
+    ] {
+        let mut guest = Guest::start();
+        let (_, pid) = guest.start_shell("sleep 1000; true", After::End);
+        guest.send_raw(&bytes);
+        let status = guest.wait();
+        assert_eq!(status.code(), Some(1), "{bytes:?}: {status}");
+        ends(pid);
+    }
+}
+
+#[test]
+fn a_host_that_is_gone_ends_the_guest_and_its_command() {
+    let mut guest = Guest::start();
+    let (_, pid) = guest.start_shell("trap '' HUP TERM INT; sleep 1000; true", After::End);
+    guest.hang_up();
+    assert!(guest.wait().success());
+    ends(pid);
+}
+
+#[test]
+fn a_host_that_is_gone_in_the_middle_of_a_frame_ends_the_guest() {
+    let whole = [&header(100, FrameKind::Write as u8, [0; 3], 1)[..], &[0; 50]].concat();
+    for length in [1, 11, 12, 13, whole.len()] {
+        let mut guest = Guest::start();
+        let (_, pid) = guest.start_shell("sleep 1000; true", After::End);
+        guest.send_raw(&whole[..length]);
+        guest.hang_up();
+        assert!(guest.wait().success(), "{length} bytes");
+        ends(pid);
+    }
+}
+
+#[test]
+fn a_host_that_is_gone_while_a_command_floods_it_ends_the_guest() {
+    let mut guest = Guest::start();
+    let (_, pid) = guest.start_shell("exec yes", After::End);
+    guest.hang_up();
+    guest.wait();
+    ends(pid);
+}
+
+#[test]
+fn a_host_may_close_the_guest() {
+    let mut guest = Guest::start();
+    let (_, pid) = guest.start_shell("sleep 1000; true", After::End);
+    guest.send(FrameKind::Close, &[]);
+    assert!(guest.wait().success());
+    ends(pid);
+}
+
+#[test]
+fn a_command_may_be_the_last() {
+    let mut guest = Guest::start();
+    let (id, _) = guest.start_shell("sleep 1000 & echo $!", After::Close);
+    let ended = guest.finish(id);
+    let left: u32 = String::from_utf8_lossy(&ended.stdout).trim().parse().unwrap();
+    assert_eq!(guest.next().kind, FrameKind::Empty);
+    assert!(guest.wait().success());
+    ends(left);
+}
+
+/// What has left the command's process group and session is the guest's all the same: it comes to whoever reaps.
+#[test]
+fn what_has_left_the_commands_session_is_ended_too() {
+    let script = "setsid sleep 1000 >/dev/null 2>&1 & echo $!; sleep 0.3";
+    let mut guest = Guest::start();
+    let (id, _) = guest.start_shell(script, After::End);
+    let ended = guest.finish(id);
+    let left: u32 = String::from_utf8_lossy(&ended.stdout).trim().parse().unwrap();
+    let empty = guest.next();
+    assert_eq!((empty.kind, empty.id), (FrameKind::Empty, id));
+    ends(left);
+    assert_eq!(guest.shell("exit 5").exited.wait_status, 5 << 8);
+}
+
+#[test]
+fn a_host_that_is_gone_ends_what_has_left_the_commands_session_too() {
+    for after in [After::End, After::Keep] {
+        let mut guest = Guest::start();
+        let (id, _) = guest.start_shell("setsid sleep 1000 >/dev/null 2>&1 & echo $!; read line", after);
+        let said = guest.next();
+        assert_eq!(said.kind, FrameKind::Stdout);
+        let left: u32 = String::from_utf8_lossy(&said.payload).trim().parse().unwrap();
+        if after == After::Keep {
+            guest.send(FrameKind::CloseStdin, &[]);
+            guest.finish(id);
+        }
+        guest.hang_up();
+        assert!(guest.wait().success());
+        ends(left);
+    }
+}

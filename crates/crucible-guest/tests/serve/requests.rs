@@ -1,0 +1,40 @@
+//! Requests as bytes, and processes as the host sees them.
+
+use std::time::{Duration, Instant};
+
+use crucible_guest::protocol::{After, Exec, Overflow, Strings, Writer};
+
+use super::guest::PATIENCE;
+
+pub(crate) fn encode(write: impl FnOnce(&mut Writer<'_>) -> Result<(), Overflow>) -> Vec<u8> {
+    let mut buffer = vec![0; 64 * 1024];
+    let mut writer = Writer::new(&mut buffer);
+    write(&mut writer).unwrap();
+    writer.written().to_vec()
+}
+
+/// A request to run a command in the guest's directory, with framed streams and the usual places to look for programs.
+pub(crate) fn exec(argv: &[&str], after: After, deadline_us: u64) -> Vec<u8> {
+    let strings: String = argv.iter().flat_map(|argument| [argument, "\0"]).collect();
+    let argv = Strings { count: u32::try_from(argv.len()).unwrap(), bytes: strings.as_bytes() };
+    let env = Strings { count: 1, bytes: b"PATH=/usr/bin:/bin\0" };
+    let request =
+        Exec { stdio: 0, after, status: true, deadline_us, rlimits: &[], directory: b".\0", argv, env };
+    encode(|writer| request.encode(writer))
+}
+
+/// Whether a process runs: not ended, and not dead and waiting for its parent.
+pub(crate) fn runs(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat"))
+        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X'])))
+}
+
+/// That a process ends, in time.
+#[track_caller]
+pub(crate) fn ends(pid: u32) {
+    let began = Instant::now();
+    while runs(pid) {
+        assert!(began.elapsed() < PATIENCE, "process {pid} goes on");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}

@@ -1,0 +1,138 @@
+//! Standard streams as frames.
+
+use crucible_guest::protocol::{After, Failure, FrameKind, Step};
+
+use super::guest::Guest;
+use super::requests::encode;
+
+const EBUSY: i32 = 16;
+const EINVAL: i32 = 22;
+const EPIPE: i32 = 32;
+/// How much input goes into one frame.
+const PIECE: usize = 64 * 1024;
+
+fn lines(count: u32) -> Vec<u8> {
+    (1..=count).flat_map(|number| format!("{number}\n").into_bytes()).collect()
+}
+
+#[test]
+fn both_outputs_arrive_whole_and_in_order() {
+    let mut guest = Guest::start();
+    let ended = guest.shell("seq 1 20000 >&2 & seq 1 100000; wait; exit 3");
+    assert_eq!(ended.exited.wait_status, 3 << 8);
+    assert!(ended.stdout == lines(100_000), "{} bytes", ended.stdout.len());
+    assert!(ended.stderr == lines(20_000), "{} bytes", ended.stderr.len());
+}
+
+#[test]
+fn what_is_written_at_the_very_end_is_not_lost() {
+    let mut guest = Guest::start();
+    for _ in 0..50 {
+        let ended = guest.shell("printf out; printf err >&2; kill -KILL $$");
+        assert_eq!(ended.exited.wait_status & 0x7f, 9);
+        assert_eq!((&ended.stdout[..], &ended.stderr[..]), (&b"out"[..], &b"err"[..]));
+    }
+}
+
+#[test]
+fn input_goes_through_a_command_and_comes_back() {
+    let mut guest = Guest::start();
+    let input = lines(50_000);
+    let (id, _) = guest.start_shell("cat; exit 7", After::End);
+    let mut output = Vec::new();
+    for piece in input.chunks(PIECE) {
+        let request = guest.send(FrameKind::Stdin, piece);
+        loop {
+            let frame = guest.next();
+            match frame.kind {
+                FrameKind::Stdout => output.extend(frame.payload),
+                FrameKind::Done => {
+                    assert_eq!(frame.id, request);
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+    guest.send(FrameKind::CloseStdin, &[]);
+    let ended = guest.finish(id);
+    output.extend(ended.stdout);
+    assert_eq!(ended.exited.wait_status, 7 << 8);
+    assert!(output == input, "{} of {} bytes", output.len(), input.len());
+}
+
+#[test]
+fn input_that_is_still_on_its_way_comes_before_its_end() {
+    let mut guest = Guest::start();
+    let (id, _) = guest.start_shell("sleep 0.2; wc -c", After::End);
+    let first = guest.send(FrameKind::Stdin, &[b'x'; PIECE]);
+    assert_eq!((guest.next().id, first), (first, first));
+    let second = guest.send(FrameKind::Stdin, &[b'y'; PIECE]);
+    guest.send(FrameKind::CloseStdin, &[]);
+    let done = guest.next();
+    assert_eq!((done.kind, done.id), (FrameKind::Done, second));
+    let ended = guest.finish(id);
+    assert_eq!(String::from_utf8_lossy(&ended.stdout).trim(), (2 * PIECE).to_string());
+}
+
+#[test]
+fn a_command_that_does_not_read_holds_up_nothing_else() {
+    let mut guest = Guest::start();
+    let (id, _) = guest.start_shell("exec sleep 1000", After::End);
+    let fits = guest.send(FrameKind::Stdin, &[b'x'; PIECE]);
+    let done = guest.next();
+    assert_eq!((done.kind, done.id), (FrameKind::Done, fits));
+    let waits = guest.send(FrameKind::Stdin, &[b'x'; PIECE]);
+    let too_early = guest.send(FrameKind::Stdin, b"more");
+    assert_eq!(guest.failure(too_early), Failure { step: Step::STREAMS, errno: EBUSY });
+    let kill = encode(|writer| writer.i32(9).and_then(|()| writer.u8(0)));
+    guest.send(FrameKind::Signal, &kill);
+    // The input that waits has nobody to go to any more, which is said if it is seen before the command's end.
+    let mut frame = guest.next();
+    if frame.kind == FrameKind::Failed {
+        assert_eq!(frame.id, waits);
+        frame = guest.next();
+    }
+    assert_eq!((frame.kind, frame.id), (FrameKind::Exited, id));
+    // It has gone with its command: the next gets its own.
+    let (id, _) = guest.start_shell("cat", After::End);
+    let own = guest.send(FrameKind::Stdin, b"own");
+    guest.send(FrameKind::CloseStdin, &[]);
+    let mut frame = guest.next();
+    let mut early = Vec::new();
+    while frame.kind == FrameKind::Stdout {
+        early.extend(frame.payload);
+        frame = guest.next();
+    }
+    assert_eq!((frame.kind, frame.id), (FrameKind::Done, own));
+    let ended = guest.finish(id);
+    early.extend(ended.stdout);
+    assert_eq!(early, b"own");
+}
+
+#[test]
+fn input_for_nobody_and_too_much_at_once_are_refused() {
+    let mut guest = Guest::start();
+    let id = guest.send(FrameKind::Stdin, b"x");
+    assert_eq!(guest.failure(id), Failure { step: Step::STREAMS, errno: EPIPE });
+    let (command, _) = guest.start_shell("cat; exit 1", After::End);
+    let id = guest.send(FrameKind::Stdin, &vec![0; PIECE + 1]);
+    assert_eq!(guest.failure(id), Failure { step: Step::STREAMS, errno: EINVAL });
+    guest.send(FrameKind::CloseStdin, &[]);
+    let id = guest.send(FrameKind::Stdin, b"x");
+    assert_eq!(guest.failure(id), Failure { step: Step::STREAMS, errno: EPIPE });
+    assert_eq!(guest.finish(command).exited.wait_status, 1 << 8);
+}
+
+#[test]
+fn a_command_that_closes_its_input_is_an_error_of_that_input_alone() {
+    let mut guest = Guest::start();
+    let (id, _) = guest.start_shell("exec <&-; echo closed; exec sleep 1000", After::End);
+    let said = guest.next();
+    assert_eq!((said.kind, &said.payload[..]), (FrameKind::Stdout, &b"closed\n"[..]));
+    let input = guest.send(FrameKind::Stdin, b"x");
+    assert_eq!(guest.failure(input), Failure { step: Step::STREAMS, errno: EPIPE });
+    let kill = encode(|writer| writer.i32(9).and_then(|()| writer.u8(0)));
+    guest.send(FrameKind::Signal, &kill);
+    assert_eq!(guest.finish(id).exited.wait_status & 0x7f, 9);
+}

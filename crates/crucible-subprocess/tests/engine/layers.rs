@@ -1,0 +1,180 @@
+//! Evidence before belief: for each layer something that works without it and fails with it.
+//!
+//! Nothing shows one layer alone where another forbids the same; then the other is waived on both sides.
+
+use std::collections::BTreeSet;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
+
+use super::runs::{python, without};
+use crucible_core::{Engine as _, Layer, Limits};
+
+/// What Python source prints with all layers but `others`, and what without `layer` as well.
+#[track_caller]
+fn with_and_without(layer: Layer, others: &[Layer], source: &str) -> (String, String) {
+    let both: Vec<_> = others.iter().copied().chain([layer]).collect();
+    let limits = Limits::new().with_open_files(64);
+    (python(&without(others), &limits, source), python(&without(&both), &limits, source))
+}
+
+#[test]
+fn seccomp_refuses_namespaces_and_keyrings() {
+    // `CLONE_NEWUSER`; `KEYCTL_GET_KEYRING_ID` of the session keyring, made if there is none.
+    let source = "
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+print(libc.syscall(250, 0, -3, 1) > 0, libc.unshare(0x10000000) == 0)";
+    let (with, without) = with_and_without(Layer::Seccomp, &[], source);
+    assert_eq!((with.as_str(), without.as_str()), ("False False", "True True"));
+}
+
+#[test]
+fn the_network_namespace_has_no_interface_of_the_host() {
+    let source = "
+import os
+print(os.readlink('/proc/self/ns/net'))
+print(*sorted(line.split(':')[0].strip() for line in open('/proc/net/dev') if ':' in line))";
+    let (with, without) = with_and_without(Layer::NetworkNamespace, &[], source);
+    let table = std::fs::read_to_string("/proc/net/dev").unwrap();
+    let names: BTreeSet<_> = table.lines().filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
+    let hosts = std::fs::read_link("/proc/self/ns/net").unwrap();
+    let hosts = format!("{}\n{}", hosts.display(), names.into_iter().collect::<Vec<_>>().join(" "));
+    assert_eq!(without, hosts);
+    assert_ne!(with.lines().next(), hosts.lines().next());
+    // Some kernels put tunnels that lead nowhere into every namespace.
+    let fallback =
+        ["lo", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"];
+    for name in with.lines().nth(1).unwrap().split(' ') {
+        assert!(fallback.contains(&name), "{with}");
+    }
+}
+
+/// A socket of the host that has a name and no file, and the Python source that connects to it.
+fn abstract_socket(name: &str) -> (UnixListener, String) {
+    let name = format!("crucible-test-{name}-{}", std::process::id());
+    let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let source = format!(
+        "
+import socket
+try:
+    socket.socket(socket.AF_UNIX).connect('\\0{name}')
+    print('connected')
+except OSError as error:
+    print(error.strerror)"
+    );
+    (listener, source)
+}
+
+#[test]
+fn the_network_namespace_has_no_socket_of_the_host() {
+    let (_listener, source) = abstract_socket("network");
+    let (with, without) = with_and_without(Layer::NetworkNamespace, &[Layer::Landlock], &source);
+    assert_eq!((with.as_str(), without.as_str()), ("Connection refused", "connected"));
+}
+
+/// The mounts forbid all that the ruleset forbids on files, and the network namespace all TCP. What is left to see is
+/// the scope for abstract sockets, which came with the sixth ABI; before it nothing tells the layer from its absence.
+#[test]
+fn landlock_refuses_abstract_sockets_of_the_host() {
+    let enforcement = without(&[]).info().enforcement;
+    let report = enforcement.reports().iter().find(|report| report.layer == Layer::Landlock).unwrap();
+    let abi: u32 = report.detail.strip_prefix("ABI ").unwrap().parse().unwrap();
+    let (_listener, source) = abstract_socket("landlock");
+    let (with, without) = with_and_without(Layer::Landlock, &[Layer::NetworkNamespace], &source);
+    assert_eq!(without, "connected");
+    assert_eq!(with, if abi >= 6 { "Operation not permitted" } else { "connected" });
+}
+
+#[test]
+fn the_uts_namespace_has_a_name_of_its_own() {
+    let source = "import os; print(os.uname().nodename)";
+    let (with, without) = with_and_without(Layer::UtsNamespace, &[], source);
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    assert_eq!((with.as_str(), without.as_str()), ("sandbox", host.trim()));
+}
+
+#[test]
+fn the_cgroup_namespace_hides_the_hosts_tree() {
+    let source = "print({line.split(':', 2)[2].strip() for line in open('/proc/self/cgroup')} == {'/'})";
+    let (with, without) = with_and_without(Layer::CgroupNamespace, &[], source);
+    assert_eq!(with, "True");
+    // Whoever has no cgroup of its own may be at the root of the host's, with or without.
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(without, "False");
+    }
+}
+
+/// A shared memory segment of the host that is open to everybody; removed when dropped.
+struct Segment(String);
+
+impl Segment {
+    fn new() -> Self {
+        let source = "
+import ctypes
+libc = ctypes.CDLL(None)
+libc.shmat.restype = ctypes.c_void_p
+number = libc.shmget(0, 4096, 0o1666)
+ctypes.memmove(libc.shmat(number, None, 0), b'the secret', 11)
+print(number)";
+        Self(of_the_host(source))
+    }
+}
+
+impl Drop for Segment {
+    fn drop(&mut self) {
+        of_the_host(&format!("import ctypes; ctypes.CDLL(None).shmctl({}, 0, None)", self.0));
+    }
+}
+
+fn of_the_host(source: &str) -> String {
+    let output = std::process::Command::new("/usr/bin/python3").args(["-c", source]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn the_ipc_namespace_has_no_memory_of_the_host() {
+    let segment = Segment::new();
+    let source = format!(
+        "
+import ctypes
+libc = ctypes.CDLL(None)
+libc.shmat.restype = ctypes.c_void_p
+listed = any(line.split()[1] == '{0}' for line in open('/proc/sysvipc/shm'))
+place = libc.shmat({0}, None, 0o10000)
+print(listed, ctypes.string_at(place) if place != ctypes.c_void_p(-1).value else None)",
+        segment.0
+    );
+    let (with, without) = with_and_without(Layer::IpcNamespace, &[], &source);
+    assert_eq!((with.as_str(), without.as_str()), ("False None", "True b'the secret'"));
+}
+
+#[test]
+fn rlimits_bound_open_files() {
+    let source = "
+import resource
+files = []
+try:
+    while len(files) < 200:
+        files.append(open('/dev/null'))
+except OSError as error:
+    print(error.strerror)
+print(resource.getrlimit(resource.RLIMIT_CORE))
+print(len(files) < 64)";
+    let (with, without) = with_and_without(Layer::Rlimits, &[], source);
+    assert_eq!(with, "Too many open files\n(1, 1)\nTrue");
+    assert!(without.ends_with("\nFalse") && !without.contains("Too many"), "{without}");
+}
+
+/// Without the layer all sandboxes of root share `nobody`.
+#[test]
+fn a_dedicated_user_is_nobody_elses() {
+    let source =
+        "print(*[line.split()[1] for line in open('/proc/self/uid_map') if line.split()[0] == '1000'])";
+    let (with, without) = with_and_without(Layer::DedicatedUser, &[], source);
+    if rustix::process::geteuid().is_root() {
+        assert_eq!(without, "65534");
+        assert!(with.parse::<u32>().unwrap() >= 0x7000_0000, "{with}");
+    } else {
+        assert_eq!(with, without);
+    }
+}

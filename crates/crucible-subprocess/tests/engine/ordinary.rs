@@ -1,0 +1,109 @@
+//! What an ordinary user gets: a refusal by name, with a fix for each layer; and sandboxes, once those are waived.
+
+use std::collections::BTreeSet;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::process::Command;
+
+use super::runs::{printed, run};
+use crucible_core::{EngineError, Evaluation, Layer, MissingLayer};
+use crucible_subprocess::{SubprocessEngine, doctor};
+
+/// A user whom no file belongs to, as `nobody` is.
+const NOBODY: u32 = 65_534;
+
+/// The tests below, and those of other files that hold for everybody, by a process of an ordinary user.
+#[test]
+fn the_other_tests_as_an_ordinary_user() {
+    if !rustix::process::geteuid().is_root() {
+        // Then those tests do it themselves.
+        return;
+    }
+    // Where the tests are built may be closed to others.
+    let directory = std::env::temp_dir().join(format!("crucible-nobody-{}", std::process::id()));
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let binary = directory.join("engine");
+    std::fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+    let modules =
+        ["ordinary", "waivers", "layers", "groups", "root_fs", "doctor", "descriptors", "small_memory"];
+    let output = Command::new(&binary)
+        .args(modules.map(|module| format!("{module}::")))
+        .args(["--test-threads", "2"])
+        .env_clear()
+        .env("TMPDIR", "/tmp")
+        .current_dir("/")
+        .gid(NOBODY)
+        .uid(NOBODY)
+        .output();
+    std::fs::remove_dir_all(&directory).unwrap();
+    let output = output.unwrap();
+    let words = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{words}\n{}", String::from_utf8_lossy(&output.stderr));
+    for module in modules {
+        assert!(words.contains(&format!("test {module}::")), "{module} was not run: {words}");
+    }
+    assert!(words.contains(" 0 failed; 0 ignored"), "{words}");
+}
+
+/// What an engine with every layer lacks for this user: nothing, for root.
+fn missing() -> Vec<MissingLayer> {
+    match SubprocessEngine::new() {
+        Ok(_) => Vec::new(),
+        Err(EngineError::LayerUnavailable { missing }) => missing,
+        Err(error) => panic!("{}", crucible_core::chain(&error)),
+    }
+}
+
+fn names(missing: &[MissingLayer]) -> BTreeSet<Layer> {
+    missing.iter().map(|missing| missing.layer).collect()
+}
+
+#[test]
+fn what_is_missing_is_refused_by_name_with_a_fix() {
+    let missing = missing();
+    if rustix::process::geteuid().is_root() {
+        // Root has everything; the rest of this test is for those who have not.
+        assert_eq!(names(&missing), BTreeSet::new());
+        return;
+    }
+    assert!(names(&missing).contains(&Layer::DedicatedUser), "{missing:?}");
+    assert_eq!(names(&missing).len(), missing.len(), "each is named once");
+    for MissingLayer { layer, reason, fix, .. } in &missing {
+        assert!(!reason.is_empty() && !fix.is_empty(), "{layer}: {reason:?}, {fix:?}");
+    }
+    let error = SubprocessEngine::new().unwrap_err().to_string();
+    for MissingLayer { layer, fix, .. } in &missing {
+        assert!(error.contains(&format!("`{layer}`")) && error.contains(fix.as_str()), "{error}");
+    }
+}
+
+#[test]
+fn what_is_not_waived_is_still_missing() {
+    let missing = names(&missing());
+    for layer in &missing {
+        let others = missing.iter().filter(|other| *other != layer);
+        let builder = others.fold(SubprocessEngine::builder(), |builder, other| builder.waive(*other));
+        match builder.build() {
+            Err(EngineError::LayerUnavailable { missing }) => {
+                assert_eq!(names(&missing), BTreeSet::from([*layer]));
+            }
+            other => panic!("without `{layer}` there is {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn with_what_is_missing_waived_programs_run() {
+    let missing = names(&missing());
+    let builder = missing.iter().fold(SubprocessEngine::builder(), |builder, layer| builder.waive(*layer));
+    let outcome = run(&builder.build().unwrap(), &Evaluation::shell("id -u"));
+    assert_eq!(printed(&outcome), "1000");
+    assert_eq!(outcome.enforcement.waived().collect::<BTreeSet<_>>(), missing);
+}
+
+#[test]
+fn the_doctor_misses_what_the_engine_misses() {
+    let report = doctor();
+    assert_eq!(report.missing().map(|probe| probe.layer).collect::<BTreeSet<_>>(), names(&missing()));
+}
