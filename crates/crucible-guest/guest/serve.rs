@@ -47,6 +47,9 @@ struct Running {
     /// When the guest ends it by itself.
     deadline_us: Option<u64>,
     deadline_passed: bool,
+    /// The guest's mounts, which the host gets when the guest ends with the command: ending them takes a while, and as long
+    /// as somebody holds on to them, that can wait. Where they cannot be had, it does not.
+    mounts: Option<Fd>,
 }
 
 /// The guest's state.
@@ -260,8 +263,15 @@ impl Guest {
                     began_us,
                     deadline_us,
                     deadline_passed: false,
+                    mounts: None,
                 });
-                self.say_started(id, pid, exec.status).at(Step::USAGE)
+                self.say_started(id, pid, exec.status).at(Step::USAGE)?;
+                // Now, while the command runs and we wait.
+                if let (After::Close, Some(running)) = (exec.after, &mut self.running) {
+                    let mounts = sys::open(c"/proc/self/ns/mnt", sys::O_RDONLY | sys::O_CLOEXEC, 0);
+                    running.mounts = mounts.ok();
+                }
+                Ok(())
             }
             Err(NotStarted::NoProcess(error)) => {
                 self.streams.close();
@@ -347,13 +357,7 @@ impl Guest {
             free_bytes: room.map_or(u64::MAX, |room| room.free_bytes),
             free_inodes: room.map_or(u64::MAX, |room| room.free_inodes),
         };
-        // Who ends takes its mounts with it, which takes a while; as long as the host holds on to them, that can wait. If
-        // they cannot be had, it does not.
-        let mounts = if running.after == After::Close {
-            sys::open(c"/proc/self/ns/mnt", sys::O_RDONLY | sys::O_CLOEXEC, 0).ok()
-        } else {
-            None
-        };
+        let mounts = running.mounts;
         let send = |control: Control, exited: &Exited| {
             control.answer_with(FrameKind::Exited, running.id, mounts, |writer| exited.encode(writer))
         };

@@ -162,15 +162,13 @@ pub(super) async fn exec(
         given_up.not_after_all();
     }
     let mut evidence = facts.evidence(ledger.into_entries());
+    let (stdout, stderr) = (stdout.finish(), stderr.finish());
     // The guest has said that nothing is left but itself, and that it ends: meanwhile we have done our sums.
     let ends = after == After::Close && end.exited.is_some() && !end.unconfirmed;
     if ends && !open.confirm_death().await {
         evidence.push(Evidence::NotConfirmedDead);
     }
-    Ok(Exit::new(evidence)
-        .with_output(stdout.finish(), stderr.finish())
-        .with_usage(usage)
-        .with_enforcement(enforcement))
+    Ok(Exit::new(evidence).with_output(stdout, stderr).with_usage(usage).with_enforcement(enforcement))
 }
 
 fn wire(after: After) -> protocol::After {
