@@ -87,8 +87,8 @@ pub struct Limits {
     /// CPU time, user and system, of the program and everything it starts.
     #[serde(rename = "cpu_us", with = "duration_us")]
     pub cpu: Duration,
-    /// Memory of the whole tree in bytes: anonymous pages, page cache that it brought in, its files in `/tmp`, `/box`
-    /// and `/dev/shm` (they live in memory), and kernel objects. There is no swap on top.
+    /// Memory of the whole tree in bytes: anonymous pages, page cache that it brought in, its files in `/tmp` and `/box`
+    /// (they live in memory), and kernel objects. There is no swap on top.
     pub memory_bytes: u64,
     /// Processes and threads at once, the program itself included.
     pub processes: u32,

@@ -12,7 +12,7 @@ const ALL_TCP: u64 = 1 | 1 << 1;
 /// `ABSTRACT_UNIX_SOCKET | SIGNAL`
 const ALL_SCOPES: u64 = 1 | 1 << 1;
 
-/// Restricts the guest and everything it starts: read and execute anywhere, write to `/tmp`, `/box` and `/dev/shm`
+/// Restricts the guest and everything it starts: read and execute anywhere, write to `/tmp` and `/box`
 /// alone; no TCP; no abstract socket and no signal outside. One domain for all, so that commands of one sandbox can
 /// reach each other.
 ///
@@ -25,11 +25,10 @@ pub(crate) fn restrict(abi: u8) -> Result<()> {
         scoped: if abi >= 6 { ALL_SCOPES } else { 0 },
     };
     let ruleset = sys::create_ruleset(&attributes, attributes_size(abi))?;
-    let restricted =
-        [(c"/", READ), (c"/dev", USE_DEVICES), (c"/tmp", all), (c"/box", all), (c"/dev/shm", all)]
-            .into_iter()
-            .try_for_each(|(directory, access)| sys::allow_beneath(ruleset, directory, access & all))
-            .and_then(|()| sys::restrict_self(ruleset));
+    let restricted = [(c"/", READ), (c"/dev", USE_DEVICES), (c"/tmp", all), (c"/box", all)]
+        .into_iter()
+        .try_for_each(|(directory, access)| sys::allow_beneath(ruleset, directory, access & all))
+        .and_then(|()| sys::restrict_self(ruleset));
     sys::close(ruleset);
     restricted
 }

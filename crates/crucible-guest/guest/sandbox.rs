@@ -126,22 +126,21 @@ fn tie_to_spawner(inherited: &Inherited) -> Result<()> {
     }
 }
 
-/// One file system, bounded in bytes and inodes, for all that can be written to: `/tmp`, `/box` and `/dev/shm` are
-/// directories of it, so that the bound is one for all of them together.
+/// One file system, bounded in bytes and inodes, for all that can be written to: `/tmp` and `/box` are directories of
+/// it, so that the bound is one for both together. (`/dev/shm` and `/var/tmp` are links to `/tmp`.)
 fn mount_disk(plan: &Plan) -> Result<()> {
     let mut options = Text::<96>::new();
     options.push(b"mode=755,size=")?;
     options.push_number(plan.disk_bytes)?;
     options.push(b",nr_inodes=")?;
-    // The four directories are ours, not the target's.
-    options.push_number(plan.inodes.saturating_add(4))?;
+    // The three directories are ours, not the target's.
+    options.push_number(plan.inodes.saturating_add(3))?;
     let options = c_str(options.with_nul())?;
     sys::mount_new(c"tmpfs", c"/tmp", MS_NOSUID | MS_NODEV, options)?;
     let owner = TARGET_ID;
     for (directory, place, mode, owned) in [
         (c"/tmp/box", c"/box", 0o755, true),
-        (c"/tmp/shm", c"/dev/shm", 0o1777, false),
-        // The last: it covers the others.
+        // The last: it covers the other.
         (c"/tmp/tmp", c"/tmp", 0o1777, false),
     ] {
         // Nothing is masked: the spawner has seen to that.

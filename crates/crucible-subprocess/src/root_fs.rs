@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 /// The root file system that programs see, read-only.
 ///
-/// On top of it every sandbox has its own `/tmp`, `/box` (the working directory), `/dev/shm`, `/proc`, and a `/dev` with
+/// On top of it every sandbox has its own `/tmp` (which `/dev/shm` is a link to), `/box` (the working directory), `/proc`, and a `/dev` with
 /// `null`, `zero`, `full`, `random` and `urandom`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootFs {

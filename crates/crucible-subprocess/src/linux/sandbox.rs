@@ -94,13 +94,14 @@ impl SubprocessSandbox {
         inner.check_limits(&spec.limits)?;
         let lease = inner.lease(&spec.limits)?;
         let (ours, theirs) = channel()?;
-        let stream = std::os::unix::net::UnixStream::from(ours);
-        stream.set_nonblocking(true).map_err(|error| setup("make the guest's socket", error))?;
-        let stream = UnixStream::from_std(stream).map_err(|error| setup("make the guest's socket", error))?;
         let Some(slot) = lease.slot() else { return Err(lost("opening a sandbox", false)) };
         let plan = inner.plan(slot, &spec.limits, ready);
         inner.open_guest(&plan, slot, theirs.as_fd()).await?;
         drop(theirs);
+        // The guest is on its way. Without our end of its socket it ends again.
+        let stream = std::os::unix::net::UnixStream::from(ours);
+        stream.set_nonblocking(true).map_err(|error| setup("make the guest's socket", error))?;
+        let stream = UnixStream::from_std(stream).map_err(|error| setup("make the guest's socket", error))?;
         let Some(slot) = lease.into_slot() else { return Err(lost("opening a sandbox", false)) };
         let counters = slot.group.as_ref().map(Group::start).unwrap_or_default();
         let open = Open {

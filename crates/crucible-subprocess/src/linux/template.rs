@@ -271,7 +271,8 @@ fn own(ops: &mut Vec<Op>) {
     }
     ops.extend(DEVICES.map(|(name, major, minor)| Op::Device { name, major, minor }));
     ops.extend(DEVICE_LINKS.map(|(path, target)| Op::Link { path: path.into(), target: target.into() }));
-    ops.push(Op::Directory("dev/shm".into(), 0o755));
+    // As writable as `/tmp`, and bounded with it.
+    ops.push(Op::Link { path: "dev/shm".into(), target: "../tmp".into() });
     ops.push(Op::Proc);
 }
 
