@@ -26,6 +26,10 @@ const STUCK: Duration = Duration::from_secs(10);
 const TRY_AGAIN: Duration = Duration::from_millis(2);
 /// The most groups and namespaces that are kept ready.
 const READY_MAX: usize = 32;
+/// How many are kept ready however little there is to do.
+const READY_MIN: usize = 2;
+/// After how long without anything to do the rest is given up.
+const IDLE: Duration = Duration::from_secs(1);
 /// How long the end of an engine waits for what is dying.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
@@ -48,8 +52,23 @@ impl Resources {
     /// How many groups, and how many namespaces, are to be ready now: as many as there were sandboxes at once, less those
     /// that are held.
     fn ready_wanted(&self) -> usize {
-        let most = self.held_peak.load(Ordering::Relaxed).clamp(2, READY_MAX);
+        let most = self.held_peak.load(Ordering::Relaxed).clamp(READY_MIN, READY_MAX);
         most.saturating_sub(self.held.load(Ordering::Relaxed))
+    }
+
+    /// Whether more is ready than is kept when there is nothing to do.
+    fn is_swollen(&self) -> bool {
+        self.held_peak.load(Ordering::Relaxed) > READY_MIN.max(self.held.load(Ordering::Relaxed))
+    }
+
+    /// Gives up what was made for more sandboxes than there are now.
+    fn shrink(&self) {
+        self.held_peak.store(self.held.load(Ordering::Relaxed), Ordering::Relaxed);
+        let wanted = self.ready_wanted();
+        if let Some(pool) = &self.pool {
+            pool.shrink(wanted);
+        }
+        self.networks.shrink(wanted);
     }
 }
 
@@ -156,7 +175,9 @@ impl Work {
                 }
                 Some(_) => {}
             }
-            self.wait();
+            if self.wait() == Woken::Idle {
+                self.resources.shrink();
+            }
         }
     }
 
@@ -171,7 +192,7 @@ impl Work {
     }
 
     /// Sleeps until a guest dies, the bell rings, or a group is to be tried again.
-    fn wait(&self) {
+    fn wait(&self) -> Woken {
         let watched = self.mourned.iter().filter(|mourned| !mourned.dead).filter_map(Mourned::watched);
         let mut fds: Vec<PollFd<'_>> = std::iter::once(self.bell.as_fd())
             .chain(watched)
@@ -179,21 +200,27 @@ impl Work {
             .collect();
         let timeout = if self.mourned.iter().any(|mourned| mourned.dead) {
             Some(TRY_AGAIN)
+        } else if self.mourned.is_empty() && self.resources.is_swollen() {
+            Some(IDLE)
         } else if self.mourned.is_empty() {
             None
         } else {
             Some(Duration::from_secs(1))
         };
         let timeout = timeout.and_then(|timeout| rustix::event::Timespec::try_from(timeout).ok());
-        if let Err(error) = rustix::event::poll(&mut fds, timeout.as_ref())
-            && error != rustix::io::Errno::INTR
-        {
-            tracing::error!(%error, "the janitor cannot wait");
-            std::thread::sleep(TRY_AGAIN);
-        }
+        let woken = match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Ok(0) if self.mourned.is_empty() => Woken::Idle,
+            Ok(_) | Err(rustix::io::Errno::INTR) => Woken::Busy,
+            Err(error) => {
+                tracing::error!(%error, "the janitor cannot wait");
+                std::thread::sleep(TRY_AGAIN);
+                Woken::Busy
+            }
+        };
         let mut rings = [0; 8];
         // Nobody rang.
         let _heard = rustix::io::read(&*self.bell, &mut rings);
+        woken
     }
 
     /// Makes groups and namespaces for the sandboxes to come: as many as there were at once.
@@ -224,6 +251,15 @@ impl Work {
 
 /// The engine is ending.
 struct Stopped;
+
+/// What the janitor woke up for.
+#[derive(PartialEq, Eq)]
+enum Woken {
+    /// There may be something to do.
+    Busy,
+    /// There was nothing to do for a while.
+    Idle,
+}
 
 impl Mourned {
     fn new(remains: Remains) -> Self {

@@ -28,6 +28,11 @@ impl Networks {
         }
     }
 
+    /// Keeps no more than this.
+    pub(super) fn shrink(&self, wanted: usize) {
+        self.lock().truncate(wanted);
+    }
+
     pub(super) fn count(&self) -> usize {
         self.lock().len()
     }

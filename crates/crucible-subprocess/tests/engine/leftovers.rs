@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -46,6 +46,9 @@ fn a_thousand_runs_at_sixteen_at_once_leave_nothing() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let engine = engine();
     let directories = if rustix::process::geteuid().is_root() { cgroups(&engine) } else { Vec::new() };
+    // What the engine keeps ready while it has nothing to do.
+    let ready = || (open_files(), groups(&directories));
+    let idle = settled(ready);
     runtime.block_on(async {
         let room = Arc::new(Semaphore::new(16));
         let mut runs = tokio::task::JoinSet::new();
@@ -63,8 +66,9 @@ fn a_thousand_runs_at_sixteen_at_once_leave_nothing() {
             run.unwrap();
         }
     });
-    // The engine still lives: its spawner, and groups in which nothing runs.
+    // The engine still lives: its spawner, and as many groups as before, in which nothing runs.
     eventually_equal("processes in the engine's cgroups", &BTreeSet::new(), || members(&directories));
+    eventually_equal("descriptors and groups that are ready", &idle, ready);
     drop(engine);
     drop(runtime);
     for directory in &directories {
@@ -74,6 +78,26 @@ fn a_thousand_runs_at_sixteen_at_once_leave_nothing() {
     eventually_equal("descriptors, mounts, threads, processes", &before, || {
         (open_files(), mounts(), threads(), descendants(own_pid()).len())
     });
+}
+
+/// How many groups there are beneath these directories.
+fn groups(directories: &[PathBuf]) -> usize {
+    let entries = directories.iter().flat_map(|directory| std::fs::read_dir(directory).unwrap());
+    entries.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count()
+}
+
+/// What a figure is once it has not changed for a while.
+fn settled<T: PartialEq>(look: impl Fn() -> T) -> T {
+    let mut last = look();
+    let mut since = Instant::now();
+    while since.elapsed() < Duration::from_millis(500) {
+        std::thread::sleep(Duration::from_millis(10));
+        let now = look();
+        if now != last {
+            (last, since) = (now, Instant::now());
+        }
+    }
+    last
 }
 
 fn own_pid() -> i32 {

@@ -163,6 +163,11 @@ impl Group {
         self.counter_files().map(drop)
     }
 
+    /// Closes what [`Group::open_counters`] has opened; it is opened again when it is needed.
+    pub(super) fn close_counters(&mut self) {
+        self.counters.take();
+    }
+
     fn counter_files(&self) -> io::Result<&CounterFiles> {
         if let Some(files) = self.counters.get() {
             return Ok(files);

@@ -128,6 +128,17 @@ impl Pool {
         Ok(())
     }
 
+    /// Removes all but this many of the groups that are ready, and closes what the others need not have open.
+    pub(crate) fn shrink(&self, wanted: usize) {
+        let removed: Vec<Group> = {
+            let mut ready = self.ready();
+            ready.groups.iter_mut().for_each(Group::close_counters);
+            let too_many = ready.groups.len().saturating_sub(wanted);
+            ready.groups.drain(..too_many).collect()
+        };
+        removed.iter().for_each(Group::discard);
+    }
+
     /// Where the engine's groups are, each place once.
     pub(crate) fn directories(&self) -> Vec<PathBuf> {
         let mut directories: Vec<_> =
