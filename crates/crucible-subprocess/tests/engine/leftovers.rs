@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::support::{
-    cgroups, descendants, engine, eventually, eventually_equal, members, mounts, open_files, threads,
+    cgroups, descendants, engine, eventually, eventually_equal, members, mounts, open_descriptors, threads,
 };
 use crucible_core::{Engine as _, Evaluation, Limits, RunContext, Verdict};
 use crucible_subprocess::SubprocessEngine;
@@ -41,13 +41,13 @@ fn segv() -> Verdict {
 /// Processes, mounts, cgroups, descriptors, threads, files: as many after a thousand runs as before.
 #[test]
 fn a_thousand_runs_at_sixteen_at_once_leave_nothing() {
-    let before = (open_files(), mounts(), threads(), descendants(own_pid()).len());
+    let before = (open_descriptors(), mounts(), threads(), descendants(own_pid()).len());
     let files_before = temporary_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let engine = engine();
     let directories = if rustix::process::geteuid().is_root() { cgroups(&engine) } else { Vec::new() };
     // What the engine keeps ready while it has nothing to do.
-    let ready = || (open_files(), groups(&directories));
+    let ready = || (open_descriptors(), groups(&directories));
     let idle = settled(ready);
     runtime.block_on(async {
         let room = Arc::new(Semaphore::new(16));
@@ -76,7 +76,7 @@ fn a_thousand_runs_at_sixteen_at_once_leave_nothing() {
     }
     assert_eq!(temporary_files(), files_before);
     eventually_equal("descriptors, mounts, threads, processes", &before, || {
-        (open_files(), mounts(), threads(), descendants(own_pid()).len())
+        (open_descriptors(), mounts(), threads(), descendants(own_pid()).len())
     });
 }
 

@@ -78,6 +78,24 @@ pub(crate) fn open_files() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count() - 1
 }
 
+/// What this process has open, kind by kind.
+pub(crate) fn open_descriptors() -> Vec<String> {
+    let entries = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    // The one that lists them is gone by the time it is read.
+    let links = entries.filter_map(|entry| std::fs::read_link(entry.path()).ok());
+    let mut kinds: Vec<String> = links
+        .map(|link| link.to_string_lossy().split(":[").next().unwrap_or_default().to_owned())
+        .filter(|link| !link.starts_with("/proc/"))
+        // Groups have numbers for names.
+        .map(|link| match link.strip_prefix("/sys/fs/cgroup/") {
+            Some(path) => format!("cgroup {}", path.rsplit('/').next().unwrap_or_default()),
+            None => link,
+        })
+        .collect();
+    kinds.sort();
+    kinds
+}
+
 pub(crate) fn mounts() -> usize {
     std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count()
 }
