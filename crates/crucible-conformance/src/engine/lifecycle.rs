@@ -3,7 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crucible_core::{Evaluation, Evidence, OutputChunk, OutputSink, RunContext, Verdict};
+use crucible_core::{
+    Command, Compile, Evaluation, Evidence, Language, Languages, OutputChunk, OutputSink, RunContext,
+    SandboxPath, Verdict,
+};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -43,8 +46,14 @@ pub async fn cancelled_while_it_runs(engine: Subject) {
 /// The compile step is part of the run.
 pub async fn cancelled_while_it_compiles(engine: Subject) {
     let cancel = CancellationToken::new();
-    let context = RunContext::new().with_cancel(cancel.clone());
-    let evaluation = Evaluation::source("c", program!("compile_bomb.c")).with_limits(limits());
+    // A compiler that takes its time for certain.
+    let compile = Compile::new(Command::new(["sleep", "1000"]), ["main"]);
+    let file = SandboxPath::new("main.slow").unwrap_or_else(|_| SandboxPath::root());
+    let slow = Language::new("slow", file, Command::new(["./main"])).with_compile(compile);
+    let mut languages = Languages::none();
+    languages.register(slow);
+    let context = RunContext::new().with_cancel(cancel.clone()).with_languages(Arc::new(languages));
+    let evaluation = Evaluation::source("slow", "").with_limits(limits());
     let soon = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         cancel.cancel();
