@@ -18,6 +18,9 @@
 #[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "each example uses a part of what they share")]
 mod common;
+#[path = "../common/limits.rs"]
+#[expect(dead_code, reason = "each example uses a part of what they share")]
+mod limits;
 mod line;
 mod report;
 mod run;
@@ -47,7 +50,7 @@ pub(crate) struct Args {
     waive: Vec<Layer>,
     /// Limits for the lines that give none.
     #[command(flatten)]
-    limits: common::LimitArgs,
+    limits: limits::LimitArgs,
 }
 
 fn main() -> ExitCode {

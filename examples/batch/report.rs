@@ -9,7 +9,7 @@ use crucible::{ErrorReport, EvaluationId, Outcome, State, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::common::short;
+use crate::limits::short;
 
 /// A line of the output.
 #[derive(Debug, Serialize)]

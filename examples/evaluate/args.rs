@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use crucible::{Collect, Evaluation, InputFile, Languages, Layer};
 
-use crate::common::{Failure, LimitArgs};
+use crate::common::Failure;
+use crate::limits::LimitArgs;
 
 /// Evaluate one program in a sandbox: a file by its extension, code with --language, or a command.
 #[derive(Debug, Parser)]

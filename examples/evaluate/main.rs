@@ -13,6 +13,8 @@
 mod args;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/limits.rs"]
+mod limits;
 mod run;
 
 use std::process::ExitCode;

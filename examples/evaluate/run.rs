@@ -11,7 +11,8 @@ use crucible::{
 use tokio::sync::mpsc;
 
 use crate::args::Request;
-use crate::common::{EXIT_VERDICT, Failure, Inert, engine, inert, usage_line};
+use crate::common::{EXIT_VERDICT, Failure, Inert, engine, inert};
+use crate::limits::usage_line;
 
 /// How many pieces of output may wait for a slow terminal.
 const PIECES: usize = 64;

@@ -50,6 +50,8 @@
 #[macro_use]
 mod suite;
 
+#[cfg(target_os = "linux")]
+pub mod attack;
 pub mod bus;
 pub mod engine;
 pub mod queue;

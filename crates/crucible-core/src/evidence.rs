@@ -96,6 +96,15 @@ pub enum Evidence {
         #[serde(rename = "limit_us", with = "duration_us")]
         limit: Duration,
     },
+    /// Time by the clock that the program ran, when it had ended by itself beyond its limit: we were too late to end it.
+    WallTime {
+        /// The time that it ran.
+        #[serde(rename = "used_us", with = "duration_us")]
+        used: Duration,
+        /// The limit.
+        #[serde(rename = "limit_us", with = "duration_us")]
+        limit: Duration,
+    },
     /// Bytes read from the program when they were found over the limit.
     OutputBytes {
         /// The bytes read, both streams together.

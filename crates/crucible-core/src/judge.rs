@@ -15,13 +15,14 @@ use crate::verdict::{Ending, Verdict};
 ///    the program did then cannot be trusted. An out-of-memory kill without a hit of the sandbox's own limit is the
 ///    host's: `Inconclusive`;
 /// 5. a violation of the policy: `PolicyViolation`;
-/// 6. our ledger says that we killed it at a limit (`output`, `cpu`, `wall`), and it had not ended by itself before:
-///    `LimitExceeded`;
-/// 7. a file system was full at the end: `LimitExceeded` (`disk`);
-/// 8. it ended by itself: `Exited` or `Signaled`;
-/// 9. else `Inconclusive`.
+/// 6. it was measured beyond a limit (`output`, `cpu`, `wall`): `LimitExceeded`, also where it ended by itself before it could be
+///    killed for it;
+/// 7. our ledger says that we killed it at a limit, and it had not ended by itself before: `LimitExceeded`;
+/// 8. a file system was full at the end: `LimitExceeded` (`disk`);
+/// 9. it ended by itself: `Exited` or `Signaled`;
+/// 10. else `Inconclusive`.
 ///
-/// Where two limits of step 4 or 6 are in evidence, the first in the list is the verdict.
+/// Where two limits of one step are in evidence, the first in the list is the verdict.
 #[must_use]
 pub fn judge(evidence: &[Evidence]) -> Verdict {
     compile_failure(evidence)
@@ -29,6 +30,7 @@ pub fn judge(evidence: &[Evidence]) -> Verdict {
         .or_else(|| cancelled(evidence))
         .or_else(|| counted_limit(evidence))
         .or_else(|| violation(evidence))
+        .or_else(|| measured_limit(evidence))
         .or_else(|| enforced_limit(evidence))
         .or_else(|| full_disk(evidence))
         .or_else(|| own_ending(evidence))
@@ -85,6 +87,21 @@ fn counted_limit(evidence: &[Evidence]) -> Option<Verdict> {
 fn violation(evidence: &[Evidence]) -> Option<Verdict> {
     evidence.iter().find_map(|fact| match fact {
         Evidence::Violation { what } => Some(Verdict::PolicyViolation { what: what.clone() }),
+        _ => None,
+    })
+}
+
+fn measured_limit(evidence: &[Evidence]) -> Option<Verdict> {
+    evidence.iter().find_map(|fact| match *fact {
+        Evidence::OutputBytes { bytes, limit_bytes } if bytes > limit_bytes => {
+            Some(Verdict::LimitExceeded { limit: Limit::Output })
+        }
+        Evidence::CpuTime { used, limit } if used > limit => {
+            Some(Verdict::LimitExceeded { limit: Limit::Cpu })
+        }
+        Evidence::WallTime { used, limit } if used > limit => {
+            Some(Verdict::LimitExceeded { limit: Limit::Wall })
+        }
         _ => None,
     })
 }
@@ -247,5 +264,18 @@ mod tests {
         assert!(matches!(judge(&[]), Verdict::Inconclusive { .. }));
         assert!(matches!(judge(&[Evidence::NotConfirmedDead]), Verdict::Inconclusive { .. }));
         assert_eq!(judge(&[Evidence::CancelledBeforeStart]), Verdict::Cancelled);
+    }
+
+    #[test]
+    fn what_was_measured_beyond_a_limit_is_the_verdict_however_it_ended() {
+        let output = Evidence::OutputBytes { bytes: 4097, limit_bytes: 4096 };
+        assert_eq!(judge(&[exited(0), output.clone()]), Verdict::LimitExceeded { limit: Limit::Output });
+        assert_eq!(judge(&[signaled(Signal::SEGV), output]), Verdict::LimitExceeded { limit: Limit::Output });
+        let cpu = Evidence::CpuTime { used: 2 * AFTER, limit: AFTER };
+        assert_eq!(judge(&[exited(3), cpu]), Verdict::LimitExceeded { limit: Limit::Cpu });
+        let wall = Evidence::WallTime { used: 2 * AFTER, limit: AFTER };
+        assert_eq!(judge(&[exited(0), wall]), Verdict::LimitExceeded { limit: Limit::Wall });
+        let within = Evidence::OutputBytes { bytes: 4096, limit_bytes: 4096 };
+        assert_eq!(judge(&[exited(0), within]), Verdict::Exited { code: 0 });
     }
 }

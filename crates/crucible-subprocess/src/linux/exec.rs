@@ -142,6 +142,8 @@ pub(super) async fn exec(
         now: open.counters()?,
         memory_limit: open.limits.memory_bytes,
         output: (meter.bytes(), output_bytes.unwrap_or(open.limits.output_bytes)),
+        wall_limit: wall,
+        cpu_limit: cpu.unwrap_or(open.limits.cpu),
         elapsed: ledger.elapsed(),
         end: &end,
     };

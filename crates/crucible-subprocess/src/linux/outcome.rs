@@ -24,6 +24,9 @@ pub(super) struct Facts<'a> {
     pub(super) memory_limit: u64,
     /// Bytes written, and the limit on them.
     pub(super) output: (u64, u64),
+    /// The limits on time by the clock, and on CPU time.
+    pub(super) wall_limit: Duration,
+    pub(super) cpu_limit: Duration,
     pub(super) elapsed: Duration,
     pub(super) end: &'a End,
 }
@@ -76,6 +79,10 @@ impl Facts<'_> {
             // It ended by itself before it could be killed.
             evidence.push(Evidence::OutputBytes { bytes, limit_bytes });
         }
+        if ledger_is_empty {
+            // Nobody was in time to kill it: what was measured tells.
+            evidence.extend(self.measured());
+        }
         if self.end.survivors > 0 {
             evidence.push(Evidence::Survivors { count: self.end.survivors });
         }
@@ -83,6 +90,24 @@ impl Facts<'_> {
             evidence.push(Evidence::NotConfirmedDead);
         }
         evidence
+    }
+
+    /// The limits on time that a command crossed which ended by itself.
+    fn measured(&self) -> impl Iterator<Item = Evidence> {
+        let cpu = self.cpu_counted().filter(|used| *used > self.cpu_limit);
+        let cpu = cpu.map(|used| Evidence::CpuTime { used, limit: self.cpu_limit });
+        let wall = self.end.exited.map(|exited| Duration::from_micros(exited.wall_us));
+        let wall = wall.filter(|used| *used > self.wall_limit);
+        let wall = wall.map(|used| Evidence::WallTime { used, limit: self.wall_limit });
+        cpu.into_iter().chain(wall)
+    }
+
+    /// CPU time of the command and its children, where a cgroup counts it. The group counts everything, the guest itself
+    /// included.
+    fn cpu_counted(&self) -> Option<Duration> {
+        let guest = self.end.exited.map_or(self.guest_before, |e| Duration::from_micros(e.guest_us));
+        let since = self.now.cpu?.saturating_sub(self.before.cpu.unwrap_or_default());
+        Some(since.saturating_sub(guest.saturating_sub(self.guest_before)))
     }
 
     pub(super) fn usage(&self) -> Usage {
@@ -96,12 +121,8 @@ impl Facts<'_> {
             system = Duration::from_micros(exited.system_us);
             usage.memory_peak_bytes = Some(exited.maxrss_kib.saturating_mul(1024));
         }
-        if let Some(total) = self.now.cpu {
-            // The group counts everything, the guest itself included; the kernel splits only what was waited for.
-            let guest = self.end.exited.map_or(self.guest_before, |e| Duration::from_micros(e.guest_us));
-            let total = total
-                .saturating_sub(self.before.cpu.unwrap_or_default())
-                .saturating_sub(guest.saturating_sub(self.guest_before));
+        if let Some(total) = self.cpu_counted() {
+            // The kernel splits only what was waited for.
             let unsplit = total.saturating_sub(user + system);
             let share = system.as_secs_f64() / (user + system).as_secs_f64().max(f64::MIN_POSITIVE);
             let of_system = unsplit.mul_f64(share.clamp(0.0, 1.0));

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "in a test it is how a failure is reported")]
 
+mod attacks;
 mod cancellation;
 mod conformance;
 mod descriptors;

@@ -25,8 +25,17 @@ fn the_other_tests_as_an_ordinary_user() {
     std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
     let binary = directory.join("engine");
     std::fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
-    let modules =
-        ["ordinary", "waivers", "layers", "groups", "root_fs", "doctor", "descriptors", "small_memory"];
+    let modules = [
+        "ordinary",
+        "waivers",
+        "layers",
+        "groups",
+        "root_fs",
+        "doctor",
+        "descriptors",
+        "small_memory",
+        "attacks",
+    ];
     let output = Command::new(&binary)
         .args(modules.map(|module| format!("{module}::")))
         .args(["--test-threads", "2"])

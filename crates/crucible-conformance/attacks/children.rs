@@ -1,0 +1,75 @@
+//! Making processes and threads.
+
+use super::sys::{self, MAP_ANONYMOUS, MAP_PRIVATE, NO_FD, Result, SIGCHLD};
+use super::{machine, nr};
+
+/// More than any limit of the suite, and no harm to a machine.
+pub(crate) const MANY: usize = 200;
+/// How long what was left behind lives if nobody ends it.
+const LEFT_BEHIND_MS: u64 = 4000;
+
+const CLONE_VM: usize = 0x100;
+const CLONE_VFORK: usize = 0x4000;
+/// `CLONE_VM | FS | FILES | SIGHAND | THREAD | SYSVSEM`
+const THREAD: usize = 0x100 | 0x200 | 0x400 | 0x800 | 0x1_0000 | 0x4_0000;
+const STACK: usize = 64 * 1024;
+
+/// fork(2) with further flags of clone(2): `true` in the child.
+pub(crate) fn fork_with(flags: usize) -> Result<Option<i32>> {
+    let pid = sys::call(nr::CLONE, [SIGCHLD | flags, 0, 0, 0, 0])?;
+    Ok(if pid == 0 { None } else { Some(i32::try_from(pid).unwrap_or_default()) })
+}
+
+/// Starts a child that runs `program` and exits.
+pub(crate) fn start(program: impl FnOnce()) -> Result<i32> {
+    match fork_with(0)? {
+        Some(pid) => Ok(pid),
+        None => {
+            program();
+            sys::exit(0)
+        }
+    }
+}
+
+/// Starts a child as vfork(2) does, on a stack of its own: the caller waits for its end, and cannot be interrupted but by
+/// its own.
+pub(crate) fn start_vfork(program: extern "C" fn() -> !) -> Result<i32> {
+    thread_of(CLONE_VM | CLONE_VFORK | SIGCHLD, program)
+}
+
+/// Starts a thread.
+pub(crate) fn start_thread(program: extern "C" fn() -> !) -> Result<i32> {
+    thread_of(THREAD, program)
+}
+
+fn thread_of(flags: usize, program: extern "C" fn() -> !) -> Result<i32> {
+    let stack = sys::map(STACK, MAP_PRIVATE | MAP_ANONYMOUS, NO_FD)?;
+    // SAFETY: the stack is fresh, 16-byte aligned at its end, and nobody else's; the flags have `CLONE_VM`.
+    let pid = unsafe { machine::clone_thread(flags, stack + STACK, program) };
+    i32::try_from(pid).ok().filter(|pid| *pid >= 0).ok_or(sys::Errno(i32::try_from(-pid).unwrap_or(i32::MAX)))
+}
+
+/// What a process does that is to be found later.
+pub(crate) fn linger() {
+    sys::sleep_ms(LEFT_BEHIND_MS);
+}
+
+pub(crate) extern "C" fn linger_and_exit() -> ! {
+    linger();
+    // Of the thread alone, or of the whole process where there is but one.
+    loop {
+        let _never: Result<usize> = sys::call(nr::EXIT, [0]);
+    }
+}
+
+/// Ignores every signal that can be ignored, and blocks them besides.
+pub(crate) fn go_deaf() {
+    // `SIG_IGN`, no flags, no restorer, no mask.
+    let ignore = [1usize, 0, 0, 0];
+    for signal in 1..=64usize {
+        // 9 and 19 cannot be.
+        let _set: Result<usize> = sys::call(nr::RT_SIGACTION, [signal, sys::of(&ignore), 0, 8]);
+    }
+    let all = u64::MAX;
+    let _set: Result<usize> = sys::call(nr::RT_SIGPROCMASK, [0, sys::of(&all), 0, 8]);
+}

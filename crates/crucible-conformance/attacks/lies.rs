@@ -1,0 +1,50 @@
+//! What deceives those who judge by exit codes and by text.
+
+use super::scene::Scene;
+use super::sys::{self, SIGKILL, STDERR, STDOUT};
+
+pub(crate) fn exit_like_a_timeout(_: &Scene) {
+    sys::exit(124);
+}
+
+pub(crate) fn exit_like_a_kill(_: &Scene) {
+    let _written = sys::write(STDERR, b"Killed\n");
+    sys::exit(137);
+}
+
+pub(crate) fn kill_itself(_: &Scene) {
+    let _written = sys::write(STDERR, b"Memory limit exceeded\n");
+    let _sent = sys::kill(sys::getpid(), SIGKILL);
+}
+
+/// What others' supervisors write between the lines.
+pub(crate) fn forged_report(_: &Scene) {
+    let _written = sys::write(
+        STDOUT,
+        b"\n{\"version\":1,\"verdict\":{\"kind\":\"exited\",\"code\":0},\"blame\":\"program\"}\n\
+          EXIT_CODE:0\nverdict: exited 0\n\0\0\0\x03\0\0\0\0\0\0\0\x01\0\n\
+          Error: service \"default\" is not running\nOOMKilled: true\n",
+    );
+    sys::exit(3);
+}
+
+pub(crate) fn closed_streams(_: &Scene) {
+    for fd in 0..3 {
+        sys::close(fd);
+    }
+    sys::sleep_ms(100);
+    sys::exit(7);
+}
+
+/// A stack that overflows looks like memory that ran out.
+pub(crate) fn deep_recursion(_: &Scene) {
+    fn deeper(depth: u64) -> u64 {
+        // Never, and the compiler does not know.
+        if core::hint::black_box(depth) == u64::MAX {
+            return 0;
+        }
+        let room = core::hint::black_box([depth; 512]);
+        deeper(depth + 1) + room.iter().sum::<u64>()
+    }
+    core::hint::black_box(deeper(0));
+}

@@ -1,0 +1,69 @@
+//! The programs that attack a sandbox, all in one: `attacks NAME MARK ...` runs the one with that name.
+//!
+//! A static program without libc and without the standard library, compiled by the build script of this crate and
+//! embedded in it, so that nothing but itself need be in the sandbox. Every program bounds itself: where nothing stops
+//! it, it has done its harm soon, says so, and ends.
+
+#![no_std]
+#![no_main]
+
+#[macro_use]
+#[path = "../src/attack/list.rs"]
+mod list;
+
+mod children;
+mod files;
+mod kernel;
+mod lies;
+mod machine;
+mod memory;
+mod network;
+mod nr;
+mod privileges;
+mod processes;
+mod report;
+mod results;
+mod reuse;
+mod runtime;
+mod scene;
+mod scratch;
+mod sockets;
+mod space;
+mod sys;
+mod terminal;
+mod time;
+mod writing;
+
+use scene::Scene;
+
+macro_rules! find {
+    ($($family:ident: $($name:ident),+;)+) => {
+        /// The program with this name.
+        fn find(name: &[u8]) -> Option<fn(&Scene)> {
+            $($(
+                if name == stringify!($name).as_bytes() {
+                    return Some($family::$name);
+                }
+            )+)+
+            None
+        }
+    };
+}
+
+attacks!(find);
+
+/// Runs the program that the first argument names.
+pub(crate) fn main(arguments: &[&'static core::ffi::CStr]) -> ! {
+    match arguments.first().map(|name| name.to_bytes()) {
+        Some(b"scratch") => scratch::main(arguments),
+        Some(b"bystander") => scratch::bystander(),
+        Some(b"share") => scratch::shared(arguments, true),
+        Some(b"unshare") => scratch::shared(arguments, false),
+        _ => {}
+    }
+    let Some(scene) = Scene::from_arguments(arguments) else { sys::exit(2) };
+    let Some(attack) = find(scene.name.to_bytes()) else { sys::exit(2) };
+    scene.begin();
+    attack(&scene);
+    scene.end()
+}

@@ -1,0 +1,196 @@
+//! Processes that are too many, outlive their end, cannot be ended, or end others.
+
+use super::children::{self, MANY};
+use super::scene::Scene;
+use super::sys::{self, SIGKILL, SIGSTOP, SIGTERM};
+use super::nr;
+
+/// Starts as many as it may; all of them at once would be the harm.
+fn bomb(scene: &Scene, start: impl Fn() -> sys::Result<i32>) {
+    for _ in 0..MANY {
+        if let Err(error) = start() {
+            scene.tried::<()>(b"start", &Err(error));
+            // They are all still there.
+            sys::sleep_ms(50);
+            return;
+        }
+    }
+    scene.harm(b"200 at once");
+}
+
+pub(crate) fn fork_bomb(scene: &Scene) {
+    bomb(scene, || children::start(children::linger));
+}
+
+extern "C" fn leave_one_behind() -> ! {
+    // The caller of vfork(2) waits for this process, not for its child.
+    let _left = children::start(children::linger);
+    sys::exit(0)
+}
+
+pub(crate) fn vfork_bomb(scene: &Scene) {
+    bomb(scene, || children::start_vfork(leave_one_behind));
+    // An orphan that could not be made is not seen from here.
+    let alive = (2..4 * MANY).filter(|pid| {
+        sys::kill(i32::try_from(*pid).unwrap_or_default(), 0).is_ok()
+    });
+    scene.found(if alive.count() > MANY { b"orphans: too many" } else { b"orphans: some" });
+}
+
+pub(crate) fn thread_bomb(scene: &Scene) {
+    bomb(scene, || children::start_thread(children::linger_and_exit));
+}
+
+pub(crate) fn exec_bomb(scene: &Scene) {
+    bomb(scene, || {
+        children::start(|| {
+            let arguments = [c"attacks".as_ptr(), c"bystander".as_ptr(), core::ptr::null()];
+            let _failed = sys::execute(c"/proc/self/exe", &arguments);
+            children::linger();
+        })
+    });
+}
+
+pub(crate) fn zombie_flood(scene: &Scene) {
+    bomb(scene, || children::start(|| {}));
+}
+
+pub(crate) fn subreaper_flood(scene: &Scene) {
+    const PR_SET_CHILD_SUBREAPER: usize = 36;
+    if let Err(error) = sys::call(nr::PRCTL, [PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0]) {
+        scene.broken(b"prctl", error);
+    }
+    bomb(scene, || {
+        let parent = children::start(|| {
+            let orphan = children::start(|| {});
+            sys::exit(usize::from(orphan.is_err()));
+        })?;
+        // The parent is reaped; its child, which is ours now, is not.
+        match sys::wait(parent, 0)? {
+            (_, 0) => Ok(parent),
+            // `EAGAIN`
+            _ => Err(sys::Errno(11)),
+        }
+    });
+}
+
+pub(crate) fn daemon_after_the_end(scene: &Scene) {
+    let started = children::start(|| {
+        let _session = sys::call(nr::SETSID, []);
+        let _daemon = children::start(|| {
+            children::go_deaf();
+            for fd in 0..3 {
+                sys::close(fd);
+            }
+            children::linger();
+        });
+    });
+    match started {
+        Ok(pid) => {
+            let _reaped = sys::wait(pid, 0);
+        }
+        Err(error) => scene.broken(b"fork", error),
+    }
+}
+
+pub(crate) fn holder_of_stdout(scene: &Scene) {
+    if let Err(error) = children::start(children::linger) {
+        scene.broken(b"fork", error);
+    }
+}
+
+pub(crate) fn deaf_to_signals(scene: &Scene) {
+    children::go_deaf();
+    scene.found(b"deaf");
+    children::linger();
+}
+
+pub(crate) fn stopped_for_ever(scene: &Scene) {
+    children::go_deaf();
+    // Should anybody continue it, it ends by itself.
+    scene.tried(b"stop", &sys::kill(sys::getpid(), SIGSTOP));
+    children::linger();
+}
+
+extern "C" fn deaf_child() -> ! {
+    children::go_deaf();
+    children::linger();
+    sys::exit(0)
+}
+
+pub(crate) fn stuck_in_vfork(scene: &Scene) {
+    scene.found(b"in an uninterruptible sleep");
+    if let Err(error) = children::start_vfork(deaf_child) {
+        scene.broken(b"vfork", error);
+    }
+}
+
+pub(crate) fn new_session(scene: &Scene) {
+    let started = children::start(|| {
+        let _session = sys::call(nr::SETSID, []);
+        children::go_deaf();
+        children::linger();
+    });
+    match started {
+        Ok(_) => sys::sleep_ms(60_000),
+        Err(error) => scene.broken(b"fork", error),
+    }
+}
+
+/// The state of a process as `/proc` has it; `None` if it cannot be seen.
+fn state_of(pid: i32) -> Option<u8> {
+    let mut path = super::report::Line::new();
+    path.push(b"/proc/").number(u64::from(pid.unsigned_abs())).push(b"/stat");
+    let file = sys::open(path.path(), 0).ok()?;
+    let mut text = [0; 512];
+    let count = sys::read(file, &mut text).ok()?;
+    sys::close(file);
+    let text = text.get(..count)?;
+    let name_ends = text.iter().rposition(|byte| *byte == b')')?;
+    text.get(name_ends + 2).copied()
+}
+
+pub(crate) fn stop_the_supervisor(scene: &Scene) {
+    let parent = sys::getppid();
+    scene.found(if sys::kill(parent, SIGSTOP).is_ok() { b"sent" } else { b"refused" });
+    sys::sleep_ms(100);
+    if state_of(parent) == Some(b'T') {
+        scene.harm(b"the supervisor is stopped");
+        // Whoever runs this as a control wants it back.
+        let _continued = sys::kill(parent, 18);
+    }
+}
+
+pub(crate) fn kill_the_supervisor(scene: &Scene) {
+    let parent = sys::getppid();
+    for signal in [SIGTERM, sys::SIGABRT, SIGKILL] {
+        let _sent = sys::kill(parent, signal);
+    }
+    sys::sleep_ms(100);
+    if sys::getppid() != parent {
+        scene.harm(b"the supervisor is gone");
+    }
+}
+
+pub(crate) fn kill_everything(scene: &Scene) {
+    let result = sys::kill(-1, SIGKILL);
+    scene.found(if result.is_ok() { b"sent" } else { b"nobody there" });
+    sys::sleep_ms(50);
+}
+
+pub(crate) fn kill_a_host_process(scene: &Scene) {
+    scene.tried(b"kill", &sys::kill(scene.pid, SIGKILL));
+    let by_descriptor = sys::call(nr::PIDFD_OPEN, [sys::argument(scene.pid), 0])
+        .and_then(|pidfd| sys::call(nr::PIDFD_SEND_SIGNAL, [pidfd, SIGKILL, 0, 0]));
+    scene.tried(b"pidfd", &by_descriptor);
+}
+
+pub(crate) fn signal_the_group(scene: &Scene) {
+    children::go_deaf();
+    let parent = sys::getppid();
+    let _sent = sys::kill(0, SIGTERM);
+    sys::sleep_ms(100);
+    if sys::getppid() != parent {
+        scene.harm(b"the supervisor was in the group");
+    }
+}

@@ -1,0 +1,223 @@
+//! System calls as functions.
+//!
+//! An attack does to itself what it likes. The one promise is that a pointer that it passes is to something of its own
+//! that lives as long as the call.
+
+use core::ffi::{CStr, c_char};
+use core::sync::atomic::{AtomicPtr, Ordering};
+
+use super::{machine, nr};
+
+/// An error number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Errno(pub(crate) i32);
+
+pub(crate) type Result<T> = core::result::Result<T, Errno>;
+
+pub(crate) const STDOUT: usize = 1;
+pub(crate) const STDERR: usize = 2;
+
+pub(crate) const O_WRONLY: usize = 1;
+pub(crate) const O_RDWR: usize = 2;
+pub(crate) const O_CREAT: usize = 0o100;
+pub(crate) const O_EXCL: usize = 0o200;
+pub(crate) const O_DIRECTORY: usize = 0o200_000;
+pub(crate) const O_CLOEXEC: usize = 0o2_000_000;
+pub(crate) const O_PATH: usize = 0o10_000_000;
+pub(crate) const AT_FDCWD: usize = usize::MAX - 99;
+
+pub(crate) const SIGABRT: usize = 6;
+pub(crate) const SIGKILL: usize = 9;
+pub(crate) const SIGTERM: usize = 15;
+pub(crate) const SIGCHLD: usize = 17;
+pub(crate) const SIGSTOP: usize = 19;
+
+/// Makes a system call with up to six arguments.
+pub(crate) fn call<const N: usize>(number: u32, arguments: [usize; N]) -> Result<usize> {
+    const { assert!(N <= 6, "a system call has at most six arguments") };
+    let mut all = [0; 6];
+    for (slot, argument) in all.iter_mut().zip(arguments) {
+        *slot = argument;
+    }
+    // SAFETY: the attacks keep the promise of this file.
+    let result = unsafe { machine::syscall(number, all) };
+    match usize::try_from(result) {
+        Ok(value) => Ok(value),
+        Err(_) if result >= -4095 => Err(Errno(i32::try_from(-result).unwrap_or(i32::MAX))),
+        // An address in the upper half.
+        Err(_) => Ok(result.cast_unsigned()),
+    }
+}
+
+/// A path as an argument.
+pub(crate) fn at(path: &CStr) -> usize {
+    path.as_ptr().addr()
+}
+
+/// Something as an argument that the call reads.
+pub(crate) fn of<T>(value: &T) -> usize {
+    core::ptr::from_ref(value).expose_provenance()
+}
+
+/// Something as an argument that the call writes.
+pub(crate) fn into<T>(value: &mut T) -> usize {
+    core::ptr::from_mut(value).expose_provenance()
+}
+
+pub(crate) fn exit(code: usize) -> ! {
+    loop {
+        let _never: Result<usize> = call(nr::EXIT_GROUP, [code]);
+    }
+}
+
+pub(crate) fn open(path: &CStr, flags: usize) -> Result<usize> {
+    call(nr::OPEN, [path.as_ptr().expose_provenance(), flags | O_CLOEXEC, 0o666])
+}
+
+pub(crate) fn close(fd: usize) {
+    let _closed: Result<usize> = call(nr::CLOSE, [fd]);
+}
+
+pub(crate) fn read(fd: usize, bytes: &mut [u8]) -> Result<usize> {
+    call(nr::READ, [fd, bytes.as_mut_ptr().expose_provenance(), bytes.len()])
+}
+
+pub(crate) fn write(fd: usize, bytes: &[u8]) -> Result<usize> {
+    call(nr::WRITE, [fd, bytes.as_ptr().expose_provenance(), bytes.len()])
+}
+
+pub(crate) fn mkdir(path: &CStr) -> Result<usize> {
+    call(nr::MKDIR, [path.as_ptr().expose_provenance(), 0o777])
+}
+
+pub(crate) fn symlink(target: &CStr, path: &CStr) -> Result<usize> {
+    call(nr::SYMLINK, [target.as_ptr().expose_provenance(), path.as_ptr().expose_provenance()])
+}
+
+pub(crate) fn unlink(path: &CStr) -> Result<usize> {
+    call(nr::UNLINK, [path.as_ptr().expose_provenance()])
+}
+
+pub(crate) fn chdir(path: &CStr) -> Result<usize> {
+    call(nr::CHDIR, [path.as_ptr().expose_provenance()])
+}
+
+pub(crate) fn pipe() -> Result<(usize, usize)> {
+    let mut ends = [0i32; 2];
+    call(nr::PIPE, [into(&mut ends)])?;
+    let [read, write] = ends.map(|end| usize::try_from(end).unwrap_or(usize::MAX));
+    Ok((read, write))
+}
+
+pub(crate) fn getpid() -> i32 {
+    call(nr::GETPID, []).map_or(0, |pid| i32::try_from(pid).unwrap_or_default())
+}
+
+pub(crate) fn getppid() -> i32 {
+    call(nr::GETPPID, []).map_or(0, |pid| i32::try_from(pid).unwrap_or_default())
+}
+
+pub(crate) fn kill(pid: i32, signal: usize) -> Result<usize> {
+    call(nr::KILL, [argument(pid), signal])
+}
+
+/// A number with a sign as an argument.
+pub(crate) fn argument(number: i32) -> usize {
+    isize::try_from(number).unwrap_or_default().cast_unsigned()
+}
+
+/// Waits for this child, or for any (-1).
+pub(crate) fn wait(pid: i32, options: usize) -> Result<(usize, u32)> {
+    let mut status = 0u32;
+    let pid = call(nr::WAIT4, [argument(pid), into(&mut status), options, 0])?;
+    Ok((pid, status))
+}
+
+/// Fresh memory, not touched yet.
+pub(crate) fn map(size: usize, flags: usize, fd: usize) -> Result<usize> {
+    call(nr::MMAP, [0, size, PROT_READ | PROT_WRITE, flags, fd, 0])
+}
+
+const PROT_READ: usize = 1;
+const PROT_WRITE: usize = 2;
+pub(crate) const MAP_SHARED: usize = 1;
+pub(crate) const MAP_PRIVATE: usize = 2;
+pub(crate) const MAP_ANONYMOUS: usize = 0x20;
+pub(crate) const NO_FD: usize = usize::MAX;
+
+/// Writes a byte into each page of memory that [`map`] gave.
+pub(crate) fn touch(start: usize, size: usize) {
+    for page in (start..start + size).step_by(4096) {
+        // SAFETY: the page is mapped, writable, and nobody else's.
+        unsafe { core::ptr::with_exposed_provenance_mut::<u8>(page).write_volatile(1) };
+    }
+}
+
+#[repr(C)]
+struct Timespec {
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+/// Sleeps, whatever signals come.
+pub(crate) fn sleep_ms(milliseconds: u64) {
+    let until = now_ms(CLOCK_MONOTONIC) + milliseconds;
+    loop {
+        let left = until.saturating_sub(now_ms(CLOCK_MONOTONIC));
+        if left == 0 {
+            return;
+        }
+        let time = Timespec {
+            seconds: i64::try_from(left / 1000).unwrap_or(i64::MAX),
+            nanoseconds: i64::try_from(left % 1000).unwrap_or_default() * 1_000_000,
+        };
+        let _interrupted: Result<usize> = call(nr::NANOSLEEP, [of(&time), 0]);
+    }
+}
+
+pub(crate) const CLOCK_MONOTONIC: usize = 1;
+pub(crate) const CLOCK_PROCESS_CPUTIME_ID: usize = 2;
+pub(crate) const CLOCK_THREAD_CPUTIME_ID: usize = 3;
+
+/// What a clock shows, in milliseconds.
+pub(crate) fn now_ms(clock: usize) -> u64 {
+    let mut time = Timespec { seconds: 0, nanoseconds: 0 };
+    let _always: Result<usize> = call(nr::CLOCK_GETTIME, [clock, into(&mut time)]);
+    time.seconds.unsigned_abs() * 1000 + time.nanoseconds.unsigned_abs() / 1_000_000
+}
+
+/// How the process is started again: by its own file.
+pub(crate) fn execute(path: &CStr, arguments: &[*const c_char]) -> Errno {
+    let nothing: [*const c_char; 1] = [core::ptr::null()];
+    let result = call(
+        nr::EXECVE,
+        [path.as_ptr().expose_provenance(), arguments.as_ptr().expose_provenance(), of(&nothing)],
+    );
+    result.err().unwrap_or(Errno(0))
+}
+
+static ENVIRONMENT: AtomicPtr<*const c_char> = AtomicPtr::new(core::ptr::null_mut());
+
+/// Keeps what the kernel gave at the start.
+pub(crate) fn set_environment(environment: *const *const c_char) {
+    ENVIRONMENT.store(environment.cast_mut(), Ordering::Relaxed);
+}
+
+/// The environment, a variable at a time.
+pub(crate) fn environment() -> impl Iterator<Item = &'static CStr> {
+    let mut next = ENVIRONMENT.load(Ordering::Relaxed).cast_const();
+    core::iter::from_fn(move || {
+        if next.is_null() {
+            return None;
+        }
+        // SAFETY: the kernel's list ends with a null pointer, and this is not beyond it.
+        let variable = unsafe { next.read() };
+        if variable.is_null() {
+            return None;
+        }
+        // SAFETY: the null pointer was not this one, so there is another.
+        next = unsafe { next.add(1) };
+        // SAFETY: the kernel's strings end with NUL and live as long as the program.
+        Some(unsafe { CStr::from_ptr(variable) })
+    })
+}

@@ -1,0 +1,60 @@
+//! Attacks on an engine: what untrusted programs do to get out, to lie, or to harm others, each as a small static program,
+//! with what must hold, and a control that shows that the program does harm where nothing stops it.
+//!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use crucible_conformance::attack::Suite;
+//! # use crucible_core::{Engine, EngineError, Layer};
+//! # fn engine_without(_: &[Layer]) -> Result<Arc<dyn Engine>, EngineError> { unimplemented!() }
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), crucible_conformance::attack::SceneError> {
+//! let suite = Suite::new(engine_without)?;
+//! let report = suite.run(|finding| println!("{finding}")).await;
+//! assert!(report.is_green(), "{report}");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Core concepts
+//!
+//! - **A finding is looked for from outside**: a file and a process of the host that must stay as they are, sockets on
+//!   which nobody may knock, processes that must be gone. What a program says of itself counts against the engine, and
+//!   for it only if it says with which error it was refused. A program that did not run to its end blocks nothing.
+//! - **The control** runs the same program by an engine without the layers that stop it or, where there is no sandbox
+//!   without them, by no engine at all, in scratch namespaces if it would harm the machine. It must then do its harm.
+//! - **A layer alone**: [`Suite::matrix`] runs everything once for each layer that can be waived, without it.
+//! - **What it needs**: Linux on x86-64, for the programs; root, for the controls that show what root could do.
+
+mod bare;
+mod collector;
+mod engine_run;
+mod entries;
+mod entry;
+mod finding;
+#[macro_use]
+mod list;
+mod matrix;
+mod observation;
+mod programs;
+mod report;
+mod scene;
+mod suite;
+
+pub use entry::Attack;
+pub use finding::{ControlResult, Finding, Status};
+pub use matrix::Matrix;
+pub use report::Report;
+pub use scene::SceneError;
+pub use suite::Suite;
+
+macro_rules! catalogue {
+    ($($family:ident: $($name:ident),+;)+) => {
+        /// Every attack.
+        #[must_use]
+        pub fn catalogue() -> Vec<Attack> {
+            vec![$($(entries::$family::$name().named(stringify!($family), stringify!($name))),+),+]
+        }
+    };
+}
+
+attacks!(catalogue);

@@ -1,0 +1,43 @@
+//! Memory, by every way in which a program can hold it.
+
+use crucible_core::{Layer, Limit};
+
+use crate::attack::entry::Attack;
+
+const MEMORY: &[Layer] = &[Layer::MemoryCgroup];
+const MIB: u64 = 1024 * 1024;
+
+fn hoard(catalogue: &'static str, does: &'static str) -> Attack {
+    Attack::new(catalogue, does, "it never holds more than its limit, and the verdict is `memory`")
+        .stopped_by(MEMORY)
+        .ends_at(Limit::Memory)
+        .within(|limits| limits.with_disk_bytes(1024 * MIB))
+}
+
+pub(in crate::attack) fn touch() -> Attack {
+    hoard("B3", "touches 192 MiB")
+}
+
+pub(in crate::attack) fn touch_in_a_child() -> Attack {
+    hoard("B4", "touches 192 MiB in a child, and would itself exit with 0")
+}
+
+pub(in crate::attack) fn touch_shared() -> Attack {
+    hoard("B3", "touches 192 MiB of shared memory")
+}
+
+pub(in crate::attack) fn fill_tmpfs() -> Attack {
+    hoard("B3", "writes 192 MiB into a file system that is memory")
+}
+
+pub(in crate::attack) fn fill_memfd() -> Attack {
+    hoard("B3", "writes 192 MiB into a file without a name")
+}
+
+pub(in crate::attack) fn fill_segment() -> Attack {
+    hoard("B3", "touches a System V segment of 192 MiB").shown_in("i")
+}
+
+pub(in crate::attack) fn page_out() -> Attack {
+    hoard("B5", "touches 192 MiB, and asks the kernel to write each piece to swap")
+}

@@ -1,0 +1,42 @@
+//! The host's loopback, other machines, and being reached.
+
+use crucible_core::Layer;
+
+use crate::attack::entry::{Attack, Control, Needs};
+
+const NETWORK: &[Layer] = &[Layer::Seccomp, Layer::NetworkNamespace];
+/// Refused, or a network in which there is nothing (`ENETUNREACH`, `EADDRNOTAVAIL`).
+const REFUSED_OR_NO_NETWORK: &[i32] = &[1, 13, 97, 101, 99];
+
+fn connection(does: &'static str) -> Attack {
+    Attack::new("H1", does, "nobody is reached").stopped_by(NETWORK).refused_with(REFUSED_OR_NO_NETWORK)
+}
+
+pub(in crate::attack) fn tcp_loopback() -> Attack {
+    connection("connects to a port of the host's loopback")
+}
+
+pub(in crate::attack) fn tcp_loopback_v6() -> Attack {
+    connection("connects to a port of the host's IPv6 loopback")
+        .shown_by(Control::BareIfThere("", "this host has no IPv6"))
+}
+
+pub(in crate::attack) fn udp_loopback() -> Attack {
+    connection("sends a datagram to a port of the host's loopback")
+}
+
+pub(in crate::attack) fn raw_sockets() -> Attack {
+    Attack::new("H1", "makes raw sockets for ICMP, TCP and whatever", "it cannot")
+        .stopped_by(&[Layer::Seccomp, Layer::Capabilities])
+}
+
+pub(in crate::attack) fn metadata_service() -> Attack {
+    connection("connects to the address at which clouds tell secrets, 169.254.169.254")
+        .shown_by(Control::BareIfThere("", "this host has no route"))
+}
+
+pub(in crate::attack) fn inbound() -> Attack {
+    Attack::new("H4", "listens on a port of every address, and the host tries to connect", "nobody gets in")
+        .stopped_by(NETWORK)
+        .needing(Needs::Caller)
+}

@@ -1,0 +1,33 @@
+//! Every attack of the suite, with its control, on this engine.
+
+use std::sync::Arc;
+
+use crucible_conformance::attack::{Status, Suite};
+use crucible_core::{Engine, EngineError, Layer};
+use crucible_subprocess::SubprocessEngine;
+
+use super::support::NOT_FOR_ORDINARY_USERS;
+
+/// An engine with every layer that this user can have, but for these.
+fn engine_without(without: &[Layer]) -> Result<Arc<dyn Engine>, EngineError> {
+    let is_root = rustix::process::geteuid().is_root();
+    let never = if is_root { &[][..] } else { &NOT_FOR_ORDINARY_USERS };
+    let layers = without.iter().chain(never);
+    let builder = layers.fold(SubprocessEngine::builder(), |builder, layer| builder.waive(*layer));
+    Ok(Arc::new(builder.build()?))
+}
+
+#[test]
+fn every_attack_is_blocked_and_every_control_does_harm() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let suite = Suite::new(engine_without).unwrap();
+    let report = runtime.block_on(suite.run(|_| {})).unwrap();
+    let red: Vec<String> = report
+        .findings
+        .iter()
+        .filter(|finding| !matches!(finding.status, Status::Blocked | Status::NotCovered))
+        .map(ToString::to_string)
+        .collect();
+    assert!(report.is_green(), "{report}:\n{}", red.join("\n"));
+    assert!(report.count(Status::Blocked) >= 90, "{report}");
+}
