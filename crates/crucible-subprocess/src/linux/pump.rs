@@ -14,6 +14,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How much is read at once: what a pipe holds.
 const PIECE: usize = 64 * 1024;
+/// The most that a pipe holds, unless the host's root made it more (`fs.pipe-max-size`, pipe(7)).
+const PIPE_MAX: usize = 1024 * 1024;
 
 /// Counts what a command writes, and says when it is too much.
 #[derive(Debug)]
@@ -42,6 +44,10 @@ impl Meter {
 
     pub(super) fn limit(&self) -> u64 {
         self.limit
+    }
+
+    fn is_exceeded(&self) -> bool {
+        self.bytes() > self.limit
     }
 
     /// Waits until there is more than the limit.
@@ -96,12 +102,13 @@ impl<'a> Pump<'a> {
         Self { stream, receiver, capture: Capture::new(budget), meter, sink, deaf, buffer: Vec::new() }
     }
 
-    /// Reads until every writer has gone.
+    /// Reads until every writer has gone, or there is more than the limit: who goes on writing then has to wait, and is
+    /// ended.
     ///
     /// # Cancel safety
     /// Dropping the future loses no byte from the capture.
     pub(super) async fn run(&mut self) {
-        loop {
+        while !self.meter.is_exceeded() {
             let read = self.receiver.readable().await.and_then(|()| self.read());
             match read {
                 Ok(Some(0)) => return,
@@ -115,10 +122,14 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Reads what is there, without waiting for more.
+    /// Reads what is there, without waiting for more. What somebody writes meanwhile is read as well, but not for ever.
     pub(super) fn read_rest(&mut self) {
-        while let Ok(count @ 1..) = self.read_once() {
+        let mut rest = 0;
+        while rest < PIPE_MAX
+            && let Ok(count @ 1..) = self.read_once()
+        {
             self.count(count);
+            rest += count;
         }
     }
 

@@ -79,5 +79,5 @@ pub(in crate::attack) fn lease_a_shared_file() -> Attack {
         "takes leases on files of the system, which would hold up whoever writes to them",
         "it cannot",
     )
-    .stopped_by(&[Layer::DedicatedUser, Layer::Capabilities, Layer::UserNamespace])
+    .stopped_by(&[Layer::DedicatedUser])
 }
