@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
-    for directory in ["guest", "src/protocol"] {
+    for directory in ["guest", "src/policy", "src/protocol"] {
         println!("cargo::rerun-if-changed={directory}");
     }
     println!("cargo::rerun-if-changed=build.rs");

@@ -8,6 +8,9 @@
 
 #[path = "agent.rs"]
 mod agent;
+#[path = "../src/policy/mod.rs"]
+#[expect(dead_code, unused_imports, reason = "reasons and names are for the host")]
+mod policy;
 #[path = "../src/protocol/mod.rs"]
 #[expect(dead_code, reason = "the host's half of the protocol is not used here")]
 mod protocol;

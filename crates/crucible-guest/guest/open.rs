@@ -5,7 +5,7 @@ use super::errno::{Errno, Result};
 use super::number::Text;
 use super::path::c_str;
 use super::sandbox::{self, Inherited};
-use super::seccomp;
+use super::seccomp::{self, Sockets};
 use super::spawn::{At as _, StepError};
 use super::sys::{
     self, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, Fd, Forked,
@@ -16,6 +16,15 @@ use crate::protocol::{FrameKind, InitFlags, MAX_TASKS_FILES, Opened, Plan, PlanF
 /// At this core limit the kernel makes no core file and starts no crash handler of the host (core(5)).
 const CORE_NONE: u64 = 1;
 
+/// What the host hears of refused calls over.
+pub(crate) enum Listener {
+    There(Fd),
+    /// The kernel gives none.
+    Refused(Errno),
+    /// There is no filter.
+    NotWanted,
+}
+
 /// Opens sandboxes.
 pub(crate) struct Factory {
     /// A pipe that only the spawner writes to, which it never does: its end tells a guest that the spawner is gone.
@@ -23,16 +32,21 @@ pub(crate) struct Factory {
 }
 
 impl Factory {
-    /// Drops what the spawner no longer needs, once it lives in the template.
-    pub(crate) fn new(flags: InitFlags) -> core::result::Result<Self, StepError> {
+    /// Loads the filter, once the spawner lives in the template. Gives its listener to whoever seals the template.
+    pub(crate) fn new(flags: InitFlags) -> core::result::Result<(Self, Listener), StepError> {
         let life = sys::pipe().at(Step::DESCRIPTORS)?;
-        if flags.has(InitFlags::SECCOMP) {
-            // The filter lets nobody set the core limit any more.
-            sys::set_rlimit(sys::RLIMIT_CORE, CORE_NONE, CORE_NONE).at(Step::SPAWNER_SECCOMP)?;
-            let key = sys::make_key().at(Step::SPAWNER_SECCOMP)?;
-            sys::load_filter(seccomp::filter(key).instructions()).at(Step::SPAWNER_SECCOMP)?;
+        if !flags.has(InitFlags::SECCOMP) {
+            return Ok((Self { life }, Listener::NotWanted));
         }
-        Ok(Self { life })
+        // The filter lets nobody set the core limit any more.
+        sys::set_rlimit(sys::RLIMIT_CORE, CORE_NONE, CORE_NONE).at(Step::SPAWNER_SECCOMP)?;
+        let key = sys::make_key().at(Step::SPAWNER_SECCOMP)?;
+        let sockets = if flags.has(InitFlags::INET) { Sockets::Tcp } else { Sockets::Local };
+        let listener = match seccomp::load(key, sockets).at(Step::SPAWNER_SECCOMP)? {
+            Ok(listener) => Listener::There(listener),
+            Err(error) => Listener::Refused(error),
+        };
+        Ok((Self { life }, listener))
     }
 
     /// Opens a sandbox. In the child this does not return.

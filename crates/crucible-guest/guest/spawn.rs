@@ -5,10 +5,12 @@
 
 use super::errno::{Errno, Result, retry};
 use super::memory::Once;
-use super::open::Factory;
+use super::open::{Factory, Listener};
 use super::sys::{self, Fd, Fds};
 use super::template::Template;
-use crate::protocol::{Failure, Init, PACKET_MAX, PacketKind, Plan, Reader, Step, TemplateOp, Writer};
+use crate::protocol::{
+    Failure, Init, PACKET_MAX, PacketKind, Plan, Reader, Sealed, Step, TemplateOp, Writer,
+};
 
 /// The socket to the host.
 const HOST: Fd = Fd(0);
@@ -73,9 +75,7 @@ fn serve() -> Result<()> {
                 reply(apply(&template, &mut reader))?;
                 Stage::Building(template)
             }
-            (Some(PacketKind::Seal), Stage::Building(template)) => {
-                answered(template.seal().and_then(Factory::new), Stage::Ready, Stage::Fresh)?
-            }
+            (Some(PacketKind::Seal), Stage::Building(template)) => seal(template)?,
             (Some(PacketKind::Open), Stage::Ready(factory)) => {
                 open(&factory, &mut reader, &fds);
                 Stage::Ready(factory)
@@ -101,6 +101,30 @@ fn begin(reader: &mut Reader<'_>) -> core::result::Result<Template, StepError> {
 fn apply(template: &Template, reader: &mut Reader<'_>) -> core::result::Result<(), StepError> {
     let op = TemplateOp::decode(reader).map_err(|_| StepError(Step::REQUEST, Errno::PROTO))?;
     template.apply(&op).at(Step::TEMPLATE)
+}
+
+/// Enters the template and loads the filter. Its listener is the host's alone: no guest may ever have it.
+fn seal(template: Template) -> Result<Stage> {
+    let (factory, listener) = match template.seal().and_then(Factory::new) {
+        Ok(sealed) => sealed,
+        Err(error) => {
+            reply(Err(error))?;
+            return Ok(Stage::Fresh);
+        }
+    };
+    let (fd, no_listener) = match listener {
+        Listener::There(fd) => (Some(fd), 0),
+        Listener::Refused(error) => (None, error.0),
+        Listener::NotWanted => (None, 0),
+    };
+    let mut bytes = [0; 4];
+    let mut writer = Writer::new(&mut bytes);
+    Sealed { no_listener }.encode(&mut writer).map_err(|_| Errno::INVAL)?;
+    let sent = send(PacketKind::Sealed, writer.written(), fd);
+    if let Some(fd) = fd {
+        sys::close(fd);
+    }
+    sent.map(|()| Stage::Ready(factory))
 }
 
 /// Opens a sandbox. What fails is said over the sandbox's own socket: that is where the host listens.

@@ -5,7 +5,7 @@
 //! program that nobody trusts as another, unprivileged user, forwards its streams, reaps every orphan, measures,
 //! enforces the deadline from inside too, and reports how the program truly ended.
 //!
-//! The *host's half* is [`protocol`]: frames over a stream, encoded and decoded without trusting a byte of them. It does
+//! [`policy`] is what the seccomp filter refuses, and why. The *host's half* is [`protocol`]: frames over a stream, encoded and decoded without trusting a byte of them. It does
 //! no input or output of its own.
 //!
 //! # Why a process 1 of our own
@@ -19,6 +19,7 @@
 //!
 //! Linux on x86_64. Elsewhere the crate compiles, and [`BINARY`] is `None`.
 
+pub mod policy;
 pub mod protocol;
 
 /// The guest program, an ELF executable; `None` on a platform that it does not know.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crucible_core::{Command, Evaluation, ExecIo, Layer, Verdict};
+use crucible_core::{Command, Ending, Evaluation, Evidence, ExecIo, Layer, Verdict};
 
 use super::support::{Subject, enforces, limits, open, python, run, said, sh, shell, told};
 
@@ -240,7 +240,17 @@ for flag in (0x00020000, 0x02000000, 0x04000000, 0x08000000, 0x10000000, 0x20000
         print('unshared', hex(flag))
 print(libc.mount(b'none', b'/tmp', b'tmpfs', 0, None), libc.chroot(b'/tmp'))
 ";
-    assert_eq!(python(&engine, source).await, "-1 -1\n");
+    let outcome = run(&engine, &Evaluation::python(source).with_limits(limits())).await;
+    assert_eq!(outcome.stdout.to_text(), "-1 -1\n", "{}", outcome.stderr.to_text());
+    assert_eq!(outcome.ending(), Some(Ending::Exited { code: 0 }), "it was refused, and nothing else");
+    // An engine that sees what it refuses says so; one that does not must not make anything up.
+    match outcome.verdict() {
+        Verdict::PolicyViolation { .. } => {
+            let told = |fact: &Evidence| matches!(fact, Evidence::Violation { what } if !what.is_empty());
+            assert!(outcome.evidence().iter().any(told));
+        }
+        verdict => assert_eq!(*verdict, Verdict::Exited { code: 0 }),
+    }
 }
 
 /// What the engine reports is what the kernel says.

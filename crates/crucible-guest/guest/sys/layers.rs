@@ -17,12 +17,28 @@ struct Program {
 
 /// seccomp(2) with `SECCOMP_SET_MODE_FILTER`.
 pub(crate) fn load_filter(filter: &[Instruction]) -> Result<()> {
+    set_filter(filter, 0).map(drop)
+}
+
+/// The same, with a descriptor over which the kernel asks what to answer to calls that the filter leaves open.
+pub(crate) fn load_filter_with_listener(filter: &[Instruction]) -> Result<Fd> {
+    const NEW_LISTENER: usize = 1 << 3;
+    /// Once a call has been heard of, only what ends its process interrupts it: it is not made, and counted, again after
+    /// a signal. Since Linux 5.19.
+    const WAIT_KILLABLE_RECV: usize = 1 << 5;
+    match set_filter(filter, NEW_LISTENER | WAIT_KILLABLE_RECV) {
+        Err(Errno::INVAL) => set_filter(filter, NEW_LISTENER),
+        other => other,
+    }
+    .and_then(to_fd)
+}
+
+fn set_filter(filter: &[Instruction], flags: usize) -> Result<usize> {
     const SET_MODE_FILTER: usize = 1;
     let length = u16::try_from(filter.len()).map_err(|_| Errno::INVAL)?;
     let program = Program { length, instructions: filter.as_ptr() };
     // SAFETY: the program points to `length` instructions, which the kernel copies and checks.
-    check(unsafe { syscall(nr::SECCOMP, [SET_MODE_FILTER, 0, &raw const program as usize, 0, 0, 0]) })
-        .map(drop)
+    check(unsafe { syscall(nr::SECCOMP, [SET_MODE_FILTER, flags, &raw const program as usize, 0, 0, 0]) })
 }
 
 /// `struct landlock_ruleset_attr` (linux/landlock.h): as much of it as the ABI has.

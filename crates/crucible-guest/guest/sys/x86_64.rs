@@ -3,11 +3,6 @@
 
 use core::arch::asm;
 
-/// The architecture as seccomp names it: `AUDIT_ARCH_X86_64` (linux/audit.h).
-pub(crate) const AUDIT_ARCH: u32 = 0xC000_003E;
-/// Set in the number of a call of the x32 ABI (`__X32_SYSCALL_BIT`).
-pub(crate) const FOREIGN_ABI_BIT: u32 = 0x4000_0000;
-
 /// Makes a system call.
 ///
 /// # Safety

@@ -17,7 +17,7 @@ pub use files::{Entries, EntryKind, EntryRef, ListRequest, ReadRequest, WriteReq
 pub use frame::{FrameKind, HEADER_SIZE, Header, PAYLOAD_MAX_TO_GUEST, PAYLOAD_MAX_TO_HOST, VERSION};
 pub use plan::{MAX_TASKS_FILES, Plan, PlanFlags};
 pub use reply::{ExecFailed, Exited, Failure, Opened, Ready, Started, Usage};
-pub use spawner::{Init, InitFlags, PACKET_MAX, PacketKind, TemplateOp};
+pub use spawner::{Init, InitFlags, PACKET_MAX, PacketKind, Sealed, TemplateOp};
 
 /// Where a step of the guest failed. The host turns it into words.
 ///

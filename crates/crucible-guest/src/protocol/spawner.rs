@@ -37,6 +37,8 @@ kinds! {
     MakeNetwork = 5,
     /// To the host: what was asked for is done. Network namespaces come along.
     Done = 64,
+    /// To the host: the template is sealed. The listener of the seccomp filter comes along, or see [`Sealed`].
+    Sealed = 66,
     /// To the host: it failed, see [`Failure`](super::Failure).
     Failed = 65,
 }
@@ -50,6 +52,10 @@ impl InitFlags {
     pub const OWN_USER_NAMESPACE: Self = Self(1);
     /// Load the seccomp filter.
     pub const SECCOMP: Self = Self(2);
+    /// The filter admits TCP sockets: the network policy has a way out.
+    pub const INET: Self = Self(4);
+
+    const ALL: u32 = (1 << 3) - 1;
 
     /// Both sets of flags.
     #[must_use]
@@ -61,6 +67,34 @@ impl InitFlags {
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+}
+
+/// The template is sealed, and the filter loaded if it was to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// Why no listener comes along: the error number of seccomp(2); 0 if one does, or if there is no filter.
+    pub no_listener: i32,
+}
+
+impl Sealed {
+    /// Writes the reply.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn encode(self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+        writer.i32(self.no_listener)
+    }
+
+    /// Reads the reply.
+    ///
+    /// # Errors
+    /// It is malformed.
+    pub fn decode(body: &[u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(body);
+        let no_listener = reader.i32()?;
+        reader.end()?;
+        Ok(Self { no_listener })
     }
 }
 
@@ -101,7 +135,7 @@ impl<'a> Init<'a> {
             mount_point: text(reader)?,
         };
         reader.end()?;
-        if init.flags.0 > 3 { Err(Malformed) } else { Ok(init) }
+        if init.flags.0 & !InitFlags::ALL == 0 { Ok(init) } else { Err(Malformed) }
     }
 }
 

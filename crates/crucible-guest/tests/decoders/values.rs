@@ -118,7 +118,7 @@ pub(crate) fn plan() -> impl Strategy<Value = Plan> {
 }
 
 pub(crate) fn init_flags() -> impl Strategy<Value = InitFlags> {
-    (0..=3_u32).prop_map(InitFlags)
+    (0..=7_u32).prop_map(InitFlags)
 }
 
 pub(crate) fn exited() -> impl Strategy<Value = Exited> {

@@ -13,6 +13,7 @@ use crucible_core::{
 };
 use crucible_guest::protocol::{InitFlags, Plan, PlanFlags};
 
+use super::auditor::Auditor;
 use super::cgroup::{self, Controller, GroupLimits, Pool};
 use super::errors::setup;
 use super::host::Host;
@@ -55,6 +56,8 @@ impl Drop for Inner {
         // With the spawner every guest ends; then the janitor can give back what they held.
         self.resources.spawner.stop();
         self.janitor.stop();
+        // The last: what was stopped by the filter has been answered, or has died.
+        self.resources.auditor.stop();
     }
 }
 
@@ -95,11 +98,14 @@ impl SubprocessEngine {
         } else {
             Some(Pool::new(places).map_err(|error| setup("make the engine's cgroups", error))?)
         };
-        let spawner = Spawner::start(spawner_setup(&host, &waived, Template::new(&builder.root)?))
+        let auditor = Arc::new(Auditor::start().map_err(|error| setup("start the auditor", error))?);
+        let spawner_setup = spawner_setup(&host, &waived, Template::new(&builder.root)?);
+        let spawner = Spawner::start(spawner_setup, Arc::clone(&auditor))
             .map_err(|error| probe::explain(error, &host))?;
-        let enforcement = enforcement(&host, &waived, pool.as_ref(), &ids);
+        let enforcement = enforcement(&host, &waived, pool.as_ref(), &ids, &auditor);
         let resources = Arc::new(Resources {
             spawner,
+            auditor,
             ids,
             pool,
             // An ordinary user's spawner owns its namespaces, and so does every sandbox made in one: it could change it.
@@ -187,7 +193,13 @@ pub(super) fn spawner_setup(host: &Host, waived: &BTreeSet<Layer>, template: Tem
 }
 
 /// What the engine enforces, a line a layer.
-fn enforcement(host: &Host, waived: &BTreeSet<Layer>, pool: Option<&Pool>, ids: &Ids) -> Enforcement {
+fn enforcement(
+    host: &Host,
+    waived: &BTreeSet<Layer>,
+    pool: Option<&Pool>,
+    ids: &Ids,
+    auditor: &Auditor,
+) -> Enforcement {
     let directories = pool.map(Pool::directories).unwrap_or_default();
     let cgroups = directories.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
     Layer::ALL.iter().fold(Enforcement::new(), |report, layer| {
@@ -197,6 +209,7 @@ fn enforcement(host: &Host, waived: &BTreeSet<Layer>, pool: Option<&Pool>, ids: 
         let detail = match layer {
             Layer::Landlock => host.landlock_abi.map(|abi| format!("ABI {abi}")).unwrap_or_default(),
             Layer::DedicatedUser => ids.describe(),
+            Layer::Seccomp => auditor.describe(),
             Layer::MemoryCgroup | Layer::PidsCgroup | Layer::CpuCgroup => cgroups.clone(),
             _ => String::new(),
         };
@@ -300,6 +313,11 @@ impl Inner {
         self.resources.spawner.open(plan, &fds)
     }
 
+    /// Who hears of violations.
+    pub(super) fn auditor(&self) -> &Auditor {
+        &self.resources.auditor
+    }
+
     pub(super) fn restart_spawner(&self) -> Result<(), EngineError> {
         self.resources.spawner.restart()
     }
@@ -361,7 +379,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
-            self.inner.bury(Remains { slot, pidfd: None, channel: None, mounts: None });
+            self.inner.bury(Remains { slot, guest: None, pidfd: None, channel: None, mounts: None });
         }
     }
 }

@@ -164,6 +164,9 @@ pub(super) async fn exec(
         given_up.not_after_all();
     }
     let mut evidence = facts.evidence(ledger.into_entries());
+    // What the command's processes did was counted before they were answered, and so before they could end.
+    let violations = inner.auditor().violations.take(|| open.link.guest());
+    evidence.extend(violations.into_iter().map(|what| Evidence::Violation { what }));
     let (stdout, stderr) = (stdout.finish(), stderr.finish());
     // The guest has said that nothing is left but itself, and that it ends: meanwhile we have done our sums.
     let ends = after == After::Close && end.exited.is_some() && !end.unconfirmed;

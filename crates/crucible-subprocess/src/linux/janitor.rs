@@ -10,15 +10,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crucible_core::EngineError;
+use crucible_guest::protocol::{FrameKind, Opened};
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::process::Signal;
 
+use super::auditor::Auditor;
 use super::cgroup::Pool;
-use super::frames::FrameReader;
+use super::frames::{Frame, FrameReader};
 use super::ids::Ids;
 use super::network::Networks;
 use super::slot::Slot;
 use super::spawner::Spawner;
+use super::violations::Guest;
 
 /// How long something may take to die before it is called stuck, in the log.
 const STUCK: Duration = Duration::from_secs(10);
@@ -37,6 +40,7 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Resources {
     pub(super) spawner: Spawner,
+    pub(super) auditor: Arc<Auditor>,
     pub(super) ids: Ids,
     /// `None` where every cgroup layer was waived.
     pub(super) pool: Option<Pool>,
@@ -76,6 +80,8 @@ impl Resources {
 #[derive(Debug)]
 pub(super) struct Remains {
     pub(super) slot: Slot,
+    /// The guest's process id, if anyone learnt of it.
+    pub(super) guest: Option<u32>,
     /// The guest, if anyone learnt of it.
     pub(super) pidfd: Option<OwnedFd>,
     /// The channel over which to learn of it. `None` with no pidfd: there never was a guest.
@@ -298,7 +304,11 @@ impl Mourned {
             if !is_readable(channel.as_fd()) {
                 return;
             }
-            let ended = !matches!(self.reader.next_blocking(channel.as_fd()), Ok(Some(_)));
+            let read = self.reader.next_blocking(channel.as_fd());
+            if let Ok(Some(Frame { kind: FrameKind::Opened, id: 0, payload })) = &read {
+                self.remains.guest = Opened::decode(payload).ok().map(|opened| opened.pid);
+            }
+            let ended = !matches!(read, Ok(Some(_)));
             self.remains.pidfd = self.reader.take_pidfd();
             if ended {
                 // Everybody who could have said something is gone.
@@ -306,6 +316,11 @@ impl Mourned {
                 self.dead = self.remains.pidfd.is_none();
             }
         }
+    }
+
+    /// The guest, as violations were counted for it.
+    fn guest(&self) -> Option<Guest> {
+        Guest::new(self.remains.guest?, self.remains.pidfd.as_ref()?.as_fd())
     }
 
     /// Whether the guest is dead. Until it is, it is told to die: as process 1 it takes everything with it.
@@ -335,6 +350,7 @@ impl Mourned {
             }
             return false;
         }
+        resources.auditor.violations.forget(|| self.guest());
         resources.ids.put(self.remains.slot.ids);
         if let Some(network) = self.remains.slot.network.take() {
             resources.networks.put(network);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crucible_core::EngineError;
-use crucible_guest::protocol::{Failure, FrameKind, HEADER_SIZE, Header, VERSION, Writer};
+use crucible_guest::protocol::{Failure, FrameKind, HEADER_SIZE, Header, Opened, VERSION, Writer};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use tokio::io::Interest;
@@ -24,6 +24,7 @@ use tokio::sync::{Mutex, Notify};
 use super::errors::{failed_step, protocol, setup};
 use super::frames::{Frame, FrameReader, ReadError};
 use super::sys;
+use super::violations::Guest;
 
 /// The most frames that wait for one who asked. A guest that answers more to one question is none of ours.
 const WAITING_MAX: usize = 64;
@@ -48,6 +49,8 @@ pub(super) struct Link {
 #[derive(Debug, Default)]
 struct State {
     guest: OnceLock<Life>,
+    /// The guest's process id, as the spawner and this process see it: the spawner's word, before the guest can say any.
+    guest_pid: OnceLock<u32>,
     ready: OnceLock<()>,
     /// A step of making the sandbox that failed.
     failed: OnceLock<Failure>,
@@ -79,6 +82,8 @@ impl Life {
 #[derive(Debug)]
 pub(super) struct Parts {
     pub(super) stream: UnixStream,
+    /// The guest's process id, if anyone learnt of it.
+    pub(super) guest: Option<u32>,
     pub(super) pidfd: Option<OwnedFd>,
     pub(super) mounts: Option<OwnedFd>,
 }
@@ -130,6 +135,11 @@ impl Link {
             Life::Watched(pidfd) => pidfd.get_ref().as_fd(),
             Life::Unwatched(pidfd) => pidfd.as_fd(),
         })
+    }
+
+    /// The guest, as violations are counted for it.
+    pub(super) fn guest(&self) -> Option<Guest> {
+        Guest::new(*self.state.guest_pid.get()?, self.pidfd()?)
     }
 
     /// Waits until the guest has died, and everything of the sandbox with it. For ever, if nobody has learnt of a guest.
@@ -304,7 +314,12 @@ impl Link {
             return Some(frame);
         }
         match frame.kind {
-            FrameKind::Opened => {}
+            FrameKind::Opened => match Opened::decode(&frame.payload) {
+                Ok(opened) => {
+                    let _only_the_first = self.state.guest_pid.set(opened.pid);
+                }
+                Err(_) => self.note_broken("its process id is malformed"),
+            },
             FrameKind::Ready => self.note_ready(&frame.payload),
             FrameKind::Failed => match Failure::decode(&frame.payload) {
                 Ok(failure) => {
@@ -389,12 +404,13 @@ impl Link {
     /// What is left of it, for whoever buries the sandbox.
     pub(super) fn into_parts(self) -> Parts {
         let mut reader = self.reading.into_inner();
+        let guest = self.state.guest_pid.into_inner();
         let known = self.state.guest.into_inner().map(|life| match life {
             Life::Watched(pidfd) => pidfd.into_inner(),
             Life::Unwatched(pidfd) => pidfd,
         });
         let pidfd = known.or_else(|| reader.take_pidfd());
-        Parts { stream: self.stream, pidfd, mounts: reader.take_mounts() }
+        Parts { stream: self.stream, guest, pidfd, mounts: reader.take_mounts() }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The engine on Linux.
 
+mod ancestry;
+mod auditor;
 mod cgroup;
 mod doctor;
 mod engine;
@@ -22,6 +24,7 @@ mod spawner;
 mod status;
 mod sys;
 mod template;
+mod violations;
 mod watch;
 
 pub use doctor::doctor;

@@ -183,7 +183,8 @@ pub(super) fn enforcement(inner: &Inner, end: &End, limits: &Limits) -> Result<E
     hold(Layer::Capabilities, capabilities == 0, format!("capabilities {capabilities:#x}"));
     let filters = status.seccomp_filters.unwrap_or(0);
     let ours = filters.saturating_sub(inner.host.seccomp_filters);
-    hold(Layer::Seccomp, status.seccomp == Some(2) && ours > 0, format!("{ours} filter"));
+    let said = format!("{ours} filter, {}", inner.auditor().describe());
+    hold(Layer::Seccomp, status.seccomp == Some(2) && ours > 0, said);
     hold(
         Layer::PidNamespace,
         status.pid_namespaces == Some(1),

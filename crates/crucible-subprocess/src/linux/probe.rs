@@ -37,7 +37,13 @@ pub(super) fn try_out(inner: &Arc<Inner>) -> Result<(), EngineError> {
     let mut reader = FrameReader::new();
     let tried = talk(inner, &limits, &ours, &mut reader);
     if let Some(slot) = lease.into_slot() {
-        inner.bury(Remains { slot, pidfd: reader.take_pidfd(), channel: Some(ours), mounts: None });
+        inner.bury(Remains {
+            slot,
+            guest: None,
+            pidfd: reader.take_pidfd(),
+            channel: Some(ours),
+            mounts: None,
+        });
     }
     tried
 }

@@ -407,9 +407,9 @@ impl Open {
 impl SubprocessSandbox {
     fn bury(&mut self) {
         let Some(Open { link, slot, .. }) = self.open.take() else { return };
-        let Parts { stream, pidfd, mounts } = link.into_parts();
+        let Parts { stream, guest, pidfd, mounts } = link.into_parts();
         let channel = stream.into_std().ok().map(OwnedFd::from);
-        self.inner.bury(Remains { slot, pidfd, channel, mounts });
+        self.inner.bury(Remains { slot, guest, pidfd, channel, mounts });
     }
 }
 

@@ -5,11 +5,13 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crucible_core::EngineError;
-use crucible_guest::protocol::{Failure, Init, InitFlags, PACKET_MAX, PacketKind, Plan, TemplateOp, Writer};
+use crucible_guest::protocol::{
+    Failure, Init, InitFlags, PACKET_MAX, PacketKind, Plan, Sealed, TemplateOp, Writer,
+};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::net::{
@@ -17,6 +19,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sockopt,
 };
 
+use super::auditor::Auditor;
 use super::errors::{failed_step, protocol, setup};
 use super::template::Template;
 
@@ -39,6 +42,8 @@ pub(super) struct Setup {
 pub(super) struct Spawner {
     setup: Setup,
     program: OwnedFd,
+    /// Hears of what the filter stops.
+    auditor: Arc<Auditor>,
     process: Mutex<Option<Process>>,
 }
 
@@ -61,9 +66,9 @@ pub(super) enum SendError {
 
 impl Spawner {
     /// Starts the spawner and builds the root template in it.
-    pub(super) fn start(setup: Setup) -> Result<Self, EngineError> {
+    pub(super) fn start(setup: Setup, auditor: Arc<Auditor>) -> Result<Self, EngineError> {
         let program = sealed_program()?;
-        let spawner = Self { setup, program, process: Mutex::new(None) };
+        let spawner = Self { setup, program, auditor, process: Mutex::new(None) };
         spawner.restart()?;
         Ok(spawner)
     }
@@ -84,7 +89,7 @@ impl Spawner {
             }
         }
         *process = None;
-        *process = Some(Process::start(&self.program, &self.setup)?);
+        *process = Some(Process::start(&self.program, &self.setup, &self.auditor)?);
         Ok(())
     }
 
@@ -127,7 +132,7 @@ impl Spawner {
 }
 
 impl Process {
-    fn start(program: &OwnedFd, config: &Setup) -> Result<Self, EngineError> {
+    fn start(program: &OwnedFd, config: &Setup, auditor: &Auditor) -> Result<Self, EngineError> {
         let (socket, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(|error| setup("make the spawner's socket", error))?;
@@ -148,6 +153,7 @@ impl Process {
             .map_err(|error| setup("start the spawner", error))?;
         let process = Self { socket, child };
         process.build(config)?;
+        process.seal(config, auditor)?;
         Ok(process)
     }
 
@@ -164,16 +170,42 @@ impl Process {
                 }
                 other => other,
             })
-        })?;
-        self.request(PacketKind::Seal, |_| Ok(())).map(drop)
+        })
     }
 
-    /// Sends a packet and waits for the answer.
+    /// Lets the spawner enter the template and load its filter.
+    fn seal(&self, config: &Setup, auditor: &Auditor) -> Result<(), EngineError> {
+        let malformed = || protocol("the spawner's answer is malformed", false);
+        let (body, listener) = self.ask(PacketKind::Seal, |_| Ok(()), PacketKind::Sealed)?;
+        let Sealed { no_listener } = Sealed::decode(&body).map_err(|_| malformed())?;
+        match listener {
+            Some(listener) => auditor.listen(listener, self.child.id()),
+            None if !config.flags.has(InitFlags::SECCOMP) => {}
+            None if no_listener != 0 => auditor.cannot_listen(no_listener),
+            None => return Err(malformed()),
+        }
+        Ok(())
+    }
+
+    /// Sends a packet and waits until it is done; gives what came along.
     fn request(
         &self,
         kind: PacketKind,
         write: impl FnOnce(&mut Writer<'_>) -> Result<(), crucible_guest::protocol::Overflow>,
     ) -> Result<Option<OwnedFd>, EngineError> {
+        match self.ask(kind, write, PacketKind::Done)? {
+            (body, fd) if body.is_empty() => Ok(fd),
+            _ => Err(protocol("the spawner's answer is malformed", false)),
+        }
+    }
+
+    /// Sends a packet and waits for the answer of the right kind; gives its body, and what came along.
+    fn ask(
+        &self,
+        kind: PacketKind,
+        write: impl FnOnce(&mut Writer<'_>) -> Result<(), crucible_guest::protocol::Overflow>,
+        wanted: PacketKind,
+    ) -> Result<(Vec<u8>, Option<OwnedFd>), EngineError> {
         let mut packet = vec![0; PACKET_MAX];
         let length = encode(&mut packet, kind, write)?;
         send(self.socket.as_fd(), packet.get(..length).unwrap_or_default(), &[], SendFlags::NOSIGNAL)
@@ -183,7 +215,7 @@ impl Process {
             .map_err(|error| setup("hear from the spawner", error))?;
         let answer = answer.get(..length).unwrap_or_default();
         match answer.split_first() {
-            Some((kind, [])) if *kind == PacketKind::Done as u8 => Ok(fds.pop()),
+            Some((kind, body)) if *kind == wanted as u8 => Ok((body.to_vec(), fds.pop())),
             Some((kind, body)) if *kind == PacketKind::Failed as u8 => match Failure::decode(body) {
                 Ok(failure) => Err(failed_step(failure)),
                 Err(_) => Err(protocol("the spawner's error is malformed", false)),

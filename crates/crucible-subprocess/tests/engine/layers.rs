@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
-use super::runs::{python, without};
-use crucible_core::{Engine as _, Layer, Limits};
+use super::runs::{printed, python, run, without};
+use crucible_core::{Engine as _, Evaluation, Layer, Limits, Verdict};
 
 /// What Python source prints with all layers but `others`, and what without `layer` as well.
 #[track_caller]
@@ -24,8 +24,12 @@ fn seccomp_refuses_namespaces_and_keyrings() {
 import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
 print(libc.syscall(250, 0, -3, 1) > 0, libc.unshare(0x10000000) == 0)";
-    let (with, without) = with_and_without(Layer::Seccomp, &[], source);
-    assert_eq!((with.as_str(), without.as_str()), ("False False", "True True"));
+    let evaluation = Evaluation::python(source);
+    let with = run(&without(&[]), &evaluation);
+    assert_eq!(with.stdout.to_text(), "False False\n", "{}", with.stderr.to_text());
+    let what = "unshare(2) with a new namespace was refused, once".to_owned();
+    assert_eq!(*with.verdict(), Verdict::PolicyViolation { what });
+    assert_eq!(printed(&run(&without(&[Layer::Seccomp]), &evaluation)), "True True");
 }
 
 #[test]

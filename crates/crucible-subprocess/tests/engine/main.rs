@@ -15,4 +15,5 @@ mod root_fs;
 mod runs;
 mod small_memory;
 mod support;
+mod violations;
 mod waivers;

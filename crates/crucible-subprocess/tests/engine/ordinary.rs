@@ -35,6 +35,7 @@ fn the_other_tests_as_an_ordinary_user() {
         "descriptors",
         "small_memory",
         "attacks",
+        "violations",
     ];
     let output = Command::new(&binary)
         .args(modules.map(|module| format!("{module}::")))

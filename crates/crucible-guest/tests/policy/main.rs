@@ -1,0 +1,140 @@
+//! The policy as people read it: `docs/seccomp.md` says what the rules say.
+
+#![expect(clippy::unwrap_used, reason = "in a test it is how a failure is reported")]
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crucible_guest::policy::{
+    ARCHITECTURE, Answer, CONSIDERED, EAFNOSUPPORT, ENOSYS, EPERM, FOREIGN_FIRST, FOREIGN_LAST, NEWEST_KNOWN,
+    PRETEND, RULES, Reason, Rule, Violation,
+};
+
+/// Set, the page is written instead of compared.
+const UPDATE: &str = "CRUCIBLE_UPDATE_DOCS";
+
+const INTRODUCTION: &str = "\
+# System calls
+
+Written from `crates/crucible-guest/src/policy` by its tests (`CRUCIBLE_UPDATE_DOCS=1 cargo test -p crucible-guest --test policy`);
+they fail when the two differ. Numbers are those of x86-64.
+
+Everything is allowed that no line here refuses. A refused call fails with the error number that is given; *reported* ones are
+evidence of a violation of the policy as well, because no ordinary program makes them. Of several lines on one call the first that
+fits counts. Attacks are families of the attack suite.
+";
+
+const BEYOND: &str = "\
+## Beyond the list
+
+| calls | answer |
+| --- | --- |
+| of another ABI: i386, x32 | `ENOSYS`, reported; where violations cannot be reported, the process is ended (`SIGSYS`). Their numbers mean other calls: a way round every line above (CVE-2014-0038). Attacks: F6 |
+";
+
+fn answer(answer: Answer) -> String {
+    let (errno, reported) = match answer {
+        Answer::Allow => return "allowed".to_owned(),
+        Answer::Refuse(errno) => (errno, ""),
+        Answer::Report(errno) => (errno, ", reported"),
+    };
+    let name = match errno {
+        PRETEND => "does nothing and says that it did",
+        EPERM => "`EPERM`",
+        ENOSYS => "`ENOSYS`",
+        EAFNOSUPPORT => "`EAFNOSUPPORT`",
+        other => panic!("error number {other} has no name here"),
+    };
+    format!("{name}{reported}")
+}
+
+fn page() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    let mut reasons: Vec<&Reason> = Vec::new();
+    for rule in &RULES {
+        if !reasons.contains(&rule.reason) {
+            reasons.push(rule.reason);
+        }
+    }
+    for reason in reasons {
+        let Reason { title, attacks, why } = reason;
+        writeln!(
+            page,
+            "\n## {title}\n\n{why}\nAttacks: {attacks}.\n\n| number | call | answer |\n| --- | --- | --- |"
+        )
+        .unwrap();
+        for rule in RULES.iter().filter(|rule| rule.reason == reason) {
+            let Rule { number, name, which, .. } = rule;
+            let space = if which.is_empty() { "" } else { " " };
+            writeln!(page, "| {number} | `{name}`{space}{which} | {} |", answer(rule.answer)).unwrap();
+        }
+    }
+    writeln!(page, "\n{BEYOND}| newer than {NEWEST_KNOWN} | `ENOSYS`: nobody has looked at them yet |")
+        .unwrap();
+    writeln!(page, "\n## Looked at, and allowed\n\n| calls | why |\n| --- | --- |").unwrap();
+    for considered in &CONSIDERED {
+        writeln!(page, "| {} | {} |", considered.calls, considered.why).unwrap();
+    }
+    page
+}
+
+#[test]
+fn the_page_says_what_the_rules_say() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/seccomp.md");
+    let page = page();
+    if std::env::var_os(UPDATE).is_some() {
+        std::fs::write(&path, &page).unwrap();
+    }
+    let there = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        there == page,
+        "`docs/seccomp.md` differs from the policy: set `{UPDATE}` to write it, and read it"
+    );
+}
+
+#[test]
+fn each_call_has_one_name_and_each_number_is_known() {
+    for rule in &RULES {
+        assert!(rule.number <= NEWEST_KNOWN, "{}", rule.name);
+        for other in &RULES {
+            assert_eq!(
+                rule.number == other.number,
+                rule.name == other.name,
+                "{} and {}",
+                rule.name,
+                other.name
+            );
+        }
+        assert_eq!(
+            rule.tests.is_empty(),
+            rule.which.is_empty() || rule.which.contains("any"),
+            "{}",
+            rule.name
+        );
+        assert!(!rule.reason.why.is_empty() && !rule.reason.attacks.is_empty(), "{}", rule.name);
+    }
+}
+
+#[test]
+fn what_is_reported_has_a_name_and_an_error_number() {
+    let namespace = [0x1000_0000, 0, 0, 0, 0, 0];
+    let of = |number, arguments: [u64; 6]| Violation::of(ARCHITECTURE, number, &arguments);
+    let mount = of(165, [0; 6]).unwrap();
+    assert_eq!((mount.name(), mount.which(), mount.errno(), mount.is_call()), ("mount", "", EPERM, true));
+    let unshare = of(272, namespace).unwrap();
+    assert_eq!((unshare.name(), unshare.which()), ("unshare", "with a new namespace"));
+    assert_eq!(of(272, [0; 6]), None);
+    let alg = of(41, [38, 5, 0, 0, 0, 0]).unwrap();
+    assert_eq!((alg.name(), alg.which(), alg.errno()), ("socket", "of AF_ALG", EAFNOSUPPORT));
+    for family in [1, 2, 10, 16] {
+        assert_eq!(of(41, [family, 1, 0, 0, 0, 0]), None, "family {family}");
+    }
+    assert_eq!(of(101, [0; 6]), None);
+    assert_eq!(of(0, [0; 6]), None);
+    for number in [FOREIGN_FIRST, FOREIGN_LAST] {
+        let foreign = of(number, [0; 6]).unwrap();
+        assert_eq!((foreign.errno(), foreign.is_call()), (ENOSYS, false));
+    }
+    assert_eq!(of(FOREIGN_LAST + 1, [0; 6]), None);
+    assert!(Violation::of(0x4000_0003, 21, &[0; 6]).is_some(), "mount(2) of i386");
+}

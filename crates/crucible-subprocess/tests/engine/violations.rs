@@ -1,0 +1,305 @@
+//! What no ordinary program does is refused and reported: which call, and how often, by whose program.
+
+use std::time::Duration;
+
+use super::runs::{printed, python, run, without};
+use super::support::{descendants, eventually};
+use crucible_core::{
+    Command, Engine as _, Evaluation, Evidence, ExecIo, Exit, Layer, Limits, Outcome, RunContext,
+    SandboxSpec, Verdict,
+};
+use crucible_guest::policy::{Answer, RULES, Rule, Test};
+
+/// What every program here begins with. `call` gives the error number.
+const PRELUDE: &str = "
+import ctypes, os, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def call(number, *arguments):
+    ctypes.set_errno(0)
+    if libc.syscall(ctypes.c_long(number), *map(ctypes.c_long, arguments)) != -1:
+        return 0
+    return ctypes.get_errno()
+";
+const MOUNT: &str = "call(165, 0, 0, 0, 0, 0)";
+const SETNS: &str = "call(308, 0, 0)";
+
+fn program(source: &str) -> Evaluation {
+    let limits = Limits::new().with_wall(Duration::from_secs(40)).with_processes(40);
+    Evaluation::python(format!("{PRELUDE}{source}")).with_limits(limits)
+}
+
+fn told(evidence: &[Evidence]) -> Vec<&str> {
+    evidence
+        .iter()
+        .filter_map(|fact| match fact {
+            Evidence::Violation { what } => Some(what.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// What was reported of a program that exited with 0 nevertheless, and what it printed.
+#[track_caller]
+fn reported(outcome: &Outcome) -> (Vec<&str>, String) {
+    let (stdout, stderr) = (outcome.stdout.to_text(), outcome.stderr.to_text());
+    assert_eq!(outcome.ending().map(Verdict::from), Some(Verdict::Exited { code: 0 }), "{stdout}\n{stderr}");
+    let told = told(outcome.evidence());
+    match told.first() {
+        Some(what) => assert_eq!(*outcome.verdict(), Verdict::PolicyViolation { what: (*what).to_owned() }),
+        None => assert!(outcome.is_success(), "{}", outcome.verdict()),
+    }
+    (told, stdout.trim().to_owned())
+}
+
+/// Arguments that the rule is about.
+fn arguments(rule: &Rule) -> [u64; 6] {
+    // Without a test: none of those that an earlier rule on the call is about.
+    let first = if rule.tests.is_empty() { 0x4_0000 } else { 0 };
+    let mut arguments = [first, 0, 0, 0, 0, 0];
+    for test in rule.tests {
+        let (index, value) = match *test {
+            Test::OneOf(index, values) => (index, *values.first().unwrap()),
+            Test::AnyBit(index, bits) => (index, bits & bits.wrapping_neg()),
+            Test::NotNull(index) => (index, 8),
+            Test::Inet(index) => (index, 2),
+        };
+        *arguments.get_mut(usize::from(index)).unwrap() = u64::from(value);
+    }
+    arguments
+}
+
+/// Every rule, as the kernel carries it out: each refused call fails with its error number, and those that matter are
+/// reported, each once.
+#[test]
+fn each_refusal_is_what_the_policy_says() {
+    let engine = without(&[]);
+    let rules: Vec<_> = RULES.iter().filter(|rule| rule.answer != Answer::Allow).collect();
+    // So few that none is kept waiting.
+    for rules in rules.chunks(16) {
+        let mut source = String::new();
+        let mut numbers = Vec::new();
+        let mut wanted = Vec::new();
+        for rule in rules {
+            let list = arguments(rule).map(|argument| argument.to_string()).join(", ");
+            source.push_str(&format!("print(call({}, {list}))\n", rule.number));
+            let (Answer::Refuse(errno) | Answer::Report(errno)) = rule.answer else { continue };
+            numbers.push(errno.to_string());
+            if matches!(rule.answer, Answer::Report(_)) {
+                let space = if rule.which.is_empty() { "" } else { " " };
+                wanted.push(format!("{}(2){space}{} was refused, once", rule.name, rule.which));
+            }
+        }
+        let outcome = run(&engine, &program(&source));
+        let (told, printed) = reported(&outcome);
+        let names: Vec<_> = rules.iter().map(|rule| rule.name).collect();
+        assert_eq!(printed.lines().collect::<Vec<_>>(), numbers, "{names:?}");
+        assert_eq!(told, wanted);
+    }
+}
+
+#[test]
+fn calls_are_counted() {
+    let engine = without(&[]);
+    let outcome = run(&engine, &program(&format!("for _ in range(3): {MOUNT}\n{SETNS}\n{MOUNT}")));
+    let (told, _) = reported(&outcome);
+    assert_eq!(told, ["mount(2) was refused, 4 times", "setns(2) was refused, once"]);
+}
+
+#[test]
+fn what_libraries_and_runtimes_try_is_no_violation() {
+    let source = "
+import socket
+for family in (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK):
+    try:
+        socket.socket(family)
+        print('opened', family)
+    except OSError as error:
+        print(error.errno, end=' ')
+for number in (101, 310, 250, 298, 425, 237, 239, 435, 447, 458):
+    print(call(number, 0, 0, 0, 0, 0, 0), end=' ')
+print(call(135, 0x40000), call(1000))";
+    let engine = without(&[]);
+    let outcome = run(&engine, &program(source));
+    assert_eq!(printed(&outcome), "97 97 97 1 1 1 1 38 1 1 38 38 38 1 38");
+    assert_eq!(told(outcome.evidence()), Vec::<&str>::new());
+}
+
+#[test]
+fn a_call_of_another_abi_is_reported_and_not_made() {
+    // getpid(2) as x32 has it.
+    let engine = without(&[]);
+    let outcome = run(&engine, &program("print(call(0x40000000 + 39), call(-1))"));
+    let (told, printed) = reported(&outcome);
+    assert_eq!(printed, "38 38");
+    assert_eq!(told, ["a call of another ABI (i386, x32) was refused, once"]);
+}
+
+/// A flood is slowed down, and ends at the wall limit. Meanwhile others get their verdicts.
+#[test]
+fn a_flood_costs_whoever_makes_it() {
+    let engine = without(&[]);
+    let source = format!("for _ in range(10000): {MOUNT}\nprint('through')");
+    let flood = program(&source).with_limits(Limits::new().with_wall(Duration::from_secs(3)));
+    let (flooded, others) = std::thread::scope(|scope| {
+        let flood = scope.spawn(|| run(&engine, &flood));
+        let mut others = 0;
+        while !flood.is_finished() {
+            assert_eq!(python(&engine, &Limits::new(), "print(6 * 7)"), "42");
+            others += 1;
+        }
+        (flood.join().unwrap(), others)
+    });
+    assert!(others > 0);
+    let told = told(flooded.evidence());
+    let [what] = told[..] else { panic!("{told:?}") };
+    let count =
+        what.strip_prefix("mount(2) was refused, at least ").and_then(|rest| rest.strip_suffix(" times"));
+    let count: u32 = count.unwrap_or_else(|| panic!("{what}")).parse().unwrap();
+    // The wall limit of 3 seconds leaves time for so many.
+    assert!((17..10_000).contains(&count), "{what}");
+    assert_eq!(*flooded.verdict(), Verdict::PolicyViolation { what: what.to_owned() });
+    assert_eq!(flooded.stdout.to_text(), "");
+}
+
+/// Whatever it calls itself, whoever its parent is by now, whichever thread it was.
+#[test]
+fn descendants_and_threads_count() {
+    let engine = without(&[]);
+    let source = format!(
+        "
+import threading, time
+def descend(depth, name):
+    if depth == 0:
+        libc.prctl(15, name.encode())
+        {MOUNT}
+        os._exit(0)
+    if os.fork() == 0:
+        descend(depth - 1, name)
+    os.wait()
+    os._exit(0)
+if os.fork() == 0:
+    descend(1, 'a) S 1 1 (')
+os.wait()
+if os.fork() == 0:
+    descend(20, 'deep')
+os.wait()
+reader, writer = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() != 0:
+        os._exit(0)
+    while os.getppid() != 1:
+        time.sleep(0.01)
+    {MOUNT}
+    os.write(writer, b'x')
+    os._exit(0)
+os.wait()
+os.read(reader, 1)
+thread = threading.Thread(target=lambda: {MOUNT})
+thread.start()
+thread.join()
+print('done')"
+    );
+    let outcome = run(&engine, &program(&source));
+    let (told, printed) = reported(&outcome);
+    assert_eq!(printed, "done");
+    assert_eq!(told, ["mount(2) was refused, 4 times"]);
+}
+
+/// What a program did is known even if the last thing that it did was that.
+#[test]
+fn nothing_is_lost_at_the_end() {
+    let engine = without(&[]);
+    for _ in 0..50 {
+        let outcome = run(&engine, &program(&format!("{MOUNT}; os._exit(0)")));
+        assert_eq!(reported(&outcome).0, ["mount(2) was refused, once"]);
+    }
+}
+
+#[test]
+fn commands_of_a_session_have_their_own() {
+    let engine = without(&[]);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let sandbox = engine.open(SandboxSpec::new()).await.unwrap();
+        let exec = async |source: &str| -> Exit {
+            let source = format!("{PRELUDE}{source}");
+            sandbox.exec(&Command::new(["python3", "-c", &source]), ExecIo::new()).await.unwrap()
+        };
+        for round in 0..3 {
+            let exit = exec(&format!("{MOUNT}; {MOUNT}; print('no')")).await;
+            assert_eq!(told(&exit.evidence), ["mount(2) was refused, 2 times"]);
+            let exit = exec("print('nothing')").await;
+            assert_eq!(told(&exit.evidence), Vec::<&str>::new(), "round {round}");
+            assert_eq!(exit.verdict(), Verdict::Exited { code: 0 });
+            let exit = exec(SETNS).await;
+            assert_eq!(told(&exit.evidence), ["setns(2) was refused, once"]);
+        }
+        sandbox.close().await.unwrap();
+    });
+}
+
+#[test]
+fn sandboxes_at_once_do_not_mix() {
+    let engine = without(&[]);
+    let cases: [(String, &[&str]); 3] = [
+        (format!("for _ in range(9): {MOUNT}"), &["mount(2) was refused, 9 times"]),
+        (format!("for _ in range(5): {SETNS}"), &["setns(2) was refused, 5 times"]),
+        ("for _ in range(1000): os.getppid()".to_owned(), &[]),
+    ];
+    std::thread::scope(|scope| {
+        for (source, wanted) in &cases {
+            let engine = &engine;
+            scope.spawn(move || {
+                for _ in 0..15 {
+                    assert_eq!(reported(&run(engine, &program(source))).0, *wanted);
+                }
+            });
+        }
+    });
+}
+
+/// The auditor listens to the next spawner as well.
+#[test]
+fn violations_are_reported_after_the_spawner_has_died() {
+    let engine = without(&[]);
+    let spawner = || {
+        let own = i32::try_from(std::process::id()).unwrap();
+        descendants(own).into_iter().find(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/stat"))
+                .is_ok_and(|stat| stat.contains("(crucible-spawn)") && stat.contains(&format!(") S {own} ")))
+        })
+    };
+    let evaluation = program(MOUNT);
+    assert_eq!(reported(&run(&engine, &evaluation)).0, ["mount(2) was refused, once"]);
+    let first = spawner().unwrap();
+    let pid = rustix::process::Pid::from_raw(first).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    eventually(Duration::from_secs(10), "the spawner lives", || {
+        if spawner() == Some(first) { Err(first) } else { Ok(()) }
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(engine.health()).unwrap();
+    let outcome = runtime.block_on(engine.run(&evaluation, &RunContext::new())).unwrap();
+    assert_eq!(reported(&outcome).0, ["mount(2) was refused, once"]);
+}
+
+#[test]
+fn the_report_says_that_violations_are_reported() {
+    let engine = without(&[]);
+    let detail = |enforcement: &crucible_core::Enforcement| {
+        let report = enforcement.reports().iter().find(|report| report.layer == Layer::Seccomp).unwrap();
+        report.detail.clone()
+    };
+    assert_eq!(detail(&engine.info().enforcement), "violations are reported");
+    let outcome = run(&engine, &program("pass"));
+    assert_eq!(detail(&outcome.enforcement), "1 filter, violations are reported");
+}
+
+/// Without the layer nothing is reported, because nothing is refused by it.
+#[test]
+fn without_the_layer_nothing_is_reported() {
+    let engine = without(&[Layer::Seccomp]);
+    let outcome = run(&engine, &program(&format!("print({MOUNT} != 0)")));
+    assert_eq!(printed(&outcome), "True");
+}
