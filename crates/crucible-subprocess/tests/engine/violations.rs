@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use super::runs::{printed, python, run, without};
-use super::support::{descendants, eventually};
 use crucible_core::{
-    Command, Engine as _, Evaluation, Evidence, ExecIo, Exit, Layer, Limits, Outcome, RunContext,
-    SandboxSpec, Verdict,
+    Command, Engine as _, Evaluation, Evidence, ExecIo, Exit, Layer, Limits, Outcome, SandboxSpec, Verdict,
 };
 use crucible_guest::policy::{Answer, RULES, Rule, Test};
 
@@ -257,31 +255,6 @@ fn sandboxes_at_once_do_not_mix() {
             });
         }
     });
-}
-
-/// The auditor listens to the next spawner as well.
-#[test]
-fn violations_are_reported_after_the_spawner_has_died() {
-    let engine = without(&[]);
-    let spawner = || {
-        let own = i32::try_from(std::process::id()).unwrap();
-        descendants(own).into_iter().find(|pid| {
-            std::fs::read_to_string(format!("/proc/{pid}/stat"))
-                .is_ok_and(|stat| stat.contains("(crucible-spawn)") && stat.contains(&format!(") S {own} ")))
-        })
-    };
-    let evaluation = program(MOUNT);
-    assert_eq!(reported(&run(&engine, &evaluation)).0, ["mount(2) was refused, once"]);
-    let first = spawner().unwrap();
-    let pid = rustix::process::Pid::from_raw(first).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    eventually(Duration::from_secs(10), "the spawner lives", || {
-        if spawner() == Some(first) { Err(first) } else { Ok(()) }
-    });
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(engine.health()).unwrap();
-    let outcome = runtime.block_on(engine.run(&evaluation, &RunContext::new())).unwrap();
-    assert_eq!(reported(&outcome).0, ["mount(2) was refused, once"]);
 }
 
 #[test]

@@ -1,0 +1,41 @@
+//! The spawner dies, and the engine goes on with another.
+//!
+//! In a process with other tests this would be anybody's spawner: the tests that ordinary users run do not include it.
+
+use std::time::Duration;
+
+use super::runs::{run, without};
+use super::support::{descendants, eventually};
+use crucible_core::{Engine as _, Evaluation, Evidence};
+
+/// The only spawner of this process, unless it is dead.
+fn spawner() -> Option<i32> {
+    let own = std::process::id().to_string();
+    descendants(i32::try_from(std::process::id()).unwrap()).into_iter().find(|pid| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let Some((_, rest)) = stat.split_once("(crucible-spawn) ") else { return false };
+        let mut fields = rest.split(' ');
+        !["Z", "X"].contains(&fields.next().unwrap()) && fields.next() == Some(&own)
+    })
+}
+
+#[test]
+fn violations_are_reported_after_the_spawner_has_died() {
+    let engine = without(&[]);
+    let source = "import ctypes; ctypes.CDLL(None).mount(b'none', b'/tmp', b'tmpfs', 0, None)";
+    let wanted = Evidence::Violation { what: "mount(2) was refused, once".to_owned() };
+    let check = || {
+        let outcome = run(&engine, &Evaluation::python(source));
+        assert!(outcome.evidence().contains(&wanted), "{:?}", outcome.evidence());
+    };
+    check();
+    let first = spawner().unwrap();
+    let pid = rustix::process::Pid::from_raw(first).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    eventually(Duration::from_secs(10), "the spawner lives", || {
+        if spawner() == Some(first) { Err(first) } else { Ok(()) }
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(engine.health()).unwrap();
+    check();
+}
