@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use crucible_guest::protocol::{
     Entries, EntryRef, Exec, ExecFailed, Exited, Failure, FrameKind, HEADER_SIZE, Header, Init, ListRequest,
-    Opened, PAYLOAD_MAX_TO_GUEST, PacketKind, Plan, ReadRequest, Reader, Ready, Started, Strings, TemplateOp,
-    Usage, WriteRequest,
+    Opened, PAYLOAD_MAX_TO_GUEST, PacketKind, Plan, ReadRequest, Reader, Ready, Sealed, Started, Strings,
+    TemplateOp, Usage, WriteRequest,
 };
 use proptest::prelude::*;
 
@@ -68,6 +68,9 @@ fn decode_as_everything(payload: &[u8]) -> Result<(), TestCaseError> {
 }
 
 fn decode_as_replies(payload: &[u8]) -> Result<(), TestCaseError> {
+    if let Ok(sealed) = Sealed::decode(payload) {
+        prop_assert_eq!(encode(|writer| sealed.encode(writer)), payload);
+    }
     if let Ok(opened) = Opened::decode(payload) {
         prop_assert_eq!(encode(|writer| opened.encode(writer)), payload);
     }

@@ -246,7 +246,10 @@ impl Work {
         let due = match listener.guest_of(&call) {
             Some(guest) => self.violations.record(guest, violation, still_waits),
             None if still_waits() => {
-                tracing::warn!(call.pid, what = violation.name(), "a refused system call is nobody's");
+                // Once: a program that makes itself hard to find must not fill the log.
+                if self.nobodys.is_empty() {
+                    tracing::warn!(call.pid, what = violation.name(), "a refused system call is nobody's");
+                }
                 Some(self.nobodys.add(violation, Instant::now()))
             }
             None => None,

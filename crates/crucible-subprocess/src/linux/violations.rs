@@ -56,6 +56,11 @@ struct Kind {
 }
 
 impl Offences {
+    /// Whether nothing has been counted yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.total == 0
+    }
+
     /// Counts one; says when it is to be answered.
     pub(super) fn add(&mut self, violation: Violation, now: Instant) -> Instant {
         self.total = self.total.saturating_add(1);
