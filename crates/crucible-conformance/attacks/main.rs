@@ -58,6 +58,7 @@ pub(crate) fn main(arguments: &[&'static core::ffi::CStr]) -> ! {
         Some(b"scratch") => scratch::main(arguments),
         Some(b"bystander") => scratch::bystander(),
         Some(b"share") => scratch::shared(arguments, true),
+        Some(b"forget") => scratch::forget(arguments),
         Some(b"unshare") => scratch::shared(arguments, false),
         _ => {}
     }

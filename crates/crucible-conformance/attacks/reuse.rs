@@ -34,21 +34,22 @@ pub(crate) fn leave_files(scene: &Scene) {
     scene.found(if left > 0 { b"left some" } else { b"left none" });
 }
 
-fn key(scene: &Scene) -> usize {
-    scene.extra.to_bytes().iter().fold(7, |key, byte| key * 31 % 0x7fff_ffff + usize::from(*byte))
+/// The number of the segment that a name stands for.
+pub(crate) fn key(name: &CStr) -> usize {
+    name.to_bytes().iter().fold(7, |key, byte| key * 31 % 0x7fff_ffff + usize::from(*byte))
 }
 
 pub(crate) fn leave_segment(scene: &Scene) {
     const IPC_CREAT: usize = 0o1000;
     const IPC_EXCL: usize = 0o2000;
     const IPC_RMID: usize = 0;
-    match sys::call(nr::SHMGET, [key(scene), 4096, 0]) {
+    match sys::call(nr::SHMGET, [key(scene.extra), 4096, 0]) {
         Ok(segment) => {
             scene.harm(b"a segment");
             let _removed = sys::call(nr::SHMCTL, [segment, IPC_RMID, 0]);
         }
         Err(_) => {
-            let made = sys::call(nr::SHMGET, [key(scene), 4096, IPC_CREAT | IPC_EXCL | 0o666]);
+            let made = sys::call(nr::SHMGET, [key(scene.extra), 4096, IPC_CREAT | IPC_EXCL | 0o666]);
             scene.found(if made.is_ok() { b"left one" } else { b"left none" });
         }
     }
@@ -61,7 +62,7 @@ pub(crate) fn leave_queue(scene: &Scene) {
             let _removed = sys::call(nr::MQ_UNLINK, [sys::at(scene.extra)]);
         }
         Err(_) => {
-            let made = sys::call(nr::MQ_OPEN, [sys::at(scene.extra), sys::O_RDWR | O_CREAT, 0o666, 0]);
+            let made = sockets::make_queue(scene.extra);
             scene.found(if made.is_ok() { b"left one" } else { b"left none" });
         }
     }

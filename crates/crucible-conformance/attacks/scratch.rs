@@ -3,7 +3,7 @@
 use core::ffi::{CStr, c_char};
 
 use super::children;
-use super::nr;
+use super::{nr, reuse};
 use super::report::Line;
 use super::scene::number;
 use super::sockets;
@@ -25,6 +25,14 @@ pub(crate) fn shared(arguments: &[&'static CStr], made: bool) -> ! {
     let key = usize::try_from(number(key)).unwrap_or_default();
     let done = if made { sockets::make_shared(key, queue) } else { sockets::remove_shared(key, queue) };
     sys::exit(if done.is_ok() { 0 } else { SETUP_FAILED })
+}
+
+/// `forget NAME`: removes what programs without a namespace of their own have left for the next under this name.
+pub(crate) fn forget(arguments: &[&'static CStr]) -> ! {
+    let [_, name, ..] = arguments else { sys::exit(2) };
+    // Most leave neither.
+    let _removed = sockets::remove_shared(reuse::key(name), name);
+    sys::exit(0)
 }
 
 /// `scratch KINDS NAME MARK ...`: runs an attack in namespaces of its own, in which it may do harm.

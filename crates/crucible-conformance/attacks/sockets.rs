@@ -103,14 +103,20 @@ pub(crate) fn message_queue(scene: &Scene) {
 pub(crate) fn make_shared(key: usize, queue: &core::ffi::CStr) -> sys::Result<()> {
     const IPC_CREAT: usize = 0o1000;
     sys::call(nr::SHMGET, [key, 4096, IPC_CREAT | 0o666])?;
-    sys::call(nr::MQ_OPEN, [sys::at(queue), O_RDWR | O_CREAT, 0o666, 0])?;
-    Ok(())
+    make_queue(queue).map(drop)
+}
+
+/// A small one: what a user may have in queues is not much.
+pub(crate) fn make_queue(name: &core::ffi::CStr) -> sys::Result<usize> {
+    // flags, the most messages, their size, how many there are
+    let attributes = [0i64, 1, 64, 0];
+    sys::call(nr::MQ_OPEN, [sys::at(name), O_RDWR | O_CREAT, 0o666, sys::of(&attributes)])
 }
 
 /// Removes what [`make_shared`] made.
 pub(crate) fn remove_shared(key: usize, queue: &core::ffi::CStr) -> sys::Result<()> {
     const IPC_RMID: usize = 0;
     let removed = sys::call(nr::SHMGET, [key, 0, 0]).and_then(|id| sys::call(nr::SHMCTL, [id, IPC_RMID, 0]));
-    sys::call(nr::MQ_UNLINK, [sys::at(queue)])?;
-    removed.map(drop)
+    let unlinked = sys::call(nr::MQ_UNLINK, [sys::at(queue)]);
+    removed.and(unlinked).map(drop)
 }

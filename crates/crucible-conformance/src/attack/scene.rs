@@ -52,6 +52,8 @@ pub(super) struct Scene {
     /// What the attack is told besides.
     pub(super) extra: String,
     shared: Option<Shared>,
+    /// What removes that which the attack left for the next, if it does.
+    leaves: Option<PathBuf>,
     _leaked: Option<fs::File>,
 }
 
@@ -129,6 +131,7 @@ impl Scene {
             host_name: host_name(),
             extra,
             shared,
+            leaves: matches!(attack.needs, Needs::Twice).then(|| program.to_owned()),
             mark,
             directory,
             _leaked: leaked,
@@ -229,6 +232,10 @@ impl Scene {
 impl Drop for Scene {
     fn drop(&mut self) {
         drop(self.shared.take());
+        if let Some(program) = &self.leaves {
+            // As above.
+            let _status = Command::new(program).args(["forget", &self.extra]).status();
+        }
         // It is gone already, or ends now.
         let _killed = self.bystander.kill();
         let _reaped = self.bystander.wait();

@@ -1,0 +1,67 @@
+"""Runs modules of CPython's own regression tests and writes what came of each test, a line each."""
+
+import os
+import sys
+import tempfile
+import unittest
+
+import test.support
+
+MODULES = "test_os test_subprocess test_threading test_socket test_mmap test_signal test_tempfile test_json test_re"
+
+
+class Result(unittest.TestResult):
+    """Keeps the worst that is said of each test."""
+
+    ORDER = ["ok", "skipped", "expected failure", "unexpected success", "failed", "error"]
+
+    def __init__(self):
+        super().__init__()
+        self.found = {}
+
+    def note(self, test, what):
+        name = test.id().split(" ")[0]
+        before = self.found.get(name, "ok")
+        self.found[name] = max(before, what, key=self.ORDER.index)
+
+    def addSuccess(self, test):
+        self.note(test, "ok")
+
+    def addSkip(self, test, reason):
+        # A skipped part of a test is told by the test that it is a part of.
+        self.note(getattr(test, "test_case", test), "skipped")
+
+    def addExpectedFailure(self, test, error):
+        self.note(test, "expected failure")
+
+    def addUnexpectedSuccess(self, test):
+        self.note(test, "unexpected success")
+
+    def addFailure(self, test, error):
+        self.note(test, "failed")
+        print(test.id(), self._exc_info_to_string(error, test), file=sys.stderr)
+
+    def addError(self, test, error):
+        self.note(test, "error")
+        print(test.id(), self._exc_info_to_string(error, test), file=sys.stderr)
+
+    def addSubTest(self, test, part, error):
+        if error is not None:
+            self.note(test, "failed")
+
+
+def main(path):
+    # Nothing that takes a network, much memory or much time.
+    test.support.use_resources = []
+    result = Result()
+    suite = unittest.defaultTestLoader.loadTestsFromNames("test." + name for name in MODULES.split())
+    with tempfile.TemporaryDirectory() as directory:
+        os.chdir(directory)
+        suite.run(result)
+        os.chdir("/")
+    with open(path, "w") as file:
+        for name, what in sorted(result.found.items()):
+            print(name, what, file=file)
+
+
+main(sys.argv[1])
