@@ -1,4 +1,5 @@
-"""Compares two results of `run.py`; what differs must be in the reviewed list, and what is there must differ.
+"""Compares two results of `run.py`. What differs must be in the reviewed list, for the cause that the list gives; and what
+is in the list must differ.
 
 usage: compare.py OUTSIDE INSIDE REVIEWED
 """
@@ -9,30 +10,39 @@ import sys
 
 def results(path):
     with open(path) as file:
-        return dict(line.rstrip("\n").split(" ", 1) for line in file)
+        rows = (line.rstrip("\n").split("\t") for line in file)
+        return {name: (what, why) for name, what, why in rows}
 
 
 def reviewed(path):
-    """Patterns of names; a comment above them says why. `?` marks those that need not differ on every host."""
+    """`PATTERN | CAUSE`: which tests, and a part of what they say of it inside, or outside where they say nothing inside."""
     with open(path) as file:
         lines = (line.strip() for line in file)
-        return [line for line in lines if line and not line.startswith("#")]
+        rows = [line.split(" | ") for line in lines if line and not line.startswith("#")]
+        return [(pattern, cause) for pattern, cause in rows]
 
 
 def main(outside, inside, known):
     outside, inside, known = results(outside), results(inside), reviewed(known)
+    missing = ("not run", "")
+    used = set()
+    unknown = 0
+    differ = 0
     names = sorted(outside.keys() | inside.keys())
-    differ = {name: (outside.get(name, "not run"), inside.get(name, "not run")) for name in names}
-    differ = {name: pair for name, pair in differ.items() if pair[0] != pair[1]}
-    patterns = {pattern.rstrip("?").strip(): pattern.endswith("?") for pattern in known}
-    unknown = {n: p for n, p in differ.items() if not any(fnmatch.fnmatchcase(n, pattern) for pattern in patterns)}
-    for name, (out, within) in unknown.items():
-        print(f"{name}: {out} outside, {within} inside, and not in the reviewed list")
-    stale = [p for p, may in patterns.items() if not may and not fnmatch.filter(differ, p)]
-    for pattern in stale:
-        print(f"{pattern}: in the reviewed list, and nothing differs")
-    print(f"{len(names)} tests, {len(names) - len(differ)} the same inside as outside, {len(differ)} reviewed")
-    return 1 if unknown or stale else 0
+    for name in names:
+        (out, why_out), (within, why) = outside.get(name, missing), inside.get(name, missing)
+        if out == within:
+            continue
+        differ += 1
+        matching = [row for row in known if fnmatch.fnmatchcase(name, row[0]) and row[1] in (why or why_out)]
+        used.update(matching)
+        if not matching:
+            unknown += 1
+            print(f"not in the reviewed list: {name}: {out} outside ({why_out}), {within} inside ({why})")
+    for pattern, cause in [row for row in known if row not in used]:
+        print(f"in the reviewed list, and nothing differs: {pattern} | {cause}")
+    print(f"{len(names)} tests, {len(names) - differ} the same inside as outside, {differ - unknown} reviewed")
+    return 1 if unknown or len(used) < len(known) else 0
 
 
 sys.exit(main(*sys.argv[1:]))

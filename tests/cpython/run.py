@@ -1,4 +1,4 @@
-"""Runs modules of CPython's own regression tests and writes what came of each test, a line each."""
+"""Runs modules of CPython's own regression tests and writes what came of each test, and why, a line each."""
 
 import os
 import sys
@@ -19,17 +19,18 @@ class Result(unittest.TestResult):
         super().__init__()
         self.found = {}
 
-    def note(self, test, what):
+    def note(self, test, what, why=""):
         name = test.id().split(" ")[0]
-        before = self.found.get(name, "ok")
-        self.found[name] = max(before, what, key=self.ORDER.index)
+        before = self.found.get(name, ("ok", ""))
+        why = " ".join(str(why).split())[:200]
+        self.found[name] = max(before, (what, why), key=lambda found: self.ORDER.index(found[0]))
 
     def addSuccess(self, test):
         self.note(test, "ok")
 
     def addSkip(self, test, reason):
         # A skipped part of a test is told by the test that it is a part of.
-        self.note(getattr(test, "test_case", test), "skipped")
+        self.note(getattr(test, "test_case", test), "skipped", reason)
 
     def addExpectedFailure(self, test, error):
         self.note(test, "expected failure")
@@ -38,16 +39,14 @@ class Result(unittest.TestResult):
         self.note(test, "unexpected success")
 
     def addFailure(self, test, error):
-        self.note(test, "failed")
-        print(test.id(), self._exc_info_to_string(error, test), file=sys.stderr)
+        self.note(test, "failed", error[1])
 
     def addError(self, test, error):
-        self.note(test, "error")
-        print(test.id(), self._exc_info_to_string(error, test), file=sys.stderr)
+        self.note(test, "error", error[1])
 
     def addSubTest(self, test, part, error):
         if error is not None:
-            self.note(test, "failed")
+            self.note(test, "failed", error[1])
 
 
 def main(path):
@@ -60,8 +59,8 @@ def main(path):
         suite.run(result)
         os.chdir("/")
     with open(path, "w") as file:
-        for name, what in sorted(result.found.items()):
-            print(name, what, file=file)
+        for name, (what, why) in sorted(result.found.items()):
+            print(name, what, why, sep="\t", file=file)
 
 
 main(sys.argv[1])

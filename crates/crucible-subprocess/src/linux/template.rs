@@ -152,13 +152,13 @@ fn host(ops: &mut Vec<Op>) -> Result<(), EngineError> {
     for (path, content) in FILES {
         ops.push(Op::File { path: path.into(), mode: 0o644, data: content.as_bytes().to_vec() });
     }
-    for name in ["etc/ld.so.cache", "etc/ld.so.conf"] {
+    for name in ["etc/ld.so.cache", "etc/ld.so.conf", "etc/protocols", "etc/services"] {
         let source = Path::new("/").join(name);
         match copy(&source, Path::new(name), ops) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(setup(format!("copy {source:?}"), error));
             }
-            // A system without glibc has none.
+            // Not every system has them.
             _ => {}
         }
     }
