@@ -112,7 +112,12 @@ impl<'a> Pump<'a> {
             let read = self.receiver.readable().await.and_then(|()| self.read());
             match read {
                 Ok(Some(0)) => return,
-                Ok(Some(count)) => self.take(count).await,
+                Ok(Some(count)) => {
+                    self.take(count).await;
+                    // A command that writes as fast as we read keeps the pipe ready for ever, and whoever watches its
+                    // limits has the same thread.
+                    tokio::task::yield_now().await;
+                }
                 Ok(None) => {}
                 Err(error) => {
                     tracing::warn!(stream = %self.stream, %error, "a command's output cannot be read");

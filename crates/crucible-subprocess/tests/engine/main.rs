@@ -12,6 +12,7 @@ mod languages;
 mod layers;
 mod leftovers;
 mod ordinary;
+mod output;
 mod restart;
 mod root_fs;
 mod runs;
