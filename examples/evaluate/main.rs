@@ -68,7 +68,7 @@ fn doctor(json: bool) -> ExitCode {
         print!("{report}");
         if report.is_complete() {
             println!("this host can enforce every layer");
-        } else {
+        } else if report.fact("a sandbox could not be made").is_none() {
             let missing: Vec<_> = report.missing().map(|probe| format!("--waive {}", probe.layer)).collect();
             println!("to run without what is missing: {}", missing.join(" "));
         }

@@ -34,6 +34,7 @@
 //!
 //! - **Time is real.** Subjects may live on other hosts, so no clock is mocked. Leases and delays are a few hundred
 //!   milliseconds, deadlines many seconds: a slow subject passes, one that hangs fails.
+//!   `CRUCIBLE_TEST_SLOWNESS=5` allows five times as long, on machines that are emulated in software.
 //! - **Subjects are fresh.** One that lives on a shared server needs a name of its own for each test.
 //! - **What is not tested:** durability, which needs a restart; ageing, whose step is the queue's own.
 

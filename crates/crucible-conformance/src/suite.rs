@@ -8,6 +8,15 @@ use tokio::time::timeout;
 /// No case takes longer. The longest sums of leases and delays are a few seconds; the rest is for slow machines.
 const DEADLINE: Duration = Duration::from_secs(120);
 
+/// How many times longer than usual everything may take that is no limit under test: `CRUCIBLE_TEST_SLOWNESS`, for
+/// machines that are emulated in software.
+pub(crate) fn slowness() -> u32 {
+    match std::env::var("CRUCIBLE_TEST_SLOWNESS") {
+        Ok(text) => text.parse().expect("`CRUCIBLE_TEST_SLOWNESS` is a number"),
+        Err(_) => 1,
+    }
+}
+
 /// Runs a case to its end in a runtime of its own.
 pub fn run(case: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -15,10 +24,11 @@ pub fn run(case: impl Future<Output = ()>) {
         .enable_all()
         .build()
         .expect("the machine has threads for a runtime");
-    let ended = runtime.block_on(async { timeout(DEADLINE, case).await });
+    let deadline = DEADLINE * slowness();
+    let ended = runtime.block_on(async { timeout(deadline, case).await });
     // What a case left running is not waited for.
     runtime.shutdown_background();
-    assert!(ended.is_ok(), "the case did not end within {DEADLINE:?}");
+    assert!(ended.is_ok(), "the case did not end within {deadline:?}");
 }
 
 /// Makes a suite of the cases that its table lists: makes them public, and defines the macro that makes a test of each.

@@ -105,7 +105,7 @@ pub use engine_error::{
 pub use evaluation::{Evaluation, InputFile, Priority, Program};
 pub use event::{Event, EventKind, RequeueReason};
 pub use evidence::{Evidence, KillReason};
-pub use host_report::{HostReport, LayerProbe};
+pub use host_report::{HostFact, HostReport, LayerProbe};
 pub use id::{ClaimId, EvaluationId, ParseIdError, WorkerId};
 pub use journal::{VerifyError, verify, verify_against};
 pub use judge::{ending, judge};

@@ -78,7 +78,8 @@ impl SubprocessBuilder {
     }
 
     /// Names the cgroup beneath which this engine makes its own: a relative name is put beneath the host's own cgroup
-    /// (version 1) or the root (version 2); an absolute path, beneath `/sys/fs/cgroup` say, is taken as it is.
+    /// (version 1), the root (version 2, as root), or the group that was delegated to the host (version 2, as an ordinary
+    /// user or in a container); an absolute path, beneath `/sys/fs/cgroup` say, is taken as it is.
     #[must_use]
     pub fn cgroup_parent(mut self, parent: impl Into<PathBuf>) -> Self {
         self.cgroup_parent = parent.into();

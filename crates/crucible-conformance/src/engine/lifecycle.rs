@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::support::{PATIENCE, Subject, assert_verdict, limits, program, run, run_in, said};
+use super::support::{PATIENCE, Subject, assert_verdict, limits, program, run, run_in, said, slowness};
 
 /// What was cancelled before it began does not begin.
 pub async fn cancelled_before_it_began(engine: Subject) {
@@ -40,7 +40,7 @@ pub async fn cancelled_while_it_runs(engine: Subject) {
     let (outcome, ()) = timeout(PATIENCE, cancelled).await.expect("it ends");
     assert_verdict(&outcome, &Verdict::Cancelled);
     assert_eq!(outcome.stdout.to_text(), "begun\n");
-    assert!(outcome.usage.wall < Duration::from_secs(10));
+    assert!(outcome.usage.wall < Duration::from_secs(10) * slowness());
 }
 
 /// The compile step is part of the run.
@@ -82,7 +82,7 @@ pub async fn many_at_once_are_all_right(engine: Subject) {
         runs.push(tokio::spawn(async move {
             let evaluation = Evaluation::shell(format!("cat; echo $$ > /tmp/x; exit {number}"))
                 .with_stdin(format!("input {number}"))
-                .with_limits(limits().with_wall(Duration::from_secs(60)));
+                .with_limits(limits().with_wall(Duration::from_secs(60) * slowness()));
             (number, run(&engine, &evaluation).await)
         }));
     }
@@ -99,7 +99,7 @@ pub async fn usage_is_there_on_every_ending(engine: Subject) {
     let outcome = run(&engine, &Evaluation::python(spin).with_limits(limits())).await;
     let usage = &outcome.usage;
     assert!(usage.cpu() >= Duration::from_millis(250), "{usage:?}");
-    assert!(usage.cpu() < Duration::from_secs(5), "{usage:?}");
+    assert!(usage.cpu() < Duration::from_secs(5) * slowness(), "{usage:?}");
     assert!(usage.wall >= Duration::from_millis(250), "{usage:?}");
     assert!(usage.memory_peak_bytes.is_none_or(|bytes| bytes > 1_000_000), "{usage:?}");
     assert!(usage.processes_peak.is_none_or(|count| (1..10).contains(&count)), "{usage:?}");

@@ -8,6 +8,8 @@ use crucible_core::{
     Limits, Outcome, RunContext, Sandbox, SandboxSpec, Verdict, judge,
 };
 
+pub(super) use crate::suite::slowness;
+
 pub(super) type Subject = Arc<dyn Engine>;
 
 pub(super) const MIB: u64 = 1024 * 1024;
@@ -26,8 +28,8 @@ pub(super) use program;
 /// Limits under which every program of the suite gets its verdict soon.
 pub(super) fn limits() -> Limits {
     Limits::new()
-        .with_wall(Duration::from_secs(20))
-        .with_cpu(Duration::from_secs(10))
+        .with_wall(Duration::from_secs(20) * slowness())
+        .with_cpu(Duration::from_secs(10) * slowness())
         .with_memory_bytes(128 * MIB)
         .with_processes(32)
         .with_output_bytes(MIB)

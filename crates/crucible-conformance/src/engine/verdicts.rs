@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crucible_core::{Ending, Evaluation, Layer, Limit, Limits, NotStartedReason, Signal, Verdict};
 
-use super::support::{MIB, Subject, assert_verdict, enforces, exceeded, limits, program, run, said};
+use super::support::{MIB, Subject, assert_verdict, enforces, exceeded, limits, program, run, said, slowness};
 
 /// Cases of the shape: this program under these limits gets this verdict, if these layers are in force.
 macro_rules! programs {
@@ -33,7 +33,7 @@ fn short_cpu() -> Limits {
 
 /// For forks that are refused the program would go on until its wall limit.
 fn few_processes() -> Limits {
-    limits().with_processes(20).with_wall(Duration::from_secs(2))
+    limits().with_processes(20).with_wall(Duration::from_secs(2) * slowness())
 }
 
 const NOTHING: [Layer; 0] = [];

@@ -4,34 +4,35 @@ use std::collections::BTreeSet;
 
 use crucible_core::{HostReport, Layer};
 
-use super::cgroup::{self, Controller};
+use super::cgroup::{self, Controller, Found, Place, Version};
 use super::engine::{NAME, layer_of};
-use super::host::Host;
+use super::host::{Host, Obstacle};
 use super::probe;
 use crate::config::SubprocessBuilder;
 
 /// Says what this host offers, a line a layer, with what mends what is missing. Tries a sandbox out with every layer that
 /// is there. Blocks for a few milliseconds.
+///
+/// Like making an engine, this moves an ordinary user's process that has a delegated cgroup into a group beneath it.
 #[must_use]
 pub fn doctor() -> HostReport {
     let host = Host::look();
     let mut report = HostReport::new(NAME)
-        .with_fact(format!("kernel: {}", Host::kernel()))
-        .with_fact(format!("user: {}{}", host.uid, if host.is_root() { " (root)" } else { "" }));
+        .with_fact("kernel", Host::kernel())
+        .with_fact("user", format!("{}{}", host.uid, if host.is_root() { " (root)" } else { "" }));
     let mut builder = SubprocessBuilder::new();
     let found = cgroup::detect(&builder.cgroup_parent, &Controller::ALL);
+    report = report
+        .with_fact("cgroups", cgroups(&found))
+        .with_fact("swap", swap(&found))
+        .with_fact("peaks", peaks(&found))
+        .with_fact("user namespaces", user_namespaces(&host));
     for (controller, found) in &found {
         let layer = layer_of(*controller);
         match found {
             Ok(place) => {
-                let version = match place.version {
-                    cgroup::Version::V1 => 1,
-                    cgroup::Version::V2 => 2,
-                };
-                report =
-                    report.with_available(layer, format!("version {version}, {}", place.parent.display()));
-                // Looking has made the named parent; an engine makes it again.
-                let _left_if_used = std::fs::remove_dir(&place.parent);
+                let detail = format!("version {}, {}", version(place), place.parent.display());
+                report = report.with_available(layer, detail);
             }
             Err((reason, fix)) => {
                 report = report.with_missing(layer, reason, fix);
@@ -39,6 +40,7 @@ pub fn doctor() -> HostReport {
             }
         }
     }
+    cgroup::leave(found.values().flatten());
     report = match host.landlock_abi {
         Some(abi) => report.with_available(Layer::Landlock, landlock_detail(abi)),
         None => {
@@ -58,6 +60,62 @@ pub fn doctor() -> HostReport {
     match builder.build() {
         Ok(_) => rest.into_iter().fold(report, |report, layer| report.with_available(layer, "tried out")),
         Err(error) => untried(report, rest, &error),
+    }
+}
+
+fn version(place: &Place) -> u8 {
+    match place.version {
+        Version::V1 => 1,
+        Version::V2 => 2,
+    }
+}
+
+/// Where groups are made, each place once.
+fn cgroups(found: &Found) -> String {
+    let places: BTreeSet<_> = found
+        .values()
+        .flatten()
+        .map(|place| format!("version {} in {}", version(place), place.parent.display()))
+        .collect();
+    if places.is_empty() {
+        return "none can be made".to_owned();
+    }
+    places.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+fn swap(found: &Found) -> &'static str {
+    // The first line is a heading (proc(5)).
+    let has_swap = std::fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1);
+    match found.get(&Controller::Memory) {
+        Some(Ok(place)) if place.counts_swap() => "counted, and none for sandboxes",
+        Some(Ok(_)) if has_swap => {
+            "not counted: what is swapped out is not limited; boot with `swapaccount=1`, or run `swapoff -a`"
+        }
+        Some(Ok(_)) => "not counted, and the host has none",
+        _ => "not limited: there is no memory cgroup",
+    }
+}
+
+fn peaks(found: &Found) -> String {
+    let say = |controller, keeps: fn(&Place) -> bool, without: &str| match found.get(&controller) {
+        Some(Ok(place)) if keeps(place) => "counted by the kernel".to_owned(),
+        Some(Ok(_)) => without.to_owned(),
+        _ => "unknown without a cgroup".to_owned(),
+    };
+    let memory = say(
+        Controller::Memory,
+        Place::keeps_memory_peak,
+        "of the largest process alone (`memory.peak` came with Linux 5.19)",
+    );
+    let processes =
+        say(Controller::Pids, Place::keeps_processes_peak, "unknown (`pids.peak` came with Linux 6.10)");
+    format!("memory {memory}; processes {processes}")
+}
+
+fn user_namespaces(host: &Host) -> String {
+    match host.user_namespace_obstacle() {
+        Some(Obstacle { reason, fix, .. }) => format!("{reason}; to mend it, {fix}"),
+        None => "no setting is in the way".to_owned(),
     }
 }
 
@@ -82,9 +140,13 @@ fn untried(report: HostReport, rest: BTreeSet<Layer>, error: &crucible_core::Eng
         crucible_core::EngineError::LayerUnavailable { missing } => missing.clone(),
         _ => Vec::new(),
     };
-    let report = report.with_fact(format!("a sandbox could not be made: {}", crucible_core::chain(error)));
+    let report = report.with_fact("a sandbox could not be made", crucible_core::chain(error).to_string());
     rest.into_iter().fold(report, |report, layer| match named.iter().find(|missing| missing.layer == layer) {
         Some(missing) => report.with_missing(layer, missing.reason.clone(), missing.fix.clone()),
-        None => report.with_missing(layer, "could not be tried out", "mend what is missing, and ask again"),
+        None => report.with_missing(
+            layer,
+            "unknown: a sandbox could not be tried out",
+            "mend the rest, and ask again",
+        ),
     })
 }

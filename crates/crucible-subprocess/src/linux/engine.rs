@@ -85,12 +85,13 @@ impl SubprocessEngine {
             missing.push(probe::no_landlock());
         }
         let ids = find_ids(&host, &builder.runtime_directory, &waived, &mut missing);
-        if !host.is_root()
-            && let Some((reason, fix)) = Host::user_namespace_obstacle()
+        if let Some(obstacle) = host.user_namespace_obstacle()
+            && obstacle.is_certain
         {
-            missing.push(MissingLayer::new(Layer::UserNamespace, reason, fix));
+            missing.push(MissingLayer::new(Layer::UserNamespace, obstacle.reason, obstacle.fix));
         }
         let (Some(ids), true) = (ids, missing.is_empty()) else {
+            cgroup::leave(places.iter().map(|(_, place)| place));
             return Err(EngineError::LayerUnavailable { missing });
         };
         let pool = if places.is_empty() {

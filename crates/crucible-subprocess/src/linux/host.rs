@@ -1,6 +1,7 @@
 //! What there is to know about the host, once.
 
 use std::fs;
+use std::path::Path;
 
 use super::status::Status;
 use super::sys;
@@ -48,29 +49,109 @@ impl Host {
         format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy())
     }
 
-    /// Why user namespaces may be refused to an ordinary user, and what mends it: the three switches in use.
-    pub(super) fn user_namespace_obstacle() -> Option<(String, String)> {
-        let read = |path: &str| fs::read_to_string(path).ok().map(|text| text.trim().to_owned());
-        if read("/proc/sys/user/max_user_namespaces").as_deref() == Some("0") {
-            return Some((
-                "`user.max_user_namespaces` is 0".to_owned(),
-                "run `sysctl -w user.max_user_namespaces=15000`".to_owned(),
-            ));
+    /// What stands in the way of user namespaces for this user.
+    pub(super) fn user_namespace_obstacle(&self) -> Option<Obstacle> {
+        Obstacle::look(Path::new("/proc/sys"), self.is_root())
+    }
+}
+
+/// A setting of the kernel's that stands in the way of user namespaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Obstacle {
+    pub(super) reason: String,
+    pub(super) fix: String,
+    /// Nobody gets past it. Else there may be a profile for this very program, which only trying can tell.
+    pub(super) is_certain: bool,
+}
+
+impl Obstacle {
+    /// Looks at the three switches in use, beneath `/proc/sys`. Root is stopped by the first alone.
+    fn look(settings: &Path, is_root: bool) -> Option<Self> {
+        let is = |name: &str, wanted: &str| {
+            fs::read_to_string(settings.join(name)).is_ok_and(|text| text.trim() == wanted)
+        };
+        let found = |reason: &str, fix: &str, is_certain| {
+            Some(Self { reason: reason.to_owned(), fix: fix.to_owned(), is_certain })
+        };
+        if is("user/max_user_namespaces", "0") {
+            found("`user.max_user_namespaces` is 0", "run `sysctl -w user.max_user_namespaces=15000`", true)
+        } else if is_root {
+            None
+        } else if is("kernel/unprivileged_userns_clone", "0") {
+            found(
+                "`kernel.unprivileged_userns_clone` is 0",
+                "run `sysctl -w kernel.unprivileged_userns_clone=1`",
+                true,
+            )
+        } else if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
+            found(
+                "AppArmor restricts user namespaces of ordinary users: \
+                 `kernel.apparmor_restrict_unprivileged_userns` is 1",
+                "give the host program an AppArmor profile with `userns,`, or run \
+                 `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`",
+                false,
+            )
+        } else {
+            None
         }
-        if read("/proc/sys/kernel/unprivileged_userns_clone").as_deref() == Some("0") {
-            return Some((
-                "`kernel.unprivileged_userns_clone` is 0".to_owned(),
-                "run `sysctl -w kernel.unprivileged_userns_clone=1`".to_owned(),
-            ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory of settings like `/proc/sys`; removed when dropped.
+    struct Settings(std::path::PathBuf);
+
+    impl Settings {
+        fn new(name: &str, settings: &[(&str, &str)]) -> Self {
+            let root = std::env::temp_dir().join(format!("crucible-sys-{name}-{}", std::process::id()));
+            for (setting, value) in settings {
+                let path = root.join(setting);
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::write(path, format!("{value}\n")).unwrap();
+            }
+            Self(root)
         }
-        if read("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").as_deref() == Some("1") {
-            return Some((
-                "AppArmor restricts user namespaces of ordinary users".to_owned(),
-                "give the host program an AppArmor profile with `userns`, or run \
-                 `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`"
-                    .to_owned(),
-            ));
+    }
+
+    impl Drop for Settings {
+        fn drop(&mut self) {
+            fs::remove_dir_all(&self.0).unwrap();
         }
-        None
+    }
+
+    const OPEN: [(&str, &str); 3] = [
+        ("user/max_user_namespaces", "15000"),
+        ("kernel/unprivileged_userns_clone", "1"),
+        ("kernel/apparmor_restrict_unprivileged_userns", "0"),
+    ];
+
+    #[test]
+    fn open_settings_are_no_obstacle() {
+        let settings = Settings::new("open", &OPEN);
+        assert_eq!(Obstacle::look(&settings.0, false), None);
+        // Kernels without a switch have no file for it.
+        assert_eq!(Obstacle::look(Path::new("/proc/no/such/directory"), false), None);
+    }
+
+    #[test]
+    fn each_switch_is_named_with_what_opens_it() {
+        let names =
+            ["user.max_user_namespaces", "kernel.unprivileged_userns_clone", "kernel.apparmor_restrict_"];
+        let closed = ["0", "0", "1"];
+        for (index, (name, value)) in names.into_iter().zip(closed).enumerate() {
+            let mut switches = OPEN;
+            switches[index].1 = value;
+            let settings = Settings::new(&format!("closed-{index}"), &switches);
+            let obstacle = Obstacle::look(&settings.0, false).unwrap();
+            assert!(obstacle.reason.contains(name), "{obstacle:?}");
+            assert!(obstacle.fix.contains(&format!("sysctl -w {name}")), "{obstacle:?}");
+            // A program can have a profile of its own.
+            assert_eq!(obstacle.is_certain, index < 2, "{obstacle:?}");
+            // Root may make as many as there may be.
+            assert_eq!(Obstacle::look(&settings.0, true).is_some(), index == 0, "{name}");
+        }
     }
 }

@@ -149,6 +149,18 @@ pub(super) fn no_dedicated_user(host: &Host) -> MissingLayer {
 pub(super) fn explain(error: EngineError, host: &Host) -> EngineError {
     let EngineError::Setup { step, source } = &error else { return error };
     let is = |candidate: Step| candidate.describe().is_some_and(|text| step.starts_with(text));
+    let early =
+        [Step::SPAWNER_NAMESPACES, Step::SPAWNER_MAPS, Step::SPAWNER_PRIVATE, Step::TEMPLATE, Step::CLONE];
+    let cause = source.as_ref().map(|source| format!(": {source}")).unwrap_or_default();
+    if early.into_iter().any(is)
+        && let Some(obstacle) = host.user_namespace_obstacle()
+    {
+        // Some let a namespace be made in which nothing is allowed.
+        let reason = format!("{}: cannot {step}{cause}", obstacle.reason);
+        return EngineError::LayerUnavailable {
+            missing: vec![MissingLayer::new(Layer::UserNamespace, reason, obstacle.fix)],
+        };
+    }
     let (layer, fix) = if is(Step::SPAWNER_NAMESPACES)
         || is(Step::SPAWNER_MAPS)
         || is(Step::CLONE)
@@ -178,7 +190,6 @@ pub(super) fn explain(error: EngineError, host: &Host) -> EngineError {
     } else {
         return error;
     };
-    let cause = source.as_ref().map(|source| format!(": {source}")).unwrap_or_default();
     EngineError::LayerUnavailable {
         missing: vec![MissingLayer::new(layer, format!("cannot {step}{cause}"), fix)],
     }

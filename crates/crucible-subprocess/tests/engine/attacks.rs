@@ -6,13 +6,11 @@ use crucible_conformance::attack::{Status, Suite};
 use crucible_core::{Engine, EngineError, Layer};
 use crucible_subprocess::SubprocessEngine;
 
-use super::support::NOT_FOR_ORDINARY_USERS;
+use super::support::not_for_this_user;
 
 /// An engine with every layer that this user can have, but for these.
 fn engine_without(without: &[Layer]) -> Result<Arc<dyn Engine>, EngineError> {
-    let is_root = rustix::process::geteuid().is_root();
-    let never = if is_root { &[][..] } else { &NOT_FOR_ORDINARY_USERS };
-    let layers = without.iter().chain(never);
+    let layers = without.iter().chain(not_for_this_user());
     let builder = layers.fold(SubprocessEngine::builder(), |builder, layer| builder.waive(*layer));
     Ok(Arc::new(builder.build()?))
 }

@@ -4,6 +4,7 @@
 
 mod attacks;
 mod cancellation;
+mod cgroups;
 mod conformance;
 mod descriptors;
 mod doctor;
@@ -18,5 +19,6 @@ mod root_fs;
 mod runs;
 mod small_memory;
 mod support;
+mod switched_off;
 mod violations;
 mod waivers;

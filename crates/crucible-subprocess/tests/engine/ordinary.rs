@@ -36,6 +36,8 @@ fn the_other_tests_as_an_ordinary_user() {
         "small_memory",
         "attacks",
         "violations",
+        "cgroups",
+        "switched_off",
     ];
     let output = Command::new(&binary)
         .args(modules.map(|module| format!("{module}::")))

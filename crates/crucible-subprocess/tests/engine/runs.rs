@@ -3,25 +3,20 @@
 use crucible_core::{Engine as _, Evaluation, Layer, Limits, Outcome, RunContext};
 use crucible_subprocess::{RootFs, SubprocessEngine};
 
-use super::support::NOT_FOR_ORDINARY_USERS;
+use super::support::not_for_this_user;
 
 /// An engine with every layer that this user can have, but for these.
 pub(crate) fn without(layers: &[Layer]) -> SubprocessEngine {
-    let mut builder = SubprocessEngine::builder();
-    if !rustix::process::geteuid().is_root() {
-        builder = NOT_FOR_ORDINARY_USERS.into_iter().fold(builder, |builder, layer| builder.waive(layer));
-    }
-    let builder = layers.iter().fold(builder, |builder, layer| builder.waive(*layer));
+    let builder = SubprocessEngine::builder();
+    let builder =
+        not_for_this_user().iter().chain(layers).fold(builder, |builder, layer| builder.waive(*layer));
     builder.build().unwrap_or_else(|error| panic!("{}", crucible_core::chain(&error)))
 }
 
 /// An engine with this root file system, and every layer that this user can have.
 pub(crate) fn with_root(root: RootFs) -> Result<SubprocessEngine, crucible_core::EngineError> {
-    let mut builder = SubprocessEngine::builder().root(root);
-    if !rustix::process::geteuid().is_root() {
-        builder = NOT_FOR_ORDINARY_USERS.into_iter().fold(builder, |builder, layer| builder.waive(layer));
-    }
-    builder.build()
+    let builder = SubprocessEngine::builder().root(root);
+    not_for_this_user().iter().fold(builder, |builder, layer| builder.waive(*layer)).build()
 }
 
 /// Runs an evaluation, in a runtime of its own.

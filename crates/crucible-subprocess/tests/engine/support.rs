@@ -7,19 +7,32 @@ use std::time::{Duration, Instant};
 use crucible_core::{Engine as _, Layer};
 use crucible_subprocess::SubprocessEngine;
 
-/// What an ordinary user cannot have.
-pub(crate) const NOT_FOR_ORDINARY_USERS: [Layer; 4] =
-    [Layer::MemoryCgroup, Layer::PidsCgroup, Layer::CpuCgroup, Layer::DedicatedUser];
+/// What this user cannot have: nothing, for root; for an ordinary user what takes other ids than its own, and, unless a group
+/// was delegated to it, what takes groups.
+pub(crate) fn not_for_this_user() -> &'static [Layer] {
+    if rustix::process::geteuid().is_root() {
+        &[]
+    } else if is_delegated() {
+        &[Layer::DedicatedUser]
+    } else {
+        &[Layer::DedicatedUser, Layer::MemoryCgroup, Layer::PidsCgroup, Layer::CpuCgroup]
+    }
+}
+
+/// Whether this ordinary user has a delegated group. Whoever delegates one says so; then it must be of use.
+fn is_delegated() -> bool {
+    std::env::var_os("CRUCIBLE_TEST_DELEGATED").is_some()
+}
+
+/// Whether engines of this user make groups.
+pub(crate) fn has_cgroups() -> bool {
+    !not_for_this_user().contains(&Layer::CpuCgroup)
+}
 
 /// An engine with every layer that this user can have.
 pub(crate) fn engine() -> SubprocessEngine {
-    let mut builder = SubprocessEngine::builder();
-    if !rustix::process::geteuid().is_root() {
-        for layer in NOT_FOR_ORDINARY_USERS {
-            builder = builder.waive(layer);
-        }
-    }
-    match builder.build() {
+    let builder = SubprocessEngine::builder();
+    match not_for_this_user().iter().fold(builder, |builder, layer| builder.waive(*layer)).build() {
         Ok(engine) => engine,
         Err(error) => panic!("{}", crucible_core::chain(&error)),
     }
@@ -86,9 +99,12 @@ pub(crate) fn open_descriptors() -> Vec<String> {
     let mut kinds: Vec<String> = links
         .map(|link| link.to_string_lossy().split(":[").next().unwrap_or_default().to_owned())
         .filter(|link| !link.starts_with("/proc/"))
-        // Groups have numbers for names.
+        // Groups have numbers for names; in version 2 their directories are open themselves.
         .map(|link| match link.strip_prefix("/sys/fs/cgroup/") {
-            Some(path) => format!("cgroup {}", path.rsplit('/').next().unwrap_or_default()),
+            Some(path) => match path.rsplit('/').next().unwrap_or_default() {
+                number if number.parse::<u64>().is_ok() => "cgroup".to_owned(),
+                file => format!("cgroup {file}"),
+            },
             None => link,
         })
         .collect();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::runs::{printed, run, without};
-use super::support::NOT_FOR_ORDINARY_USERS;
+use super::support::not_for_this_user;
 use crucible_core::{Engine as _, EngineError, Evaluation, Isolation, Layer, LayerStatus, SandboxSpec};
 use crucible_subprocess::SubprocessEngine;
 
@@ -24,8 +24,7 @@ fn waivable() -> impl Iterator<Item = Layer> {
 
 /// What is waived in engines of this user anyway.
 fn waived_anyway() -> BTreeSet<Layer> {
-    let is_root = rustix::process::geteuid().is_root();
-    if is_root { BTreeSet::new() } else { BTreeSet::from(NOT_FOR_ORDINARY_USERS) }
+    not_for_this_user().iter().copied().collect()
 }
 
 /// Runs a program without these layers: both the engine and the outcome say so, and that every other is in force.

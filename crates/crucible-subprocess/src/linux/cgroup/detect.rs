@@ -44,6 +44,31 @@ pub(crate) struct Place {
     pub(crate) parent: PathBuf,
 }
 
+impl Place {
+    /// Whether what is swapped out counts: where it does, a sandbox has no swap.
+    pub(crate) fn counts_swap(&self) -> bool {
+        self.has_file("memory.memsw.limit_in_bytes", "memory.swap.max")
+    }
+
+    /// Whether the kernel keeps the most memory that was in use.
+    pub(crate) fn keeps_memory_peak(&self) -> bool {
+        self.has_file("memory.max_usage_in_bytes", "memory.peak")
+    }
+
+    /// Whether the kernel keeps the most processes that there were.
+    pub(crate) fn keeps_processes_peak(&self) -> bool {
+        self.has_file("pids.peak", "pids.peak")
+    }
+
+    fn has_file(&self, v1: &str, v2: &str) -> bool {
+        let name = match self.version {
+            Version::V1 => v1,
+            Version::V2 => v2,
+        };
+        self.parent.join(name).exists()
+    }
+}
+
 /// For each controller where to make groups, or why not and what mends it.
 pub(crate) type Found = BTreeMap<Controller, Result<Place, (String, String)>>;
 
@@ -84,6 +109,15 @@ pub(crate) fn detect(name: &Path, wanted: &[Controller]) -> Found {
         .collect()
 }
 
+/// Removes what looking for a place has made, unless another engine uses it.
+pub(crate) fn leave<'a>(places: impl Iterator<Item = &'a Place>) {
+    for place in places {
+        if let Err(error) = fs::remove_dir(&place.parent) {
+            tracing::debug!(cgroup = %place.parent.display(), %error, "the named parent stays");
+        }
+    }
+}
+
 /// Beneath the host's own group, so that limits on the host hold for its sandboxes too.
 fn place_v1(
     mount: &Mount,
@@ -105,65 +139,117 @@ fn place_v1(
     }
 }
 
-/// Beneath the root for root; in a delegated group (cgroups(7), "Delegation") otherwise. A group that has processes of
-/// its own cannot hand controllers down, so that a delegated host moves into a group beside those of its sandboxes.
+/// The group that a delegated host moves itself into.
+const HOST_GROUP: &str = "crucible-host";
+
+/// Beneath the root of all groups for root; else in the host's own group, which must have been delegated to it (cgroups(7),
+/// "Delegation"). A group that has processes of its own cannot hand controllers down, so that such a host moves into a
+/// group beside those of its sandboxes.
 fn place_v2(
     mount: &Mount,
     own: &str,
     controller: Controller,
     name: &Path,
 ) -> Result<Place, (String, String)> {
-    let fix = || {
-        "run as root, or start the host with a delegated cgroup: \
-         `systemd-run --user --scope -p Delegate=yes -- PROGRAM`"
-            .to_owned()
-    };
-    let controllers = match controller {
-        Controller::Memory => Some("memory"),
-        Controller::Pids => Some("pids"),
-        Controller::Cpu => None,
-    };
-    let attempt = |base: &Path, host_group: Option<&Path>| -> io::Result<PathBuf> {
-        if let Some(controller) = controllers {
-            let offered = fs::read_to_string(base.join("cgroup.controllers"))?;
-            if !offered.split_whitespace().any(|offered| offered == controller) {
-                return Err(io::Error::other(format!("{}: no `{controller}` controller", base.display())));
-            }
-        }
-        let parent = base.join(name);
-        if let Some(host_group) = host_group {
-            fs::create_dir_all(host_group)?;
-            files::write(host_group, "cgroup.procs", "0")?;
-        }
-        hand_down(base, controllers)?;
-        fs::create_dir_all(&parent)?;
-        hand_down(&parent, controllers)?;
-        Ok(parent)
-    };
     let own_path = own_group(own, None);
     let own_directory = beneath(mount, own_path.as_deref(), Path::new(""));
-    let result = if name.is_absolute() || rustix::process::geteuid().is_root() {
-        attempt(&mount.point, None)
-    } else if own_directory.ends_with("crucible-host") {
-        // This process was moved by an engine before.
-        attempt(own_directory.parent().unwrap_or(&own_directory), None)
-    } else {
-        attempt(&own_directory, Some(&own_directory.join("crucible-host")))
+    let controller = match controller {
+        Controller::Memory => Some("memory"),
+        Controller::Pids => Some("pids"),
+        // Every group counts CPU time.
+        Controller::Cpu => None,
     };
-    match result {
-        Ok(parent) => Ok(Place { version: Version::V2, parent }),
-        Err(error) => Err((error.to_string(), fix())),
-    }
+    // Every group but the root of all has a type. In a container the root that is seen is the container's own group.
+    let sees_the_root = !mount.point.join("cgroup.type").exists();
+    let made = if name.is_absolute() || (rustix::process::geteuid().is_root() && sees_the_root) {
+        make_v2(&mount.point, None, controller, name)
+    } else if own_directory.ends_with(HOST_GROUP) {
+        // This process was moved by an engine before.
+        make_v2(own_directory.parent().unwrap_or(&own_directory), None, controller, name)
+    } else {
+        make_v2(&own_directory, Some(&own_directory.join(HOST_GROUP)), controller, name)
+    };
+    made.map(|parent| Place { version: Version::V2, parent })
 }
 
-/// Lets groups beneath have a controller.
-fn hand_down(directory: &Path, controller: Option<&str>) -> io::Result<()> {
-    let Some(controller) = controller else { return Ok(()) };
-    let has = fs::read_to_string(directory.join("cgroup.subtree_control"))?;
-    if has.split_whitespace().any(|has| has == controller) {
-        return Ok(());
+/// Makes the directory `name` in a group, and lets it have the controller.
+fn make_v2(
+    base: &Path,
+    host_group: Option<&Path>,
+    controller: Option<&str>,
+    name: &Path,
+) -> Result<PathBuf, (String, String)> {
+    let undelegated = |error: io::Error| {
+        let fix = "run as root, or start the host with a delegated cgroup: \
+                   `systemd-run --user --scope -p Delegate=yes -- PROGRAM`";
+        (error.to_string(), fix.to_owned())
+    };
+    if let Some(controller) = controller
+        && !has(base, "cgroup.controllers", controller).map_err(undelegated)?
+    {
+        return Err((
+            format!("{}: no `{controller}` controller", base.display()),
+            format!(
+                "let it have one: write `+{controller}` to `cgroup.subtree_control` of the group above, or start the host \
+                 with `systemd-run --user --scope -p Delegate=yes -- PROGRAM`"
+            ),
+        ));
     }
-    files::write(directory, "cgroup.subtree_control", &format!("+{controller}"))
+    let parent = base.join(name);
+    if let Some(host_group) = host_group {
+        make_directory(host_group).map_err(undelegated)?;
+        files::write(host_group, "cgroup.procs", "0").map_err(undelegated)?;
+    }
+    let Some(controller) = controller else {
+        return make_directory(&parent).map(|()| parent).map_err(undelegated);
+    };
+    // Another engine that ends may remove what is made in between.
+    for attempt in 0.. {
+        let made = hand_down(base, &parent, controller);
+        match made {
+            Ok(()) => break,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < 10 => {}
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Err(crowded(base, &error)),
+            Err(error) => return Err(undelegated(error)),
+        }
+    }
+    Ok(parent)
+}
+
+/// There are other processes in the group that is to hand controllers down, such as the shell that started the host.
+fn crowded(base: &Path, error: &io::Error) -> (String, String) {
+    let others = fs::read_to_string(base.join("cgroup.procs")).unwrap_or_default();
+    let others: Vec<_> = others.lines().take(8).collect();
+    (
+        format!("{}: {error}: it has processes of its own: {}", base.display(), others.join(" ")),
+        "start the host alone in its group, not from a shell that stays there, or move the others into a group beneath: \
+         write the id of each to its `cgroup.procs`"
+            .to_owned(),
+    )
+}
+
+/// Makes a directory beneath `base`, and lets groups beneath it have a controller.
+fn hand_down(base: &Path, parent: &Path, controller: &str) -> io::Result<()> {
+    make_directory(parent)?;
+    let mut above: Vec<_> = parent.ancestors().take_while(|above| above.starts_with(base)).collect();
+    above.reverse();
+    for directory in above {
+        if !has(directory, "cgroup.subtree_control", controller)? {
+            files::write(directory, "cgroup.subtree_control", &format!("+{controller}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a list of controllers has this one.
+fn has(directory: &Path, file: &str, controller: &str) -> io::Result<bool> {
+    let path = directory.join(file);
+    let list = fs::read_to_string(&path).map_err(|error| files::named(&path, &error))?;
+    Ok(list.split_whitespace().any(|has| has == controller))
+}
+
+fn make_directory(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory).map_err(|error| files::named(directory, &error))
 }
 
 /// Where a group is in the file system, as far as the mount shows it.

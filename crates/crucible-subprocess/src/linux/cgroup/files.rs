@@ -73,7 +73,7 @@ fn find_key(text: &str, key: &str) -> Option<u64> {
     })
 }
 
-fn named(path: &Path, error: &io::Error) -> io::Error {
+pub(super) fn named(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 

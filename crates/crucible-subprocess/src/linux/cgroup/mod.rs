@@ -15,6 +15,6 @@ mod owner;
 mod pool;
 
 pub(super) use counters::Counters;
-pub(super) use detect::{Controller, Place, Version, detect};
+pub(super) use detect::{Controller, Found, Place, Version, detect, leave};
 pub(super) use group::{Group, GroupLimits};
 pub(super) use pool::Pool;

@@ -1,0 +1,260 @@
+//! What is in force in the kernel's own files while a program runs, and what the kernel counted when it has ended: by version 1
+//! and by version 2.
+//!
+//! `CRUCIBLE_TEST_CGROUPS=2` says that version 2 must be what is found.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::runs::{printed, run, without};
+use super::support::{cgroups, eventually, has_cgroups, members};
+use crucible_core::{
+    Ending, Engine as _, Evaluation, Evidence, ExecIo, Limit, Limits, RunContext, SandboxSpec, Verdict,
+};
+use crucible_subprocess::{SubprocessEngine, doctor};
+
+const MIB: u64 = 1024 * 1024;
+
+fn limits() -> Limits {
+    Limits::new().with_memory_bytes(96 * MIB).with_processes(17).with_wall(Duration::from_secs(100))
+}
+
+/// Whether version 2 is what engines use here.
+fn is_v2() -> bool {
+    let report = doctor();
+    let places = report.fact("cgroups").unwrap();
+    let found = places.starts_with("version 2 in ");
+    assert!(found || places.starts_with("version 1 in "), "{places}");
+    if let Ok(wanted) = std::env::var("CRUCIBLE_TEST_CGROUPS") {
+        assert_eq!(found, wanted == "2", "{places}");
+    }
+    found
+}
+
+fn read(directory: &Path, file: &str) -> String {
+    let path = directory.join(file);
+    std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+        .trim()
+        .to_owned()
+}
+
+/// The groups of the engine in which something runs: of one sandbox, if there is but one.
+fn groups_in_use(engine: &SubprocessEngine) -> Vec<PathBuf> {
+    let beneath = |directory: PathBuf| std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let groups = cgroups(engine).into_iter().flat_map(beneath).map(|entry| entry.path());
+    groups
+        .filter(|group| std::fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|p| !p.is_empty()))
+        .collect()
+}
+
+/// The group with a file of this name.
+fn with_file<'a>(groups: &'a [PathBuf], file: &str) -> &'a Path {
+    groups.iter().find(|group| group.join(file).exists()).unwrap_or_else(|| panic!("no {file} in {groups:?}"))
+}
+
+/// Looks at the groups of one sandbox in which a program sleeps.
+fn while_it_sleeps(look: impl FnOnce(&SubprocessEngine, Vec<PathBuf>)) {
+    let engine = without(&[]);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let sandbox = runtime.block_on(engine.open(SandboxSpec::new().with_limits(limits()))).unwrap();
+    let command = crucible_core::Command::new(["sleep", "1000"]);
+    let running = runtime.spawn(async move { sandbox.exec(&command, ExecIo::new()).await });
+    eventually(Duration::from_secs(60), "the guest and its program in their group", || {
+        let found = members(&cgroups(&engine));
+        let names: BTreeSet<_> = found
+            .iter()
+            .map(|pid| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default())
+            .collect();
+        if names.contains("sleep\n") { Ok(()) } else { Err(names) }
+    });
+    // The sandbox of the engine's own trial may still be on its way out.
+    eventually(Duration::from_secs(60), "the groups of one sandbox", || {
+        let found = members(&cgroups(&engine));
+        if found.len() == 2 { Ok(()) } else { Err(found) }
+    });
+    look(&engine, groups_in_use(&engine));
+    running.abort();
+}
+
+#[test]
+fn limits_are_in_the_kernels_own_files() {
+    if !has_cgroups() {
+        return;
+    }
+    let v2 = is_v2();
+    while_it_sleeps(|_, groups| {
+        let memory = (96 * MIB).to_string();
+        // The guest is one more.
+        assert_eq!(read(with_file(&groups, "pids.max"), "pids.max"), "18");
+        if v2 {
+            let [group] = groups.as_slice() else { panic!("{groups:?}") };
+            assert_eq!(read(group, "memory.max"), memory);
+            assert_eq!(read(group, "memory.swap.max"), "0");
+            assert_eq!(read(group, "memory.oom.group"), "0");
+            // A time budget is counted and not throttled, so that CPU time and wall time can be told apart.
+            if group.join("cpu.max").exists() {
+                assert_eq!(read(group, "cpu.max").split(' ').next(), Some("max"));
+            }
+        } else {
+            let group = with_file(&groups, "memory.limit_in_bytes");
+            assert_eq!(read(group, "memory.limit_in_bytes"), memory);
+            if group.join("memory.memsw.limit_in_bytes").exists() {
+                assert_eq!(read(group, "memory.memsw.limit_in_bytes"), memory);
+            }
+        }
+    });
+}
+
+/// In version 2 nobody is ever moved into a group: a program is in it from the first moment (`CLONE_INTO_CGROUP`).
+#[test]
+fn the_guest_and_its_program_are_in_their_group_and_the_host_is_not() {
+    if !has_cgroups() {
+        return;
+    }
+    let v2 = is_v2();
+    while_it_sleeps(|_, groups| {
+        assert_eq!(groups.len(), if v2 { 1 } else { 3 }, "{groups:?}");
+        for group in &groups {
+            let inside: BTreeSet<i32> =
+                read(group, "cgroup.procs").lines().map(|pid| pid.parse().unwrap()).collect();
+            assert_eq!(inside.len(), 2, "{inside:?}");
+            assert!(!inside.contains(&i32::try_from(std::process::id()).unwrap()));
+        }
+    });
+}
+
+/// `cgroup.kill` (version 2, Linux 5.14) ends all of a sandbox at once; and a sandbox that was killed by somebody else is the
+/// infrastructure's failure, not the program's.
+#[test]
+fn what_is_killed_by_its_group_is_dead_at_once_and_no_verdict() {
+    if !has_cgroups() || !is_v2() {
+        return;
+    }
+    while_it_sleeps(|engine, groups| {
+        let [group] = groups.as_slice() else { panic!("{groups:?}") };
+        std::fs::write(group.join("cgroup.kill"), "1").unwrap();
+        eventually(Duration::from_secs(10), "processes in a killed group", || {
+            let left = members(&cgroups(engine));
+            if left.is_empty() { Ok(()) } else { Err(left) }
+        });
+    });
+    let engine = without(&[]);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let running = {
+        let (engine, evaluation) =
+            (engine.clone(), Evaluation::command(["sleep", "1000"]).with_limits(limits()));
+        runtime.spawn(async move { engine.run(&evaluation, &RunContext::new()).await })
+    };
+    eventually(Duration::from_secs(60), "a killed sandbox", || {
+        for group in groups_in_use(&engine) {
+            let asleep = members_of(&group).iter().any(|pid| {
+                std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n")
+            });
+            if asleep {
+                return std::fs::write(group.join("cgroup.kill"), "1");
+            }
+        }
+        Err(std::io::Error::from(std::io::ErrorKind::NotFound))
+    });
+    match runtime.block_on(running).unwrap() {
+        Err(crucible_core::EngineError::Lost { .. }) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+fn members_of(group: &Path) -> Vec<i32> {
+    read(group, "cgroup.procs").lines().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// The kernel's counters tell that a child was killed for memory, which its parent's exit code does not.
+#[test]
+fn a_child_that_is_killed_for_memory_is_told_by_the_counters() {
+    if !has_cgroups() {
+        return;
+    }
+    let v2 = is_v2();
+    let source = "
+import os, sys
+child = os.fork()
+if child == 0:
+    held = []
+    while True:
+        held.append(bytearray(os.urandom(4096)) * 256)
+_, status = os.waitpid(child, 0)
+print(os.WTERMSIG(status))
+sys.exit(0)";
+    let outcome = run(&without(&[]), &Evaluation::python(source).with_limits(limits()));
+    assert_eq!(outcome.stdout.to_text(), "9\n", "{}", outcome.stderr.to_text());
+    assert_eq!(outcome.ending(), Some(Ending::Exited { code: 0 }));
+    assert_eq!(*outcome.verdict(), Verdict::LimitExceeded { limit: Limit::Memory });
+    let counted = outcome.evidence().iter().find_map(|fact| match fact {
+        Evidence::OomKilled { count, limit_hits, limit_bytes, peak_bytes } => {
+            Some((*count, *limit_hits, *limit_bytes, *peak_bytes))
+        }
+        _ => None,
+    });
+    let (count, limit_hits, limit_bytes, peak_bytes) = counted.unwrap();
+    assert_eq!((count, limit_bytes), (1, 96 * MIB));
+    // In version 1 what is refused is not always counted; then the peak tells.
+    assert!(limit_hits > 0 || (!v2 && peak_bytes == Some(limit_bytes)), "{:?}", outcome.evidence());
+}
+
+/// A program that ends by the same signal without any need of memory has nothing of that in evidence.
+#[test]
+fn a_kill_of_its_own_is_no_lack_of_memory() {
+    let outcome = run(&without(&[]), &Evaluation::shell("kill -KILL $$").with_limits(limits()));
+    assert_eq!(*outcome.verdict(), Verdict::Signaled { signal: crucible_core::Signal::KILL });
+    assert!(!outcome.evidence().iter().any(|fact| matches!(fact, Evidence::OomKilled { .. })));
+}
+
+/// Kernels from 5.19 keep it in version 2; in version 1 all do.
+#[test]
+fn the_most_memory_is_what_the_kernel_counted() {
+    if !has_cgroups() {
+        return;
+    }
+    is_v2();
+    assert!(doctor().fact("peaks").unwrap().starts_with("memory counted by the kernel; "), "{}", doctor());
+    // Two processes with 24 MiB each: no process alone has as much.
+    let source = "
+import os
+read, write = os.pipe()
+if os.fork() == 0:
+    held = bytearray(os.urandom(4096)) * (24 * 256)
+    os.write(write, b'x')
+    os._exit(0)
+held = bytearray(os.urandom(4096)) * (24 * 256)
+os.read(read, 1)
+os.wait()";
+    let outcome = run(&without(&[]), &Evaluation::python(source).with_limits(limits()));
+    printed(&outcome);
+    let peak = outcome.usage.memory_peak_bytes.unwrap();
+    assert!((44 * MIB..=96 * MIB).contains(&peak), "{peak}");
+}
+
+#[test]
+fn forks_that_are_refused_are_counted() {
+    if !has_cgroups() {
+        return;
+    }
+    is_v2();
+    let source = "
+import os, time
+refused = 0
+for _ in range(30):
+    try:
+        if os.fork() == 0:
+            time.sleep(1000)
+    except BlockingIOError:
+        refused += 1
+print(refused)";
+    let outcome = run(&without(&[]), &Evaluation::python(source).with_limits(limits()));
+    assert_eq!(outcome.stdout.to_text(), "14\n", "{}", outcome.stderr.to_text());
+    let counted = outcome.evidence().iter().find_map(|fact| match fact {
+        Evidence::ForkRefused { count } => Some(*count),
+        _ => None,
+    });
+    assert_eq!(counted, Some(14));
+}
