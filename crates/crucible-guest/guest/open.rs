@@ -78,8 +78,10 @@ impl Factory {
                 Inherited { plan: *plan, control, tasks, maps: (maps_wait, maps_written), life: self.life };
             sandbox::main(&inherited);
         }
-        sys::close(maps_wait);
+        // While this end is open, writing to the other is no SIGPIPE, which would end the spawner and every sandbox: the host
+        // may have killed the guest already.
         let done = forked.and_then(|forked| release(plan, control, forked, maps_written));
+        sys::close(maps_wait);
         sys::close(maps_written);
         done
     }

@@ -145,6 +145,23 @@ fn giving_up_at_every_await_point_leaves_nothing() {
     });
 }
 
+/// A guest that is killed while the spawner still sets it up does not take the spawner with it, nor other sandboxes.
+#[test]
+fn giving_up_a_sandbox_that_is_being_made_leaves_the_others_alone() {
+    let (runtime, engine) = (runtime(), engine());
+    runtime.block_on(async {
+        let sandbox = engine.open(crucible_core::SandboxSpec::new()).await.unwrap();
+        for round in 0..40 {
+            let run = give_up(&engine, &Evaluation::command(["sleep", "1000"]), 1 + round % 4, true).await;
+            assert!(run.is_none(), "a sandbox was lost");
+            std::thread::sleep(Duration::from_micros(u64::from(round) * 50));
+        }
+        let command = crucible_core::Command::new(["sh", "-c", "exit 7"]);
+        let exit = sandbox.exec(&command, crucible_core::ExecIo::new()).await.unwrap();
+        assert_eq!(exit.verdict(), Verdict::Exited { code: 7 });
+    });
+}
+
 fn check(result: Option<Result<Outcome, EngineError>>, verdict: &Verdict, by_dropping: bool, polls: u32) {
     match result {
         // It was dropped.
