@@ -30,6 +30,9 @@
 //! | [`engine_conformance!`] | [`Engine`](crucible_core::Engine) | [`engine`] |
 //! | [`bus_conformance!`] | [`EventBus`](crucible_core::EventBus) | [`bus`] |
 //!
+//! Engines can be attacked as well: [`attack`] has programs that try to get out, to lie and to harm others, each with a
+//! control that shows its harm.
+//!
 //! # Core concepts
 //!
 //! - **Time is real.** Subjects may live on other hosts, so no clock is mocked. Leases and delays are a few hundred
