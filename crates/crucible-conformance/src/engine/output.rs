@@ -9,7 +9,7 @@ use crucible_core::{
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::support::{MIB, PATIENCE, Subject, assert_verdict, limits, program, run, run_in, said};
+use super::support::{MIB, PATIENCE, Subject, assert_verdict, limits, program, run, run_in, said, slowness};
 
 /// 200 MiB in 64 KiB of memory: the count is exact, both ends are there, the hash is of all of it.
 pub async fn much_output_is_counted_exactly(engine: Subject) {
@@ -89,7 +89,7 @@ pub async fn a_receiver_that_is_gone_disturbs_nothing(engine: Subject) {
 pub async fn a_receiver_that_does_not_receive_holds_up_nothing(engine: Subject) {
     let (sender, _receiver) = mpsc::channel(1);
     let context = RunContext::new().with_output(OutputSink::none().with_channel(sender));
-    let limits = limits().with_wall(Duration::from_secs(1));
+    let limits = limits().with_wall(Duration::from_secs(1) * slowness());
     let evaluation = Evaluation::shell("echo one; sleep 0.1; echo two; sleep 0.1; echo three").with_limits(limits);
     let outcome = timeout(PATIENCE, run_in(&engine, &evaluation, &context)).await.expect("the outcome comes");
     assert_eq!(said(&outcome), "one\ntwo\nthree\n");
