@@ -38,7 +38,7 @@ const SPAWNER_WAIT: Duration = Duration::from_secs(10);
 /// blocks for a few milliseconds.
 #[derive(Debug, Clone)]
 pub struct SubprocessEngine {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
 #[derive(Debug)]

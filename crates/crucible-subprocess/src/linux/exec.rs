@@ -76,11 +76,13 @@ pub(super) async fn exec(
     let payload = request::exec(command, wire(after), deadline, &rlimits)?;
     let question = open.link.ask();
     let fds = [theirs[0].as_fd(), theirs[1].as_fd(), theirs[2].as_fd()];
-    let sent = open.link.send(FrameKind::Exec, question.id, &payload, &[], &fds).await;
+    let sent = open.link.send(FrameKind::Exec, question.id, &payload, &[], &fds);
+    let sent = open.within(SETUP_TIMEOUT, "starting a command", async {
+        // One that is gone may have said why: that is read below.
+        if let Err(Ended::Error(error)) = sent.await { Err(error) } else { Ok(()) }
+    });
+    sent.await?;
     drop(theirs);
-    if let Err(Ended::Error(error)) = sent {
-        return Err(error);
-    }
     let deaf = CancellationToken::new();
     let budget = usize::try_from(capture_bytes.unwrap_or(CAPTURE_DEFAULT)).unwrap_or(usize::MAX);
     let mut stdout = Pump::new(OutputStream::Stdout, stdout, budget, &meter, output.clone(), &deaf);
@@ -156,8 +158,8 @@ pub(super) async fn exec(
         let mut memory = open.remember();
         memory.counters = facts.now;
         memory.is_last = after == After::Close && end.exited.is_some() && !end.unconfirmed;
-        memory.used.0 += usage.cpu_user;
-        memory.used.1 += usage.cpu_system;
+        memory.used.0 = memory.used.0.saturating_add(usage.cpu_user);
+        memory.used.1 = memory.used.1.saturating_add(usage.cpu_system);
         memory.guest = end.exited.map_or(guest_before, |exited| Duration::from_micros(exited.guest_us));
     }
     if after != After::Close && !end.gone {

@@ -47,6 +47,12 @@ impl FrameReader {
         Self { buffer: vec![0; FIRST_READ], start: 0, end: 0, pidfd: None, mounts: None, received: 0 }
     }
 
+    /// How much memory it has taken.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.buffer.len()
+    }
+
     /// The descriptor that came along with the first frame.
     pub(super) fn take_pidfd(&mut self) -> Option<OwnedFd> {
         self.pidfd.take()

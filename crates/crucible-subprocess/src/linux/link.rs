@@ -28,6 +28,12 @@ use super::violations::Guest;
 
 /// The most frames that wait for one who asked. A guest that answers more to one question is none of ours.
 const WAITING_MAX: usize = 64;
+/// By how much each question adds to the frames that may come for those who asked and did not wait: what may wait.
+const STRAYS_A_QUESTION: u32 = 64;
+/// The most of these, however many have asked.
+const STRAY_MAX: u32 = 4096;
+/// How long the last words of a guest to which nothing can be sent any more are waited for.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// The channel to one guest.
 #[derive(Debug)]
@@ -42,6 +48,9 @@ pub(super) struct Link {
     next_id: AtomicU32,
     /// The first failure of a request that is not answered otherwise.
     unasked: SyncMutex<Option<Frame>>,
+    /// How many more frames may come for those who have gone. A guest without such a bound could keep whoever reads busy
+    /// for ever, so that no deadline is looked at.
+    strays_left: AtomicU32,
     state: State,
 }
 
@@ -54,6 +63,8 @@ struct State {
     ready: OnceLock<()>,
     /// A step of making the sandbox that failed.
     failed: OnceLock<Failure>,
+    /// The spawner and the guest may both have failed, one because of the other.
+    failed_too: OnceLock<()>,
     broke_protocol: OnceLock<String>,
     ended: AtomicBool,
 }
@@ -120,6 +131,7 @@ impl Link {
             news: Notify::new(),
             next_id: AtomicU32::new(1),
             unasked: SyncMutex::new(None),
+            strays_left: AtomicU32::new(0),
             state: State::default(),
         }
     }
@@ -175,6 +187,8 @@ impl Link {
             }
         };
         self.inboxes().insert(id, VecDeque::new());
+        let more = |left: u32| Some(left.saturating_add(STRAYS_A_QUESTION).min(STRAY_MAX));
+        let _before = self.strays_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         Question { link: self, id }
     }
 
@@ -274,6 +288,18 @@ impl Link {
         }
     }
 
+    /// Waits until it is known who the guest is, or that there is none. That is the spawner's word, which comes first.
+    pub(super) async fn introduced(&self) {
+        while self.state.guest.get().is_none() && !self.state.ended.load(Ordering::Acquire) {
+            let mut news = std::pin::pin!(self.news.notified());
+            news.as_mut().enable();
+            tokio::select! {
+                () = news => {}
+                frame = self.read() => if let Some(frame) = frame { self.put(frame) },
+            }
+        }
+    }
+
     /// Reads until the guest side has ended.
     pub(super) async fn read_to_end(&self) {
         while !self.state.ended.load(Ordering::Acquire) {
@@ -291,8 +317,8 @@ impl Link {
         }
         let read = reader.next(&self.stream).await;
         if let Some(pidfd) = reader.take_pidfd() {
-            // A second one is a guest's doing.
-            let _only_the_first = self.state.guest.set(Life::watch(pidfd));
+            // The reader has but one.
+            let _the_only_one = self.state.guest.set(Life::watch(pidfd));
         }
         let frame = match read {
             Ok(Some(frame)) => frame,
@@ -313,31 +339,36 @@ impl Link {
         if frame.id != 0 {
             return Some(frame);
         }
+        self.note_word(&frame);
+        None
+    }
+
+    /// Takes note of what is said of the sandbox itself. Each of it is said once: a guest that repeats itself could do so
+    /// for ever.
+    fn note_word(&self, frame: &Frame) {
         match frame.kind {
             FrameKind::Opened => match Opened::decode(&frame.payload) {
-                Ok(opened) => {
-                    let _only_the_first = self.state.guest_pid.set(opened.pid);
-                }
+                Ok(opened) if self.state.guest_pid.set(opened.pid).is_ok() => {}
+                Ok(_) => self.note_broken("it exists twice"),
                 Err(_) => self.note_broken("its process id is malformed"),
             },
             FrameKind::Ready => self.note_ready(&frame.payload),
             FrameKind::Failed => match Failure::decode(&frame.payload) {
-                Ok(failure) => {
-                    let _only_the_first = self.state.failed.set(failure);
-                }
+                Ok(failure) if self.state.failed.set(failure).is_ok() => {}
+                Ok(_) if self.state.failed_too.set(()).is_ok() => {}
+                Ok(_) => self.note_broken("it fails again and again"),
                 Err(_) => self.note_broken("its error is malformed"),
             },
             _ => self.note_broken("it says what nobody asked for"),
         }
-        None
     }
 
     fn note_ready(&self, payload: &Bytes) {
         match crucible_guest::protocol::Ready::decode(payload) {
-            Ok(ready) if ready.version == VERSION => {
-                let _only_the_first = self.state.ready.set(());
-                self.news.notify_waiters();
-            }
+            Ok(ready) if ready.version == VERSION => match self.state.ready.set(()) {
+                Ok(()) => self.news.notify_waiters(),
+                Err(()) => self.note_broken("it greets twice"),
+            },
             Ok(ready) => self.note_broken(&format!("it speaks version {} of the protocol", ready.version)),
             Err(_) => self.note_broken("its greeting is malformed"),
         }
@@ -358,7 +389,9 @@ impl Link {
                 if frame.kind == FrameKind::Failed && known {
                     self.unasked.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(frame);
                 }
-                known
+                let fewer = |left: u32| left.checked_sub(1);
+                let taken = self.strays_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
+                known && taken.is_ok()
             }
         };
         drop(inboxes);
@@ -397,8 +430,16 @@ impl Link {
 
     /// Why nothing can be sent any more: what the guest said last tells.
     async fn why_ended(&self) -> Ended {
-        self.read_to_end().await;
+        // One that does not listen any more can go on talking, or say nothing without an end.
+        let _read = tokio::time::timeout(LAST_WORDS, self.read_to_end()).await;
         self.end()
+    }
+
+    /// How many frames wait, and how much room the reader has taken.
+    #[cfg(test)]
+    pub(super) async fn held(&self) -> (usize, usize) {
+        let waiting = self.inboxes().values().map(VecDeque::len).sum();
+        (waiting, self.reading.lock().await.room())
     }
 
     /// What is left of it, for whoever buries the sandbox.

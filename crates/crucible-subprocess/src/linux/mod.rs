@@ -7,8 +7,11 @@ mod doctor;
 mod engine;
 mod errors;
 mod exec;
+mod files;
 mod frames;
 mod host;
+#[cfg(test)]
+mod hostile;
 mod ids;
 mod janitor;
 mod ledger;

@@ -139,8 +139,12 @@ impl Facts<'_> {
     }
 }
 
-/// What a wait status means (wait(2)).
+/// What a wait status means (wait(2)); `None` if it is not that of an end.
 fn ending(status: i32) -> Option<Ending> {
+    if !(0..=0xffff).contains(&status) {
+        // No kernel says so.
+        return None;
+    }
     let signal = status & 0x7f;
     if signal == 0 {
         return Some(Ending::Exited { code: status >> 8 & 0xff });
@@ -203,5 +207,9 @@ mod tests {
         assert_eq!(ending(124 << 8), Some(Ending::Exited { code: 124 }));
         assert_eq!(ending(9), Some(Ending::Signaled { signal: Signal::KILL }));
         assert_eq!(ending(11 | 0x80), Some(Ending::Signaled { signal: Signal::SEGV }));
+        // Stopped, gone on, and nothing at all.
+        for status in [0x137f, 0xffff, 0x1_0000, -1, i32::MIN] {
+            assert_eq!(ending(status), None, "{status:#x}");
+        }
     }
 }

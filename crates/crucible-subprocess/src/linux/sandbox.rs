@@ -9,10 +9,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use crucible_core::{
-    Command, EngineError, Entry, EntryKind, ExecIo, Exit, FileReason, Limits, Listing, PlannedFile, Sandbox,
-    SandboxPath, SandboxSpec, Usage,
+    Command, EngineError, ExecIo, Exit, Limits, Listing, Sandbox, SandboxPath, SandboxSpec, Usage,
 };
-use crucible_guest::protocol::{self, Entries, Failure, FrameKind, ListRequest, ReadRequest, WriteRequest};
+use crucible_guest::protocol::FrameKind;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
 use tokio::net::UnixStream;
@@ -20,20 +19,13 @@ use tokio::sync::Mutex;
 
 use super::cgroup::{Counters, Group};
 use super::engine::Inner;
-use super::errors::{file, lost, protocol, setup};
+use super::errors::{lost, protocol, setup};
 use super::exec::{self, KILL_CONFIRM};
-use super::frames::Frame;
+use super::files::{FILE_TIMEOUT, file_timeout};
 use super::janitor::Remains;
 use super::link::{Ended, Link, Parts};
-use super::request;
 use super::slot::Slot;
 
-/// How much of a file is written at once.
-const WRITE_PIECE: usize = 256 * 1024;
-/// How much of a file is asked for at once.
-const READ_PIECE: u32 = 128 * 1024;
-/// The most entries of a directory that are listed.
-const ENTRIES_MAX: usize = 100_000;
 /// How long the end of a guest that ends is waited for without giving the thread up.
 const LAST_BREATH: Duration = Duration::from_micros(300);
 /// How long the guest may take to end by itself when it is told to.
@@ -103,18 +95,23 @@ impl SubprocessSandbox {
         stream.set_nonblocking(true).map_err(|error| setup("make the guest's socket", error))?;
         let stream = UnixStream::from_std(stream).map_err(|error| setup("make the guest's socket", error))?;
         let Some(slot) = lease.into_slot() else { return Err(lost("opening a sandbox", false)) };
+        let sandbox = Self::over(inner, slot, spec.limits, stream);
+        sandbox.open()?.put_inputs(&spec.files).await?;
+        Ok(sandbox)
+    }
+
+    /// A sandbox whose guest is at the other end of a channel.
+    pub(super) fn over(inner: &Arc<Inner>, slot: Slot, limits: Limits, stream: UnixStream) -> Self {
         let counters = slot.group.as_ref().map(Group::start).unwrap_or_default();
         let open = Open {
             link: Link::new(stream),
             slot,
-            limits: spec.limits,
+            limits,
             turn: Mutex::new(()),
             memory: SyncMutex::new(Memory { counters, start: counters, ..Memory::default() }),
             spent: AtomicBool::new(false),
         };
-        let sandbox = Self { inner: Arc::clone(inner), open: Some(open) };
-        sandbox.open()?.put_inputs(&spec.files).await?;
-        Ok(sandbox)
+        Self { inner: Arc::clone(inner), open: Some(open) }
     }
 
     fn open(&self) -> Result<&Open, EngineError> {
@@ -168,83 +165,23 @@ impl Open {
         (memory.counters, memory.guest)
     }
 
-    /// Sends input files. They are not answered; the next command fails if one could not be written.
-    async fn put_inputs(&self, files: &[PlannedFile]) -> Result<(), EngineError> {
-        for file in files {
-            let id = self.link.ask().id;
-            self.remember().inputs.insert(id, file.path.to_string());
-            let sent = self.send_file(id, &file.path, &file.content, file.executable, true).await;
-            sent.map_err(|ended| self.why(ended, false))?;
-        }
-        Ok(())
-    }
-
-    async fn send_file(
+    /// Does what takes a guest that behaves. One that does not, in time or in what it says, is ended: it is none of ours.
+    pub(super) async fn within<T>(
         &self,
-        id: u32,
-        path: &SandboxPath,
-        content: &[u8],
-        executable: bool,
-        quiet: bool,
-    ) -> Result<(), Ended> {
-        let name = request::path(path);
-        let mode = if executable { 0o755 } else { 0o644 };
-        let count = content.len().div_ceil(WRITE_PIECE).max(1);
-        for index in 0..count {
-            let start = index * WRITE_PIECE;
-            let data = content.get(start..content.len().min(start + WRITE_PIECE)).unwrap_or_default();
-            let piece =
-                WriteRequest { first: index == 0, last: index + 1 == count, quiet, mode, path: &name, data };
-            let head =
-                request::encode(16 + name.len(), |writer| piece.encode_head(writer)).map_err(Ended::Error)?;
-            self.link.send(FrameKind::Write, id, &head, data, &[]).await?;
-        }
-        Ok(())
-    }
-
-    /// Whether an input file has failed, without waiting for one to.
-    async fn check_inputs(&self) -> Result<(), EngineError> {
-        let failed = self.link.take_unasked();
-        match failed {
-            Some(frame) => Err(self.input_failure(&frame)),
-            None => Ok(()),
-        }
-    }
-
-    /// Which input file failed, and why.
-    pub(super) fn input_failure(&self, frame: &Frame) -> EngineError {
-        let path = self.remember().inputs.get(&frame.id).cloned().unwrap_or_default();
-        match Failure::decode(&frame.payload) {
-            Ok(failure) => file(path, failure),
-            Err(_) => protocol("its error is malformed", false),
-        }
-    }
-
-    /// Asks about a file and waits for the answer of the right kind.
-    async fn ask_about(
-        &self,
-        kind: FrameKind,
-        payload: &[u8],
-        path: &SandboxPath,
-        wanted: FrameKind,
-    ) -> Result<Frame, EngineError> {
-        let question = self.link.ask();
-        let asked = async {
-            self.link.send(kind, question.id, payload, &[], &[]).await?;
-            self.link.answer(&question).await
+        patience: Duration,
+        doing: &str,
+        work: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let done = match tokio::time::timeout(patience, work).await {
+            Ok(done) => done,
+            Err(_) => Err(lost(doing, false)),
         };
-        let frame = asked.await.map_err(|ended| self.why(ended, false))?;
-        self.expect(frame, path, wanted)
-    }
-
-    fn expect(&self, frame: Frame, path: &SandboxPath, wanted: FrameKind) -> Result<Frame, EngineError> {
-        if frame.kind == wanted {
-            return Ok(frame);
+        if let Err(EngineError::Lost { .. } | EngineError::Protocol { .. }) = done {
+            self.spent.store(true, Ordering::Release);
+            self.get_to_know().await;
+            self.kill();
         }
-        match (frame.kind, Failure::decode(&frame.payload)) {
-            (FrameKind::Failed, Ok(failure)) => Err(file(path.as_str(), failure)),
-            _ => Err(protocol("it answers something else", false)),
-        }
+        done
     }
 }
 
@@ -260,74 +197,18 @@ impl Sandbox for SubprocessSandbox {
 
     async fn write(&self, path: &SandboxPath, content: Bytes, executable: bool) -> Result<(), EngineError> {
         let open = self.open()?;
-        let question = open.link.ask();
-        let written = async {
-            open.send_file(question.id, path, &content, executable, false).await?;
-            open.link.answer(&question).await
-        };
-        let frame = written.await.map_err(|ended| open.why(ended, false))?;
-        open.expect(frame, path, FrameKind::Done).map(drop)
+        let patience = file_timeout(content.len() as u64);
+        open.within(patience, "writing a file", open.write(path, &content, executable)).await
     }
 
     async fn read(&self, path: &SandboxPath, limit: u64) -> Result<Bytes, EngineError> {
         let open = self.open()?;
-        let name = request::path(path);
-        let mut content = Vec::new();
-        loop {
-            // One byte more than wanted tells a file that fits from one that does not.
-            let left = limit.saturating_add(1).saturating_sub(content.len() as u64);
-            let length = u32::try_from(left).unwrap_or(READ_PIECE).min(READ_PIECE);
-            let ask = ReadRequest { offset: content.len() as u64, length, path: &name };
-            let payload = request::encode(32 + name.len(), |writer| ask.encode(writer))?;
-            let frame = open.ask_about(FrameKind::Read, &payload, path, FrameKind::Data).await?;
-            let Some((last, bytes)) = frame.payload.split_first() else {
-                return Err(protocol("its data is malformed", false));
-            };
-            if bytes.len() as u64 > u64::from(length) || (bytes.is_empty() && *last == 0) {
-                return Err(protocol("its data is not what was asked for", false));
-            }
-            content.extend_from_slice(bytes);
-            if content.len() as u64 > limit {
-                return Err(EngineError::File { path: path.to_string(), reason: FileReason::TooLarge });
-            }
-            if *last == 1 {
-                return Ok(content.into());
-            }
-        }
+        open.within(file_timeout(limit), "reading a file", open.read(path, limit)).await
     }
 
     async fn list(&self, path: &SandboxPath) -> Result<Listing, EngineError> {
         let open = self.open()?;
-        let name = request::path(path);
-        let malformed = |_| protocol("its entries are malformed", false);
-        let mut entries = Vec::new();
-        let mut cursor = 0;
-        loop {
-            let ask = ListRequest { cursor, path: &name };
-            let payload = request::encode(32 + name.len(), |writer| ask.encode(writer))?;
-            let frame = open.ask_about(FrameKind::List, &payload, path, FrameKind::Entries).await?;
-            let mut page = Entries::decode(&frame.payload).map_err(malformed)?;
-            let before = entries.len();
-            while let Some(entry) = page.next_entry().map_err(malformed)? {
-                if entries.len() == ENTRIES_MAX {
-                    return Ok(Listing::new(entries, true));
-                }
-                let kind = match entry.kind {
-                    protocol::EntryKind::File => EntryKind::File,
-                    protocol::EntryKind::Directory => EntryKind::Directory,
-                    protocol::EntryKind::Other => EntryKind::Other,
-                };
-                let name = Bytes::copy_from_slice(entry.name);
-                entries.push(Entry::new(name, kind, entry.size, entry.mode & 0o111 != 0));
-            }
-            if page.next == 0 {
-                return Ok(Listing::new(entries, false));
-            }
-            if entries.len() == before {
-                return Err(protocol("its entries have no end", false));
-            }
-            cursor = page.next;
-        }
+        open.within(FILE_TIMEOUT, "listing a directory", open.list(path)).await
     }
 
     async fn close(mut self: Box<Self>) -> Result<Usage, EngineError> {
@@ -347,12 +228,14 @@ impl Sandbox for SubprocessSandbox {
 }
 
 impl Open {
+    /// Learns who the guest is, if nobody has yet: whoever had nothing to hear from it has not.
+    async fn get_to_know(&self) {
+        let _known = tokio::time::timeout(CLOSE_GRACE, self.link.introduced()).await;
+    }
+
     /// Waits until the guest is dead, which takes everything with it; ends it if it takes too long.
     async fn wait_until_dead(&self) -> bool {
-        if self.link.pidfd().is_none() {
-            // The spawner's word comes first of all, or the channel ends.
-            let _read = tokio::time::timeout(CLOSE_GRACE, self.link.read_to_end()).await;
-        }
+        self.get_to_know().await;
         if self.link.pidfd().is_none() {
             // There never was a guest.
             return true;
