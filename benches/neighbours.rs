@@ -32,7 +32,8 @@ async fn main() -> Result<(), String> {
     measure(&engine, 20).await;
     let alone = measure(&engine, rounds).await;
     let stop = Arc::new(AtomicBool::new(false));
-    let neighbours = NEIGHBOURS.map(|script| tokio::spawn(disturb(engine.clone(), script, Arc::clone(&stop))));
+    let neighbours =
+        NEIGHBOURS.map(|script| tokio::spawn(disturb(engine.clone(), script, Arc::clone(&stop))));
     tokio::time::sleep(Duration::from_millis(500)).await;
     let beside = measure(&engine, rounds).await;
     stop.store(true, Ordering::Relaxed);

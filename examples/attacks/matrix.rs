@@ -45,5 +45,8 @@ pub(crate) async fn run(suite: &Suite, file: &Path, check: bool) -> Result<u8, F
 /// Whether the lines differ by doors alone that were open and are not.
 fn is_closed(there: &str, now: &str) -> bool {
     there.replace(OPEN, HELD) == now.replace(OPEN, HELD)
-        && there.split(" |").zip(now.split(" |")).all(|(there, now)| there == now || there.ends_with("**open**"))
+        && there
+            .split(" |")
+            .zip(now.split(" |"))
+            .all(|(there, now)| there == now || there.ends_with("**open**"))
 }

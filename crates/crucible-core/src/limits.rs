@@ -97,9 +97,10 @@ pub struct Limits {
     pub output_bytes: u64,
     /// Bytes in all places that can be written to, together.
     pub disk_bytes: u64,
-    /// Files, directories and links in all places that can be written to, together.
+    /// Files, directories and links in all places that can be written to, together. Crossed, the verdict is `disk`.
     pub inodes: u64,
-    /// Open file descriptors of each process.
+    /// Open file descriptors of each process. A program that is at this limit is told so (`EMFILE`), and has no verdict for
+    /// it: the kernel does not count what it refused.
     pub open_files: u32,
 }
 

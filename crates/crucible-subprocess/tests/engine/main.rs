@@ -12,6 +12,7 @@ mod groups;
 mod languages;
 mod layers;
 mod leftovers;
+mod neighbours;
 mod ordinary;
 mod output;
 mod restart;
