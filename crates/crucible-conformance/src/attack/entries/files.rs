@@ -63,6 +63,7 @@ pub(in crate::attack) fn raw_devices() -> Attack {
     Attack::new("D5", "opens disks and other devices of the machine", "there are none but the harmless ones")
         .stopped_by(&[Layer::MountNamespace, Layer::DedicatedUser])
         .does_nothing()
+        .shown_by(Control::BareIfThere("", "this host has none of these devices"))
 }
 
 pub(in crate::attack) fn inherited_descriptors() -> Attack {
