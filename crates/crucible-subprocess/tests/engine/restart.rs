@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::runs::{run, without};
 use super::support::{descendants, eventually};
-use crucible_core::{Engine as _, Evaluation, Evidence};
+use crucible_core::{Engine as _, Evaluation, Evidence, Limits};
 
 /// The only spawner of this process, unless it is dead.
 fn spawner() -> Option<i32> {
@@ -25,7 +25,9 @@ fn violations_are_reported_after_the_spawner_has_died() {
     let source = "import ctypes; ctypes.CDLL(None).mount(b'none', b'/tmp', b'tmpfs', 0, None)";
     let wanted = Evidence::Violation { what: "mount(2) was refused, once".to_owned() };
     let check = || {
-        let outcome = run(&engine, &Evaluation::python(source));
+        // Loading what makes system calls takes long on a slow machine.
+        let limits = Limits::new().with_wall(Duration::from_secs(60));
+        let outcome = run(&engine, &Evaluation::python(source).with_limits(limits));
         assert!(outcome.evidence().contains(&wanted), "{:?}", outcome.evidence());
     };
     check();
