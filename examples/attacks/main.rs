@@ -20,7 +20,7 @@ use std::sync::Arc;
 use clap::Parser;
 use common::{ENGINES, EXIT_VERDICT, Failure};
 use crucible::{Engine, EngineError, Layer};
-use crucible_conformance::attack::{Finding, Report, Status, Suite};
+use crucible_conformance::attack::{self, Finding, Report, Status, Suite};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Attacks an engine with every program of the suite, and says which were blocked.
@@ -54,7 +54,7 @@ struct Args {
 async fn main() -> ExitCode {
     let args = Args::parse();
     let done = tokio::select! {
-        done = attack(&args) => done,
+        done = carry_out(&args) => done,
         _ = tokio::signal::ctrl_c() => Err(Failure { status: 130, message: "interrupted".to_owned() }),
     };
     match done {
@@ -66,7 +66,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn attack(args: &Args) -> Result<u8, Failure> {
+async fn carry_out(args: &Args) -> Result<u8, Failure> {
     let suite = suite(args)?;
     if suite.attacks().is_empty() {
         return Err(Failure::usage("`--only` names no attack; `--list` lists them"));
@@ -74,6 +74,9 @@ async fn attack(args: &Args) -> Result<u8, Failure> {
     if args.list {
         for attack in suite.attacks() {
             println!("{:<4} {:<11} {:<26} {}", attack.catalogue, attack.family, attack.name, attack.does);
+        }
+        for (catalogue, why) in attack::ELSEWHERE {
+            println!("{catalogue:<4} not a program: {why}");
         }
         return Ok(0);
     }

@@ -194,3 +194,18 @@ pub(crate) fn signal_the_group(scene: &Scene) {
         scene.harm(b"the supervisor was in the group");
     }
 }
+
+/// As many as go by before a number comes round, were there few numbers.
+pub(crate) fn churn_of_processes(scene: &Scene) {
+    for _ in 0..1000 {
+        match children::start(|| {}) {
+            Ok(pid) => {
+                let _reaped = sys::wait(pid, 0);
+                // It is gone: this hits nobody, or whoever has the number now.
+                let _sent = sys::kill(pid, SIGKILL);
+            }
+            Err(error) => scene.broken(b"fork", error),
+        }
+    }
+    scene.found(b"1000 came and went");
+}

@@ -134,3 +134,16 @@ pub(crate) fn leave_keys(scene: &Scene) {
     let made = sys::call(nr::ADD_KEY, [kind, name, sys::at(c"x"), 1, keyring]);
     scene.found(if made.is_ok() { b"left one" } else { b"left none" });
 }
+
+/// How readily the kernel ends the process when memory runs out.
+pub(crate) fn leave_oom_score(scene: &Scene) {
+    let mut score = [0; 8];
+    let read = sys::open(c"/proc/self/oom_score_adj", 0).and_then(|file| sys::read(file, &mut score));
+    match read {
+        Ok(count) if score.get(..count).is_some_and(|text| text.starts_with(b"1000")) => scene.harm(b"the score"),
+        Ok(_) => {}
+        Err(error) => scene.broken(b"oom_score_adj", error),
+    }
+    let written = sys::open(c"/proc/self/oom_score_adj", O_WRONLY).and_then(|file| sys::write(file, b"1000"));
+    scene.found(if written.is_ok() { b"left one" } else { b"left none" });
+}

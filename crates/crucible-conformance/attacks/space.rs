@@ -171,3 +171,22 @@ pub(crate) fn lease_a_shared_file(scene: &Scene) {
         scene.tried(path.to_bytes(), &leased);
     }
 }
+
+/// Directories that nobody may enter, and a file that has no name any more and is still open.
+pub(crate) fn stubborn_files(scene: &Scene) {
+    const CHMOD: u32 = 90;
+    let mut path = scene.in_place(b"stubborn");
+    for _ in 0..20 {
+        if let Err(error) = sys::mkdir(path.path()) {
+            scene.broken(b"mkdir", error);
+        }
+        let mut file = Line::new();
+        file.push(path.path().to_bytes()).push(b"/file");
+        if sys::open(file.path(), O_CREAT | O_WRONLY).is_ok() {
+            let _unlinked = sys::unlink(file.path());
+        }
+        path.push(b"/d");
+    }
+    let mut top = scene.in_place(b"stubborn");
+    scene.found(if sys::call(CHMOD, [sys::at(top.path()), 0]).is_ok() { b"closed" } else { b"open" });
+}

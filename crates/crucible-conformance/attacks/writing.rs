@@ -31,3 +31,36 @@ pub(crate) fn endless_stderr(scene: &Scene) {
 pub(crate) fn endless_both(scene: &Scene) {
     flood(scene, &[STDOUT, STDERR]);
 }
+
+/// A piece that is no text: a NUL, bytes that begin no character, half of one.
+const BINARY: [u8; 8] = [0, 0xff, 0xfe, b'a', 0x80, 0xc3, 0, 0xe2];
+
+/// 64 KiB without the end of a line, and half a character last.
+pub(crate) fn binary_output(_: &Scene) {
+    for _ in 0..8192 {
+        let _written = sys::write(STDERR, &BINARY);
+    }
+}
+
+/// A title, a clipboard, a screen that is cleared, a question whose answer is typed: in seven bits and in eight.
+pub(crate) fn escape_sequences(_: &Scene) {
+    let _written = sys::write(STDERR, b"\x1b]0;owned\x07\x1b]52;c;b3duZWQ=\x07\x1b[2J\x1b[6n\x9b6n\x90$q\x9c\n");
+}
+
+/// More than a pipe holds, to each stream, before anybody can have waited for the end.
+pub(crate) fn more_than_a_pipe(_: &Scene) {
+    let text = [b'x'; 4096];
+    for _ in 0..64 {
+        for stream in [STDOUT, STDERR] {
+            let _written = sys::write(stream, &text);
+        }
+    }
+    sys::exit(5)
+}
+
+/// A write for each byte.
+pub(crate) fn small_writes(_: &Scene) {
+    for _ in 0..50_000 {
+        let _written = sys::write(STDERR, b".");
+    }
+}

@@ -122,6 +122,8 @@ fn misjudge(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> Option<String> 
     use std::os::unix::process::ExitStatusExt as _;
     let says = |stream: &[u8], text: &str| String::from_utf8_lossy(stream).contains(text);
     let judged = match (status.code(), status.signal()) {
+        _ if stderr.contains(&0x1b) => "his terminal, which obeys",
+        _ if std::str::from_utf8(stderr).is_err() => "that it wrote nothing that can be read",
         _ if says(stderr, "Memory limit exceeded") => "that it ran out of memory",
         (Some(124), _) => "that it timed out",
         (Some(137), _) => "that it was killed",

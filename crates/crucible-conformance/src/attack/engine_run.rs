@@ -68,6 +68,7 @@ fn look(scene: &mut Scene, outcome: &Outcome, attack: &Attack) -> Vec<String> {
     written.extend(outcome.artifacts.iter().filter_map(|artifact| artifact.content.as_deref()));
     let mut harm = scene.harm(&written);
     harm.extend(bare::told_variables(&stdout).map(|name| format!("the host's variable {name} was told")));
+    harm.extend(attack.check.and_then(|check| check(outcome)).map(str::to_owned));
     if let Needs::Results(collect, _) = &attack.needs {
         let bytes: u64 = outcome.artifacts.iter().map(|artifact| artifact.size_bytes).sum();
         if outcome.artifacts.len() > collect.files_max || bytes > collect.bytes_max {

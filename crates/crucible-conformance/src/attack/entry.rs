@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crucible_core::{Collect, Layer, Limit, Limits, Signal};
+use crucible_core::{Collect, Layer, Limit, Limits, Outcome, Signal};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -30,6 +30,8 @@ pub struct Attack {
     pub(super) control: Control,
     pub(super) needs: Needs,
     pub(super) limits: fn(Limits) -> Limits,
+    /// What is wrong with an outcome, beyond its verdict.
+    pub(super) check: Option<fn(&Outcome) -> Option<&'static str>>,
 }
 
 /// How a run of the attack must end.
@@ -100,6 +102,7 @@ impl Attack {
             control: Control::Bare(""),
             needs: Needs::Nothing,
             limits: |limits| limits,
+            check: None,
         }
     }
 
@@ -156,6 +159,11 @@ impl Attack {
 
     pub(super) fn within(mut self, limits: fn(Limits) -> Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    pub(super) fn checked(mut self, check: fn(&Outcome) -> Option<&'static str>) -> Self {
+        self.check = Some(check);
         self
     }
 

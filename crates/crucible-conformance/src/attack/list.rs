@@ -6,13 +6,14 @@ macro_rules! attacks {
         $with! {
             processes: fork_bomb, vfork_bomb, thread_bomb, exec_bomb, zombie_flood, subreaper_flood,
                 daemon_after_the_end, holder_of_stdout, deaf_to_signals, stopped_for_ever, stuck_in_vfork, new_session,
-                stop_the_supervisor, kill_the_supervisor, kill_everything, kill_a_host_process, signal_the_group;
+                stop_the_supervisor, kill_the_supervisor, kill_everything, kill_a_host_process, signal_the_group, churn_of_processes;
             time: spin, spin_in_threads, spin_in_children, sleep_for_ever, read_for_ever, set_the_clock,
                 time_namespace, raise_priority;
             memory: touch, touch_in_a_child, touch_shared, fill_tmpfs, fill_memfd, fill_segment, page_out;
-            writing: endless_stdout, endless_stderr, endless_both;
+            writing: endless_stdout, endless_stderr, endless_both, binary_output, escape_sequences, more_than_a_pipe,
+                small_writes;
             space: fill_tmp, fill_box, reserve, sparse_then_touch, many_files, many_directories, many_links,
-                write_to_the_system, make_devices, dump_core, open_many_files, lease_a_shared_file;
+                write_to_the_system, make_devices, dump_core, open_many_files, lease_a_shared_file, stubborn_files;
             results: absolute_link, relative_link, chain_of_links, linked_directory, hard_link, fifo, socket,
                 magic_link, sparse_file, many_results, strange_names, deep_results;
             privileges: unshare_user, unshare_others, clone_user, clone3_user, join_namespace, become_root,
@@ -30,7 +31,7 @@ macro_rules! attacks {
             terminal: type_ahead, paste, take_terminal;
             lies: exit_like_a_timeout, exit_like_a_kill, kill_itself, forged_report, closed_streams, deep_recursion;
             reuse: leave_files, leave_segment, leave_queue, leave_abstract_socket, leave_process, leave_host_name,
-                leave_keys;
+                leave_keys, leave_oom_score;
         }
     };
 }

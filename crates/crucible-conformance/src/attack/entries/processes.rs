@@ -121,3 +121,14 @@ pub(in crate::attack) fn signal_the_group() -> Attack {
         .does_nothing()
         .shown_in("s")
 }
+
+pub(in crate::attack) fn churn_of_processes() -> Attack {
+    Attack::new(
+        "A7",
+        "starts and ends 1000 processes, and kills each once more when it is gone",
+        "nobody is hit who has its number now",
+    )
+    .stopped_by(PID_NAMESPACE)
+    .does_nothing()
+    .shown_by(Control::NotShown("numbers come round after millions of processes"))
+}

@@ -40,3 +40,8 @@ pub(in crate::attack) fn leave_keys() -> Attack {
     left("leaves a key in the keyring of its user", &[Layer::Seccomp, Layer::DedicatedUser], "2")
         .shown_by(Control::BareIfThere("2", "this kernel keeps no keys"))
 }
+
+pub(in crate::attack) fn leave_oom_score() -> Attack {
+    left("leaves a process that the kernel ends first when memory runs out", &[], "2")
+        .shown_by(Control::NotShown("each process has a score of its own, and no process is used twice"))
+}

@@ -81,3 +81,14 @@ pub(in crate::attack) fn lease_a_shared_file() -> Attack {
     )
     .stopped_by(&[Layer::DedicatedUser])
 }
+
+pub(in crate::attack) fn stubborn_files() -> Attack {
+    Attack::new(
+        "D6",
+        "leaves directories that nobody may enter, and open files without a name",
+        "nothing of them is left",
+    )
+    .stopped_by(DISK)
+    .does_nothing()
+    .shown_by(Control::NotShown("whoever runs the control as root can remove anything"))
+}
