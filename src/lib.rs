@@ -61,4 +61,4 @@ pub use crucible_queue::MemoryQueue;
 pub use crucible_storage::MemoryStorage;
 #[cfg(feature = "subprocess")]
 #[doc(inline)]
-pub use crucible_subprocess::{RootFs, SubprocessBuilder, SubprocessEngine, doctor};
+pub use crucible_subprocess::{Resolver, RootFs, SubprocessBuilder, SubprocessEngine, doctor};

@@ -11,7 +11,7 @@ use crate::enforcement::{Enforcement, LayerStatus};
 use crate::engine_error::{EngineError, MissingLayer};
 use crate::evaluation::Evaluation;
 use crate::language::Languages;
-use crate::layer::Isolation;
+use crate::layer::{Isolation, Layer};
 use crate::network::Network;
 use crate::outcome::Outcome;
 use crate::output::OutputSink;
@@ -68,10 +68,15 @@ impl EngineInfo {
             return Err(EngineError::LayerUnavailable { missing });
         }
         match network {
-            Network::Allow(_) if !self.allow_lists => Err(EngineError::Unsupported {
-                engine: self.name.clone(),
-                what: "a network allow-list".to_owned(),
-            }),
+            Network::Allow(_) if !self.allow_lists => {
+                let waived = [Layer::NetworkNamespace, Layer::Seccomp];
+                let waived =
+                    waived.into_iter().filter(|l| self.enforcement.status(*l) == LayerStatus::Waived);
+                let waived = waived.map(|layer| format!("`{layer}`")).collect::<Vec<_>>().join(", ");
+                let why = if waived.is_empty() { waived } else { format!(" (the host waived {waived})") };
+                let what = format!("a network allow-list{why}");
+                Err(EngineError::Unsupported { engine: self.name.clone(), what })
+            }
             Network::None | Network::Allow(_) => Ok(()),
         }
     }

@@ -114,7 +114,7 @@ pub use layer::{Isolation, Layer, ParseLayerError};
 pub use limits::{Limit, Limits, ParseLimitError};
 pub use local_bus::LocalBus;
 pub use monitor::{Monitor, Monitors};
-pub use network::{Endpoint, Network};
+pub use network::{Endpoint, Network, ParseEndpointError};
 pub use outcome::{Outcome, WIRE_VERSION};
 pub use output::{OutputChunk, OutputSink};
 pub use path::{SandboxPath, SandboxPathError};

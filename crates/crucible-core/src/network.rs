@@ -1,5 +1,8 @@
 //! What a program may reach.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::Problem;
@@ -17,7 +20,9 @@ pub enum Network {
 }
 
 impl Network {
-    pub(crate) fn problems(&self, field: &str) -> Vec<Problem> {
+    /// What is wrong with this policy; nothing if the list is empty. `field` is its name.
+    #[must_use]
+    pub fn problems(&self, field: &str) -> Vec<Problem> {
         match self {
             Self::None => Vec::new(),
             Self::Allow(endpoints) if endpoints.is_empty() => {
@@ -50,7 +55,7 @@ impl Endpoint {
     }
 
     /// Names are letters, digits and hyphens in labels of at most 63 bytes, 253 in all (RFC 1123, section 2.1), and
-    /// at least one label is not a number, so that no address passes for a name.
+    /// the last is not a number, decimal or hexadecimal, so that no address passes for a name in any of its forms.
     fn problem(&self, field: &str) -> Option<Problem> {
         let label = |label: &str| {
             (1..=63).contains(&label.len())
@@ -60,7 +65,7 @@ impl Endpoint {
         };
         let named = self.host.len() <= 253
             && self.host.split('.').all(label)
-            && self.host.split('.').next_back().is_some_and(|l| !l.bytes().all(|b| b.is_ascii_digit()));
+            && self.host.split('.').next_back().is_some_and(|label| !is_number(label));
         if !named {
             Some(Problem::new(field, format!("has a host {:?} that is not a DNS name", self.host)))
         } else if self.port == 0 {
@@ -68,6 +73,42 @@ impl Endpoint {
         } else {
             None
         }
+    }
+}
+
+/// Whether a part of an address could look like this (inet_aton(3)).
+fn is_number(label: &str) -> bool {
+    let hexadecimal = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
+    match hexadecimal {
+        Some(digits) => digits.bytes().all(|b| b.is_ascii_hexdigit()),
+        None => label.bytes().all(|b| b.is_ascii_digit()),
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// A text is not a host and a port.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not of the form `HOST:PORT`, with the DNS name of a host and a TCP port")]
+pub struct ParseEndpointError {
+    text: String,
+}
+
+impl FromStr for Endpoint {
+    type Err = ParseEndpointError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parts = text.rsplit_once(':');
+        let digits = |port: &&str| port.bytes().all(|b| b.is_ascii_digit());
+        let endpoint =
+            parts.and_then(|(host, port)| Some(Self::new(host, Some(port).filter(digits)?.parse().ok()?)));
+        endpoint
+            .filter(|endpoint| endpoint.problem("").is_none())
+            .ok_or_else(|| ParseEndpointError { text: text.chars().take(300).collect() })
     }
 }
 
@@ -82,6 +123,11 @@ mod tests {
         for (host, port) in [
             ("", 1),
             ("10.0.0.1", 80),
+            ("2130706433", 80),
+            ("0x7f000001", 80),
+            ("127.0.0.0X1", 80),
+            ("0177.0.1", 80),
+            ("0x", 80),
             ("::1", 80),
             ("a b", 80),
             ("-a.com", 80),
@@ -93,5 +139,29 @@ mod tests {
             assert_eq!(problems[0].field, "network[0]");
         }
         assert_eq!(Network::Allow(vec![]).problems("network").len(), 1);
+    }
+
+    #[test]
+    fn an_endpoint_is_read_from_a_name_and_a_port() {
+        let endpoint: Endpoint = "pypi.org:443".parse().unwrap();
+        assert_eq!(
+            (endpoint.clone(), endpoint.to_string()),
+            (Endpoint::new("pypi.org", 443), "pypi.org:443".to_owned())
+        );
+        for text in [
+            "",
+            "pypi.org",
+            "pypi.org:",
+            ":443",
+            "a.b:0",
+            "a.b:65536",
+            "a.b:+1",
+            "a.b: 1",
+            "127.0.0.1:1",
+            "[::1]:80",
+            "a b:1",
+        ] {
+            assert!(text.parse::<Endpoint>().is_err(), "{text:?}");
+        }
     }
 }

@@ -7,6 +7,7 @@
 mod arguments;
 mod bpf;
 mod control;
+mod door;
 mod errno;
 mod files;
 mod landlock;

@@ -13,11 +13,11 @@ const ALL_TCP: u64 = 1 | 1 << 1;
 const ALL_SCOPES: u64 = 1 | 1 << 1;
 
 /// Restricts the guest and everything it starts: read and execute anywhere, write to `/tmp` and `/box`
-/// alone; no TCP; no abstract socket and no signal outside. One domain for all, so that commands of one sandbox can
+/// alone; no TCP, but for connections to the proxy where there is one; no abstract socket and no signal outside. One domain for all, so that commands of one sandbox can
 /// reach each other.
 ///
 /// The rules are opened after everything is mounted: one on a directory that is covered later does not count.
-pub(crate) fn restrict(abi: u8) -> Result<()> {
+pub(crate) fn restrict(abi: u8, proxy: Option<u16>) -> Result<()> {
     let all = file_system_rights(abi);
     let attributes = RulesetAttributes {
         file_system: all,
@@ -28,6 +28,10 @@ pub(crate) fn restrict(abi: u8) -> Result<()> {
     let restricted = [(c"/", READ), (c"/dev", USE_DEVICES), (c"/tmp", all), (c"/box", all)]
         .into_iter()
         .try_for_each(|(directory, access)| sys::allow_beneath(ruleset, directory, access & all))
+        .and_then(|()| match proxy {
+            Some(port) if abi >= 4 => sys::allow_connect(ruleset, port),
+            _ => Ok(()),
+        })
         .and_then(|()| sys::restrict_self(ruleset));
     sys::close(ruleset);
     restricted

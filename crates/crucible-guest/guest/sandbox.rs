@@ -3,6 +3,7 @@
 //! Every step is needed, in this order; one that fails ends the sandbox, with its name told to the host.
 
 use super::control::Control;
+use super::door;
 use super::errno::{Errno, Result, retry};
 use super::landlock;
 use super::number::Text;
@@ -14,7 +15,7 @@ use super::sys::{
     MS_NODEV, MS_NOEXEC, MS_NOSUID, POLLHUP, POLLIN, PollFd,
 };
 use super::target;
-use crate::protocol::{MAX_TASKS_FILES, Plan, PlanFlags, Step};
+use crate::protocol::{MAX_TASKS_FILES, PROXY_PORT, Plan, PlanFlags, Step};
 
 /// The target's user and group id inside.
 pub(crate) const TARGET_ID: u32 = 1000;
@@ -79,6 +80,11 @@ fn set_up(inherited: &Inherited) -> core::result::Result<Guest, StepError> {
     if plan.flags.has(PlanFlags::UTS) {
         sys::set_host_name(HOST_NAME).at(Step::HOSTNAME)?;
     }
+    let proxy = plan.flags.has(PlanFlags::EGRESS).then_some(PROXY_PORT);
+    if let Some(port) = proxy {
+        // While we may still change the namespace, which nobody may afterwards.
+        door::open(inherited.control, port).at(Step::DOOR)?;
+    }
     drop_capabilities().at(Step::CAPABILITIES)?;
     sys::set_undumpable().at(Step::CAPABILITIES)?;
     sys::set_no_new_privs().at(Step::NO_NEW_PRIVS)?;
@@ -86,7 +92,7 @@ fn set_up(inherited: &Inherited) -> core::result::Result<Guest, StepError> {
     sys::forget_key();
     let control = arrange_descriptors(inherited.control).at(Step::DESCRIPTORS)?;
     if plan.flags.has(PlanFlags::LANDLOCK) {
-        landlock::restrict(plan.landlock_abi).at(Step::LANDLOCK)?;
+        landlock::restrict(plan.landlock_abi, proxy).at(Step::LANDLOCK)?;
     }
     let place = Place {
         directory: c"/box",

@@ -1,12 +1,15 @@
 //! How an engine is made.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crucible_core::{EngineError, Layer};
+use crucible_core::{Endpoint, EngineError, Layer};
 
 use crate::os::SubprocessEngine;
+use crate::resolver::{Resolver, SystemResolver};
 use crate::root_fs::RootFs;
 
 /// Layers that this engine is built on: without one of them it could not keep its other promises.
@@ -29,6 +32,8 @@ const ESSENTIAL: [Layer; 7] = [
 /// | `cgroup_parent` | `crucible` | beneath the host's own cgroup where the kernel allows, see `docs/host-setup.md` |
 /// | `runtime_directory` | `/run/crucible` | holds locks only, gone with a reboot |
 /// | `drain_deadline` | 250 ms | what a command wrote is in the pipe when it ends; what comes later is others' |
+/// | `resolver` | the host's own | names of allow-lists mean inside what they mean outside |
+/// | `resolve` | nothing | an allow-list leads to public addresses only |
 #[derive(Debug, Clone)]
 pub struct SubprocessBuilder {
     pub(crate) root: RootFs,
@@ -36,6 +41,8 @@ pub struct SubprocessBuilder {
     pub(crate) cgroup_parent: PathBuf,
     pub(crate) runtime_directory: PathBuf,
     pub(crate) drain_deadline: Duration,
+    pub(crate) resolver: Arc<dyn Resolver>,
+    pub(crate) pins: Vec<(Endpoint, SocketAddr)>,
 }
 
 impl Default for SubprocessBuilder {
@@ -46,6 +53,8 @@ impl Default for SubprocessBuilder {
             cgroup_parent: PathBuf::from("crucible"),
             runtime_directory: PathBuf::from("/run/crucible"),
             drain_deadline: Duration::from_millis(250),
+            resolver: Arc::new(SystemResolver),
+            pins: Vec::new(),
         }
     }
 }
@@ -98,6 +107,23 @@ impl SubprocessBuilder {
     #[must_use]
     pub fn drain_deadline(mut self, deadline: Duration) -> Self {
         self.drain_deadline = deadline;
+        self
+    }
+
+    /// Sets how names of allow-lists are resolved. Whatever it finds, only public addresses are connected to.
+    #[must_use]
+    pub fn resolver(mut self, resolver: impl Resolver) -> Self {
+        self.resolver = Arc::new(resolver);
+        self
+    }
+
+    /// Says where an endpoint of allow-lists is, in place of the resolver: a mirror within the house, say.
+    ///
+    /// **This is the only way to an address that is not public**, and the address is not checked: programs whose allow-list
+    /// has the endpoint reach whatever answers there. For all others nothing changes.
+    #[must_use]
+    pub fn resolve(mut self, endpoint: Endpoint, address: SocketAddr) -> Self {
+        self.pins.push((endpoint, address));
         self
     }
 

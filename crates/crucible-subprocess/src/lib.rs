@@ -47,8 +47,10 @@ mod os;
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 #[path = "unsupported.rs"]
 mod os;
+mod resolver;
 mod root_fs;
 
 pub use config::SubprocessBuilder;
 pub use os::{SubprocessEngine, doctor};
+pub use resolver::Resolver;
 pub use root_fs::RootFs;

@@ -77,6 +77,22 @@ pub(crate) fn allow_beneath(ruleset: Fd, directory: &CStr, access: u64) -> Resul
     added.map(drop)
 }
 
+/// landlock_add_rule(2) for connections to a TCP port.
+pub(crate) fn allow_connect(ruleset: Fd, port: u16) -> Result<()> {
+    /// `struct landlock_net_port_attr`
+    #[repr(C)]
+    struct NetPort {
+        access: u64,
+        port: u64,
+    }
+    const RULE_NET_PORT: usize = 2;
+    const CONNECT_TCP: u64 = 1 << 1;
+    let rule = NetPort { access: CONNECT_TCP, port: u64::from(port) };
+    let arguments = [signed(ruleset.0), RULE_NET_PORT, &raw const rule as usize, 0, 0, 0];
+    // SAFETY: the kernel reads the structure of this rule type.
+    check(unsafe { syscall(nr::LANDLOCK_ADD_RULE, arguments) }).map(drop)
+}
+
 /// landlock_restrict_self(2)
 pub(crate) fn restrict_self(ruleset: Fd) -> Result<()> {
     // SAFETY: no memory is involved.

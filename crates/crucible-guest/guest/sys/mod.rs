@@ -8,6 +8,7 @@ mod layers;
 #[path = "x86_64.rs"]
 pub(crate) mod machine;
 mod mounts;
+mod network;
 mod process;
 mod socket;
 
@@ -17,6 +18,7 @@ use key::key;
 pub(crate) use key::{forget_key, make_key};
 pub(crate) use layers::*;
 pub(crate) use mounts::*;
+pub(crate) use network::*;
 pub(crate) use process::*;
 pub(crate) use socket::*;
 

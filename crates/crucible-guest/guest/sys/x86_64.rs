@@ -52,10 +52,14 @@ pub(crate) mod nr {
     pub(crate) const LSEEK: u32 = 8;
     pub(crate) const RT_SIGACTION: u32 = 13;
     pub(crate) const RT_SIGPROCMASK: u32 = 14;
+    pub(crate) const IOCTL: u32 = 16;
     pub(crate) const PREAD64: u32 = 17;
     pub(crate) const GETPID: u32 = 39;
+    pub(crate) const SOCKET: u32 = 41;
     pub(crate) const SENDMSG: u32 = 46;
     pub(crate) const RECVMSG: u32 = 47;
+    pub(crate) const BIND: u32 = 49;
+    pub(crate) const LISTEN: u32 = 50;
     pub(crate) const CLONE: u32 = 56;
     pub(crate) const EXECVE: u32 = 59;
     pub(crate) const WAIT4: u32 = 61;

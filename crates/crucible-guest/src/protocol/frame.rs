@@ -11,6 +11,9 @@ pub const HEADER_SIZE: usize = 12;
 pub const PAYLOAD_MAX_TO_GUEST: usize = 4 * 1024 * 1024;
 /// The most bytes of payload that the host accepts. The guest cuts what is longer into several frames.
 pub const PAYLOAD_MAX_TO_HOST: usize = 256 * 1024;
+/// The TCP port, on the loopback of a sandbox with an allow-list, behind which the host's proxy is. That of most proxies;
+/// whatever runs inside has a network namespace of its own, in which nothing else listens.
+pub const PROXY_PORT: u16 = 3128;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident = $number:literal,)*) => {
@@ -76,6 +79,9 @@ kinds! {
     ExecFailed = 75,
     /// To the host: what the sandbox uses, see [`Usage`](super::Usage).
     Usage = 76,
+    /// To the host, before `Ready`: the sandbox's way out. A socket that listens on [`PROXY_PORT`] of the sandbox's own
+    /// loopback comes along.
+    Door = 77,
 }
 
 /// The header of a frame. The payload follows.

@@ -14,7 +14,9 @@ mod spawner;
 pub use codec::{Malformed, Overflow, Reader, Writer};
 pub use exec::{After, Exec, Rlimit, STDIO_PASSED, Strings};
 pub use files::{Entries, EntryKind, EntryRef, ListRequest, ReadRequest, WriteRequest};
-pub use frame::{FrameKind, HEADER_SIZE, Header, PAYLOAD_MAX_TO_GUEST, PAYLOAD_MAX_TO_HOST, VERSION};
+pub use frame::{
+    FrameKind, HEADER_SIZE, Header, PAYLOAD_MAX_TO_GUEST, PAYLOAD_MAX_TO_HOST, PROXY_PORT, VERSION,
+};
 pub use plan::{MAX_TASKS_FILES, Plan, PlanFlags};
 pub use reply::{ExecFailed, Exited, Failure, Opened, Ready, Started, Usage};
 pub use spawner::{Init, InitFlags, PACKET_MAX, PacketKind, Sealed, TemplateOp};
@@ -87,6 +89,8 @@ steps! {
     SIGNALS = 22, "set up signals";
     /// Opening `/box`.
     OPEN_BOX = 23, "open `/box`";
+    /// Loopback, and a socket that listens on it.
+    DOOR = 24, "open the sandbox's way out to the proxy";
     /// `clone3` of the target.
     TARGET_CLONE = 30, "start the target process";
     /// `setsid` of the target.

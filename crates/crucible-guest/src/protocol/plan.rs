@@ -28,8 +28,11 @@ impl PlanFlags {
     pub const INTO_CGROUP: Self = Self(1 << 7);
     /// Say when the sandbox stands, before anything is asked.
     pub const READY: Self = Self(1 << 8);
+    /// A way out to the host's proxy, see [`FrameKind::Door`](super::FrameKind::Door). Takes `NEW_NETWORK`: nobody else
+    /// was, or will be, in that namespace.
+    pub const EGRESS: Self = Self(1 << 9);
 
-    const ALL: u32 = (1 << 9) - 1;
+    const ALL: u32 = (1 << 10) - 1;
 
     /// Both sets of flags.
     #[must_use]
@@ -99,6 +102,7 @@ impl Plan {
         let networks = PlanFlags::NEW_NETWORK.with(PlanFlags::ENTER_NETWORK);
         let sound = plan.flags.0 & !PlanFlags::ALL == 0
             && !plan.flags.has(networks)
+            && (plan.flags.has(PlanFlags::NEW_NETWORK) || !plan.flags.has(PlanFlags::EGRESS))
             && usize::from(plan.tasks_files) <= MAX_TASKS_FILES
             && plan.disk_bytes > 0
             && plan.inodes > 0;

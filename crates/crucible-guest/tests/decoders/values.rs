@@ -44,7 +44,7 @@ pub(crate) fn text() -> impl Strategy<Value = Vec<u8>> {
 
 pub(crate) fn frame_kind() -> impl Strategy<Value = FrameKind> {
     let kinds: Vec<_> = (0..=255).filter_map(FrameKind::from_number).collect();
-    assert_eq!(kinds.len(), 22);
+    assert_eq!(kinds.len(), 23);
     select(kinds)
 }
 
@@ -101,8 +101,9 @@ pub(crate) fn exec() -> impl Strategy<Value = OwnedExec> {
 
 pub(crate) fn plan() -> impl Strategy<Value = Plan> {
     let networks = PlanFlags::NEW_NETWORK.with(PlanFlags::ENTER_NETWORK);
-    let flags =
-        (0..512_u32).prop_map(PlanFlags).prop_filter("one network", move |flags| !flags.has(networks));
+    let flags = (0..1024_u32).prop_map(PlanFlags).prop_filter("one network", move |flags| {
+        !flags.has(networks) && (flags.has(PlanFlags::NEW_NETWORK) || !flags.has(PlanFlags::EGRESS))
+    });
     let small = (flags, 0..=4_u8, any::<u8>());
     (small, any::<u32>(), any::<u32>(), 1..=u64::MAX, 1..=u64::MAX).prop_map(
         |((flags, tasks_files, landlock_abi), outer_guest_id, outer_target_id, disk_bytes, inodes)| Plan {

@@ -9,12 +9,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use crucible_core::{
     Enforcement, Engine, EngineError, EngineInfo, Evaluation, InvalidInput, Layer, LayerStatus, Limits,
-    MissingLayer, Outcome, RunContext, Sandbox, SandboxSpec, run_over,
+    MissingLayer, Network, Outcome, RunContext, Sandbox, SandboxSpec, run_over,
 };
 use crucible_guest::protocol::{InitFlags, Plan, PlanFlags};
 
 use super::auditor::Auditor;
 use super::cgroup::{self, Controller, GroupLimits, Pool};
+use super::egress::Names;
 use super::errors::setup;
 use super::host::Host;
 use super::ids::Ids;
@@ -46,6 +47,8 @@ pub(super) struct Inner {
     pub(super) host: Host,
     pub(super) drain_deadline: Duration,
     pub(super) info: EngineInfo,
+    /// Where allow-lists lead.
+    pub(super) names: Arc<Names>,
     waived: BTreeSet<Layer>,
     resources: Arc<Resources>,
     janitor: Janitor,
@@ -55,6 +58,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // With the spawner every guest ends; then the janitor can give back what they held.
         self.resources.spawner.stop();
+        self.resources.tcp_spawner.stop();
         self.janitor.stop();
         // The last: what was stopped by the filter has been answered, or has died.
         self.resources.auditor.stop();
@@ -105,6 +109,7 @@ impl SubprocessEngine {
             .map_err(|error| probe::explain(error, &host))?;
         let enforcement = enforcement(&host, &waived, pool.as_ref(), &ids, &auditor);
         let resources = Arc::new(Resources {
+            tcp_spawner: spawner.dormant_with(InitFlags::INET),
             spawner,
             auditor,
             ids,
@@ -117,10 +122,15 @@ impl SubprocessEngine {
         });
         let janitor =
             Janitor::start(Arc::clone(&resources)).map_err(|error| setup("start the janitor", error))?;
-        let info = EngineInfo::new(NAME, enforcement);
+        let mut info = EngineInfo::new(NAME, enforcement);
+        // Without the one there are interfaces, without the other UDP and raw sockets.
+        if !waived.contains(&Layer::NetworkNamespace) && !waived.contains(&Layer::Seccomp) {
+            info = info.with_allow_lists();
+        }
         let drain_deadline = builder.drain_deadline;
-        let engine =
-            Self { inner: Arc::new(Inner { host, drain_deadline, info, waived, resources, janitor }) };
+        let names = Arc::new(Names::new(builder.resolver, builder.pins));
+        let inner = Inner { host, drain_deadline, info, names, waived, resources, janitor };
+        let engine = Self { inner: Arc::new(inner) };
         probe::try_out(&engine.inner).map_err(|error| probe::explain(error, &engine.inner.host))?;
         Ok(engine)
     }
@@ -237,7 +247,7 @@ impl Inner {
     }
 
     /// Takes what a sandbox needs of the host.
-    pub(super) fn lease(self: &Arc<Self>, limits: &Limits) -> Result<Lease, EngineError> {
+    pub(super) fn lease(self: &Arc<Self>, limits: &Limits, network: &Network) -> Result<Lease, EngineError> {
         let resources = &self.resources;
         let Some(ids) = resources.ids.take() else {
             return Err(EngineError::Unavailable {
@@ -257,13 +267,15 @@ impl Inner {
                 let limits = GroupLimits { memory_bytes: limits.memory_bytes, processes };
                 slot.group = Some(pool.take(limits).map_err(|error| setup("make a cgroup", error))?);
             }
-            slot.network = if resources.pools_networks { resources.networks.take() } else { None };
+            // What an allow-list is for is set up in a namespace that nobody has used, nor will.
+            let pooled = resources.pools_networks && *network == Network::None;
+            slot.network = if pooled { resources.networks.take() } else { None };
         }
         Ok(lease)
     }
 
     /// What a sandbox is to be like, for the spawner.
-    pub(super) fn plan(&self, slot: &Slot, limits: &Limits, ready: bool) -> Plan {
+    pub(super) fn plan(&self, slot: &Slot, limits: &Limits, network: &Network, ready: bool) -> Plan {
         let mut flags = PlanFlags::default();
         let mut set = |layer, flag: PlanFlags| {
             if !self.waived.contains(&layer) {
@@ -274,8 +286,12 @@ impl Inner {
         set(Layer::UtsNamespace, PlanFlags::UTS);
         set(Layer::CgroupNamespace, PlanFlags::CGROUP);
         set(Layer::Landlock, PlanFlags::LANDLOCK);
-        let network = if slot.network.is_some() { PlanFlags::ENTER_NETWORK } else { PlanFlags::NEW_NETWORK };
-        set(Layer::NetworkNamespace, network);
+        let namespace =
+            if slot.network.is_some() { PlanFlags::ENTER_NETWORK } else { PlanFlags::NEW_NETWORK };
+        set(Layer::NetworkNamespace, namespace);
+        if *network != Network::None {
+            set(Layer::NetworkNamespace, PlanFlags::EGRESS);
+        }
         if !self.host.is_root() {
             flags = flags.with(PlanFlags::SINGLE_ID);
         }
@@ -311,16 +327,16 @@ impl Inner {
             fds.extend(group.born_in());
             fds.extend(group.tasks());
         }
-        self.resources.spawner.open(plan, &fds)
+        self.spawner_for(plan).open(plan, &fds)
+    }
+
+    fn spawner_for(&self, plan: &Plan) -> &Spawner {
+        if plan.flags.has(PlanFlags::EGRESS) { &self.resources.tcp_spawner } else { &self.resources.spawner }
     }
 
     /// Who hears of violations.
     pub(super) fn auditor(&self) -> &Auditor {
         &self.resources.auditor
-    }
-
-    pub(super) fn restart_spawner(&self) -> Result<(), EngineError> {
-        self.resources.spawner.restart()
     }
 
     /// Asks the spawner for a sandbox; waits while it is behind, and starts it again if it has died.
@@ -340,8 +356,9 @@ impl Inner {
                 }
                 Err(SendError::Gone) if !restarted => {
                     restarted = true;
-                    let inner = Arc::clone(self);
-                    let started = tokio::task::spawn_blocking(move || inner.restart_spawner()).await;
+                    let (inner, plan) = (Arc::clone(self), *plan);
+                    let start = move || inner.spawner_for(&plan).restart();
+                    let started = tokio::task::spawn_blocking(start).await;
                     started
                         .map_err(|error| setup("start the spawner again", std::io::Error::other(error)))??;
                 }
@@ -406,7 +423,7 @@ impl Engine for SubprocessEngine {
             return Ok(());
         }
         let inner = Arc::clone(&self.inner);
-        let started = tokio::task::spawn_blocking(move || inner.restart_spawner()).await;
+        let started = tokio::task::spawn_blocking(move || inner.resources.spawner.restart()).await;
         started.map_err(|error| setup("start the spawner again", std::io::Error::other(error)))?
     }
 }

@@ -13,6 +13,7 @@ use crucible_guest::protocol::{self, ExecFailed, Exited, Failure, FrameKind, Sta
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::egress;
 use super::engine::Inner;
 use super::errors::{failed_step, lost, protocol, setup};
 use super::frames::Frame;
@@ -73,7 +74,8 @@ pub(super) async fn exec(
         Pipes::new().map_err(|error| setup("make the command's pipes", error))?;
     let rlimits = request::rlimits(inner, &open.limits)?;
     let deadline = u64::try_from((wall + GUEST_DEADLINE_MARGIN).as_micros()).unwrap_or(u64::MAX);
-    let payload = request::exec(command, wire(after), deadline, &rlimits)?;
+    let variables = open.proxy.as_ref().map_or_else(Vec::new, |_| egress::variables(command));
+    let payload = request::exec(command, &variables, wire(after), deadline, &rlimits)?;
     let question = open.link.ask();
     let fds = [theirs[0].as_fd(), theirs[1].as_fd(), theirs[2].as_fd()];
     let sent = open.link.send(FrameKind::Exec, question.id, &payload, &[], &fds);
@@ -152,7 +154,7 @@ pub(super) async fn exec(
     if end.gone && end.exited.is_none() && !ledger.has_killed() && !facts.explains_a_lost_guest() {
         return Err(lost("running", end.status.is_some()));
     }
-    let enforcement = outcome::enforcement(inner, &end, &open.limits)?;
+    let enforcement = outcome::enforcement(inner, &end, &open.limits, open.proxy.as_ref())?;
     let usage = facts.usage();
     {
         let mut memory = open.remember();

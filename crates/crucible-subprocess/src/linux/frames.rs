@@ -39,12 +39,34 @@ pub(super) struct FrameReader {
     pidfd: Option<OwnedFd>,
     /// The second: the sandbox's mounts, from a guest that ends. Whatever else a guest sends is closed.
     mounts: Option<OwnedFd>,
+    /// What comes between the two from a sandbox with an allow-list: its way out.
+    door: Option<OwnedFd>,
+    expects_door: bool,
     received: u8,
 }
 
 impl FrameReader {
     pub(super) fn new() -> Self {
-        Self { buffer: vec![0; FIRST_READ], start: 0, end: 0, pidfd: None, mounts: None, received: 0 }
+        Self {
+            buffer: vec![0; FIRST_READ],
+            start: 0,
+            end: 0,
+            pidfd: None,
+            mounts: None,
+            door: None,
+            expects_door: false,
+            received: 0,
+        }
+    }
+
+    /// The sandbox has an allow-list.
+    pub(super) fn expect_door(&mut self) {
+        self.expects_door = true;
+    }
+
+    /// The socket that listens inside of the sandbox.
+    pub(super) fn take_door(&mut self) -> Option<OwnedFd> {
+        self.door.take()
     }
 
     /// How much memory it has taken.
@@ -137,9 +159,10 @@ impl FrameReader {
             if let RecvAncillaryMessage::ScmRights(rights) = message {
                 for fd in rights {
                     self.received = self.received.saturating_add(1);
-                    match self.received {
-                        1 => self.pidfd = Some(fd),
-                        2 => self.mounts = Some(fd),
+                    match (self.received, self.expects_door) {
+                        (1, _) => self.pidfd = Some(fd),
+                        (2, true) => self.door = Some(fd),
+                        (2, false) | (3, true) => self.mounts = Some(fd),
                         _ => drop(fd),
                     }
                 }

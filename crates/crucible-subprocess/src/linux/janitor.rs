@@ -40,6 +40,8 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Resources {
     pub(super) spawner: Spawner,
+    /// Whose filter admits TCP: for sandboxes with an allow-list. Nothing but memory until there is one.
+    pub(super) tcp_spawner: Spawner,
     pub(super) auditor: Arc<Auditor>,
     pub(super) ids: Ids,
     /// `None` where every cgroup layer was waived.

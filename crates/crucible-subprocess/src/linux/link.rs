@@ -61,6 +61,8 @@ struct State {
     /// The guest's process id, as the spawner and this process see it: the spawner's word, before the guest can say any.
     guest_pid: OnceLock<u32>,
     ready: OnceLock<()>,
+    /// The way out, until somebody takes it.
+    door: SyncMutex<Option<OwnedFd>>,
     /// A step of making the sandbox that failed.
     failed: OnceLock<Failure>,
     /// The spawner and the guest may both have failed, one because of the other.
@@ -300,6 +302,25 @@ impl Link {
         }
     }
 
+    /// Waits for the way out of a sandbox that was asked for with one.
+    pub(super) async fn door(&self) -> Result<OwnedFd, Ended> {
+        self.reading.lock().await.expect_door();
+        loop {
+            let mut news = std::pin::pin!(self.news.notified());
+            news.as_mut().enable();
+            if let Some(door) = self.state.door.lock().unwrap_or_else(PoisonError::into_inner).take() {
+                return Ok(door);
+            }
+            if self.state.ended.load(Ordering::Acquire) {
+                return Err(self.end());
+            }
+            tokio::select! {
+                () = news => {}
+                frame = self.read() => if let Some(frame) = frame { self.put(frame) },
+            }
+        }
+    }
+
     /// Reads until the guest side has ended.
     pub(super) async fn read_to_end(&self) {
         while !self.state.ended.load(Ordering::Acquire) {
@@ -339,18 +360,26 @@ impl Link {
         if frame.id != 0 {
             return Some(frame);
         }
-        self.note_word(&frame);
+        let door = if frame.kind == FrameKind::Door { reader.take_door() } else { None };
+        self.note_word(&frame, door);
         None
     }
 
     /// Takes note of what is said of the sandbox itself. Each of it is said once: a guest that repeats itself could do so
     /// for ever.
-    fn note_word(&self, frame: &Frame) {
+    fn note_word(&self, frame: &Frame, door: Option<OwnedFd>) {
         match frame.kind {
             FrameKind::Opened => match Opened::decode(&frame.payload) {
                 Ok(opened) if self.state.guest_pid.set(opened.pid).is_ok() => {}
                 Ok(_) => self.note_broken("it exists twice"),
                 Err(_) => self.note_broken("its process id is malformed"),
+            },
+            FrameKind::Door => match door {
+                Some(door) => {
+                    *self.state.door.lock().unwrap_or_else(PoisonError::into_inner) = Some(door);
+                    self.news.notify_waiters();
+                }
+                None => self.note_broken("it opens a door that nobody asked for"),
             },
             FrameKind::Ready => self.note_ready(&frame.payload),
             FrameKind::Failed => match Failure::decode(&frame.payload) {

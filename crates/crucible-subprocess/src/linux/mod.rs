@@ -4,6 +4,7 @@ mod ancestry;
 mod auditor;
 mod cgroup;
 mod doctor;
+mod egress;
 mod engine;
 mod errors;
 mod exec;

@@ -8,6 +8,7 @@ use crucible_core::{
 };
 
 use super::cgroup::Counters;
+use super::egress::Proxy;
 use super::engine::Inner;
 use super::errors::not_started;
 use super::exec::End;
@@ -154,13 +155,21 @@ fn ending(status: i32) -> Option<Ending> {
 
 /// What was in force: what the kernel said of the command itself right after it was executed, and what was set up before
 /// it. A layer of which the kernel says that it is not in force is an error: nothing of the run can be trusted.
-pub(super) fn enforcement(inner: &Inner, end: &End, limits: &Limits) -> Result<Enforcement, EngineError> {
+pub(super) fn enforcement(
+    inner: &Inner,
+    end: &End,
+    limits: &Limits,
+    proxy: Option<&Proxy>,
+) -> Result<Enforcement, EngineError> {
     let mut report = inner.info.enforcement.clone();
     let mut note = |layer, detail: String| {
         if report.enforces(layer) {
             report = std::mem::take(&mut report).with(layer, LayerStatus::Enforced, detail);
         }
     };
+    if let Some(proxy) = proxy {
+        note(Layer::NetworkNamespace, proxy.describe());
+    }
     note(Layer::BoundedDisk, format!("{} bytes, {} inodes", limits.disk_bytes, limits.inodes));
     note(Layer::Rlimits, format!("{} open files, no core", limits.open_files));
     note(Layer::MemoryCgroup, format!("{} bytes, no swap", limits.memory_bytes));

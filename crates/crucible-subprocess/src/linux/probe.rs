@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crucible_core::{Command, EngineError, Layer, Limits, MissingLayer};
+use crucible_core::{Command, EngineError, Layer, Limits, MissingLayer, Network};
 use crucible_guest::protocol::{self, Failure, FrameKind, HEADER_SIZE, Header, Step, Writer};
 use rustix::net::sockopt;
 
@@ -24,10 +24,10 @@ const NO_PROGRAM: &str = "/crucible/no/such/program";
 /// Opens a sandbox and lets a target get as far as execve(2) in it, through every layer. Blocks.
 pub(super) fn try_out(inner: &Arc<Inner>) -> Result<(), EngineError> {
     let limits = Limits::new();
-    let lease = inner.lease(&limits)?;
+    let lease = inner.lease(&limits, &Network::None)?;
     let Some(slot) = lease.slot() else { return Err(lost("trying a sandbox out", false)) };
     let (ours, theirs) = blocking_pair()?;
-    let plan = inner.plan(slot, &limits, true);
+    let plan = inner.plan(slot, &limits, &Network::None, true);
     match inner.ask_spawner(&plan, slot, theirs.as_fd()) {
         Ok(()) => {}
         Err(SendError::Failed(error)) => return Err(error),
@@ -68,7 +68,7 @@ fn talk(
     }
     let command = Command::new([NO_PROGRAM]);
     let rlimits = request::rlimits(inner, limits)?;
-    let payload = request::exec(&command, protocol::After::Close, 0, &rlimits)?;
+    let payload = request::exec(&command, &[], protocol::After::Close, 0, &rlimits)?;
     let deadline = Instant::now() + TIMEOUT;
     let mut asked = false;
     while Instant::now() < deadline {

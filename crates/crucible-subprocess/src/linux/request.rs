@@ -30,9 +30,10 @@ pub(super) fn path(path: &SandboxPath) -> Vec<u8> {
     bytes
 }
 
-/// The request to run a command.
+/// The request to run a command, with more variables (`NAME=value`) than its own.
 pub(super) fn exec(
     command: &Command,
+    variables: &[String],
     after: protocol::After,
     deadline_us: u64,
     rlimits: &[u8],
@@ -44,7 +45,8 @@ pub(super) fn exec(
         .iter()
         .map(|(name, value)| format!("{name}={}", value.reveal().unwrap_or_default()).into_bytes())
         .collect();
-    let (variables, env) = strings(pairs.iter().map(Vec::as_slice));
+    let more = variables.iter().map(String::as_bytes);
+    let (variables, env) = strings(pairs.iter().map(Vec::as_slice).chain(more));
     let size = 128 + rlimits.len() + directory.len() + argv.len() + env.len();
     encode(size, |writer| {
         let request = Exec {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use crucible_core::{
-    Command, EngineError, ExecIo, Exit, Limits, Listing, Sandbox, SandboxPath, SandboxSpec, Usage,
+    Command, Endpoint, EngineError, ExecIo, Exit, InvalidInput, Limits, Listing, Network, Sandbox,
+    SandboxPath, SandboxSpec, Usage,
 };
 use crucible_guest::protocol::FrameKind;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -18,6 +19,7 @@ use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
 use super::cgroup::{Counters, Group};
+use super::egress::Proxy;
 use super::engine::Inner;
 use super::errors::{lost, protocol, setup};
 use super::exec::{self, KILL_CONFIRM};
@@ -45,6 +47,8 @@ pub(super) struct Open {
     pub(super) link: Link,
     pub(super) slot: Slot,
     pub(super) limits: Limits,
+    /// Where the sandbox has an allow-list.
+    pub(super) proxy: Option<Proxy>,
     /// One command at a time.
     turn: Mutex<()>,
     pub(super) memory: SyncMutex<Memory>,
@@ -83,11 +87,12 @@ impl SubprocessSandbox {
         ready: bool,
     ) -> Result<Self, EngineError> {
         inner.info.admit(&spec.isolation, &spec.network)?;
+        InvalidInput::check(spec.network.problems("network"))?;
         inner.check_limits(&spec.limits)?;
-        let lease = inner.lease(&spec.limits)?;
+        let lease = inner.lease(&spec.limits, &spec.network)?;
         let (ours, theirs) = channel()?;
         let Some(slot) = lease.slot() else { return Err(lost("opening a sandbox", false)) };
-        let plan = inner.plan(slot, &spec.limits, ready);
+        let plan = inner.plan(slot, &spec.limits, &spec.network, ready);
         inner.open_guest(&plan, slot, theirs.as_fd()).await?;
         drop(theirs);
         // The guest is on its way. Without our end of its socket it ends again.
@@ -95,7 +100,10 @@ impl SubprocessSandbox {
         stream.set_nonblocking(true).map_err(|error| setup("make the guest's socket", error))?;
         let stream = UnixStream::from_std(stream).map_err(|error| setup("make the guest's socket", error))?;
         let Some(slot) = lease.into_slot() else { return Err(lost("opening a sandbox", false)) };
-        let sandbox = Self::over(inner, slot, spec.limits, stream);
+        let mut sandbox = Self::over(inner, slot, spec.limits, stream);
+        if let Network::Allow(endpoints) = &spec.network {
+            sandbox.open_door(endpoints).await?;
+        }
         sandbox.open()?.put_inputs(&spec.files).await?;
         Ok(sandbox)
     }
@@ -107,11 +115,26 @@ impl SubprocessSandbox {
             link: Link::new(stream),
             slot,
             limits,
+            proxy: None,
             turn: Mutex::new(()),
             memory: SyncMutex::new(Memory { counters, start: counters, ..Memory::default() }),
             spent: AtomicBool::new(false),
         };
         Self { inner: Arc::clone(inner), open: Some(open) }
+    }
+
+    /// Waits for the sandbox's way out, and has the proxy serve it.
+    async fn open_door(&mut self, endpoints: &[Endpoint]) -> Result<(), EngineError> {
+        let open = self.open()?;
+        let door = match tokio::time::timeout(exec::SETUP_TIMEOUT, open.link.door()).await {
+            Ok(door) => door.map_err(|ended| open.why(ended, false))?,
+            Err(_) => return Err(lost("opening a sandbox", false)),
+        };
+        let proxy = Proxy::start(door, endpoints, Arc::clone(&self.inner.names))?;
+        if let Some(open) = &mut self.open {
+            open.proxy = Some(proxy);
+        }
+        Ok(())
     }
 
     fn open(&self) -> Result<&Open, EngineError> {
@@ -222,6 +245,9 @@ impl Sandbox for SubprocessSandbox {
         }
         let dead = open.wait_until_dead().await;
         let usage = open.total_usage();
+        if let Some(proxy) = self.open.as_mut().and_then(|open| open.proxy.as_mut()) {
+            proxy.stop().await;
+        }
         self.bury();
         if dead { usage } else { Err(lost("closing: it could not be confirmed dead", true)) }
     }

@@ -41,7 +41,7 @@ pub(super) struct Setup {
 #[derive(Debug)]
 pub(super) struct Spawner {
     setup: Setup,
-    program: OwnedFd,
+    program: Arc<OwnedFd>,
     /// Hears of what the filter stops.
     auditor: Arc<Auditor>,
     process: Mutex<Option<Process>>,
@@ -67,10 +67,17 @@ pub(super) enum SendError {
 impl Spawner {
     /// Starts the spawner and builds the root template in it.
     pub(super) fn start(setup: Setup, auditor: Arc<Auditor>) -> Result<Self, EngineError> {
-        let program = sealed_program()?;
+        let program = Arc::new(sealed_program()?);
         let spawner = Self { setup, program, auditor, process: Mutex::new(None) };
         spawner.restart()?;
         Ok(spawner)
+    }
+
+    /// One that is like this but for a flag more, and that is started when a sandbox is first asked of it.
+    pub(super) fn dormant_with(&self, flag: InitFlags) -> Self {
+        let setup = Setup { flags: self.setup.flags.with(flag), ..self.setup.clone() };
+        let (program, auditor) = (Arc::clone(&self.program), Arc::clone(&self.auditor));
+        Self { setup, program, auditor, process: Mutex::new(None) }
     }
 
     fn process(&self) -> MutexGuard<'_, Option<Process>> {

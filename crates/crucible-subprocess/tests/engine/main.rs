@@ -8,6 +8,7 @@ mod cgroups;
 mod conformance;
 mod descriptors;
 mod doctor;
+mod egress;
 mod groups;
 mod languages;
 mod layers;

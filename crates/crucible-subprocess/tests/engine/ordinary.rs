@@ -15,16 +15,6 @@ const NOBODY: u32 = 65_534;
 /// The tests below, and those of other files that hold for everybody, by a process of an ordinary user.
 #[test]
 fn the_other_tests_as_an_ordinary_user() {
-    if !rustix::process::geteuid().is_root() {
-        // Then those tests do it themselves.
-        return;
-    }
-    // Where the tests are built may be closed to others.
-    let directory = std::env::temp_dir().join(format!("crucible-nobody-{}", std::process::id()));
-    std::fs::create_dir(&directory).unwrap();
-    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let binary = directory.join("engine");
-    std::fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
     let modules = [
         "ordinary",
         "waivers",
@@ -38,10 +28,34 @@ fn the_other_tests_as_an_ordinary_user() {
         "violations",
         "cgroups",
         "switched_off",
+        "egress::bounds",
+        "egress::policy",
+        "egress::reach",
+        "egress::refused",
     ];
+    as_an_ordinary_user("others", &modules, 2);
+}
+
+/// Those that count what their process has, one at a time.
+#[test]
+fn tests_that_count_as_an_ordinary_user() {
+    as_an_ordinary_user("counted", &["egress::counted"], 1);
+}
+
+fn as_an_ordinary_user(name: &str, modules: &[&str], threads: usize) {
+    if !rustix::process::geteuid().is_root() {
+        // Then those tests do it themselves.
+        return;
+    }
+    // Where the tests are built may be closed to others.
+    let directory = std::env::temp_dir().join(format!("crucible-nobody-{name}-{}", std::process::id()));
+    std::fs::create_dir(&directory).unwrap();
+    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let binary = directory.join("engine");
+    std::fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
     let output = Command::new(&binary)
-        .args(modules.map(|module| format!("{module}::")))
-        .args(["--test-threads", "2"])
+        .args(modules.iter().map(|module| format!("{module}::")))
+        .args(["--test-threads", &threads.to_string()])
         .env_clear()
         .env("TMPDIR", "/tmp")
         .current_dir("/")
