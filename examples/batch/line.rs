@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crucible::{Evaluation, Limits, Program};
+use crucible::{Endpoint, Evaluation, Limits, Network, Program};
 use serde::Deserialize;
 
 /// One evaluation. Fields that are not known are refused: a limit that is spelt wrongly must not be no limit.
@@ -24,6 +24,21 @@ pub(crate) struct Line {
     #[serde(default)]
     files: BTreeMap<String, String>,
     limits: Option<Limits>,
+    network: Option<Reach>,
+}
+
+/// What a program may reach, each as `host:port`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Reach {
+    allow: Vec<String>,
+}
+
+impl Reach {
+    fn network(self) -> Result<Network, String> {
+        let endpoints = self.allow.iter().map(|text| text.parse::<Endpoint>());
+        endpoints.collect::<Result<_, _>>().map(Network::Allow).map_err(|error| format!("`network`: {error}"))
+    }
 }
 
 impl Line {
@@ -52,6 +67,9 @@ impl Line {
         }
         for (path, content) in self.files {
             evaluation = evaluation.with_file(path, content);
+        }
+        if let Some(reach) = self.network {
+            evaluation = evaluation.with_network(reach.network()?);
         }
         if matches!(&evaluation.program, Program::Command(command) if command.argv.is_empty()) {
             return Err("`command` is empty".to_owned());

@@ -11,6 +11,8 @@
 //! {"key":"a1","id":"…","state":"finished","outcome":{…}}
 //! ```
 //!
+//! A program has no network, unless its line has `"network":{"allow":["host:port"]}`.
+//!
 //! A line that is no evaluation is reported on standard error with its number, and the rest goes on. Ctrl-C lets what runs
 //! end; a second one ends it. Exit status: 0 if every line came to an outcome, 2 if one was bad, 3 if the infrastructure
 //! failed, 130 if it was interrupted.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
-use crucible::{Collect, Evaluation, InputFile, Languages, Layer};
+use crucible::{Collect, Endpoint, Evaluation, InputFile, Languages, Layer, Network};
 
 use crate::common::Failure;
 use crate::limits::LimitArgs;
@@ -37,6 +37,10 @@ pub(crate) struct Args {
     /// Go without a layer, by its name, as `doctor` lists them.
     #[arg(long, value_name = "LAYER")]
     waive: Vec<Layer>,
+    /// Let the program reach this TCP endpoint, through a proxy that its environment names; may be given several times.
+    /// Without it there is no network.
+    #[arg(long, value_name = "HOST:PORT")]
+    allow: Vec<Endpoint>,
     #[command(flatten)]
     limits: LimitArgs,
     /// A file to give to the program as its standard input; - is this command's own.
@@ -100,6 +104,9 @@ impl Args {
                 Failure::usage(format!("--env {variable}: it is not of the form NAME=VALUE"))
             })?;
             evaluation = evaluation.with_env(name, value);
+        }
+        if !self.allow.is_empty() {
+            evaluation = evaluation.with_network(Network::Allow(self.allow));
         }
         if !self.collect.is_empty() {
             evaluation = evaluation.with_collect(Collect::matching(self.collect));

@@ -86,6 +86,9 @@ fn a_bad_line_is_reported_by_its_number_and_the_rest_goes_on() {
         r#"{"key":6,"command":[]}"#,
         r#"{"key":7,"language":"cobol","source":"x"}"#,
         r#"{"key":8,"command":["false"]}"#,
+        r#"{"key":9,"command":["true"],"network":{"allow":["127.0.0.1:80"]}}"#,
+        r#"{"key":10,"command":["true"],"network":{"allow":[]}}"#,
+        r#"{"key":11,"command":["true"],"network":{"allowed":["a.test:80"]}}"#,
     ];
     let run = piped(&lines.join("\n"));
     assert_eq!(run.status, 2, "{run:?}");
@@ -98,13 +101,16 @@ fn a_bad_line_is_reported_by_its_number_and_the_rest_goes_on() {
         (6, "`..`"),
         (7, "`command` is empty"),
         (8, "cobol"),
+        (10, "`network`: \"127.0.0.1:80\" is not"),
+        (11, "is an empty allow-list"),
+        (12, "`allowed`"),
     ] {
         let start = format!("line {number}: ");
         let line = run.stderr.lines().find(|line| line.starts_with(&start));
         assert!(line.is_some_and(|line| line.contains(words)), "{number}: {run:?}");
     }
     assert!(table_has(&run, "exited 0", 1) && table_has(&run, "exited 1", 1), "{run:?}");
-    assert!(run.stderr.contains("7 bad lines"), "{run:?}");
+    assert!(run.stderr.contains("10 bad lines"), "{run:?}");
 }
 
 #[test]
@@ -129,6 +135,17 @@ fn the_limits_of_the_command_line_are_for_lines_without_their_own() {
     assert_eq!(answers["\"default\""]["outcome"]["verdict"]["limit"], "cpu", "{run:?}");
     assert_eq!(answers["\"own\""]["outcome"]["verdict"]["limit"], "wall", "{run:?}");
     assert!(table_has(&run, "limit_exceeded cpu", 1) && table_has(&run, "limit_exceeded wall", 1), "{run:?}");
+}
+
+#[test]
+fn a_line_may_have_an_allow_list() {
+    let lines = r#"{"key":"some","command":["env"],"network":{"allow":["a.test:443"]}}
+{"key":"none","command":["env"]}"#;
+    let run = piped(lines);
+    assert_eq!(run.status, 0, "{run:?}");
+    let answers = answers(&run.stdout);
+    let has = |key: &str| answers[key]["outcome"]["stdout"]["text"].as_str().unwrap().contains("_proxy=");
+    assert!(has("\"some\"") && !has("\"none\""), "{run:?}");
 }
 
 #[test]

@@ -141,3 +141,15 @@ fn json_names_the_limit_and_has_a_compilers_words() {
     assert_eq!(run.json()["verdict"]["cause"], serde_json::json!({"kind": "exited", "code": 1}));
     assert!(run.json()["stderr"]["text"].as_str().is_some_and(|text| text.contains("error:")), "{run:?}");
 }
+
+/// That it is enforced is for the engine's tests; here, that it is asked for.
+#[test]
+fn what_is_allowed_goes_through_the_proxy_alone() {
+    let run = evaluate(["--json", "--allow", "a.test:443", "--allow", "b.test:80", "--command", "--", "env"]);
+    assert_eq!(run.status, 0, "{run:?}");
+    assert!(run.stdout.contains("https_proxy=http://127.0.0.1:3128"), "{run:?}");
+    assert!(run.stdout.contains("allow-list by proxy: 2 endpoints; 0 connected"), "{run:?}");
+    let run = evaluate(["--json", "--command", "--", "env"]);
+    assert_eq!(run.status, 0, "{run:?}");
+    assert!(!run.stdout.contains("_proxy="), "{run:?}");
+}

@@ -47,6 +47,13 @@ fn files_that_cannot_be_read_are_refused_by_name() {
 }
 
 #[test]
+fn what_cannot_be_allowed_is_refused() {
+    for endpoint in ["pypi.org", "127.0.0.1:80", "[::1]:80", "0x7f000001:80", "a.test:0", "a.test:port"] {
+        assert_refused(&["--allow", endpoint, "--command", "--", "true"], "is not of the form `HOST:PORT`");
+    }
+}
+
+#[test]
 fn limits_that_cannot_be_are_refused_by_name() {
     for (option, value, words) in [
         ("--memory", "0", "limits.memory_bytes"),

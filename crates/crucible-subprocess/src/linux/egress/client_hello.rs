@@ -3,10 +3,9 @@
 //! Nothing is decrypted, and nothing is believed that could be read in two ways: a second name, a second list of names, or
 //! bytes left over make it no ClientHello.
 
-/// The longest ClientHello. Those with keys that withstand quantum computers have about 2 KiB.
+/// The most bytes that a ClientHello takes with the headers of its records. Those with keys that withstand quantum computers
+/// have about 2 KiB.
 pub(super) const HELLO_MAX: usize = 16 * 1024;
-/// The most bytes of records that a ClientHello comes in: cut up, it has a header for each piece.
-pub(super) const RECORDS_MAX: usize = 2 * HELLO_MAX;
 
 const RECORD_HANDSHAKE: u8 = 22;
 const RECORD_LENGTH_MAX: usize = 1 << 14;
@@ -29,7 +28,7 @@ pub(super) enum Hello {
 pub(super) fn read(stream: &[u8]) -> Hello {
     match handshake(stream) {
         Ok(Some(hello)) => server_name(&hello).map_or(Hello::No, Hello::For),
-        Ok(None) if stream.len() < RECORDS_MAX => Hello::More,
+        Ok(None) if stream.len() < HELLO_MAX => Hello::More,
         Ok(None) | Err(NoHello) => Hello::No,
     }
 }
@@ -218,7 +217,7 @@ mod tests {
         assert_eq!(read(&[&[22, 3, 1][..], &vector(2, &two)].concat()), Hello::No);
         // Pieces so small that their headers are most of it.
         let endless = records(1, &vec![0; HELLO_MAX], 1);
-        assert_eq!(read(&endless[..RECORDS_MAX]), Hello::No);
+        assert_eq!(read(&endless[..HELLO_MAX]), Hello::No);
     }
 
     proptest! {

@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 /// How many bytes are in the host's hands at once, in each direction.
 const BUFFER: usize = 16 * 1024;
 
-/// Bytes that went through.
+/// Bytes that were taken on.
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
     pub(super) out: AtomicU64,
@@ -26,8 +26,8 @@ pub(super) async fn pump(
     let (client_reads, client_writes) = client.split();
     let (server_reads, mut server_writes) = server.split();
     let there = async {
-        server_writes.write_all(first).await?;
         traffic.out.fetch_add(first.len() as u64, Ordering::Relaxed);
+        server_writes.write_all(first).await?;
         pass(client_reads, server_writes, &traffic.out).await
     };
     let back = pass(server_reads, client_writes, &traffic.back);
@@ -45,7 +45,8 @@ async fn pass(
         if length == 0 {
             return to.shutdown().await;
         }
-        to.write_all(buffer.get(..length).unwrap_or_default()).await?;
+        // Before anybody has them, and may end.
         count.fetch_add(length as u64, Ordering::Relaxed);
+        to.write_all(buffer.get(..length).unwrap_or_default()).await?;
     }
 }

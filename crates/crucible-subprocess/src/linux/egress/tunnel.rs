@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use super::client_hello::{self, Hello, RECORDS_MAX};
+use super::client_hello::{self, HELLO_MAX, Hello};
 use super::names::Names;
 use super::pump::{Traffic, pump};
 use super::refusal::Refusal;
@@ -98,13 +98,19 @@ impl House {
                 tracing::debug!(%error, "a program left the proxy before it was connected");
                 return;
             }
-            Err(Turned::Out(refusal)) => refusal,
-            Err(Turned::Away(refusal)) => {
-                // Whether it listens is its own affair.
-                let _told = timeout(FAREWELL, tell(&mut client, refusal)).await;
-                refusal
+            Err(Turned::Out(refusal)) => {
+                self.note(refusal);
+                return;
             }
+            Err(Turned::Away(refusal)) => refusal,
         };
+        // Before the program hears of it, and may end.
+        self.note(refusal);
+        // Whether it listens is its own affair.
+        let _told = timeout(FAREWELL, tell(&mut client, refusal)).await;
+    }
+
+    fn note(&self, refusal: Refusal) {
         self.refused.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(why = refusal.words(), "the proxy of a sandbox refused a connection");
     }
@@ -153,7 +159,7 @@ async fn greeted(client: &mut TcpStream, mut bytes: Vec<u8>, endpoint: &Endpoint
             match client_hello::read(&bytes) {
                 Hello::For(name) if name == endpoint.host => return Ok(()),
                 Hello::For(_) | Hello::No => return Err(Turned::Out(Refusal::OtherName)),
-                Hello::More => read_more(client, &mut bytes, RECORDS_MAX).await?,
+                Hello::More => read_more(client, &mut bytes, HELLO_MAX).await?,
             }
         }
     };
