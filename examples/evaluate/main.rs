@@ -39,7 +39,8 @@ fn main() -> ExitCode {
 }
 
 fn fail(failure: &Failure) -> ExitCode {
-    eprintln!("error: {}", failure.message);
+    // It can quote what a guest chose, such as the name of a file.
+    eprintln!("error: {}", common::inert(&failure.message));
     ExitCode::from(failure.status)
 }
 

@@ -128,7 +128,7 @@ fn report(outcome: &Outcome, json: bool, verbose: bool) -> Result<(), Failure> {
         eprintln!("{}", inert(words.trim_end()));
     }
     let written = outcome.stdout.total_bytes + outcome.stderr.total_bytes;
-    eprintln!("{} ({})", outcome.verdict(), usage_line(&outcome.usage, written));
+    eprintln!("{} ({})", inert(&outcome.verdict().to_string()), usage_line(&outcome.usage, written));
     let waived: Vec<_> = outcome.enforcement.waived().map(|layer| layer.name()).collect();
     if !waived.is_empty() {
         eprintln!("waived: {}", waived.join(", "));

@@ -13,6 +13,10 @@ use crate::path::SandboxPath;
 use crate::plan::{Plan, PlannedCompile, PlannedFile};
 use crate::sandbox::{After, EntryKind, ExecIo, Exit, Sandbox, SandboxSpec, Stdin};
 
+/// The most entries of directories that are looked at to find what is to come out. A real file system has no more names than
+/// inodes; a guest can make up a tree without an end.
+const ENTRIES_MAX: usize = 1_000_000;
+
 /// Runs an evaluation over the sandboxes of `engine`. This is [`Engine::run`]'s default.
 ///
 /// # Errors
@@ -129,8 +133,13 @@ async fn collect(
     let mut artifacts = Vec::new();
     let mut skipped = Skips::default();
     let mut bytes_left = collect.bytes_max;
+    let mut entries_left = ENTRIES_MAX;
     let mut directories = vec![(SandboxPath::root(), 1)];
     while let Some((directory, depth)) = directories.pop() {
+        if entries_left == 0 {
+            skipped.push(directory.as_str(), SkipReason::TooMany);
+            break;
+        }
         let listing = match sandbox.list(&directory).await {
             Ok(listing) => listing,
             Err(EngineError::File { .. }) => {
@@ -143,6 +152,11 @@ async fn collect(
             skipped.push(directory.as_str(), SkipReason::TooMany);
         }
         let mut entries = listing.entries;
+        if entries.len() > entries_left {
+            entries.truncate(entries_left);
+            skipped.push(directory.as_str(), SkipReason::TooMany);
+        }
+        entries_left -= entries.len();
         entries.sort_by(|a, b| a.name.cmp(&b.name));
         for entry in entries {
             let Ok(path) = entry.path_in(&directory) else {
@@ -190,5 +204,56 @@ impl Skips {
         if self.0.len() < Self::MAX {
             self.0.push(Skipped::new(path, reason));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::command::Command;
+    use crate::sandbox::{Entry, Listing};
+    use crate::usage::Usage;
+
+    /// A guest that makes up directories in every directory.
+    #[derive(Debug, Default)]
+    struct Endless {
+        listed: std::sync::atomic::AtomicUsize,
+    }
+
+    #[async_trait]
+    impl Sandbox for Endless {
+        async fn exec(&self, _: &Command, _: ExecIo) -> Result<Exit, EngineError> {
+            Ok(Exit::default())
+        }
+
+        async fn write(&self, _: &SandboxPath, _: Bytes, _: bool) -> Result<(), EngineError> {
+            Ok(())
+        }
+
+        async fn read(&self, _: &SandboxPath, _: u64) -> Result<Bytes, EngineError> {
+            Ok(Bytes::new())
+        }
+
+        async fn list(&self, _: &SandboxPath) -> Result<Listing, EngineError> {
+            self.listed.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            let entry = |n: u32| Entry::new(n.to_string().into(), EntryKind::Directory, 0, false);
+            Ok(Listing::new((0..50_000).map(entry).collect(), false))
+        }
+
+        async fn close(self: Box<Self>) -> Result<Usage, EngineError> {
+            Ok(Usage::default())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_tree_without_an_end_is_cut_off() {
+        let endless = Endless::default();
+        let (artifacts, skipped) = collect(&endless, &Collect::matching(["**/*"])).await.unwrap();
+        assert!(artifacts.is_empty());
+        assert_eq!(skipped.len(), Skips::MAX);
+        assert_eq!(endless.listed.into_inner(), ENTRIES_MAX / 50_000);
     }
 }

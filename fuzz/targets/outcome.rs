@@ -1,0 +1,30 @@
+//! From facts in any order to an outcome, its wire form, and back.
+#![no_main]
+
+use std::time::Duration;
+
+use arbitrary::Unstructured;
+use crucible_core::{Captured, Outcome, Usage, ending, judge};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let mut data = Unstructured::new(data);
+    let Ok(facts) = crucible_fuzz::facts(&mut data) else { return };
+    let verdict = judge(&facts);
+    assert_eq!(verdict, judge(&facts));
+    let text = verdict.to_string();
+    assert!(!text.is_empty() && !verdict.kind().is_empty());
+    let mut usage = Usage::default();
+    usage.cpu_user = Duration::from_micros(data.arbitrary().unwrap_or(u64::MAX));
+    usage.cpu_system = Duration::from_micros(data.arbitrary().unwrap_or(u64::MAX));
+    let _sum = usage.cpu();
+    let output = Captured::complete(data.take_rest().to_vec().into());
+    let outcome = Outcome::new("fuzz", facts.clone()).with_usage(usage).with_output(output.clone(), output);
+    assert_eq!(
+        (outcome.verdict(), outcome.ending(), outcome.blame()),
+        (&verdict, ending(&facts), verdict.blame())
+    );
+    let json = serde_json::to_string(&outcome).expect("an outcome has a wire form");
+    let read: Outcome = serde_json::from_str(&json).expect("the wire form can be read");
+    assert_eq!(read, outcome);
+});

@@ -1,0 +1,85 @@
+//! What a guest says, and what is said to it: every decoder, and the stream of frames.
+#![no_main]
+
+use crucible_guest::protocol::{
+    Entries, Exec, ExecFailed, Exited, Failure, FrameKind, HEADER_SIZE, Header, Init, ListRequest, Opened,
+    Overflow, PAYLOAD_MAX_TO_GUEST, PAYLOAD_MAX_TO_HOST, PacketKind, Plan, ReadRequest, Reader, Ready,
+    Sealed, Started, TemplateOp, Usage, WriteRequest, Writer,
+};
+use libfuzzer_sys::fuzz_target;
+
+/// What a value is written as.
+fn written(size: usize, write: impl FnOnce(&mut Writer<'_>) -> Result<(), Overflow>) -> Vec<u8> {
+    let mut buffer = vec![0; size];
+    let mut writer = Writer::new(&mut buffer);
+    write(&mut writer).expect("what was read fits where it was");
+    writer.written().to_vec()
+}
+
+/// Whatever can be read is written as the very same bytes: no two spellings are the same to the reader.
+macro_rules! same {
+    ($payload:ident, $($read:expr),*) => {$(
+        if let Ok(value) = $read {
+            assert_eq!(written($payload.len(), |writer| value.encode(writer)), $payload);
+        }
+    )*};
+}
+
+fn decode_all(payload: &[u8]) {
+    same!(
+        payload,
+        Exec::decode(payload),
+        ReadRequest::decode(payload),
+        ListRequest::decode(payload),
+        Plan::decode(&mut Reader::new(payload)),
+        Init::decode(&mut Reader::new(payload)),
+        TemplateOp::decode(&mut Reader::new(payload)),
+        Sealed::decode(payload),
+        Opened::decode(payload),
+        Started::decode(payload),
+        Exited::decode(payload),
+        Failure::decode(payload),
+        Usage::decode(payload)
+    );
+    if let Ok(exec) = Exec::decode(payload) {
+        assert_eq!(exec.rlimits().count() * 20, exec.rlimits.len());
+        assert_eq!(exec.argv.iter().count(), exec.argv.count as usize);
+        assert_eq!(exec.env.iter().count(), exec.env.count as usize);
+    }
+    if let Ok(request) = WriteRequest::decode(payload) {
+        let head = written(payload.len(), |writer| request.encode_head(writer));
+        assert_eq!([&head, request.data].concat(), payload);
+    }
+    if let Ok(failure) = Failure::decode(payload) {
+        assert_eq!(ExecFailed::decode(payload), Ok(ExecFailed(failure)));
+        let _words_or_none = failure.step.describe();
+    }
+    if let Ok(ready) = Ready::decode(payload) {
+        assert_eq!(ready.status.len() + 4, payload.len());
+    }
+    if let Ok(mut entries) = Entries::decode(payload) {
+        let mut again = entries.next.to_le_bytes().to_vec();
+        while let Ok(Some(entry)) = entries.next_entry() {
+            assert!((1..=255).contains(&entry.name.len()) && !entry.name.contains(&b'/'));
+            again.extend(written(payload.len(), |writer| entry.encode(writer)));
+        }
+        assert!(payload.starts_with(&again));
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    decode_all(data);
+    // The same as a stream.
+    let mut rest = data;
+    for most in [PAYLOAD_MAX_TO_HOST, PAYLOAD_MAX_TO_GUEST].into_iter().cycle() {
+        let Some((header, after)) = rest.split_first_chunk::<HEADER_SIZE>() else { break };
+        let _kind_or_none = PacketKind::from_number(header[0]);
+        let Ok(read) = Header::decode(header, most) else { break };
+        assert!(read.length as usize <= most);
+        assert_eq!(FrameKind::from_number(read.kind as u8), Some(read.kind));
+        assert_eq!(written(HEADER_SIZE, |writer| read.encode(writer)), header);
+        let Some((payload, next)) = after.split_at_checked(read.length as usize) else { break };
+        decode_all(payload);
+        rest = next;
+    }
+});
