@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crucible_conformance::attack::Suite;
 
-use super::common::{EXIT_VERDICT, Failure};
+use super::common::{EXIT_VERDICT, Failure, inert};
 
 /// What surrounds the table.
 const HEAD: &str = "\
@@ -25,7 +25,7 @@ pub(crate) async fn run(suite: &Suite, file: &Path, check: bool) -> Result<u8, F
     let matrix = suite.matrix(|layer| eprintln!("without {layer}")).await;
     let matrix = matrix.map_err(|error| Failure::infrastructure(&error))?;
     for unclear in matrix.unclear() {
-        eprintln!("unclear: {unclear}");
+        eprintln!("unclear: {}", inert(&unclear));
     }
     let text = format!("{HEAD}{matrix}");
     if !check {

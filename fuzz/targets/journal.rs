@@ -14,7 +14,7 @@ fn journal(data: &mut Unstructured<'_>) -> Result<(Vec<Event>, Record)> {
     let id = EvaluationId::from_bytes([7; 16]);
     let mut events = vec![Event::sealed(id, 1, Timestamp::from_micros(1), first, Digest::ZERO)];
     let mut record = Record::apply(None, &events[0]).expect("the first event fits");
-    for _ in 0..data.int_in_range(0..=6)? {
+    for _ in 0..data.int_in_range(0..=3)? {
         let kind = crucible_fuzz::event_kind(data)?;
         let event = Event::sealed(id, record.sequence + 1, Timestamp::from_micros(2), kind, record.head);
         if let Ok(next) = Record::apply(Some(&record), &event) {

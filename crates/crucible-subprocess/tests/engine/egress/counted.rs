@@ -231,7 +231,8 @@ print(status, until(connection, b'served')[-6:].decode())";
         };
         let printed = crate::runs::printed(&outcome);
         assert_eq!(printed, format!("1000 {CONNECTIONS_MAX}\n200 served"));
-        assert_eq!(most.1, CONNECTIONS_MAX, "at the server");
+        // The server may not have seen the end of those that made room for others.
+        assert!((CONNECTIONS_MAX..2 * CONNECTIONS_MAX).contains(&most.1), "{} at the server", most.1);
         // Two of the proxy's and one of the server's for each, about twenty for the sandbox itself.
         assert!(most.0 <= 3 * CONNECTIONS_MAX + 40, "{} descriptors", most.0);
     });
