@@ -7,9 +7,9 @@
 //! # use crucible_core::{Engine, EngineError, Layer};
 //! # fn engine_without(_: &[Layer]) -> Result<Arc<dyn Engine>, EngineError> { unimplemented!() }
 //! # #[tokio::main(flavor = "current_thread")]
-//! # async fn main() -> Result<(), crucible_conformance::attack::SceneError> {
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let suite = Suite::new(engine_without)?;
-//! let report = suite.run(|finding| println!("{finding}")).await;
+//! let report = suite.run(|finding| println!("{finding}")).await?;
 //! assert!(report.is_green(), "{report}");
 //! # Ok(())
 //! # }
