@@ -10,6 +10,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .storage(MemoryStorage::new())
         .build()?;
     let outcome = crucible.evaluate(Evaluation::python("print(6 * 7)")).await?;
-    println!("{}: {}", outcome.verdict(), outcome.stdout.to_text());
+    // A program that nobody trusts must not write to a terminal: it could obey.
+    println!("{}: {}", outcome.verdict(), outcome.stdout.to_text().trim_end().escape_debug());
     Ok(())
 }

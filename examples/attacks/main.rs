@@ -60,7 +60,7 @@ async fn main() -> ExitCode {
     match done {
         Ok(status) => ExitCode::from(status),
         Err(failure) => {
-            eprintln!("error: {}", failure.message);
+            eprintln!("error: {}", common::inert(&failure.message));
             ExitCode::from(failure.status)
         }
     }
@@ -114,7 +114,7 @@ fn progress(count: usize) -> ProgressBar {
 fn tell(args: &Args, bar: &ProgressBar, finding: &Finding) {
     bar.suspend(|| {
         if args.json {
-            match serde_json::to_string(finding) {
+            match common::json_line(finding) {
                 Ok(line) => println!("{line}"),
                 Err(error) => eprintln!("error: {error}"),
             }

@@ -9,6 +9,7 @@ use crucible::{ErrorReport, EvaluationId, Outcome, State, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use crate::common::{inert, json_line};
 use crate::limits::short;
 
 /// A line of the output.
@@ -73,7 +74,7 @@ impl Report {
 
     /// Says something beside the progress bar.
     pub(crate) fn say(&self, message: &str) {
-        self.progress.suspend(|| eprintln!("{message}"));
+        self.progress.suspend(|| eprintln!("{}", inert(message)));
     }
 
     /// Writes a line of output, and takes note of it.
@@ -87,11 +88,11 @@ impl Report {
             None => self.failures += 1,
         }
         self.progress.inc(1);
-        let mut line = serde_json::to_vec(answer)?;
-        line.push(b'\n');
+        let mut line = json_line(answer)?;
+        line.push('\n');
         self.progress.suspend(|| {
             let mut stdout = io::stdout().lock();
-            stdout.write_all(&line).and_then(|()| stdout.flush())
+            stdout.write_all(line.as_bytes()).and_then(|()| stdout.flush())
         })
     }
 

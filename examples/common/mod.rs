@@ -3,6 +3,7 @@
 use std::error::Error;
 
 use crucible::{EngineError, Layer, SubprocessBuilder, SubprocessEngine};
+use serde::Serialize;
 
 /// Exit statuses. 0 is the program's `exited 0`.
 pub(crate) const EXIT_VERDICT: u8 = 1;
@@ -81,4 +82,19 @@ impl Inert {
 /// A whole text from a guest, safe to show.
 pub(crate) fn inert(text: &str) -> String {
     Inert::default().push(text.as_bytes())
+}
+
+/// A line of JSON, safe to show: C0 is escaped by JSON itself, DEL and C1 are not, and a terminal obeys the latter.
+pub(crate) fn json_line(value: &impl Serialize) -> serde_json::Result<String> {
+    let text = serde_json::to_string(value)?;
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        // Only within a string: outside of one JSON has none.
+        if character.is_control() {
+            shown.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            shown.push(character);
+        }
+    }
+    Ok(shown)
 }

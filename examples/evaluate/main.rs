@@ -61,7 +61,7 @@ fn log(verbose: u8) -> Result<(), Failure> {
 fn doctor(json: bool) -> ExitCode {
     let report = crucible::doctor();
     if json {
-        match serde_json::to_string(&report) {
+        match common::json_line(&report) {
             Ok(text) => println!("{text}"),
             Err(error) => return fail(&Failure::infrastructure(&error)),
         }

@@ -11,7 +11,7 @@ use crucible::{
 use tokio::sync::mpsc;
 
 use crate::args::Request;
-use crate::common::{EXIT_VERDICT, Failure, Inert, engine, inert};
+use crate::common::{EXIT_VERDICT, Failure, Inert, engine, inert, json_line};
 use crate::limits::usage_line;
 
 /// How many pieces of output may wait for a slow terminal.
@@ -120,7 +120,7 @@ impl<W: io::Write> Shown<W> {
 
 fn report(outcome: &Outcome, json: bool, verbose: bool) -> Result<(), Failure> {
     if json {
-        let text = serde_json::to_string(outcome).map_err(|error| Failure::infrastructure(&error))?;
+        let text = json_line(outcome).map_err(|error| Failure::infrastructure(&error))?;
         writeln!(io::stdout(), "{text}").map_err(|error| Failure::infrastructure(&error))?;
     } else if outcome.verdict().kind() == "compile_failed" {
         // The compiler's words did not come live: they are the outcome's output.

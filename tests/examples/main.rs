@@ -14,3 +14,4 @@ mod evaluate_files;
 mod evaluate_usage;
 mod session_and_embed;
 mod support;
+mod terminal;

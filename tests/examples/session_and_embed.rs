@@ -24,7 +24,7 @@ fn an_agent_sees_its_first_draft_fail_and_its_second_pass() {
 
 #[test]
 fn a_host_program_prints_the_verdict_and_the_output() {
-    assert_eq!(run("embed").stdout, "exited 0: 42\n\n");
+    assert_eq!(run("embed").stdout, "exited 0: 42\n");
 }
 
 #[test]

@@ -57,6 +57,7 @@ pub(crate) fn main(arguments: &[&'static core::ffi::CStr]) -> ! {
     match arguments.first().map(|name| name.to_bytes()) {
         Some(b"scratch") => scratch::main(arguments),
         Some(b"bystander") => scratch::bystander(),
+        Some(b"linger") => children::linger_and_exit(),
         Some(b"share") => scratch::shared(arguments, true),
         Some(b"forget") => scratch::forget(arguments),
         Some(b"unshare") => scratch::shared(arguments, false),

@@ -44,7 +44,9 @@ pub(crate) fn thread_bomb(scene: &Scene) {
 pub(crate) fn exec_bomb(scene: &Scene) {
     bomb(scene, || {
         children::start(|| {
-            let arguments = [c"attacks".as_ptr(), c"bystander".as_ptr(), core::ptr::null()];
+            // By the mark in its command line it is found if it outlives its end.
+            let arguments =
+                [c"attacks".as_ptr(), c"linger".as_ptr(), scene.mark.as_ptr(), core::ptr::null()];
             let _failed = sys::execute(c"/proc/self/exe", &arguments);
             children::linger();
         })

@@ -4,8 +4,9 @@
 //! ```no_run
 //! # use std::sync::Arc;
 //! # use crucible_conformance::attack::Suite;
+//! # use crucible_core::testing::FakeEngine;
 //! # use crucible_core::{Engine, EngineError, Layer};
-//! # fn engine_without(_: &[Layer]) -> Result<Arc<dyn Engine>, EngineError> { unimplemented!() }
+//! # fn engine_without(_: &[Layer]) -> Result<Arc<dyn Engine>, EngineError> { Ok(Arc::new(FakeEngine::new())) }
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let suite = Suite::new(engine_without)?;

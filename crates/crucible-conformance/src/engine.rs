@@ -86,6 +86,11 @@ suite! {
         links_and_fifos_do_not_come_out,
         bounds_hold,
         names_that_are_no_text_are_listed;
+    moving:
+        a_hundred_thousand_files_are_too_many,
+        a_file_that_grows_while_it_is_read,
+        a_directory_that_becomes_a_link,
+        a_device_does_not_come_out;
     sessions:
         commands_share_a_place,
         what_runs_in_the_background_goes_on,

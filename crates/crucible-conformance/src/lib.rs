@@ -61,6 +61,8 @@ pub mod engine;
 pub mod queue;
 pub mod storage;
 
+pub use suite::slowness;
+
 #[doc(hidden)]
 pub mod __private {
     pub use crate::suite::run;

@@ -9,8 +9,12 @@ use tokio::time::timeout;
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// How many times longer than usual everything may take that is no limit under test: `CRUCIBLE_TEST_SLOWNESS`, for
-/// machines that are emulated in software.
-pub(crate) fn slowness() -> u32 {
+/// machines that are emulated in software. A test of a backend multiplies its deadlines by it.
+///
+/// # Panics
+/// The variable is no number.
+#[must_use]
+pub fn slowness() -> u32 {
     match std::env::var("CRUCIBLE_TEST_SLOWNESS") {
         Ok(text) => text.parse().expect("`CRUCIBLE_TEST_SLOWNESS` is a number"),
         Err(_) => 1,

@@ -96,7 +96,8 @@ pub enum Evidence {
         #[serde(rename = "limit_us", with = "duration_us")]
         limit: Duration,
     },
-    /// Time by the clock that the program ran, when it had ended by itself beyond its limit: we were too late to end it.
+    /// Time by the clock until the program was found to have ended by itself, beyond its limit: we were too late to end
+    /// it. An engine gives this only where its own delay in finding it cannot be the reason.
     WallTime {
         /// The time that it ran.
         #[serde(rename = "used_us", with = "duration_us")]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::AsyncReadExt as _;
 use tokio::process::{Child, Command};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::collector;
 use super::entry::{Attack, Control, Needs};
@@ -134,39 +134,34 @@ fn misjudge(status: ExitStatus, stdout: &[u8], stderr: &[u8]) -> Option<String> 
     Some(format!("a judge by codes and text believes {judged}"))
 }
 
-/// Tries to connect to a port until stopped.
+/// Tries to connect to a port until it is dropped.
 pub(super) struct Caller {
-    stop: Arc<AtomicBool>,
     reached: Arc<AtomicBool>,
+    task: tokio::task::JoinHandle<()>,
 }
 
 impl Caller {
     /// Whether somebody was there.
-    pub(super) fn stop(&self) -> bool {
-        self.stop.store(true, Ordering::Relaxed);
+    pub(super) fn stop(self) -> bool {
         self.reached.load(Ordering::Relaxed)
     }
 }
 
 impl Drop for Caller {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.task.abort();
     }
 }
 
 pub(super) fn call(port: &str) -> Caller {
-    let caller = Caller { stop: Arc::default(), reached: Arc::default() };
-    let (stop, reached) = (Arc::clone(&caller.stop), Arc::clone(&caller.reached));
+    let reached = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&reached);
     let address = format!("127.0.0.1:{port}");
-    tokio::spawn(async move {
-        let until = Instant::now() + PATIENCE;
-        while !stop.load(Ordering::Relaxed) && Instant::now() < until {
-            if tokio::net::TcpStream::connect(&address).await.is_ok() {
-                reached.store(true, Ordering::Relaxed);
-                return;
-            }
+    let task = tokio::spawn(async move {
+        while tokio::net::TcpStream::connect(&address).await.is_err() {
             sleep(Duration::from_millis(20)).await;
         }
+        told.store(true, Ordering::Relaxed);
     });
-    caller
+    Caller { reached, task }
 }

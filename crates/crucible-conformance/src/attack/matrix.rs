@@ -57,7 +57,9 @@ impl Matrix {
             self.rows.iter().flat_map(|row| row.cells.iter().zip(&self.columns).map(move |cell| (row, cell)));
         cells
             .filter_map(|(row, (reading, layer))| match reading {
-                Reading::Unclear(why) => Some(format!("{} without {layer}: {why}", row.name)),
+                Reading::Unclear(why) | Reading::NoProof(why) => {
+                    Some(format!("{} without {layer}: {why}", row.name))
+                }
                 Reading::Held | Reading::Harm(_) => None,
             })
             .collect()
@@ -82,7 +84,7 @@ impl fmt::Display for Matrix {
                 f.write_str(match cell {
                     Reading::Held => " · |",
                     Reading::Harm(_) => " **open** |",
-                    Reading::Unclear(_) => " ? |",
+                    Reading::Unclear(_) | Reading::NoProof(_) => " ? |",
                 })?;
             }
             f.write_char('\n')?;

@@ -38,6 +38,8 @@ pub(super) enum Reading {
     Held,
     /// This did.
     Harm(String),
+    /// What is attacked is not there, or the scene ran out of something: the program ran, and its errors prove nothing.
+    NoProof(String),
     /// Nobody can tell, for this reason.
     Unclear(String),
 }
@@ -79,7 +81,7 @@ impl Observation {
         if !self.said.contains(&Said::Begin) {
             return Reading::Unclear("the program did not begin".to_owned());
         }
-        let mut unclear = None;
+        let mut no_proof = None;
         for said in &self.said {
             match said {
                 Said::Harm(what) => return Reading::Harm(what.clone()),
@@ -90,7 +92,7 @@ impl Observation {
                 Said::Tried { what, errno } => match &attack.expect {
                     Expect::Refused(errors) if errors.contains(errno) => {}
                     Expect::Refused(_) if NO_PROOF.contains(errno) => {
-                        unclear.get_or_insert(format!("{what}: error {errno} proves nothing"));
+                        no_proof.get_or_insert(format!("{what}: error {errno} proves nothing"));
                     }
                     Expect::Refused(_) => {
                         return Reading::Harm(format!("{what} went as far as error {errno}"));
@@ -100,7 +102,7 @@ impl Observation {
                 Said::Begin | Said::Found(_) | Said::End => {}
             }
         }
-        unclear.map_or(Reading::Held, Reading::Unclear)
+        no_proof.map_or(Reading::Held, Reading::NoProof)
     }
 
     /// Whether no harm was done, everything was tried, and the verdict is the right one.
@@ -160,11 +162,11 @@ mod tests {
 
     #[test]
     fn what_did_not_run_blocks_nothing() {
-        for report in
-            ["", "m1 begin\nm1 end\n", "m1 begin\nm1 tried mount 1\n", "m1 begin\nm1 tried open 2\nm1 end\n"]
-        {
+        for report in ["", "m1 begin\nm1 end\n", "m1 begin\nm1 tried mount 1\n"] {
             assert!(matches!(observation(report, 0).blocked(&attack()), Reading::Unclear(_)), "{report}");
         }
+        let absent = observation("m1 begin\nm1 tried open 2\nm1 end\n", 0);
+        assert!(matches!(absent.blocked(&attack()), Reading::NoProof(_)));
         assert!(matches!(observation("", 127).blocked(&attack()), Reading::Unclear(_)));
         assert!(matches!(Observation::failed("x").blocked(&attack()), Reading::Unclear(_)));
     }

@@ -140,8 +140,8 @@ impl Suite {
             Reading::Held => (Status::Blocked, String::new()),
             Reading::Harm(what) if !covered => (Status::NotCovered, what),
             Reading::Harm(what) => (Status::Escaped, what),
-            Reading::Unclear(why) if !covered => (Status::NotCovered, why),
-            Reading::Unclear(why) => (Status::Inconclusive, why),
+            Reading::Unclear(why) | Reading::NoProof(why) if !covered => (Status::NotCovered, why),
+            Reading::Unclear(why) | Reading::NoProof(why) => (Status::Inconclusive, why),
         };
         let control = self.control(attack).await;
         let status = match (&status, &control) {
@@ -172,16 +172,21 @@ impl Suite {
             Control::NotShown(reason) => return ControlResult::NotShown { reason: (*reason).to_owned() },
         };
         let seen = attack_nobody(attack, &self.program, &self.kinds(kinds)).await;
-        match (seen.harm(attack), excuse) {
-            (Reading::Harm(harm), _) => ControlResult::Harm { without: "without an engine".to_owned(), harm },
-            (Reading::Held | Reading::Unclear(_), Some(reason)) => {
-                ControlResult::NotShown { reason: reason.to_owned() }
+        let seen = match seen.harm(attack) {
+            Reading::Harm(harm) => {
+                return ControlResult::Harm { without: "without an engine".to_owned(), harm };
             }
-            (Reading::Held | Reading::Unclear(_), None) if !rustix::process::geteuid().is_root() => {
+            // A program that did not run to its end shows nothing, and no excuse covers it.
+            Reading::Unclear(why) => return ControlResult::Failed { seen: why },
+            Reading::NoProof(why) => why,
+            Reading::Held => "no harm without an engine".to_owned(),
+        };
+        match excuse {
+            Some(reason) => ControlResult::NotShown { reason: reason.to_owned() },
+            None if !rustix::process::geteuid().is_root() => {
                 ControlResult::NotShown { reason: "it takes root to do this harm".to_owned() }
             }
-            (Reading::Held, None) => ControlResult::Failed { seen: "no harm without an engine".to_owned() },
-            (Reading::Unclear(why), None) => ControlResult::Failed { seen: why },
+            None => ControlResult::Failed { seen },
         }
     }
 
@@ -203,7 +208,7 @@ impl Suite {
                 Some(ControlResult::Harm { without: format!("without {}", names.join(", ")), harm })
             }
             // Another layer stands in: a plain process has none.
-            Reading::Held | Reading::Unclear(_) => None,
+            Reading::Held | Reading::NoProof(_) | Reading::Unclear(_) => None,
         }
     }
 }

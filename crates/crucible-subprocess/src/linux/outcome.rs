@@ -14,6 +14,10 @@ use super::errors::not_started;
 use super::exec::End;
 use super::status::Status;
 
+/// How much later than a program's end the guest may find it, where others take all of the CPUs. What ended by itself
+/// within this time after its limit is not blamed for it: nobody can tell which of the two was late.
+const REAPED_WITHIN: Duration = Duration::from_millis(250);
+
 /// Everything that is known of a command that has ended.
 pub(super) struct Facts<'a> {
     /// What had been counted before the command.
@@ -98,7 +102,7 @@ impl Facts<'_> {
         let cpu = self.cpu_counted().filter(|used| *used > self.cpu_limit);
         let cpu = cpu.map(|used| Evidence::CpuTime { used, limit: self.cpu_limit });
         let wall = self.end.exited.map(|exited| Duration::from_micros(exited.wall_us));
-        let wall = wall.filter(|used| *used > self.wall_limit);
+        let wall = wall.filter(|used| *used > self.wall_limit.saturating_add(REAPED_WITHIN));
         let wall = wall.map(|used| Evidence::WallTime { used, limit: self.wall_limit });
         cpu.into_iter().chain(wall)
     }

@@ -14,6 +14,7 @@ mod languages;
 mod layers;
 mod leftovers;
 mod neighbours;
+mod nobody;
 mod ordinary;
 mod output;
 mod restart;

@@ -1,16 +1,11 @@
 //! What an ordinary user gets: a refusal by name, with a fix for each layer; and sandboxes, once those are waived.
 
 use std::collections::BTreeSet;
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::process::Command;
 
+use super::nobody::run_as_nobody;
 use super::runs::{printed, run};
 use crucible_core::{EngineError, Evaluation, Layer, MissingLayer};
 use crucible_subprocess::{SubprocessEngine, doctor};
-
-/// A user whom no file belongs to, as `nobody` is.
-const NOBODY: u32 = 65_534;
 
 /// The tests below, and those of other files that hold for everybody, by a process of an ordinary user.
 #[test]
@@ -43,33 +38,8 @@ fn tests_that_count_as_an_ordinary_user() {
 }
 
 fn as_an_ordinary_user(name: &str, modules: &[&str], threads: usize) {
-    if !rustix::process::geteuid().is_root() {
-        // Then those tests do it themselves.
-        return;
-    }
-    // Where the tests are built may be closed to others.
-    let directory = std::env::temp_dir().join(format!("crucible-nobody-{name}-{}", std::process::id()));
-    std::fs::create_dir(&directory).unwrap();
-    std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let binary = directory.join("engine");
-    std::fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
-    let output = Command::new(&binary)
-        .args(modules.iter().map(|module| format!("{module}::")))
-        .args(["--test-threads", &threads.to_string()])
-        .env_clear()
-        .env("TMPDIR", "/tmp")
-        .current_dir("/")
-        .gid(NOBODY)
-        .uid(NOBODY)
-        .output();
-    std::fs::remove_dir_all(&directory).unwrap();
-    let output = output.unwrap();
-    let words = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{words}\n{}", String::from_utf8_lossy(&output.stderr));
-    for module in modules {
-        assert!(words.contains(&format!("test {module}::")), "{module} was not run: {words}");
-    }
-    assert!(words.contains(" 0 failed; 0 ignored"), "{words}");
+    let filters: Vec<String> = modules.iter().map(|module| format!("{module}::")).collect();
+    run_as_nobody(name, &filters, threads);
 }
 
 /// What an engine with every layer lacks for this user: nothing, for root.

@@ -137,7 +137,8 @@ fn a_call_of_another_abi_is_reported_and_not_made() {
 fn a_flood_costs_whoever_makes_it() {
     let engine = without(&[]);
     let source = format!("for _ in range(10000): {MOUNT}\nprint('through')");
-    let flood = program(&source).with_limits(Limits::new().with_wall(Duration::from_secs(3)));
+    let wall = Duration::from_secs(3) * crucible_conformance::slowness();
+    let flood = program(&source).with_limits(Limits::new().with_wall(wall));
     let (flooded, others) = std::thread::scope(|scope| {
         let flood = scope.spawn(|| run(&engine, &flood));
         let mut others = 0;
@@ -153,7 +154,7 @@ fn a_flood_costs_whoever_makes_it() {
     let count =
         what.strip_prefix("mount(2) was refused, at least ").and_then(|rest| rest.strip_suffix(" times"));
     let count: u32 = count.unwrap_or_else(|| panic!("{what}")).parse().unwrap();
-    // The wall limit of 3 seconds leaves time for so many.
+    // The wall limit leaves time for so many.
     assert!((17..10_000).contains(&count), "{what}");
     assert_eq!(*flooded.verdict(), Verdict::PolicyViolation { what: what.to_owned() });
     assert_eq!(flooded.stdout.to_text(), "");
