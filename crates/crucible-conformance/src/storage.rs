@@ -40,4 +40,13 @@ suite! {
         a_blob_comes_back_by_its_hash,
         the_same_bytes_are_the_same_blob,
         there_is_no_blob_that_was_never_kept;
+    remove:
+        nothing_of_a_removed_evaluation_can_be_found,
+        what_has_not_ended_is_not_removed,
+        a_removal_expects_a_length_too,
+        what_is_not_there_is_not_removed,
+        the_key_of_a_removed_evaluation_is_free,
+        a_blob_goes_with_the_last_that_names_it,
+        a_blob_that_is_about_to_be_named_stays,
+        of_many_who_remove_exactly_one_removes;
 }

@@ -112,6 +112,15 @@ impl EventKind {
         matches!(self, Self::Finished { .. } | Self::Failed { .. } | Self::Cancelled { .. } | Self::Expired)
     }
 
+    /// The blobs that it names, one for each artifact.
+    pub fn blobs(&self) -> impl Iterator<Item = Digest> + '_ {
+        let outcome = match self {
+            Self::Finished { outcome } | Self::Cancelled { outcome: Some(outcome), .. } => Some(outcome),
+            _ => None,
+        };
+        outcome.into_iter().flat_map(|outcome| &outcome.artifacts).map(|artifact| artifact.sha256)
+    }
+
     /// The wire name of the kind.
     #[must_use]
     pub fn name(&self) -> &'static str {

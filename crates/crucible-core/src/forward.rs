@@ -117,6 +117,10 @@ macro_rules! forward {
             async fn blob(&self, digest: Digest) -> Result<Option<Bytes>, StorageError> {
                 (**self).blob(digest).await
             }
+
+            async fn remove(&self, id: EvaluationId, expected: u64) -> Result<bool, StorageError> {
+                (**self).remove(id, expected).await
+            }
         }
 
         #[async_trait]

@@ -131,7 +131,7 @@ pub use run::run_over;
 pub use sandbox::{After, Entry, EntryKind, ExecIo, Exit, Listing, Sandbox, SandboxSpec, Stdin};
 pub use secret::Secret;
 pub use signal::{ParseSignalError, Signal};
-pub use storage::{Page, RecordQuery, Storage, StorageError, StorageErrorKind};
+pub use storage::{Damaged, Page, RecordQuery, Storage, StorageError, StorageErrorKind};
 pub use time::Timestamp;
 pub use tracing_monitor::TracingMonitor;
 pub use usage::Usage;

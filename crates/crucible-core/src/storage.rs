@@ -128,12 +128,32 @@ impl RecordQuery {
     }
 }
 
+/// An evaluation that is stored and cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Damaged {
+    /// The evaluation.
+    pub evaluation: EvaluationId,
+    /// What of it cannot be read, and why.
+    pub problem: String,
+}
+
+impl Damaged {
+    /// An evaluation that cannot be read.
+    #[must_use]
+    pub fn new(evaluation: EvaluationId, problem: impl Into<String>) -> Self {
+        Self { evaluation, problem: problem.into() }
+    }
+}
+
 /// Some records, and where to go on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Page {
     /// The records.
     pub records: Vec<Record>,
+    /// Those in this part of the order that cannot be read, so that nobody knows whether they are wanted.
+    pub damaged: Vec<Damaged>,
     /// What to ask for [`RecordQuery::after`] to get the next page; `None` if this was the last.
     pub next: Option<EvaluationId>,
 }
@@ -142,7 +162,14 @@ impl Page {
     /// A page.
     #[must_use]
     pub fn new(records: Vec<Record>, next: Option<EvaluationId>) -> Self {
-        Self { records, next }
+        Self { records, damaged: Vec::new(), next }
+    }
+
+    /// The same page with those that cannot be read.
+    #[must_use]
+    pub fn with_damaged(mut self, damaged: Vec<Damaged>) -> Self {
+        self.damaged = damaged;
+        self
     }
 }
 
@@ -156,6 +183,8 @@ pub enum StorageErrorKind {
     KeyTaken,
     /// The events do not follow from the record.
     Transition,
+    /// The evaluation has not ended.
+    NotEnded,
     /// Something stored cannot be read.
     Corrupt,
     /// There is no room.
@@ -197,6 +226,14 @@ pub enum StorageError {
         #[source]
         source: TransitionError,
     },
+    /// The evaluation has not ended, so it is not removed.
+    #[error("evaluation {evaluation} is {state}: only what has ended can be removed")]
+    NotEnded {
+        /// The evaluation.
+        evaluation: EvaluationId,
+        /// Where it stands.
+        state: State,
+    },
     /// Something stored cannot be read. Everything else still can.
     #[error("{what} cannot be read")]
     Corrupt {
@@ -236,6 +273,7 @@ impl StorageError {
             Self::Conflict { .. } => StorageErrorKind::Conflict,
             Self::KeyTaken { .. } => StorageErrorKind::KeyTaken,
             Self::Transition { .. } => StorageErrorKind::Transition,
+            Self::NotEnded { .. } => StorageErrorKind::NotEnded,
             Self::Corrupt { .. } => StorageErrorKind::Corrupt,
             Self::Full { .. } => StorageErrorKind::Full,
             Self::Unavailable { .. } => StorageErrorKind::Unavailable,
@@ -295,12 +333,13 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// # Behavior
     /// - In the order of their ids, which is that of their submission, or the other way round.
     /// - Following [`Page::next`] gives every record once that matched throughout.
+    /// - A record that cannot be read hides no other: it is named in [`Page::damaged`].
     ///
     /// # Cancel safety
     /// Dropping the future has no effect.
     ///
     /// # Errors
-    /// A record is corrupt, or the storage is away.
+    /// The order itself is corrupt, or the storage is away.
     async fn records(&self, query: &RecordQuery) -> Result<Page, StorageError>;
 
     /// The entries of a journal after the one with the sequence `after`; all for 0, none if there is no such journal.
@@ -319,6 +358,8 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Behavior
     /// - The same bytes kept twice are kept once.
+    /// - It stays as long as the storage is open, unless every evaluation that names it has been removed. Each call counts for
+    ///   one evaluation that is about to name it.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the blob either kept or not.
@@ -338,4 +379,20 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// The blob is corrupt, or the storage is away.
     async fn blob(&self, digest: Digest) -> Result<Option<Bytes>, StorageError>;
+
+    /// Removes an evaluation that has ended: its record, its journal, its idempotency key, its blobs. `false` if there is
+    /// none.
+    ///
+    /// # Behavior
+    /// - Nothing of it can be found any more, and its key can be used again.
+    /// - A blob that another evaluation names as well stays.
+    /// - A journal of another length is a [`StorageError::Conflict`] that says its length.
+    /// - An evaluation that has not ended is a [`StorageError::NotEnded`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the evaluation removed or not.
+    ///
+    /// # Errors
+    /// See above, or the evaluation is corrupt, or the storage is away, full or poisoned.
+    async fn remove(&self, id: EvaluationId, expected: u64) -> Result<bool, StorageError>;
 }

@@ -25,6 +25,13 @@ impl Index {
         self.by_state.entry(state).or_default().insert(id);
     }
 
+    /// Takes note that a record is gone that was in `state`.
+    pub(crate) fn remove(&mut self, id: EvaluationId, state: State) {
+        if let Some(ids) = self.by_state.get_mut(&state) {
+            ids.remove(&id);
+        }
+    }
+
     /// The ids of the records in the states that a query names, in its order, after its cursor. Its other conditions
     /// are not looked at.
     pub(crate) fn ids(&self, query: &RecordQuery) -> impl Iterator<Item = EvaluationId> {

@@ -32,6 +32,8 @@
 #![forbid(unsafe_code)]
 #![doc(test(attr(deny(warnings), allow(dead_code))))]
 
+mod blobs;
+mod fold;
 mod index;
 mod memory;
 

@@ -6,10 +6,10 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use crucible_core::{
-    Digest, EvaluationId, Event, Page, Record, RecordQuery, Storage, StorageError, TransitionError,
-};
+use crucible_core::{Digest, EvaluationId, Event, Page, Record, RecordQuery, Storage, StorageError};
 
+use crate::blobs::Blobs;
+use crate::fold::follow;
 use crate::index::Index;
 
 /// Journals, records and blobs in this process's memory. They are gone with the process, and until then they stay:
@@ -25,7 +25,7 @@ struct State {
     index: Index,
     /// Which evaluation has a tenant's idempotency key.
     keys: HashMap<Key, EvaluationId>,
-    blobs: HashMap<Digest, Bytes>,
+    blobs: Blobs,
 }
 
 struct Journal {
@@ -88,6 +88,7 @@ impl State {
             return Err(StorageError::KeyTaken { key: key.key.clone(), existing: *existing });
         }
         self.keep_key(key, &record);
+        events.iter().flat_map(|event| event.kind.blobs()).for_each(|digest| self.blobs.name(digest));
         self.index.set(id, before, record.state);
         match self.journals.get_mut(&id) {
             Some(journal) => {
@@ -101,6 +102,25 @@ impl State {
         Ok(record)
     }
 
+    fn remove(&mut self, id: EvaluationId, expected: u64) -> Result<bool, StorageError> {
+        let Some(Journal { record, .. }) = self.journals.get(&id) else { return Ok(false) };
+        if record.sequence != expected {
+            return Err(StorageError::Conflict { evaluation: id, expected, actual: record.sequence });
+        }
+        if !record.state.is_terminal() {
+            return Err(StorageError::NotEnded { evaluation: id, state: record.state });
+        }
+        let Some(Journal { events, record }) = self.journals.remove(&id) else { return Ok(false) };
+        self.index.remove(id, record.state);
+        if let Some(key) = Key::of(&record)
+            && self.keys.get(&key) == Some(&id)
+        {
+            self.keys.remove(&key);
+        }
+        events.iter().flat_map(|event| event.kind.blobs()).for_each(|digest| self.blobs.forget(digest));
+        Ok(true)
+    }
+
     /// A record that was never accepted has no right to its key any more; whoever has it since keeps it.
     fn keep_key(&mut self, key: Option<Key>, record: &Record) {
         let Some(key) = key else { return };
@@ -110,18 +130,6 @@ impl State {
             self.keys.remove(&key);
         }
     }
-}
-
-/// The record after `events`, all of which must be of evaluation `id`.
-fn follow(id: EvaluationId, current: Option<&Record>, events: &[Event]) -> Result<Record, TransitionError> {
-    let mut record = current.cloned();
-    for event in events {
-        if event.evaluation != id {
-            return Err(TransitionError::Evaluation { found: event.evaluation });
-        }
-        record = Some(Record::apply(record.as_ref(), event)?);
-    }
-    record.ok_or(TransitionError::State { state: "absent", event: "nothing" })
 }
 
 #[async_trait]
@@ -161,12 +169,16 @@ impl Storage for MemoryStorage {
 
     async fn put_blob(&self, content: Bytes) -> Result<Digest, StorageError> {
         let digest = Digest::of(&content);
-        self.write().blobs.entry(digest).or_insert(content);
+        self.write().blobs.keep(digest, content);
         Ok(digest)
     }
 
     async fn blob(&self, digest: Digest) -> Result<Option<Bytes>, StorageError> {
-        Ok(self.read().blobs.get(&digest).cloned())
+        Ok(self.read().blobs.get(digest))
+    }
+
+    async fn remove(&self, id: EvaluationId, expected: u64) -> Result<bool, StorageError> {
+        self.write().remove(id, expected)
     }
 }
 

@@ -60,4 +60,8 @@ impl<S: Storage> Storage for FaultyStorage<S> {
     async fn blob(&self, digest: Digest) -> Result<Option<Bytes>, StorageError> {
         self.faults.call(self.inner.blob(digest), away).await
     }
+
+    async fn remove(&self, id: EvaluationId, expected: u64) -> Result<bool, StorageError> {
+        self.faults.call(self.inner.remove(id, expected), away).await
+    }
 }

@@ -98,4 +98,8 @@ impl Storage for TamperedStorage {
     async fn blob(&self, digest: Digest) -> Result<Option<Bytes>, StorageError> {
         self.inner.blob(digest).await
     }
+
+    async fn remove(&self, id: EvaluationId, expected: u64) -> Result<bool, StorageError> {
+        self.inner.remove(id, expected).await
+    }
 }

@@ -1,0 +1,182 @@
+//! Removing what has ended.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use crucible_core::{
+    Artifact, EventKind, Outcome, Page, Record, RecordQuery, SandboxPath, State, StorageError,
+};
+use tokio::task::JoinSet;
+
+use super::support::{
+    Subject, append, assert_journal, evaluation, failed, finished, put, put_that, refused, started, way_to,
+};
+
+/// An evaluation that has ended and names these bytes as its artifacts, which it keeps first.
+async fn put_with_artifacts(storage: &Subject, contents: &[&'static [u8]]) -> Record {
+    for content in contents {
+        storage.put_blob(Bytes::from_static(content)).await.unwrap();
+    }
+    name_artifacts(storage, contents).await
+}
+
+/// The same, without keeping them.
+async fn name_artifacts(storage: &Subject, contents: &[&'static [u8]]) -> Record {
+    let artifacts = contents.iter().enumerate().map(|(index, content)| {
+        let path = SandboxPath::new(format!("file{index}")).unwrap();
+        let mut artifact = Artifact::new(path, Bytes::from_static(content), false);
+        artifact.content = None;
+        artifact
+    });
+    let outcome = Outcome::new("fake", Vec::new()).with_artifacts(artifacts.collect(), Vec::new());
+    let finished = EventKind::Finished { outcome: Arc::new(outcome) };
+    let record = put(storage).await;
+    append(storage, &record, vec![started(1), finished]).await.unwrap()
+}
+
+async fn has(storage: &Subject, content: &'static [u8]) -> bool {
+    let kept = storage.blob(crucible_core::Digest::of(content)).await.unwrap();
+    assert!(kept.as_ref().is_none_or(|kept| kept == content));
+    kept.is_some()
+}
+
+/// Nothing of it can be found any more; others are as they were.
+pub async fn nothing_of_a_removed_evaluation_can_be_found(storage: Subject) {
+    let evaluation = || evaluation().with_tenant("a").with_label("course", "x");
+    let mut records = Vec::new();
+    for state in State::ALL.into_iter().cycle().take(24) {
+        let record = put_that(&storage, evaluation()).await.unwrap();
+        records.push(append(&storage, &record, way_to(state)).await.unwrap());
+    }
+    let queries = [
+        RecordQuery::new(),
+        RecordQuery::new().with_newest_first(),
+        RecordQuery::new().with_state(State::Finished).with_state(State::Failed),
+        RecordQuery::new().with_tenant("a"),
+        RecordQuery::new().with_label("course", "x").with_state(State::Expired),
+        RecordQuery::new().with_submitted(Some(records[0].submitted_at), None),
+    ];
+    while let Some(place) = records.iter().position(|record| record.state.is_terminal()) {
+        let record = records.remove(place);
+        assert!(storage.remove(record.id, record.sequence).await.unwrap());
+        assert_journal(&storage, record.id, &[]).await;
+        for query in &queries {
+            let mut expected: Vec<_> =
+                records.iter().filter(|record| query.matches(record)).cloned().collect();
+            if query.newest_first {
+                expected.reverse();
+            }
+            assert_eq!(storage.records(query).await.unwrap(), Page::new(expected, None), "{query:?}");
+        }
+    }
+    assert_eq!(records.len(), 8, "what has not ended is left");
+    for record in records {
+        assert_eq!(storage.record(record.id).await.unwrap(), Some(record));
+    }
+}
+
+/// An evaluation that has not ended is refused, and stays.
+pub async fn what_has_not_ended_is_not_removed(storage: Subject) {
+    for way in [Vec::new(), vec![started(1)], vec![started(1), EventKind::CancelRequested]] {
+        let record = put(&storage).await;
+        let record = append(&storage, &record, way).await.unwrap();
+        match storage.remove(record.id, record.sequence).await {
+            Err(StorageError::NotEnded { evaluation, state }) => {
+                assert_eq!((evaluation, state), (record.id, record.state));
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(storage.record(record.id).await.unwrap(), Some(record));
+    }
+}
+
+/// A journal of another length is a conflict that says its length, and stays.
+pub async fn a_removal_expects_a_length_too(storage: Subject) {
+    let record = put(&storage).await;
+    let record = append(&storage, &record, vec![started(1), finished()]).await.unwrap();
+    for wrong in [0, 2, 4] {
+        match storage.remove(record.id, wrong).await {
+            Err(StorageError::Conflict { evaluation, expected, actual: 3 }) => {
+                assert_eq!((evaluation, expected), (record.id, wrong));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(storage.record(record.id).await.unwrap(), Some(record));
+}
+
+/// `false` for what was never there, and for what was removed before.
+pub async fn what_is_not_there_is_not_removed(storage: Subject) {
+    for expected in [0, 1] {
+        assert!(!storage.remove(crucible_core::EvaluationId::new(), expected).await.unwrap());
+    }
+    let record = put(&storage).await;
+    let record = append(&storage, &record, vec![failed()]).await.unwrap();
+    assert!(storage.remove(record.id, record.sequence).await.unwrap());
+    assert!(!storage.remove(record.id, record.sequence).await.unwrap());
+}
+
+/// Its key can be used again; removing one that had lost its key takes nothing from whoever has it since.
+pub async fn the_key_of_a_removed_evaluation_is_free(storage: Subject) {
+    let with_key = || evaluation().with_tenant("a").with_idempotency_key("once");
+    let first = put_that(&storage, with_key()).await.unwrap();
+    let first = append(&storage, &first, vec![refused()]).await.unwrap();
+    let second = put_that(&storage, with_key()).await.unwrap();
+    assert!(storage.remove(first.id, first.sequence).await.unwrap());
+    let answer = put_that(&storage, with_key()).await;
+    assert!(matches!(answer, Err(StorageError::KeyTaken { existing, .. }) if existing == second.id));
+    let second = append(&storage, &second, vec![failed()]).await.unwrap();
+    assert!(storage.remove(second.id, second.sequence).await.unwrap());
+    put_that(&storage, with_key()).await.unwrap();
+}
+
+/// A blob that another evaluation names as well stays until that one is removed too.
+pub async fn a_blob_goes_with_the_last_that_names_it(storage: Subject) {
+    let first = put_with_artifacts(&storage, &[b"shared", b"its own"]).await;
+    // One that names the same bytes twice counts twice, and lets go of them twice.
+    let second = put_with_artifacts(&storage, &[b"shared", b"shared"]).await;
+    assert!(storage.remove(first.id, first.sequence).await.unwrap());
+    assert!(has(&storage, b"shared").await && !has(&storage, b"its own").await);
+    assert!(storage.remove(second.id, second.sequence).await.unwrap());
+    assert!(!has(&storage, b"shared").await);
+    // What is kept anew after that is there again.
+    let third = put_with_artifacts(&storage, &[b"shared"]).await;
+    assert!(has(&storage, b"shared").await);
+    assert!(storage.remove(third.id, third.sequence).await.unwrap());
+    assert!(!has(&storage, b"shared").await);
+}
+
+/// A blob that somebody has kept and not named yet stays, whoever else is removed meanwhile.
+pub async fn a_blob_that_is_about_to_be_named_stays(storage: Subject) {
+    let first = put_with_artifacts(&storage, &[b"shared"]).await;
+    storage.put_blob(Bytes::from_static(b"shared")).await.unwrap();
+    assert!(storage.remove(first.id, first.sequence).await.unwrap());
+    assert!(has(&storage, b"shared").await, "it was kept again");
+    let second = name_artifacts(&storage, &[b"shared"]).await;
+    assert!(has(&storage, b"shared").await);
+    assert!(storage.remove(second.id, second.sequence).await.unwrap());
+    assert!(!has(&storage, b"shared").await);
+}
+
+/// Of many who remove at once, and many who write the same bytes meanwhile, each finds what is true.
+pub async fn of_many_who_remove_exactly_one_removes(storage: Subject) {
+    for _ in 0..10 {
+        let old = put_with_artifacts(&storage, &[b"contested"]).await;
+        let mut tasks = JoinSet::new();
+        for _ in 0..4 {
+            let storage = Arc::clone(&storage);
+            tasks.spawn(async move { usize::from(storage.remove(old.id, old.sequence).await.unwrap()) });
+        }
+        for _ in 0..4 {
+            let storage = Arc::clone(&storage);
+            tasks.spawn(async move {
+                let record = put_with_artifacts(&storage, &[b"contested"]).await;
+                assert!(has(&storage, b"contested").await, "it was kept and named");
+                assert!(storage.remove(record.id, record.sequence).await.unwrap());
+                0
+            });
+        }
+        assert_eq!(tasks.join_all().await.into_iter().sum::<usize>(), 1);
+        assert!(!has(&storage, b"contested").await, "nobody names it any more");
+    }
+}
