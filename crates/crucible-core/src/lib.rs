@@ -37,6 +37,7 @@
 //!
 //! # Features
 //!
+//! - `checkpoint`: signed statements on all journals of a storage. Off by default.
 //! - `testing`: a scripted engine that isolates nothing and fault-injecting wrappers for every trait. Off by default;
 //!   for tests only.
 
@@ -47,6 +48,8 @@ mod artifact;
 mod bus;
 mod canonical;
 mod captured;
+#[cfg(feature = "checkpoint")]
+pub mod checkpoint;
 mod collect;
 mod command;
 mod counters;
@@ -66,6 +69,8 @@ mod language;
 mod layer;
 mod limits;
 mod local_bus;
+#[cfg(feature = "checkpoint")]
+pub mod merkle;
 mod monitor;
 mod network;
 mod outcome;
@@ -120,8 +125,8 @@ pub use output::{OutputChunk, OutputSink};
 pub use path::{SandboxPath, SandboxPathError};
 pub use plan::{Plan, PlannedCompile, PlannedFile};
 pub use platform::{
-    BuildError, Builder, Crucible, EvaluateError, Events, EventsError, Handle, PlatformStats, ShutdownReport,
-    SubmitError, SubmitOptions, WaitError,
+    BuildError, Builder, Crucible, EvaluateError, Events, EventsError, Handle, PlatformStats, RecoverError,
+    RecoveryReport, ShutdownReport, SubmitError, SubmitOptions, WaitError,
 };
 pub use problem::{InvalidInput, Problem};
 pub use queue::{Claim, Queue, QueueError, QueueErrorKind, QueueStats, Ticket};

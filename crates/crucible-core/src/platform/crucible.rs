@@ -8,6 +8,7 @@ use bytes::Bytes;
 use super::builder::Builder;
 use super::error::{EvaluateError, SubmitError};
 use super::handle::Handle;
+use super::recover::{RecoverError, RecoveryReport};
 use super::shared::Shared;
 use super::submit::SubmitOptions;
 use super::{cancel, expiry, worker};
@@ -236,6 +237,18 @@ impl Crucible {
         let queue = self.shared.queue.stats().await?;
         let running = self.shared.running().len();
         Ok(PlatformStats { workers: self.shared.config.workers, running, queue })
+    }
+
+    /// Brings storage and queue into agreement after a host died: gives every evaluation that has not ended its ticket, if it
+    /// has none. A host with durable backends calls this once, after it has built its platform.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves some of it done; it can be run again at any time.
+    ///
+    /// # Errors
+    /// See [`RecoverError`].
+    pub async fn recover(&self) -> Result<RecoveryReport, RecoverError> {
+        self.shared.recover().await
     }
 
     /// Stops the platform in good order: takes nothing more from the queue, lets what runs end by itself for `grace`,

@@ -24,6 +24,7 @@ mod order;
 mod outcomes;
 mod output;
 mod panics;
+mod recovering;
 mod refusing;
 mod retrying;
 mod secrets;
