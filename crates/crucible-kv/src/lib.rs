@@ -49,6 +49,7 @@ mod merge;
 mod owner;
 mod queue;
 mod range;
+mod sealed;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -62,5 +63,6 @@ pub use durability::Durability;
 pub use error::{KvError, KvErrorKind, SharedError, WriteError};
 pub use owner::Owner;
 pub use range::Range;
+pub use sealed::{seal, unseal};
 pub use store::{Reader, Store};
 pub use transaction::Transaction;
