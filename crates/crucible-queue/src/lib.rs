@@ -1,7 +1,8 @@
 //! Queues for Crucible: what to do next, by priority, in turns, under leases.
 //!
-//! [`MemoryQueue`] keeps its tickets in this process. It is gone with the process, and that loses no evaluation that a
-//! durable storage knows: a queue can be made again from the storage.
+//! - [`MemoryQueue`] keeps its tickets in this process. It is gone with the process, and that loses no evaluation that a
+//!   durable storage knows: a queue can be made again from the storage.
+//! - `DurableQueue` (feature `durable`) keeps them in a map of `crucible-kv` as well.
 //!
 //! ```
 //! use std::time::Duration;
@@ -32,13 +33,22 @@
 //!   takes time logarithmic in their number. A ticket takes a few hundred bytes.
 //! - **Threads.** One short lock; it is never held while anything waits. There is no background task: whoever waits for
 //!   a ticket also watches the clock.
+//!
+//! # Features
+//!
+//! - `durable`: `DurableQueue`. Off by default.
 
 #![forbid(unsafe_code)]
 #![doc(test(attr(deny(warnings), allow(dead_code))))]
 
 mod band;
+mod desk;
+#[cfg(feature = "durable")]
+mod durable;
 mod lazy;
 mod memory;
 mod state;
 
+#[cfg(feature = "durable")]
+pub use durable::{DurableQueue, DurableQueueOptions, OpenError};
 pub use memory::MemoryQueue;

@@ -6,7 +6,11 @@ use std::time::Duration;
 use crucible_core::{Claim, ClaimId, EvaluationId, Priority, QueueError, QueueStats, Ticket, WorkerId};
 use tokio::time::Instant;
 
-use crate::band::{Band, Place};
+use crate::band::{self, Band};
+
+/// What a rank costs in waiting. A run takes at most 10 s unless its limits say otherwise, so a ticket that has waited
+/// for 30 s longer than a more urgent one has been passed over for several runs.
+pub(crate) const AGEING: Duration = Duration::from_secs(30);
 
 /// No lease and no delay ends later: far beyond every process's life, and what a clock can still express.
 const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -37,6 +41,8 @@ pub(crate) struct State {
     next: u64,
     /// How many tickets became ready since somebody was last woken for them.
     fresh: usize,
+    /// The tickets whose lease or delay was ended since somebody last asked; `None` if nobody wants to know.
+    settled: Option<Vec<EvaluationId>>,
 }
 
 #[derive(Debug)]
@@ -46,10 +52,30 @@ struct Held {
     stands: Stands,
 }
 
+/// A ticket as it stands, for whoever keeps it elsewhere as well.
+#[cfg(feature = "durable")]
+#[derive(Debug)]
+pub(crate) struct Standing<'a> {
+    pub(crate) ticket: &'a Ticket,
+    pub(crate) deaths: u32,
+    /// Higher than that of every ticket that came to stand as it does before.
+    pub(crate) number: u64,
+    pub(crate) place: Place,
+}
+
+/// Where a ticket stands, as far as that means something elsewhere.
+#[cfg(feature = "durable")]
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place {
+    Ready { since: Instant },
+    Delayed { until: Instant },
+    Claimed { claim: ClaimId, until: Instant },
+}
+
 /// Where a ticket stands.
 #[derive(Debug, Clone, Copy)]
 enum Stands {
-    Ready { place: Place, since: Instant },
+    Ready { place: band::Place, since: Instant },
     Delayed { timer: Timer },
     Claimed { claim: ClaimId, timer: Timer },
 }
@@ -68,7 +94,85 @@ impl State {
             claimed: 0,
             next: 0,
             fresh: 0,
+            settled: None,
         }
+    }
+
+    /// Numbers timers and places from here on.
+    #[cfg(feature = "durable")]
+    pub(crate) fn numbered_after(mut self, number: u64) -> Self {
+        self.next = number;
+        self
+    }
+
+    /// Takes note, from now on, whose lease or delay was ended: for whoever keeps the tickets elsewhere as well.
+    #[cfg(feature = "durable")]
+    pub(crate) fn note_settled(mut self) -> Self {
+        self.settled = Some(Vec::new());
+        self
+    }
+
+    /// The tickets whose lease or delay was ended since this was last asked.
+    #[cfg(feature = "durable")]
+    pub(crate) fn take_settled(&mut self) -> Vec<EvaluationId> {
+        self.settled.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// How a ticket stands; `None` if it is not here.
+    #[cfg(feature = "durable")]
+    pub(crate) fn standing(&self, evaluation: EvaluationId) -> Option<Standing<'_>> {
+        let held = self.tickets.get(&evaluation)?;
+        let (number, place) = match held.stands {
+            Stands::Ready { place, since } => (place, Place::Ready { since }),
+            Stands::Delayed { timer: (until, number) } => (number, Place::Delayed { until }),
+            Stands::Claimed { claim, timer: (until, number) } => (number, Place::Claimed { claim, until }),
+        };
+        Some(Standing { ticket: &held.ticket, deaths: held.deaths, number, place })
+    }
+
+    /// Puts a ticket where it stood before, with the number that it had or, if there is none, the next. It is not held
+    /// against the capacity.
+    #[cfg(feature = "durable")]
+    pub(crate) fn restore(&mut self, ticket: Ticket, deaths: u32, number: Option<u64>, place: Place) {
+        let id = ticket.evaluation;
+        let number = number.unwrap_or_else(|| self.number());
+        let stands = match place {
+            Place::Ready { since } => Stands::Ready { place: number, since },
+            Place::Delayed { until } => Stands::Delayed { timer: (until, number) },
+            Place::Claimed { claim, until } => Stands::Claimed { claim, timer: (until, number) },
+        };
+        self.tickets.insert(id, Held { ticket, deaths, stands });
+        match place {
+            Place::Ready { since } => self.make_ready_at(number, id, since),
+            Place::Delayed { until } => {
+                self.timers.insert((until, number), id);
+                self.delayed += 1;
+            }
+            Place::Claimed { until, .. } => {
+                self.timers.insert((until, number), id);
+                self.claimed += 1;
+            }
+        }
+    }
+
+    /// Gives every claim back, in the order in which they were handed out; says which.
+    #[cfg(feature = "durable")]
+    pub(crate) fn give_back_all(&mut self, now: Instant) -> Vec<EvaluationId> {
+        let mut claims: Vec<_> = self
+            .tickets
+            .iter()
+            .filter_map(|(id, held)| match held.stands {
+                Stands::Claimed { timer, .. } => Some((timer, *id)),
+                Stands::Ready { .. } | Stands::Delayed { .. } => None,
+            })
+            .collect();
+        claims.sort_unstable_by_key(|((_, number), _)| *number);
+        for (timer, id) in &claims {
+            self.timers.remove(timer);
+            self.claimed -= 1;
+            self.make_ready(*id, now);
+        }
+        claims.into_iter().map(|(_, id)| id).collect()
     }
 
     /// Ends every lease and every delay that has run out by `now`, in the order of their ends.
@@ -88,6 +192,9 @@ impl State {
                 }
             }
             self.make_ready(id, ended);
+            if let Some(settled) = &mut self.settled {
+                settled.push(id);
+            }
         }
     }
 
@@ -220,6 +327,10 @@ impl State {
 
     fn make_ready(&mut self, id: EvaluationId, since: Instant) {
         let place = self.number();
+        self.make_ready_at(place, id, since);
+    }
+
+    fn make_ready_at(&mut self, place: band::Place, id: EvaluationId, since: Instant) {
         let Some(held) = self.tickets.get_mut(&id) else { return };
         held.stands = Stands::Ready { place, since };
         let band = match held.ticket.priority {

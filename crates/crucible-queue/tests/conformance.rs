@@ -1,4 +1,4 @@
-//! The queue does what every queue must, also through pointers and wrappers.
+//! The queues do what every queue must, also through pointers and wrappers.
 
 use std::sync::Arc;
 
@@ -16,3 +16,19 @@ queue_conformance!(memory, || async { queue() });
 queue_conformance!(shared, || async { Arc::new(queue()) as Arc<dyn Queue> });
 queue_conformance!(boxed, || async { Box::new(queue()) as Box<dyn Queue> });
 queue_conformance!(without_faults, || async { FaultyQueue::new(queue(), Faults::none()) });
+
+#[cfg(feature = "durable")]
+mod durable {
+    use crucible_kv::testing::MemoryBackend;
+    use crucible_kv::{Durability, Store};
+    use crucible_queue::{DurableQueue, DurableQueueOptions};
+
+    use super::{CAPACITY, queue_conformance};
+
+    async fn queue() -> DurableQueue {
+        let store = Store::open(MemoryBackend::new(), Durability::Buffered).unwrap();
+        DurableQueue::open(&store, DurableQueueOptions::bounded(CAPACITY)).await.unwrap()
+    }
+
+    queue_conformance!(over_memory, || async { queue().await });
+}

@@ -1,4 +1,5 @@
-//! The queue against a plain model of it: any sequence of calls gives the same answers.
+//! The queues against a plain model of them: any sequence of calls gives the same answers, and so does a durable one that is
+//! opened again at any time.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,9 +10,34 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crucible_core::{Claim, EvaluationId, Priority, Queue as _, QueueError, QueueStats, Ticket, WorkerId};
+use crucible_core::{Claim, EvaluationId, Priority, Queue, QueueError, QueueStats, Ticket, WorkerId};
 use crucible_queue::MemoryQueue;
 use proptest::prelude::*;
+
+#[cfg(feature = "durable")]
+mod durable;
+
+/// What is held against the model.
+trait Subject: Queue + Sized {
+    /// Whether anything becomes of opening it again.
+    const OUTLIVES: bool;
+
+    /// Opens it again, as after the end of its process: without an end in order, unless `in_order`.
+    async fn reopen(self, in_order: bool) -> Self;
+
+    /// Time passes.
+    async fn advance(&self, time: Duration) {
+        tokio::time::advance(time).await;
+    }
+}
+
+impl Subject for MemoryQueue {
+    const OUTLIVES: bool = false;
+
+    async fn reopen(self, _in_order: bool) -> Self {
+        self
+    }
+}
 
 const CAPACITY: usize = 6;
 /// How many evaluations there are: more than the capacity, so that the queue fills, and few enough to come again.
@@ -46,6 +72,9 @@ enum Op {
     Advance {
         millis: u64,
     },
+    Reopen {
+        in_order: bool,
+    },
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -60,6 +89,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0..30_usize, millis()).prop_map(|(claim, delay)| Op::Nack { claim, delay }),
         1 => (0..SLOTS).prop_map(|slot| Op::Remove { slot }),
         3 => millis().prop_map(|millis| Op::Advance { millis }),
+        1 => any::<bool>().prop_map(|in_order| Op::Reopen { in_order }),
     ]
 }
 
@@ -191,6 +221,29 @@ impl Model {
         Some((slot, self.now - since))
     }
 
+    /// Claims are given back in the order in which they were made or extended, and tenants take turns from the oldest on.
+    fn reopen(&mut self, in_order: bool) {
+        let claims = self.tickets.iter().filter_map(|(slot, ticket)| match ticket.stands {
+            Stands::Claimed { order, .. } => Some((order, *slot)),
+            _ => None,
+        });
+        let mut claims: Vec<_> = claims.collect();
+        claims.sort_unstable();
+        for (_, slot) in claims {
+            self.tickets.get_mut(&slot).unwrap().deaths += u32::from(!in_order);
+            self.make_ready(slot, self.now);
+        }
+        for priority in Priority::ALL {
+            let mut turns = Vec::new();
+            for (_, _, tenant, _) in self.ready(priority) {
+                if !turns.contains(&tenant) {
+                    turns.push(tenant);
+                }
+            }
+            self.turns.insert(priority, turns);
+        }
+    }
+
     fn held(&self, claim: usize) -> Option<usize> {
         let slot = *self.claims.get(claim)?;
         match self.tickets.get(&slot)?.stands {
@@ -201,23 +254,28 @@ impl Model {
 }
 
 /// The queue and the model side by side.
-struct Pair {
-    queue: MemoryQueue,
+struct Pair<Q> {
+    /// `None` while it is opened again.
+    queue: Option<Q>,
     model: Model,
     ids: Vec<EvaluationId>,
     claims: Vec<Claim>,
     worker: WorkerId,
 }
 
-impl Pair {
-    fn new() -> Self {
+impl<Q: Subject> Pair<Q> {
+    fn new(queue: Q) -> Self {
         Self {
-            queue: MemoryQueue::bounded(CAPACITY as u64).with_ageing(Duration::from_millis(AGEING)),
+            queue: Some(queue),
             model: Model::default(),
             ids: (0..SLOTS).map(|_| EvaluationId::new()).collect(),
             claims: Vec::new(),
             worker: WorkerId::new("w"),
         }
+    }
+
+    fn queue(&self) -> &Q {
+        self.queue.as_ref().unwrap()
     }
 
     async fn step(&mut self, op: Op) {
@@ -227,7 +285,7 @@ impl Pair {
             Op::Claim { lease } => self.claim(lease).await,
             Op::Extend { claim, lease } => {
                 let Some(real) = self.claims.get(claim) else { return };
-                let answer = self.queue.extend(real, Duration::from_millis(lease)).await;
+                let answer = self.queue().extend(real, Duration::from_millis(lease)).await;
                 let held = self.model.held(claim);
                 check_held(answer, held);
                 if let Some(slot) = held {
@@ -238,7 +296,7 @@ impl Pair {
             }
             Op::Ack { claim } => {
                 let Some(real) = self.claims.get(claim) else { return };
-                let answer = self.queue.ack(real).await;
+                let answer = self.queue().ack(real).await;
                 let held = self.model.held(claim);
                 check_held(answer, held);
                 if let Some(slot) = held {
@@ -247,7 +305,7 @@ impl Pair {
             }
             Op::Nack { claim, delay } => {
                 let Some(real) = self.claims.get(claim) else { return };
-                let answer = self.queue.nack(real, Duration::from_millis(delay)).await;
+                let answer = self.queue().nack(real, Duration::from_millis(delay)).await;
                 let held = self.model.held(claim);
                 check_held(answer, held);
                 match held {
@@ -260,23 +318,31 @@ impl Pair {
                 }
             }
             Op::Remove { slot } => {
-                let removed = self.queue.remove(self.ids[slot]).await.unwrap();
+                let removed = self.queue().remove(self.ids[slot]).await.unwrap();
                 assert_eq!(removed, self.model.tickets.remove(&slot).is_some());
             }
             Op::Advance { millis } => {
-                tokio::time::advance(Duration::from_millis(millis)).await;
+                self.queue().advance(Duration::from_millis(millis)).await;
                 self.model.now += millis;
                 self.model.settle();
+            }
+            Op::Reopen { in_order } => {
+                let queue = self.queue.take().unwrap();
+                self.queue = Some(queue.reopen(in_order).await);
+                if Q::OUTLIVES {
+                    self.model.prune_turns();
+                    self.model.reopen(in_order);
+                }
             }
         }
         self.model.prune_turns();
         self.model.settle();
-        assert_eq!(self.queue.stats().await.unwrap(), self.model.stats());
+        assert_eq!(self.queue().stats().await.unwrap(), self.model.stats());
     }
 
     async fn enqueue(&mut self, slot: usize, priority: Priority, tenant: usize) {
         let ticket = Ticket::new(self.ids[slot], priority, tenant.to_string());
-        let answer = self.queue.enqueue(ticket).await;
+        let answer = self.queue().enqueue(ticket).await;
         let stats = self.model.stats();
         if self.model.tickets.contains_key(&slot) {
             assert!(
@@ -295,7 +361,7 @@ impl Pair {
 
     async fn claim(&mut self, lease: u64) {
         let answer =
-            self.queue.claim(&self.worker, Duration::from_millis(lease), Duration::ZERO).await.unwrap();
+            self.queue().claim(&self.worker, Duration::from_millis(lease), Duration::ZERO).await.unwrap();
         let Some((slot, waited)) = self.model.next() else {
             assert_eq!(answer, None);
             return;
@@ -319,17 +385,23 @@ fn check_held(answer: Result<(), QueueError>, held: Option<usize>) {
     }
 }
 
+fn check<Q: Subject>(open: impl AsyncFnOnce() -> Q, ops: Vec<Op>) {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let mut pair = Pair::new(open().await);
+        for op in ops {
+            pair.step(op).await;
+        }
+    });
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn any_sequence_of_calls_gives_the_models_answers(ops in proptest::collection::vec(op(), 1..120)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build()?;
-        runtime.block_on(async {
-            let mut pair = Pair::new();
-            for op in ops {
-                pair.step(op).await;
-            }
-        });
+        let queue = MemoryQueue::bounded(CAPACITY as u64).with_ageing(Duration::from_millis(AGEING));
+        check(async || queue, ops);
     }
 }
