@@ -49,6 +49,7 @@ impl<K> Desk<K> {
     }
 
     /// Looks at the tickets as they are: nothing that has run out is ended, nobody is woken.
+    #[cfg(feature = "durable")]
     pub(crate) fn look<T>(&self, look: impl FnOnce(&mut State, &mut K) -> T) -> T {
         let watched = &mut *self.lock();
         look(&mut watched.state, &mut watched.kept)

@@ -25,6 +25,7 @@ mod durable {
 
     use super::{CAPACITY, queue_conformance};
 
+    #[expect(clippy::unwrap_used, reason = "without a queue there is nothing to test")]
     async fn queue() -> DurableQueue {
         let store = Store::open(MemoryBackend::new(), Durability::Buffered).unwrap();
         DurableQueue::open(&store, DurableQueueOptions::bounded(CAPACITY)).await.unwrap()

@@ -2,7 +2,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     reason = "what helps a test may stop at the first surprise, as the test itself may"
 )]
 #![cfg(feature = "durable")]
