@@ -341,6 +341,16 @@ impl Evaluation {
         self
     }
 
+    /// The names of the variables whose secret values were lost on the way through storage.
+    pub fn lost_secrets(&self) -> impl Iterator<Item = &str> {
+        let command_env = match &self.program {
+            Program::Command(command) => Some(&command.env),
+            Program::Source { .. } => None,
+        };
+        let values = command_env.into_iter().chain([&self.env]).flatten();
+        values.filter(|(_, value)| value.reveal().is_none()).map(|(name, _)| name.as_str())
+    }
+
     /// The same evaluation as whoever reads it back from a storage gets it: without the values of its secrets. `None` if
     /// it has no secrets.
     pub(crate) fn without_secrets(&self) -> Option<Self> {

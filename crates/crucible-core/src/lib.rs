@@ -93,6 +93,7 @@ mod time;
 mod tracing_monitor;
 mod usage;
 mod verdict;
+mod verification;
 mod wire_bytes;
 
 pub use artifact::{Artifact, SkipReason, Skipped};
@@ -125,8 +126,9 @@ pub use output::{OutputChunk, OutputSink};
 pub use path::{SandboxPath, SandboxPathError};
 pub use plan::{Plan, PlannedCompile, PlannedFile};
 pub use platform::{
-    BuildError, Builder, Crucible, EvaluateError, Events, EventsError, Handle, PlatformStats, RecoverError,
-    RecoveryReport, ShutdownReport, SubmitError, SubmitOptions, WaitError,
+    BuildError, Builder, Crucible, EvaluateError, Events, EventsError, Handle, PlatformStats, PurgeError,
+    Purged, RecoverError, RecoveryReport, RedriveError, Retention, ShutdownReport, SubmitError, SubmitOptions,
+    WaitError,
 };
 pub use problem::{InvalidInput, Problem};
 pub use queue::{Claim, Queue, QueueError, QueueErrorKind, QueueStats, Ticket};
@@ -141,3 +143,4 @@ pub use time::Timestamp;
 pub use tracing_monitor::TracingMonitor;
 pub use usage::Usage;
 pub use verdict::{Blame, Ending, NotStartedReason, Verdict};
+pub use verification::{Verification, verify_storage};

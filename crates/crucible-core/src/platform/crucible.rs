@@ -24,7 +24,8 @@ use crate::outcome::Outcome;
 use crate::queue::{QueueError, QueueStats};
 use crate::record::Record;
 use crate::sandbox::{Sandbox, SandboxSpec};
-use crate::storage::{Page, RecordQuery, StorageError};
+use crate::storage::{Page, RecordQuery, Storage, StorageError};
+use crate::verification::{Verification, verify_storage};
 
 /// How busy a platform is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +94,10 @@ impl Crucible {
             watched.closed.cancel();
         });
         Self { _owner: Arc::new(Owner(Arc::clone(&shared))), shared }
+    }
+
+    pub(super) fn storage(&self) -> &dyn Storage {
+        &*self.shared.storage
     }
 
     /// Submits an evaluation: returns when it is stored and queued.
@@ -219,6 +224,14 @@ impl Crucible {
     /// The storage failed.
     pub async fn blob(&self, digest: Digest) -> Result<Option<Bytes>, StorageError> {
         self.shared.storage.blob(digest).await
+    }
+
+    /// Walks everything in the storage: see [`verify_storage`].
+    ///
+    /// # Errors
+    /// The storage is away.
+    pub async fn verify(&self) -> Result<Verification, StorageError> {
+        verify_storage(self.storage()).await
     }
 
     /// Listens to what happens from now on, on every host that shares the bus.

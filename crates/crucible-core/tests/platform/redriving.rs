@@ -1,0 +1,69 @@
+//! Dead letters get another chance, and nothing else does.
+
+use crucible_core::testing::{FakeEngine, Play};
+use crucible_core::{
+    Crucible, EngineError, Evaluation, EvaluationId, RecordQuery, RedriveError, Secret, State,
+};
+
+use crate::support::{House, command, ended, within};
+
+fn closed() -> EngineError {
+    EngineError::Closed { what: "the engine".to_owned() }
+}
+
+/// An engine that fails once, and works from then on.
+fn failing_once() -> FakeEngine {
+    let failed = std::sync::atomic::AtomicBool::new(false);
+    FakeEngine::scripted(move |_| {
+        let has_failed = failed.swap(true, std::sync::atomic::Ordering::SeqCst);
+        if has_failed { Play::exit(0) } else { Play::error(closed) }
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_runs_again_as_a_new_evaluation_that_says_so() {
+    let house = House::with_engine(failing_once());
+    let crucible = house.build();
+    let evaluation =
+        command("exit 0").with_tenant("a").with_label("course", "x").with_idempotency_key("once");
+    let dead = crucible.submit(evaluation.clone()).await.unwrap();
+    assert_eq!(ended(&dead).await, State::Failed);
+    let again = crucible.redrive(dead.id()).await.unwrap();
+    assert_ne!(again.id(), dead.id());
+    assert!(within(again.outcome()).await.unwrap().is_success());
+    let (record, _) = house.sound(again.id()).await;
+    let label = dead.id().to_string();
+    let mut expected = evaluation.clone().with_label(Crucible::REDRIVE_OF, label.clone());
+    expected.idempotency_key = None;
+    assert_eq!(*record.evaluation, expected);
+    // The dead letter stays what it is, with its key.
+    assert_eq!(house.sound(dead.id()).await.0.state, State::Failed);
+    assert_eq!(crucible.submit(evaluation).await.unwrap().id(), dead.id());
+    let found = crucible.records(&RecordQuery::new().with_label(Crucible::REDRIVE_OF, label)).await.unwrap();
+    assert_eq!(found.records, [record]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_dead_letter_is_refused() {
+    let house = House::new();
+    let crucible = house.build();
+    let unknown = EvaluationId::new();
+    let error = crucible.redrive(unknown).await.unwrap_err();
+    assert!(matches!(error, RedriveError::Unknown { evaluation } if evaluation == unknown), "{error:?}");
+    let handle = crucible.submit(command("exit 1")).await.unwrap();
+    ended(&handle).await;
+    let error = crucible.redrive(handle.id()).await.unwrap_err();
+    assert!(matches!(error, RedriveError::NotFailed { state: State::Finished, .. }), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_needs_secrets_is_refused_and_they_are_named() {
+    let house = House::with_engine(failing_once());
+    let crucible = house.build();
+    let evaluation = Evaluation::command(["exit", "0"]).with_env("TOKEN", Secret::new("hunter2"));
+    let dead = crucible.submit(evaluation).await.unwrap();
+    assert_eq!(ended(&dead).await, State::Failed);
+    let error = crucible.redrive(dead.id()).await.unwrap_err();
+    assert!(error.to_string().contains("TOKEN"), "{error}");
+    assert!(matches!(error, RedriveError::SecretLost { .. }));
+}
