@@ -1,4 +1,4 @@
-//! The storage does what every storage must, also through pointers and wrappers.
+//! The storages do what every storage must, also through pointers and wrappers.
 
 use std::sync::Arc;
 
@@ -11,3 +11,16 @@ storage_conformance!(memory, || async { MemoryStorage::new() });
 storage_conformance!(shared, || async { Arc::new(MemoryStorage::new()) as Arc<dyn Storage> });
 storage_conformance!(boxed, || async { Box::new(MemoryStorage::new()) as Box<dyn Storage> });
 storage_conformance!(without_faults, || async { FaultyStorage::new(MemoryStorage::new(), Faults::none()) });
+
+#[cfg(feature = "durable")]
+#[path = "support/durable.rs"]
+#[expect(dead_code, reason = "the other tests use all of it")]
+mod support;
+
+#[cfg(feature = "durable")]
+mod durable_conformance {
+    use super::storage_conformance;
+    use super::support::{Kept, memory};
+
+    storage_conformance!(over_memory, || async { Kept::open(&memory()).await });
+}

@@ -1,4 +1,5 @@
-//! The storage against a plain model of it: any sequence of calls gives the same answers.
+//! The storages against a plain model of them: any sequence of calls gives the same answers, and so does a durable one that is
+//! closed and opened again at any time.
 
 #![expect(
     clippy::unwrap_used,
@@ -6,16 +7,47 @@
     reason = "what helps a test may stop at the first surprise, as the test itself may"
 )]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use crucible_core::{
-    Digest, ErrorReport, Evaluation, EvaluationId, Event, EventKind, Evidence, Outcome, OutputStream, Record,
-    RecordQuery, RequeueReason, State, Storage as _, StorageError, Timestamp, TransitionError, WorkerId,
+    Artifact, Digest, ErrorReport, Evaluation, EvaluationId, Event, EventKind, Evidence, Outcome,
+    OutputStream, Record, RecordQuery, RequeueReason, SandboxPath, State, Storage, StorageError, Timestamp,
+    TransitionError, WorkerId,
 };
 use crucible_storage::MemoryStorage;
 use proptest::prelude::*;
+
+#[cfg(feature = "durable")]
+#[path = "support/durable.rs"]
+#[expect(dead_code, reason = "the other tests use all of it")]
+mod support;
+
+/// What is held against the model.
+trait Subject: Storage + Sized {
+    /// Whether blobs that nobody has named are gone when it is opened again.
+    const FORGETS: bool;
+
+    async fn reopen(self) -> Self;
+}
+
+impl Subject for MemoryStorage {
+    const FORGETS: bool = false;
+
+    async fn reopen(self) -> Self {
+        self
+    }
+}
+
+#[cfg(feature = "durable")]
+impl Subject for support::Kept {
+    const FORGETS: bool = true;
+
+    async fn reopen(self) -> Self {
+        self.reopen().await
+    }
+}
 
 /// How many evaluations there are: few, so that they are written to again.
 const SLOTS: usize = 6;
@@ -23,12 +55,27 @@ const SLOTS: usize = 6;
 /// The kinds of events, in a form that can be drawn.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
-    Submitted { tenant: u8, key: Option<u8>, label: Option<u8> },
-    Started { attempt: u32 },
-    AttemptFailed { attempt: u32 },
-    Requeued { attempt: u32 },
+    Submitted {
+        tenant: u8,
+        key: Option<u8>,
+        label: Option<u8>,
+        large: bool,
+    },
+    Started {
+        attempt: u32,
+    },
+    AttemptFailed {
+        attempt: u32,
+    },
+    Requeued {
+        attempt: u32,
+    },
     CancelRequested,
-    Finished { cancelled: bool },
+    /// The artifact is kept before.
+    Finished {
+        cancelled: bool,
+        artifact: Option<u8>,
+    },
     Failed,
     Cancelled,
     Refused,
@@ -71,18 +118,24 @@ enum Op {
     Blob {
         content: u8,
     },
+    Remove {
+        slot: usize,
+        off: i64,
+    },
+    Reopen,
 }
 
 fn kind() -> impl Strategy<Value = Kind> {
     let attempt = || 1..4_u32;
     prop_oneof![
-        4 => (0..2_u8, proptest::option::of(0..2_u8), proptest::option::of(0..2_u8))
-            .prop_map(|(tenant, key, label)| Kind::Submitted { tenant, key, label }),
+        4 => (0..2_u8, proptest::option::of(0..2_u8), proptest::option::of(0..2_u8), proptest::bool::weighted(0.05))
+            .prop_map(|(tenant, key, label, large)| Kind::Submitted { tenant, key, label, large }),
         4 => attempt().prop_map(|attempt| Kind::Started { attempt }),
         1 => attempt().prop_map(|attempt| Kind::AttemptFailed { attempt }),
         2 => attempt().prop_map(|attempt| Kind::Requeued { attempt }),
         1 => Just(Kind::CancelRequested),
-        1 => any::<bool>().prop_map(|cancelled| Kind::Finished { cancelled }),
+        2 => (any::<bool>(), proptest::option::of(0..4_u8))
+            .prop_map(|(cancelled, artifact)| Kind::Finished { cancelled, artifact }),
         1 => Just(Kind::Failed),
         1 => Just(Kind::Cancelled),
         1 => Just(Kind::Refused),
@@ -93,7 +146,7 @@ fn kind() -> impl Strategy<Value = Kind> {
 
 fn op() -> impl Strategy<Value = Op> {
     let flaw = prop_oneof![20 => Just(Flaw::None), 1 => Just(Flaw::Sequence), 1 => Just(Flaw::Chain), 1 => Just(Flaw::Foreign)];
-    let off = prop_oneof![10 => Just(0), 1 => -2..3_i64];
+    let off = || prop_oneof![10 => Just(0), 1 => -2..3_i64];
     let events = proptest::collection::vec((kind(), flaw), 0..4);
     let query = (
         proptest::collection::vec(proptest::sample::select(State::ALL.to_vec()), 0..3),
@@ -104,24 +157,33 @@ fn op() -> impl Strategy<Value = Op> {
         0..4_usize,
     );
     prop_oneof![
-        6 => (0..SLOTS, off, events).prop_map(|(slot, off, events)| Op::Append { slot, off, events }),
+        6 => (0..SLOTS, off(), events).prop_map(|(slot, off, events)| Op::Append { slot, off, events }),
         2 => query.prop_map(|(states, tenant, label, after, newest, limit)| {
             Op::Query { states, tenant, label, after, newest, limit }
         }),
         1 => (0..SLOTS, 0..6_u64).prop_map(|(slot, after)| Op::Journal { slot, after }),
         1 => (0..4_u8).prop_map(|content| Op::PutBlob { content }),
         1 => (0..4_u8).prop_map(|content| Op::Blob { content }),
+        2 => (0..SLOTS, off()).prop_map(|(slot, off)| Op::Remove { slot, off }),
+        1 => Just(Op::Reopen),
     ]
+}
+
+fn bytes_of(content: u8) -> Bytes {
+    Bytes::from(vec![content; usize::from(content) * 100])
 }
 
 fn event_kind(kind: Kind) -> EventKind {
     let outcome = |evidence| Arc::new(Outcome::new("fake", evidence));
     match kind {
-        Kind::Submitted { tenant, key, label } => {
+        Kind::Submitted { tenant, key, label, large } => {
             let mut evaluation = Evaluation::command(["true"]).with_tenant(tenant.to_string());
             evaluation.idempotency_key = key.map(|key| key.to_string());
             if let Some(label) = label {
                 evaluation = evaluation.with_label("l", label.to_string());
+            }
+            if large {
+                evaluation = evaluation.with_stdin(vec![b'x'; 20_000]);
             }
             EventKind::Submitted { evaluation: Arc::new(evaluation) }
         }
@@ -135,9 +197,16 @@ fn event_kind(kind: Kind) -> EventKind {
         },
         Kind::Requeued { attempt } => EventKind::Requeued { attempt, reason: RequeueReason::Shutdown },
         Kind::CancelRequested => EventKind::CancelRequested,
-        Kind::Finished { cancelled } => EventKind::Finished {
-            outcome: outcome(if cancelled { vec![Evidence::CancelledBeforeStart] } else { Vec::new() }),
-        },
+        Kind::Finished { cancelled, artifact } => {
+            let evidence = if cancelled { vec![Evidence::CancelledBeforeStart] } else { Vec::new() };
+            let artifacts = artifact.into_iter().map(|content| {
+                let mut artifact = Artifact::new(SandboxPath::new("a").unwrap(), bytes_of(content), false);
+                artifact.content = None;
+                artifact
+            });
+            let outcome = Outcome::new("fake", evidence).with_artifacts(artifacts.collect(), Vec::new());
+            EventKind::Finished { outcome: outcome.into() }
+        }
         Kind::Failed => EventKind::Failed { error: ErrorReport::new("poison", "three died") },
         Kind::Cancelled => EventKind::Cancelled {
             reason: "on request".to_owned(),
@@ -155,7 +224,10 @@ fn event_kind(kind: Kind) -> EventKind {
 #[derive(Default)]
 struct Model {
     journals: BTreeMap<EvaluationId, Vec<Event>>,
-    blobs: BTreeMap<u8, Digest>,
+    /// How often each blob was kept and has not been named since.
+    kept: BTreeMap<Digest, u64>,
+    /// The blobs that are there.
+    blobs: BTreeSet<Digest>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -163,6 +235,7 @@ enum Refused {
     Conflict(u64),
     Transition(TransitionError),
     KeyTaken(EvaluationId),
+    NotEnded(State),
 }
 
 impl Model {
@@ -200,7 +273,44 @@ impl Model {
             return Err(Refused::KeyTaken(owner.id));
         }
         self.journals.insert(id, journal);
+        for digest in events.iter().flat_map(|event| event.kind.blobs()) {
+            let kept = self.kept.entry(digest).or_default();
+            *kept = kept.saturating_sub(1);
+        }
         Ok(record)
+    }
+
+    fn remove(&mut self, id: EvaluationId, expected: u64) -> Result<bool, Refused> {
+        let Some(record) = self.record(id) else { return Ok(false) };
+        if record.sequence != expected {
+            return Err(Refused::Conflict(record.sequence));
+        }
+        if !record.state.is_terminal() {
+            return Err(Refused::NotEnded(record.state));
+        }
+        let removed = self.journals.remove(&id).unwrap();
+        self.drop_blobs(|digest| {
+            removed.iter().any(|event| event.kind.blobs().any(|named| named == *digest))
+        });
+        Ok(true)
+    }
+
+    fn put_blob(&mut self, digest: Digest) {
+        self.blobs.insert(digest);
+        *self.kept.entry(digest).or_default() += 1;
+    }
+
+    /// Drops those of some blobs that nobody has kept and no journal names.
+    fn drop_blobs(&mut self, some: impl Fn(&Digest) -> bool) {
+        let named: BTreeSet<_> =
+            self.journals.values().flatten().flat_map(|event| event.kind.blobs()).collect();
+        let is_kept = |digest: &Digest| self.kept.get(digest).is_some_and(|kept| *kept > 0);
+        self.blobs.retain(|digest| !some(digest) || named.contains(digest) || is_kept(digest));
+    }
+
+    fn reopen(&mut self) {
+        self.kept.clear();
+        self.drop_blobs(|_| true);
     }
 
     fn page(&self, query: &RecordQuery) -> (Vec<Record>, Option<EvaluationId>) {
@@ -221,19 +331,34 @@ impl Model {
     }
 }
 
-struct Pair {
-    storage: MemoryStorage,
+struct Pair<S> {
+    /// `None` while it is opened again.
+    storage: Option<S>,
     model: Model,
     ids: Vec<EvaluationId>,
 }
 
-impl Pair {
-    fn new() -> Self {
+fn refused(id: EvaluationId) -> impl Fn(StorageError) -> Refused {
+    move |error| match error {
+        StorageError::Conflict { evaluation, actual, .. } if evaluation == id => Refused::Conflict(actual),
+        StorageError::Transition { evaluation, source } if evaluation == id => Refused::Transition(source),
+        StorageError::NotEnded { evaluation, state } if evaluation == id => Refused::NotEnded(state),
+        StorageError::KeyTaken { existing, .. } => Refused::KeyTaken(existing),
+        other => panic!("{other:?}"),
+    }
+}
+
+impl<S: Subject> Pair<S> {
+    fn new(storage: S) -> Self {
         Self {
-            storage: MemoryStorage::new(),
+            storage: Some(storage),
             model: Model::default(),
             ids: (0..SLOTS).map(|_| EvaluationId::new()).collect(),
         }
+    }
+
+    fn storage(&self) -> &S {
+        self.storage.as_ref().unwrap()
     }
 
     /// Events that follow one another from the end of a journal, as far as their flaws let them.
@@ -273,64 +398,94 @@ impl Pair {
                 }
                 query.after = after.map(|slot| self.ids[slot]);
                 query.newest_first = newest;
-                let page = self.storage.records(&query).await.unwrap();
+                let page = self.storage().records(&query).await.unwrap();
                 assert_eq!((page.records, page.next), self.model.page(&query));
             }
             Op::Journal { slot, after } => {
-                let journal = self.storage.journal(self.ids[slot], after).await.unwrap();
+                let journal = self.storage().journal(self.ids[slot], after).await.unwrap();
                 let model = self.model.journals.get(&self.ids[slot]).cloned().unwrap_or_default();
                 assert_eq!(
                     journal,
                     model.into_iter().filter(|event| event.sequence > after).collect::<Vec<_>>()
                 );
             }
-            Op::PutBlob { content } => {
-                let bytes = Bytes::from(vec![content; usize::from(content) * 100]);
-                let digest = self.storage.put_blob(bytes.clone()).await.unwrap();
-                assert_eq!(digest, Digest::of(&bytes));
-                self.model.blobs.insert(content, digest);
-            }
+            Op::PutBlob { content } => self.put_blob(content).await,
             Op::Blob { content } => {
-                let bytes = Bytes::from(vec![content; usize::from(content) * 100]);
-                let kept = self.storage.blob(Digest::of(&bytes)).await.unwrap();
-                assert_eq!(kept, self.model.blobs.contains_key(&content).then_some(bytes));
+                let bytes = bytes_of(content);
+                let digest = Digest::of(&bytes);
+                let kept = self.storage().blob(digest).await.unwrap();
+                assert_eq!(kept, self.model.blobs.contains(&digest).then_some(bytes));
+            }
+            Op::Remove { slot, off } => {
+                let id = self.ids[slot];
+                let expected = self.length(id).saturating_add_signed(off);
+                let answer = self.storage().remove(id, expected).await.map_err(refused(id));
+                assert_eq!(answer, self.model.remove(id, expected));
+            }
+            Op::Reopen => {
+                let storage = self.storage.take().unwrap();
+                self.storage = Some(storage.reopen().await);
+                if S::FORGETS {
+                    self.model.reopen();
+                }
             }
         }
         for id in &self.ids {
-            assert_eq!(self.storage.record(*id).await.unwrap(), self.model.record(*id));
+            assert_eq!(self.storage().record(*id).await.unwrap(), self.model.record(*id));
         }
+    }
+
+    fn length(&self, id: EvaluationId) -> u64 {
+        self.model.journals.get(&id).map_or(0, Vec::len) as u64
+    }
+
+    async fn put_blob(&mut self, content: u8) {
+        let digest = Digest::of(&bytes_of(content));
+        assert_eq!(self.storage().put_blob(bytes_of(content)).await.unwrap(), digest);
+        self.model.put_blob(digest);
     }
 
     async fn append(&mut self, slot: usize, off: i64, drawn: &[(Kind, Flaw)]) {
         let id = self.ids[slot];
         let events = self.events(slot, drawn);
-        let length = self.model.journals.get(&id).map_or(0, Vec::len) as u64;
-        let expected = length.saturating_add_signed(off);
-        let answer = self.storage.append(id, expected, events.clone()).await.map_err(|error| match error {
-            StorageError::Conflict { evaluation, actual, .. } if evaluation == id => {
-                Refused::Conflict(actual)
+        for (kind, _) in drawn {
+            if let Kind::Finished { artifact: Some(content), .. } = kind {
+                self.put_blob(*content).await;
             }
-            StorageError::Transition { evaluation, source } if evaluation == id => {
-                Refused::Transition(source)
-            }
-            StorageError::KeyTaken { existing, .. } => Refused::KeyTaken(existing),
-            other => panic!("{other:?}"),
-        });
+        }
+        let expected = self.length(id).saturating_add_signed(off);
+        let answer = self.storage().append(id, expected, events.clone()).await.map_err(refused(id));
         assert_eq!(answer, self.model.append(id, expected, &events));
     }
 }
 
+fn check<S: Subject>(open: impl AsyncFnOnce() -> S, ops: Vec<Op>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let mut pair = Pair::new(open().await);
+        for op in ops {
+            pair.step(op).await;
+        }
+    });
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1000))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn any_sequence_of_calls_gives_the_models_answers(ops in proptest::collection::vec(op(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
-        runtime.block_on(async {
-            let mut pair = Pair::new();
-            for op in ops {
-                pair.step(op).await;
-            }
-        });
+        check(async || MemoryStorage::new(), ops);
+    }
+}
+
+#[cfg(feature = "durable")]
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn any_sequence_of_calls_to_a_durable_one_gives_the_models_answers(
+        ops in proptest::collection::vec(op(), 1..60)
+    ) {
+        check(async || support::Kept::open(&support::memory()).await, ops);
     }
 }

@@ -1,0 +1,115 @@
+//! Evaluations to store.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use crucible_core::{
+    Artifact, Captured, Digest, Evaluation, EvaluationId, Event, EventKind, Outcome, Record, RecordQuery,
+    SandboxPath, State, Storage, StorageError, Timestamp, WorkerId, verify_storage,
+};
+use crucible_kv::testing::MemoryBackend;
+
+use crate::support::Kept;
+
+pub(crate) fn started() -> EventKind {
+    EventKind::Started { attempt: 1, worker: WorkerId::new("w"), engine: "fake".to_owned() }
+}
+
+/// An end with this output, and with an artifact that has these bytes.
+pub(crate) fn finished(output: usize, artifact: Option<&[u8]>) -> EventKind {
+    let artifacts = artifact.map(|content| {
+        let path = SandboxPath::new("result").unwrap();
+        let mut artifact = Artifact::new(path, Bytes::copy_from_slice(content), false);
+        artifact.content = None;
+        artifact
+    });
+    let output = Captured::complete(vec![b'o'; output].into());
+    let outcome = Outcome::new("fake", Vec::new())
+        .with_output(output, Captured::empty())
+        .with_artifacts(artifacts.into_iter().collect(), Vec::new());
+    EventKind::Finished { outcome: Arc::new(outcome) }
+}
+
+pub(crate) async fn put(storage: &dyn Storage, evaluation: Evaluation) -> Result<Record, StorageError> {
+    let id = EvaluationId::new();
+    let kind = EventKind::Submitted { evaluation: Arc::new(evaluation) };
+    storage.append(id, 0, vec![Event::sealed(id, 1, Timestamp::now(), kind, Digest::ZERO)]).await
+}
+
+pub(crate) async fn append(
+    storage: &dyn Storage,
+    record: &Record,
+    kind: EventKind,
+) -> Result<Record, StorageError> {
+    storage.append(record.id, record.sequence, vec![record.next(kind)]).await
+}
+
+/// Stores an evaluation that has run.
+pub(crate) async fn run(
+    storage: &dyn Storage,
+    evaluation: Evaluation,
+    output: usize,
+    artifact: Option<&[u8]>,
+) -> Result<Record, StorageError> {
+    if let Some(content) = artifact {
+        storage.put_blob(Bytes::copy_from_slice(content)).await?;
+    }
+    let record = put(storage, evaluation).await?;
+    let record = append(storage, &record, started()).await?;
+    append(storage, &record, finished(output, artifact)).await
+}
+
+pub(crate) async fn all(storage: &dyn Storage, query: &RecordQuery) -> Vec<Record> {
+    let mut query = query.clone();
+    let mut records = Vec::new();
+    loop {
+        let page = storage.records(&query).await.unwrap();
+        assert_eq!(page.damaged, []);
+        records.extend(page.records);
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return records,
+        }
+    }
+}
+
+/// Everything in a storage fits: journals, records, every index, and that there is each file that is named and no other.
+pub(crate) async fn assert_sound(kept: &Kept, disk: &MemoryBackend) {
+    let found = verify_storage(kept).await.unwrap();
+    assert!(found.is_sound(), "{found:?}");
+    let records = all(kept, &RecordQuery::new()).await;
+    let tenants: BTreeSet<_> = records.iter().map(|record| record.evaluation.tenant.clone()).collect();
+    let labels: BTreeSet<_> = records.iter().flat_map(|record| record.evaluation.labels.clone()).collect();
+    let mut queries: Vec<_> = State::ALL.map(|state| RecordQuery::new().with_state(state)).to_vec();
+    queries.extend(tenants.into_iter().map(|tenant| RecordQuery::new().with_tenant(tenant)));
+    queries.extend(labels.into_iter().map(|(name, value)| RecordQuery::new().with_label(name, value)));
+    if let Some(record) = records.get(records.len() / 2) {
+        queries.push(RecordQuery::new().with_submitted(Some(record.submitted_at), None));
+    }
+    for query in queries {
+        let expected: Vec<_> = records.iter().filter(|record| query.matches(record)).cloned().collect();
+        assert_eq!(all(kept, &query).await, expected, "{query:?}");
+    }
+    let entries = disk.entries();
+    let keys = |space: &'static [u8]| entries.keys().filter(move |key| key.starts_with(space));
+    assert_eq!(keys(b"se").filter(|key| key.ends_with(&[0; 8])).count(), records.len());
+    let places: usize = records
+        .iter()
+        .map(|record| 2 + record.evaluation.labels.len() + usize::from(record.state == State::Running))
+        .sum();
+    let listed = [&b"ss"[..], b"st", b"sl"].map(|space| keys(space).count()).iter().sum::<usize>();
+    assert_eq!(listed, places, "no index has more than there is");
+    let named: BTreeSet<_> =
+        keys(b"sr").map(|key| Digest::from_bytes(key[2..].try_into().unwrap()).to_string()).collect();
+    let files: BTreeSet<_> = kept
+        .place
+        .blob_files()
+        .into_iter()
+        .map(|file| {
+            let name = |path: &std::path::Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+            format!("{}{}", name(file.parent().unwrap()), name(&file))
+        })
+        .collect();
+    assert_eq!(files, named);
+}

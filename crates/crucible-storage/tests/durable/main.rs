@@ -1,0 +1,18 @@
+//! What is only true of a storage that outlives its process.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "what helps a test may stop at the first surprise, as the test itself may"
+)]
+#![cfg(feature = "durable")]
+
+mod blobs;
+mod damage;
+mod events;
+mod failures;
+mod format;
+mod moving;
+mod secrets;
+#[path = "../support/durable.rs"]
+mod support;
