@@ -127,8 +127,8 @@ pub use path::{SandboxPath, SandboxPathError};
 pub use plan::{Plan, PlannedCompile, PlannedFile};
 pub use platform::{
     BuildError, Builder, Crucible, EvaluateError, Events, EventsError, Handle, PlatformStats, PurgeError,
-    Purged, RecoverError, RecoveryReport, RedriveError, Retention, ShutdownReport, SubmitError, SubmitOptions,
-    WaitError,
+    Purged, RecoverError, RecoveryReport, RedriveError, Retention, ShutdownReport, SubmitError,
+    SubmitOptions, WaitError,
 };
 pub use problem::{InvalidInput, Problem};
 pub use queue::{Claim, Queue, QueueError, QueueErrorKind, QueueStats, Ticket};

@@ -62,3 +62,34 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// As for [`commit`](Self::commit).
     fn compact(&self) -> Result<(), KvError>;
 }
+
+#[deny(clippy::missing_trait_methods)]
+impl<B: Backend + ?Sized> Backend for Box<B> {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
+        (**self).get(key)
+    }
+
+    fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {
+        (**self).scan(range, limit)
+    }
+
+    fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), KvError> {
+        (**self).commit(batch, durability)
+    }
+
+    fn strongest(&self) -> Durability {
+        (**self).strongest()
+    }
+
+    fn reads_wait(&self) -> bool {
+        (**self).reads_wait()
+    }
+
+    fn disk_bytes(&self) -> Result<u64, KvError> {
+        (**self).disk_bytes()
+    }
+
+    fn compact(&self) -> Result<(), KvError> {
+        (**self).compact()
+    }
+}

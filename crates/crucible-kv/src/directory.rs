@@ -18,13 +18,15 @@ const FORMAT: &str = "FORMAT";
 /// The format of everything that this crate itself puts into a directory.
 const VERSION: u32 = 1;
 
-/// A directory for one store: made if need be, locked against other openers until it is dropped, and marked with the kind
-/// of store that is in it.
+/// A directory for one store: made if need be, locked against other openers until it is dropped, and [marked](Self::mark) with
+/// the kind of store that is in it.
 ///
 /// The lock is `flock(2)`, which the kernel takes back from a process that ends in whatever way.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
+    format: Format,
+    is_new: bool,
     /// Held for the sake of its lock.
     _lock: File,
 }
@@ -45,8 +47,23 @@ impl Directory {
         let path = path.into();
         fs::create_dir_all(&path).map_err(|error| KvError::from_io(quoted(&path), error))?;
         let lock = lock(&path)?;
-        mark(&path, kind)?;
-        Ok(Self { path, _lock: lock })
+        let format = Format { kind: kind.to_owned(), version: VERSION };
+        let is_new = !is_marked(&path, &format)?;
+        Ok(Self { path, format, is_new, _lock: lock })
+    }
+
+    /// Whether nobody has marked it yet. In one that is marked the store's files must be there.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new
+    }
+
+    /// Writes down, in a new directory, that the store's files were made.
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub fn mark(&self) -> Result<(), KvError> {
+        if self.is_new { write_mark(&self.path, &self.format) } else { Ok(()) }
     }
 
     /// Where it is.
@@ -70,7 +87,7 @@ pub(crate) fn quoted(path: &Path) -> String {
 }
 
 /// Makes what was created or renamed in a directory survive a power cut.
-pub(crate) fn sync_directory(path: &Path) -> Result<(), KvError> {
+fn sync_directory(path: &Path) -> Result<(), KvError> {
     let synced = File::open(path).and_then(|directory| directory.sync_all());
     synced.map_err(|error| KvError::from_io(quoted(path), error))
 }
@@ -103,37 +120,35 @@ fn locked(directory: &Path, file: &mut File) -> KvError {
     KvError::Locked { directory, by: owner.map(Box::new) }
 }
 
-/// Checks which kind of store is in a directory, or writes it down in a new one.
-fn mark(directory: &Path, kind: &str) -> Result<(), KvError> {
+/// Whether a directory is marked as what it is to be; it is an error if it is marked as anything else.
+fn is_marked(directory: &Path, supported: &Format) -> Result<bool, KvError> {
     let path = directory.join(FORMAT);
     let damaged = |source| KvError::Corrupt { what: quoted(&path).into(), source: Some(Arc::new(source)) };
-    let supported = Format { kind: kind.to_owned(), version: VERSION };
     let text = match fs::read(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return write_mark(directory, &path, &supported);
-        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(KvError::from_io(quoted(&path), error)),
     };
     let found: Format = serde_json::from_slice(&text).map_err(damaged)?;
-    if found != supported {
+    if found != *supported {
         return Err(KvError::TooNew {
             directory: directory.display().to_string().into(),
             found: format!("{} {}", found.kind, found.version).into(),
             supported: format!("{} {}", supported.kind, supported.version).into(),
         });
     }
-    Ok(())
+    Ok(true)
 }
 
 /// The mark is there wholly or not at all, since it is renamed into its place.
-fn write_mark(directory: &Path, path: &Path, format: &Format) -> Result<(), KvError> {
-    let unavailable = |error| KvError::from_io(quoted(path), error);
+fn write_mark(directory: &Path, format: &Format) -> Result<(), KvError> {
+    let path = directory.join(FORMAT);
+    let unavailable = |error| KvError::from_io(quoted(&path), error);
     let text = serde_json::to_vec(format).map_err(|error| unavailable(error.into()))?;
     let temporary = directory.join("FORMAT.new");
     let mut file = File::create(&temporary).map_err(unavailable)?;
     file.write_all(&text).and_then(|()| file.sync_all()).map_err(unavailable)?;
-    fs::rename(&temporary, path).map_err(unavailable)?;
+    fs::rename(&temporary, &path).map_err(unavailable)?;
     sync_directory(directory)
 }
 
@@ -193,7 +208,11 @@ mod tests {
     #[test]
     fn another_kind_or_version_is_refused() {
         let scratch = tempfile::tempdir().unwrap();
-        drop(Directory::take(scratch.path(), "redb").unwrap());
+        let directory = Directory::take(scratch.path(), "redb").unwrap();
+        assert!(directory.is_new());
+        directory.mark().unwrap();
+        drop(directory);
+        assert!(!Directory::take(scratch.path(), "redb").unwrap().is_new());
         let error = Directory::take(scratch.path(), "sled").unwrap_err();
         assert_eq!(error.kind(), KvErrorKind::TooNew);
         assert!(error.to_string().contains("`redb 1`") && error.to_string().contains("`sled 1`"), "{error}");

@@ -45,11 +45,19 @@ mod batch;
 mod directory;
 mod durability;
 mod error;
+#[cfg(feature = "fjall")]
+mod fjall;
+#[cfg(any(feature = "fjall", feature = "redb", feature = "sled"))]
+mod guard;
 mod merge;
 mod owner;
 mod queue;
 mod range;
+#[cfg(feature = "redb")]
+mod redb;
 mod sealed;
+#[cfg(feature = "sled")]
+mod sled;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -61,8 +69,14 @@ pub use batch::{Batch, Iter};
 pub use directory::Directory;
 pub use durability::Durability;
 pub use error::{KvError, KvErrorKind, SharedError, WriteError};
+#[cfg(feature = "fjall")]
+pub use fjall::FjallBackend;
 pub use owner::Owner;
 pub use range::Range;
+#[cfg(feature = "redb")]
+pub use redb::RedbBackend;
 pub use sealed::{seal, unseal};
+#[cfg(feature = "sled")]
+pub use sled::SledBackend;
 pub use store::{Reader, Store};
 pub use transaction::Transaction;

@@ -35,15 +35,17 @@ pub(crate) struct Queue {
     arrived: Condvar,
 }
 
-#[derive(Default)]
 struct State {
     jobs: Vec<Job>,
+    /// At how many jobs the writer is to be woken, so that it is not for each that it does not begin with.
+    wanted: usize,
     closed: bool,
 }
 
 impl Queue {
     pub(crate) fn new() -> Self {
-        Self { places: Semaphore::new(CAPACITY), state: Mutex::default(), arrived: Condvar::new() }
+        let state = State { jobs: Vec::new(), wanted: 1, closed: false };
+        Self { places: Semaphore::new(CAPACITY), state: Mutex::new(state), arrived: Condvar::new() }
     }
 
     /// Puts a job in line. If the future is dropped before it is ready, the job is not in line.
@@ -56,7 +58,7 @@ impl Queue {
         // It comes back when the writer takes the job.
         place.forget();
         state.jobs.push(job);
-        if state.jobs.len() == 1 {
+        if state.jobs.len() == state.wanted {
             self.arrived.notify_one();
         }
         Ok(())
@@ -83,11 +85,30 @@ impl Queue {
         jobs
     }
 
+    /// Waits until there are `count` jobs, or `until` came, or the queue is closed.
+    pub(crate) fn gather(&self, count: usize, until: Instant) {
+        let mut state = self.lock();
+        state.wanted = count;
+        while state.jobs.len() < count && !state.closed {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break;
+            }
+            state = self.arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.wanted = 1;
+    }
+
     /// Lets nobody in any more. What is in line is still done.
     pub(crate) fn close(&self) {
         self.lock().closed = true;
         self.places.close();
         self.arrived.notify_all();
+    }
+
+    /// How many jobs wait.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().jobs.len()
     }
 
     /// Whether nobody is let in any more.

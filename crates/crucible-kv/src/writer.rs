@@ -5,7 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::queue::{Answer, Job, Queue, Run};
+use crate::queue::{Answer, CAPACITY, Job, Queue, Run};
 use crate::{Backend, Batch, Durability, KvError, Transaction};
 
 /// A group has no more writes, so that nobody waits for the whole queue.
@@ -13,6 +13,13 @@ const GROUP_WRITES: usize = 4096;
 
 /// Nor more bytes, unless a single write has.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
+
+/// The part of a commit's time that may pass before the next one, for those to come back who were just answered. Without it,
+/// half of them are in one group and half in the next, for ever, and every commit is for half as many.
+const GATHERING: u32 = 4;
+
+/// No longer is waited for them, however long a commit takes.
+const GATHERING_MAX: Duration = Duration::from_millis(1);
 
 /// How long a write waits for company whose caller does not wait for it.
 const LATER: Duration = Duration::from_millis(4);
@@ -70,7 +77,11 @@ impl Writer {
                 }
             }
             if group.is_due() || (closed && !group.is_empty()) {
+                let (answered, began) = (group.answers.len(), Instant::now());
                 self.commit(std::mem::take(&mut group));
+                if jobs.is_empty() {
+                    self.gather(answered, began.elapsed());
+                }
             }
             if closed {
                 break;
@@ -88,6 +99,15 @@ impl Writer {
         }
         group.batch.merge(writes);
         group.answers.extend(answer);
+    }
+
+    /// Gives those who were just answered the time to come back. Whoever is alone is not held up.
+    fn gather(&self, answered: usize, commit: Duration) {
+        let expected = (answered + self.queue.len()).min(CAPACITY);
+        if expected > 1 {
+            let patience = (commit / GATHERING).min(GATHERING_MAX);
+            self.queue.gather(expected, Instant::now() + patience);
+        }
     }
 
     fn commit(&self, group: Group) {

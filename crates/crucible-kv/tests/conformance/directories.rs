@@ -1,0 +1,38 @@
+//! Whose a directory is.
+
+use std::path::Path;
+
+use crucible_kv::{KvError, KvErrorKind};
+
+use crate::room::Tmpfs;
+use crate::support::Kind;
+
+pub(crate) fn a_second_opener_is_told_who_was_first(kind: &Kind, scratch: &Path) {
+    let first = kind.open(scratch);
+    let error = (kind.open)(scratch).unwrap_err();
+    assert!(
+        matches!(&error, KvError::Locked { by: Some(by), .. } if by.pid == std::process::id()),
+        "{error:?}"
+    );
+    let text = error.to_string();
+    assert!(text.contains(&scratch.display().to_string()), "{text}");
+    assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
+    drop(first);
+    kind.open(scratch);
+}
+
+pub(crate) fn a_directory_of_another_kind_is_refused(kind: &Kind, scratch: &Path) {
+    std::fs::write(scratch.join("FORMAT"), r#"{"kind":"something else","version":1}"#).unwrap();
+    let error = (kind.open)(scratch).unwrap_err();
+    assert_eq!(error.kind(), KvErrorKind::TooNew);
+    assert!(error.to_string().contains("something else 1"), "{error}");
+}
+
+pub(crate) fn a_directory_that_cannot_be_written_is_named(kind: &Kind, scratch: &Path) {
+    let Some(tmpfs) = Tmpfs::mount(scratch) else { return };
+    drop(kind.open(scratch));
+    tmpfs.make_read_only();
+    let error = (kind.open)(scratch).unwrap_err();
+    assert_eq!(error.kind(), KvErrorKind::Unavailable, "{error:?}");
+    assert!(error.to_string().contains(&scratch.display().to_string()), "{error}");
+}
