@@ -4,7 +4,6 @@
     clippy::unwrap_used,
     reason = "what helps a test may stop at the first surprise, as the test itself may"
 )]
-#![cfg(feature = "durable")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

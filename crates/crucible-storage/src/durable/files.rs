@@ -58,7 +58,7 @@ impl Files {
         Ok(files)
     }
 
-    /// Says that somebody is about to write a file and its name. The same must end in [`Self::written`].
+    /// Says that somebody is about to write a file and its name. Whoever does ends with [`Self::write_ended`].
     pub(super) fn write_begins(&self, digest: Digest) {
         self.lock().entry(digest).or_default().writing += 1;
     }

@@ -5,7 +5,6 @@
     clippy::indexing_slicing,
     reason = "what helps a test may stop at the first surprise, as the test itself may"
 )]
-#![cfg(feature = "durable")]
 
 mod blobs;
 mod damage;
