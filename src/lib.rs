@@ -39,6 +39,7 @@
 //! | --- | --- | --- |
 //! | `subprocess` | yes | [`SubprocessEngine`]: sandboxed Linux subprocesses |
 //! | `memory` | yes | [`MemoryQueue`], [`MemoryStorage`] |
+//! | `durable` | yes | `DataDirectory`, `Crucible::embedded`: everything in one directory, across restarts; `checkpoint` |
 //! | `testing` | no | `crucible::testing`: a scripted engine that isolates nothing, and fault-injecting wrappers |
 //!
 //! # What it does not protect against
@@ -50,15 +51,32 @@
 #![doc(test(attr(deny(warnings), allow(dead_code))))]
 
 pub mod blocking;
+#[cfg(feature = "durable")]
+mod data_directory;
+#[cfg(all(feature = "durable", feature = "subprocess"))]
+mod embedded;
 
 #[doc(inline)]
 pub use crucible_core::*;
+#[cfg(feature = "durable")]
+#[doc(inline)]
+pub use crucible_kv::{Durability, KvError};
 #[cfg(feature = "memory")]
 #[doc(inline)]
 pub use crucible_queue::MemoryQueue;
+#[cfg(feature = "durable")]
+#[doc(inline)]
+pub use crucible_queue::{DurableQueue, DurableQueueOptions};
+#[cfg(feature = "durable")]
+#[doc(inline)]
+pub use crucible_storage::DurableStorage;
 #[cfg(feature = "memory")]
 #[doc(inline)]
 pub use crucible_storage::MemoryStorage;
 #[cfg(feature = "subprocess")]
 #[doc(inline)]
 pub use crucible_subprocess::{Resolver, RootFs, SubprocessBuilder, SubprocessEngine, doctor};
+#[cfg(feature = "durable")]
+pub use data_directory::{CAPACITY, CloseError, DataDirectory, DataOptions, OpenError};
+#[cfg(all(feature = "durable", feature = "subprocess"))]
+pub use embedded::{Embedded, EmbeddedError};

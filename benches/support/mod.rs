@@ -89,7 +89,7 @@ impl Order {
         self.0
     }
 
-    fn shuffled(&mut self, count: usize) -> Vec<usize> {
+    pub(crate) fn shuffled(&mut self, count: usize) -> Vec<usize> {
         let mut keyed: Vec<(u64, usize)> = (0..count).map(|index| (self.next(), index)).collect();
         keyed.sort_unstable();
         keyed.into_iter().map(|(_, index)| index).collect()

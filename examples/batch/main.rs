@@ -11,6 +11,9 @@
 //! {"key":"a1","id":"…","state":"finished","outcome":{…}}
 //! ```
 //!
+//! With `--data DIR` a batch that was ended in whatever way goes on when it is started again: each line is known by its key,
+//! and a line without one by its place among those that are the same.
+//!
 //! A program has no network, unless its line has `"network":{"allow":["host:port"]}`.
 //!
 //! A line that is no evaluation is reported on standard error with its number, and the rest goes on. Ctrl-C lets what runs
@@ -20,6 +23,10 @@
 #[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "each example uses a part of what they share")]
 mod common;
+#[path = "../common/data.rs"]
+#[expect(dead_code, reason = "each example uses a part of what they share")]
+mod data;
+mod keys;
 #[path = "../common/limits.rs"]
 #[expect(dead_code, reason = "each example uses a part of what they share")]
 mod limits;
@@ -50,6 +57,10 @@ pub(crate) struct Args {
     /// Go without a layer, by its name, as `evaluate doctor` lists them.
     #[arg(long, value_name = "LAYER")]
     waive: Vec<Layer>,
+    /// Keep evaluations and what came of them in this directory, which is made if it is not there. Run again with the same
+    /// lines, a batch goes on where it was ended: what is done is not run again, by the keys of the lines.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Limits for the lines that give none.
     #[command(flatten)]
     limits: limits::LimitArgs,

@@ -13,6 +13,8 @@ use tokio::task::JoinSet;
 
 use crate::Args;
 use crate::common::{EXIT_INFRASTRUCTURE, EXIT_USAGE, Failure, engine};
+use crate::data;
+use crate::keys::Keys;
 use crate::line::Line;
 use crate::report::{Answer, Report};
 
@@ -41,25 +43,40 @@ pub(crate) async fn run(args: Args) -> Result<u8, Failure> {
     let workers = args
         .workers
         .unwrap_or_else(|| std::thread::available_parallelism().map_or(2, std::num::NonZero::get));
-    let crucible = Crucible::builder()
-        .engine(args.engine.as_str(), engine)
-        .queue(MemoryQueue::bounded(workers.saturating_mul(WAITING + 1) as u64))
-        .storage(MemoryStorage::new())
-        .workers(workers)
-        .build()
-        .map_err(|error| Failure::usage(error.to_string()))?;
+    let builder = Crucible::builder().engine(args.engine.as_str(), engine).workers(workers);
+    let builder = match &args.data {
+        Some(path) => {
+            let directory = data::open(path).await?;
+            builder.queue(directory.queue()).storage(directory.storage())
+        }
+        None => {
+            let waiting = workers.saturating_mul(WAITING + 1) as u64;
+            builder.queue(MemoryQueue::bounded(waiting)).storage(MemoryStorage::new())
+        }
+    };
+    let crucible = builder.build().map_err(|error| Failure::usage(error.to_string()))?;
+    if args.data.is_some() {
+        data::recover(&crucible).await?;
+    }
     let began = Instant::now();
     let mut report = Report::new();
     let finished = Batch {
         crucible: &crucible,
         limits: args.limits.limits(),
+        keys: args.data.is_some().then(Keys::default),
         in_flight: workers.saturating_mul(WAITING),
         running: JoinSet::new(),
         report: &mut report,
     }
     .feed(read_lines(&args.file)?)
     .await;
-    crucible.shutdown(Duration::ZERO).await;
+    // What an earlier batch left and this one took up is not part of this one, but it is not cut short either.
+    let grace =
+        if args.data.is_some() && report.interrupted_after.is_none() { DRAIN } else { Duration::ZERO };
+    let shutdown = crucible.shutdown(grace).await;
+    if args.data.is_some() {
+        data::tell_waiting(shutdown.queued);
+    }
     let status = match (&finished, report.failures, report.bad_lines) {
         (Err(_), ..) | (_, 1.., _) => EXIT_INFRASTRUCTURE,
         _ if report.interrupted_after.is_some() => EXIT_INTERRUPTED,
@@ -106,6 +123,8 @@ fn read_lines(path: &Path) -> Result<mpsc::Receiver<Numbered>, Failure> {
 struct Batch<'a> {
     crucible: &'a Crucible,
     limits: crucible::Limits,
+    /// What lines are known by, where they are kept.
+    keys: Option<Keys>,
     /// How many are on their way at most: the rest stays in the file.
     in_flight: usize,
     running: JoinSet<Ended>,
@@ -170,6 +189,10 @@ impl Batch<'_> {
             let key = line.key.clone();
             line.evaluation(&self.limits).map(|evaluation| (key, evaluation))
         });
+        let read = read.map(|(key, evaluation)| match &mut self.keys {
+            Some(keys) => (key.clone(), keys.mark(&key, evaluation)),
+            None => (key, evaluation),
+        });
         let (key, evaluation) = match read {
             Ok(read) => read,
             Err(error) => {
@@ -185,6 +208,12 @@ impl Batch<'_> {
             }
             Err(SubmitError::Invalid(problems)) => {
                 self.report.bad_line(number, &problems.to_string());
+                Ok(())
+            }
+            Err(SubmitError::KeyReused { existing, .. }) => {
+                let message =
+                    format!("the key was used for another evaluation, {existing}, in this data directory");
+                self.report.bad_line(number, &message);
                 Ok(())
             }
             Err(SubmitError::Closed) => Ok(()),

@@ -58,6 +58,10 @@ pub(crate) struct Args {
     /// An environment variable for the program.
     #[arg(long, value_name = "K=V")]
     env: Vec<String>,
+    /// Keep the evaluation and what came of it in this directory, which is made if it is not there; `history` looks into it.
+    /// What an earlier run left there unfinished is run as well.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Print the outcome as JSON, in place of the program's output.
     #[arg(long)]
     json: bool,
@@ -80,6 +84,7 @@ pub(crate) struct Request {
     pub(crate) engine: String,
     pub(crate) waived: Vec<Layer>,
     pub(crate) into: Option<PathBuf>,
+    pub(crate) data: Option<PathBuf>,
     pub(crate) json: bool,
     pub(crate) verbose: bool,
 }
@@ -116,6 +121,7 @@ impl Args {
             engine: self.engine,
             waived: self.waive,
             into: self.into,
+            data: self.data,
             json: self.json,
             verbose: self.verbose > 0,
         })))

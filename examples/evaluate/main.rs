@@ -13,6 +13,9 @@
 mod args;
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../common/data.rs"]
+#[expect(dead_code, reason = "each example uses a part of what they share")]
+mod data;
 #[path = "../common/limits.rs"]
 mod limits;
 mod run;

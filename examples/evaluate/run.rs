@@ -5,17 +5,21 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crucible::{
-    Artifact, Crucible, Handle, MemoryQueue, MemoryStorage, Outcome, OutputChunk, OutputStream, SubmitError,
-    SubmitOptions,
+    Artifact, Crucible, Handle, MemoryQueue, MemoryStorage, Outcome, OutputChunk, OutputStream,
+    ShutdownReport, SubmitError, SubmitOptions,
 };
 use tokio::sync::mpsc;
 
 use crate::args::Request;
 use crate::common::{EXIT_VERDICT, Failure, Inert, engine, inert, json_line};
+use crate::data;
 use crate::limits::usage_line;
 
 /// How many pieces of output may wait for a slow terminal.
 const PIECES: usize = 64;
+
+/// How long what runs may take to end: as long as it likes, within its limits.
+const DRAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Evaluates, shows, and gives the exit status.
 pub(crate) fn run(request: Request) -> Result<u8, Failure> {
@@ -29,13 +33,19 @@ pub(crate) fn run(request: Request) -> Result<u8, Failure> {
 
 async fn evaluate(request: Request) -> Result<u8, Failure> {
     let engine = engine(&request.engine, &request.waived)?;
-    let crucible = Crucible::builder()
-        .engine(request.engine.as_str(), engine)
-        .queue(MemoryQueue::bounded(1))
-        .storage(MemoryStorage::new())
-        .workers(1)
-        .build()
-        .map_err(|error| Failure::usage(error.to_string()))?;
+    let builder = Crucible::builder().engine(request.engine.as_str(), engine);
+    let builder = match &request.data {
+        Some(path) => {
+            let directory = data::open(path).await?;
+            // One more than what an earlier run may have left running.
+            builder.queue(directory.queue()).storage(directory.storage()).workers(data::cpus() + 1)
+        }
+        None => builder.queue(MemoryQueue::bounded(1)).storage(MemoryStorage::new()).workers(1),
+    };
+    let crucible = builder.build().map_err(|error| Failure::usage(error.to_string()))?;
+    if request.data.is_some() {
+        data::recover(&crucible).await?;
+    }
     let (sender, pieces) = mpsc::channel(PIECES);
     let mut options = SubmitOptions::new();
     if !request.json {
@@ -65,8 +75,23 @@ async fn evaluate(request: Request) -> Result<u8, Failure> {
         bring_out(&outcome.artifacts, directory)?;
     }
     report(&outcome, request.json, request.verbose)?;
-    crucible.shutdown(Duration::from_secs(5)).await;
+    if request.data.is_some() {
+        data::tell_waiting(drain(&crucible).await?.queued);
+    } else {
+        crucible.shutdown(Duration::ZERO).await;
+    }
     Ok(if outcome.is_success() { 0 } else { EXIT_VERDICT })
+}
+
+/// Lets what an earlier run left, and this one took up, come to its end; Ctrl-C ends it.
+async fn drain(crucible: &Crucible) -> Result<ShutdownReport, Failure> {
+    tokio::select! {
+        report = crucible.shutdown(DRAIN) => Ok(report),
+        signal = tokio::signal::ctrl_c() => {
+            signal.map_err(|error| Failure::infrastructure(&error))?;
+            Ok(crucible.shutdown(Duration::ZERO).await)
+        }
+    }
 }
 
 /// A request that is not accepted: the caller's error, or the infrastructure's.

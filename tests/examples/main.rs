@@ -12,6 +12,7 @@ mod batch_interrupts;
 mod evaluate;
 mod evaluate_files;
 mod evaluate_usage;
+mod history;
 mod session_and_embed;
 mod support;
 mod terminal;

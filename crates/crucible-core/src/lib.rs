@@ -128,7 +128,7 @@ pub use plan::{Plan, PlannedCompile, PlannedFile};
 pub use platform::{
     BuildError, Builder, Crucible, EvaluateError, Events, EventsError, Handle, PlatformStats, PurgeError,
     Purged, RecoverError, RecoveryReport, RedriveError, Retention, ShutdownReport, SubmitError,
-    SubmitOptions, WaitError,
+    SubmitOptions, WaitError, purge_storage,
 };
 pub use problem::{InvalidInput, Problem};
 pub use queue::{Claim, Queue, QueueError, QueueErrorKind, QueueStats, Ticket};

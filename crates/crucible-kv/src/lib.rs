@@ -80,3 +80,7 @@ pub use sealed::{seal, unseal};
 pub use sled::SledBackend;
 pub use store::{Reader, Store};
 pub use transaction::Transaction;
+
+/// The store of a data directory, unless its host chooses another: `docs/durability.md` says why it is this one.
+#[cfg(feature = "redb")]
+pub type DefaultBackend = RedbBackend;

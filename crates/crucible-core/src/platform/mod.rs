@@ -26,7 +26,7 @@ pub use crucible::{Crucible, PlatformStats, ShutdownReport};
 pub use error::{EvaluateError, SubmitError, WaitError};
 pub use events::{Events, EventsError};
 pub use handle::Handle;
-pub use purge::{PurgeError, Purged, Retention};
+pub use purge::{PurgeError, Purged, Retention, purge_storage};
 pub use recover::{RecoverError, RecoveryReport};
 pub use redrive::RedriveError;
 pub use submit::SubmitOptions;

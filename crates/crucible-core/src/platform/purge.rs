@@ -9,7 +9,7 @@ use super::crucible::Crucible;
 use crate::engine_error::chain;
 use crate::problem::InvalidInput;
 use crate::record::{Record, State};
-use crate::storage::{Damaged, RecordQuery, StorageError};
+use crate::storage::{Damaged, RecordQuery, Storage, StorageError};
 use crate::time::Timestamp;
 
 /// How many evaluations are looked at together. Their records are in memory then, with all of their output.
@@ -108,54 +108,69 @@ pub enum PurgeError {
     },
 }
 
+/// Removes evaluations that have ended from a storage, with everything that is kept of them: records, journals, blobs that no
+/// other evaluation names, and idempotency keys, so that a key can be used again.
+///
+/// # Cancel safety
+/// Dropping the future leaves some removed.
+///
+/// # Errors
+/// See [`PurgeError`]. One that cannot be read is no error: it is named in [`Purged::damaged`], and stays.
+pub async fn purge_storage(storage: &dyn Storage, retention: &Retention) -> Result<Purged, PurgeError> {
+    let (mut query, until) = retention.query()?;
+    let mut purged = Purged::default();
+    loop {
+        let page = match storage.records(&query).await {
+            Ok(page) => page,
+            Err(source) => return Err(PurgeError::Storage { removed: purged.removed, source }),
+        };
+        purged.damaged.extend(page.damaged);
+        let old: Vec<_> = page.records.into_iter().filter(|record| record.updated_at <= until).collect();
+        remove_all(storage, old, &mut purged).await?;
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(purged),
+        }
+    }
+}
+
+async fn remove_all(
+    storage: &dyn Storage,
+    records: Vec<Record>,
+    purged: &mut Purged,
+) -> Result<(), PurgeError> {
+    let removals = records
+        .into_iter()
+        .map(|record| async move { (record.id, storage.remove(record.id, record.sequence).await) });
+    let mut removals = stream::iter(removals).buffer_unordered(AT_ONCE);
+    let mut failed = None;
+    while let Some((id, removed)) = removals.next().await {
+        match removed {
+            Ok(true) => purged.removed += 1,
+            // Somebody else was faster.
+            Ok(false) | Err(StorageError::Conflict { .. }) => {}
+            Err(error @ StorageError::Corrupt { .. }) => {
+                purged.damaged.push(Damaged::new(id, chain(&error)));
+            }
+            // The others are under way, and are counted as well.
+            Err(error) => failed = failed.or(Some(error)),
+        }
+    }
+    match failed {
+        Some(source) => Err(PurgeError::Storage { removed: purged.removed, source }),
+        None => Ok(()),
+    }
+}
+
 impl Crucible {
-    /// Removes evaluations that have ended, with everything that is kept of them: records, journals, blobs that no other
-    /// evaluation names, and idempotency keys, so that a key can be used again.
+    /// Removes evaluations that have ended, see [`purge_storage`].
     ///
     /// # Cancel safety
     /// Dropping the future leaves some removed.
     ///
     /// # Errors
-    /// See [`PurgeError`]. One that cannot be read is no error: it is named in [`Purged::damaged`], and stays.
+    /// See [`PurgeError`].
     pub async fn purge(&self, retention: &Retention) -> Result<Purged, PurgeError> {
-        let (mut query, until) = retention.query()?;
-        let mut purged = Purged::default();
-        loop {
-            let page = match self.records(&query).await {
-                Ok(page) => page,
-                Err(source) => return Err(PurgeError::Storage { removed: purged.removed, source }),
-            };
-            purged.damaged.extend(page.damaged);
-            let old: Vec<_> = page.records.into_iter().filter(|record| record.updated_at <= until).collect();
-            self.remove_all(old, &mut purged).await?;
-            match page.next {
-                Some(next) => query.after = Some(next),
-                None => return Ok(purged),
-            }
-        }
-    }
-
-    async fn remove_all(&self, records: Vec<Record>, purged: &mut Purged) -> Result<(), PurgeError> {
-        let removals = records
-            .into_iter()
-            .map(async |record| (record.id, self.storage().remove(record.id, record.sequence).await));
-        let mut removals = stream::iter(removals).buffer_unordered(AT_ONCE);
-        let mut failed = None;
-        while let Some((id, removed)) = removals.next().await {
-            match removed {
-                Ok(true) => purged.removed += 1,
-                // Somebody else was faster.
-                Ok(false) | Err(StorageError::Conflict { .. }) => {}
-                Err(error @ StorageError::Corrupt { .. }) => {
-                    purged.damaged.push(Damaged::new(id, chain(&error)));
-                }
-                // The others are under way, and are counted as well.
-                Err(error) => failed = failed.or(Some(error)),
-            }
-        }
-        match failed {
-            Some(source) => Err(PurgeError::Storage { removed: purged.removed, source }),
-            None => Ok(()),
-        }
+        purge_storage(self.storage(), retention).await
     }
 }

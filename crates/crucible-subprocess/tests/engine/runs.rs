@@ -1,5 +1,6 @@
 //! Running programs, for tests that are not about running.
 
+use crucible_conformance::slowness;
 use crucible_core::{Engine as _, Evaluation, Layer, Limits, Outcome, RunContext};
 use crucible_subprocess::{RootFs, SubprocessEngine};
 
@@ -23,10 +24,22 @@ pub(crate) fn with_root(root: RootFs) -> Result<SubprocessEngine, crucible_core:
 #[track_caller]
 pub(crate) fn run(engine: &SubprocessEngine, evaluation: &Evaluation) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    match runtime.block_on(engine.run(evaluation, &RunContext::new())) {
+    match runtime.block_on(engine.run(&patient(evaluation), &RunContext::new())) {
         Ok(outcome) => outcome,
         Err(error) => panic!("the infrastructure failed: {}", crucible_core::chain(&error)),
     }
+}
+
+/// With more time where machines are emulated, unless the test means its limits on time.
+fn patient(evaluation: &Evaluation) -> Evaluation {
+    let (usual, mut limits) = (Limits::new(), evaluation.limits.clone());
+    if limits.wall == usual.wall {
+        limits.wall *= slowness();
+    }
+    if limits.cpu == usual.cpu {
+        limits.cpu *= slowness();
+    }
+    evaluation.clone().with_limits(limits)
 }
 
 /// Runs Python source that must come to its end; gives what it printed.

@@ -1,0 +1,125 @@
+//! How many evaluations a second can be accepted, and taken and ended, so that a power cut loses none: by 16 at once, beside a
+//! log of our own with group commit and fdatasync(2), SQLite, and Redis. All on the disk of the target directory, in one run,
+//! in a new order each round: `cargo bench --bench durable_throughput [-- --rounds N]`. Run it on a quiet machine, and read the
+//! ratios.
+//!
+//! - **submit**: one record of about 1 KiB and one ticket, of which the caller hears once both survive.
+//! - **claim and finish**: the next ticket is taken, "it runs" is written and survives, its end is written and survives, the
+//!   ticket goes. For the log: two records.
+//!
+//! SQLite (WAL, `synchronous=FULL`) is used in its best way: by one thread, which commits what waits as one transaction. Redis
+//! (`appendfsync always`) has a stream, and a connection for each of the 16; it is left out where there is no `redis-server`.
+
+#![allow(missing_docs, clippy::expect_used, reason = "a benchmark that cannot go on has nothing to measure")]
+
+#[path = "durable/crucible.rs"]
+mod crucible_store;
+#[path = "durable/log.rs"]
+mod log;
+#[path = "durable/redis.rs"]
+mod redis;
+#[path = "durable/sqlite.rs"]
+mod sqlite;
+#[allow(dead_code, reason = "each benchmark uses a part of what they share")]
+mod support;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use support::{Order, rounds_or};
+
+/// As many as workers of a busy host.
+const WRITERS: usize = 16;
+/// How long a subject has for each of the two in a round.
+const ROUND: Duration = Duration::from_secs(1);
+
+pub(crate) type Step = Pin<Box<dyn Future<Output = bool> + Send>>;
+
+/// Something that evaluations can be given to.
+pub(crate) trait Subject: Send + Sync + 'static {
+    fn name(&self) -> &'static str;
+    /// One evaluation is accepted.
+    fn submit(&self, writer: usize) -> Step;
+    /// One evaluation is taken and ended; `false` if there was none.
+    fn cycle(&self, writer: usize) -> Step;
+}
+
+/// Some text that does not compress to nothing, as long as a record is.
+pub(crate) fn payload(n: u64) -> String {
+    let mut state = n | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state
+    };
+    (0..64).map(|_| format!("{:016x}", next())).collect()
+}
+
+fn main() -> Result<(), String> {
+    let rounds = rounds_or(10)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let place = |name: &str| scratch.path().join(name);
+    let mut subjects: Vec<Arc<dyn Subject>> = vec![
+        Arc::new(log::Log::new(&place("log"))),
+        Arc::new(runtime.block_on(crucible_store::Stores::open(&place("crucible")))),
+        Arc::new(sqlite::Sqlite::open(&place("sqlite"))),
+    ];
+    match runtime.block_on(redis::Redis::start(&place("redis"))) {
+        Some(redis) => subjects.push(Arc::new(redis)),
+        None => println!("redis-server is not installed: it is left out"),
+    }
+    let mut figures = vec![(Vec::new(), Vec::new()); subjects.len()];
+    let mut order = Order::new();
+    for _ in 0..rounds {
+        for at in order.shuffled(subjects.len()) {
+            if let (Some(subject), Some((submits, cycles))) = (subjects.get(at), figures.get_mut(at)) {
+                submits.push(runtime.block_on(rate(subject, |subject, writer| subject.submit(writer))));
+                cycles.push(runtime.block_on(rate(subject, |subject, writer| subject.cycle(writer))));
+            }
+        }
+    }
+    println!("{WRITERS} at once, {rounds} rounds; a second, median; in brackets the ratio to the log");
+    let log =
+        figures.first_mut().map(|(submits, cycles)| (median(submits), median(cycles))).expect("the log");
+    for (subject, (submits, cycles)) in subjects.iter().zip(&mut figures) {
+        let (submit, cycle) = (median(submits), median(cycles));
+        println!(
+            "{:<28} submit {submit:>8.0} ({:.2})   claim and finish {cycle:>8.0} ({:.2})",
+            subject.name(),
+            submit / log.0,
+            cycle / log.1
+        );
+    }
+    Ok(())
+}
+
+/// How many steps a second are done by all writers together.
+async fn rate(subject: &Arc<dyn Subject>, step: fn(&dyn Subject, usize) -> Step) -> f64 {
+    let began = Instant::now();
+    let writers = (0..WRITERS).map(|writer| {
+        let subject = Arc::clone(subject);
+        tokio::spawn(async move {
+            let mut done = 0_u32;
+            while began.elapsed() < ROUND && step(&*subject, writer).await {
+                done += 1;
+            }
+            done
+        })
+    });
+    let done: u32 =
+        futures::future::join_all(writers).await.into_iter().map(|done| done.expect("no panic")).sum();
+    f64::from(done) / began.elapsed().as_secs_f64()
+}
+
+fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or_default()
+}
