@@ -64,7 +64,11 @@ impl fmt::Debug for DigestStream {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
+        }
+        f.write_str(std::str::from_utf8(&digits).unwrap_or_default())
     }
 }
 
@@ -88,16 +92,29 @@ impl FromStr for Digest {
         if digits.len() != 64 {
             return Err(ParseDigestError);
         }
+        // By hand: digests are in every entry of every journal, and reading pages of records is mostly this.
         for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
-            let text = std::str::from_utf8(pair).map_err(|_| ParseDigestError)?;
-            // `from_str_radix` would take a sign.
-            if !pair.iter().all(u8::is_ascii_hexdigit) {
-                return Err(ParseDigestError);
+            for digit in pair {
+                *byte = *byte << 4 | value(*digit).ok_or(ParseDigestError)?;
             }
-            *byte = u8::from_str_radix(text, 16).map_err(|_| ParseDigestError)?;
         }
         Ok(Self(digest))
     }
+}
+
+/// The value of a hexadecimal digit.
+fn value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+/// The lower-case hexadecimal digit of a value below 16.
+fn digit(value: u8) -> u8 {
+    if value < 10 { b'0' + value } else { b'a' + value - 10 }
 }
 
 impl Serialize for Digest {
@@ -132,6 +149,7 @@ mod tests {
 
     #[test]
     fn only_64_hex_digits_are_a_digest() {
+        assert_eq!(ABC.to_uppercase().parse::<Digest>().unwrap(), Digest::of(b"abc"));
         for text in ["", "ab", &ABC[1..], &format!("{ABC}0"), &format!("+{}", &ABC[1..]), &"é".repeat(32)] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }

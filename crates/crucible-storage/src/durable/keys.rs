@@ -11,7 +11,7 @@
 //! | `ss` class, id | nothing: the evaluations of a class, see below; those that run have a list beside that |
 //! | `st` tenant, class, id | nothing: a tenant's evaluations |
 //! | `sl` label, class, id | nothing: the evaluations with a label |
-//! | `sb` ten minutes | how many were submitted then, and the first and the last id |
+//! | `sb` span, number | how many were submitted in that second, or those ten minutes, and the first and the last id |
 //! | `sk` tenant and key | the evaluation that has an idempotency key |
 //! | `sr` hash | how often entries name the file with this hash |
 //!
@@ -22,15 +22,12 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use crucible_core::{Digest, DigestStream, EvaluationId, Record, State, Timestamp};
+use crucible_core::{Digest, DigestStream, EvaluationId, Record, State};
 
 pub(super) const FORMAT: &[u8] = b"s.format";
 
 /// How many bytes of a hash tell tenants and labels apart. Two with the same are told apart by their records.
 const SHORT: usize = 16;
-
-/// How long a bucket of submission times is.
-const BUCKET_MICROS: u64 = 10 * 60 * 1_000_000;
 
 /// A state's byte. It is in keys, so it never changes.
 fn code(state: State) -> u8 {
@@ -57,9 +54,12 @@ fn key(space: &[u8], parts: &[&[u8]]) -> Bytes {
     key.into()
 }
 
+/// All of every evaluation.
+pub(super) const EVALUATIONS: &[u8] = b"se";
+
 /// All of an evaluation: its row and its entries.
 pub(super) fn evaluation(id: EvaluationId) -> Bytes {
-    key(b"se", &[&id.to_bytes()])
+    key(EVALUATIONS, &[&id.to_bytes()])
 }
 
 pub(super) fn row(id: EvaluationId) -> Bytes {
@@ -67,13 +67,19 @@ pub(super) fn row(id: EvaluationId) -> Bytes {
 }
 
 pub(super) fn entry(id: EvaluationId, sequence: u64) -> Bytes {
-    key(b"se", &[&id.to_bytes(), &sequence.to_be_bytes()])
+    key(EVALUATIONS, &[&id.to_bytes(), &sequence.to_be_bytes()])
 }
 
 /// The sequence that a key of an entry has at its end; 0 for a row.
 pub(super) fn sequence(key: &[u8]) -> Option<u64> {
     let (_, sequence) = key.split_last_chunk()?;
     Some(u64::from_be_bytes(*sequence))
+}
+
+/// The evaluation that a key of a row is of; `None` if it is a key of something else.
+pub(super) fn row_of(key: &[u8]) -> Option<EvaluationId> {
+    let (id, sequence) = key.strip_prefix(EVALUATIONS)?.split_first_chunk()?;
+    (sequence == [0; 8]).then(|| EvaluationId::from_bytes(*id))
 }
 
 /// What the places in the list of a class begin with.
@@ -117,17 +123,12 @@ pub(super) fn id(key: &[u8]) -> Option<EvaluationId> {
     Some(EvaluationId::from_bytes(*id))
 }
 
+/// All buckets of submission times.
 pub(super) const BUCKETS: &[u8] = b"sb";
 
-/// The bucket of a moment.
-pub(super) fn bucket(moment: Timestamp) -> Bytes {
-    key(BUCKETS, &[&(moment.as_micros() / BUCKET_MICROS).to_be_bytes()])
-}
-
-/// The bucket before that of a moment; `None` if it is in the first.
-pub(super) fn bucket_before(moment: Timestamp) -> Option<Bytes> {
-    let before = (moment.as_micros() / BUCKET_MICROS).checked_sub(1)?;
-    Some(key(BUCKETS, &[&before.to_be_bytes()]))
+/// A bucket: all those of a span differ in the first byte.
+pub(super) fn bucket(span: u8, number: u64) -> Bytes {
+    key(BUCKETS, &[&[span], &number.to_be_bytes()])
 }
 
 pub(super) fn idempotency(tenant: &str, idempotency_key: &str) -> Bytes {

@@ -12,7 +12,8 @@ use crucible_kv::Range;
 use super::buckets;
 use super::error::Failure;
 use super::keys;
-use super::reading::View;
+use super::reading::{View, decode_row};
+use super::row::Row;
 
 /// How many ids are read at once of a list at first; twice as many each time it goes on where it was.
 const FIRST: usize = 32;
@@ -188,7 +189,7 @@ impl Join {
         let (mut least, mut most) = (Number::MIN, Number::MAX);
         let mut from = None;
         if query.submitted_from.is_some() || query.submitted_before.is_some() {
-            match buckets::bounds(view, query.submitted_from, query.submitted_before)? {
+            match buckets::bounds(view.map, query.submitted_from, query.submitted_before)? {
                 Some(bounds) => (least, most) = (number(bounds.0), number(bounds.1)),
                 None => return Ok(Self { unions, way, from, last: Number::MIN }),
             }
@@ -224,11 +225,26 @@ impl Join {
 }
 
 impl View<'_> {
+    /// Whether a record may be wanted, as far as its row can tell with little work.
+    fn may_match(&self, id: EvaluationId, query: &RecordQuery) -> Result<bool, Failure> {
+        if query.submitted_from.is_none() && query.submitted_before.is_none() {
+            return Ok(true);
+        }
+        let Some(value) = self.map.get(&keys::row(id))? else { return Ok(true) };
+        // One that cannot be read is to be named.
+        let Ok(Row { submitted_at, .. }) = decode_row(id, &value) else { return Ok(true) };
+        Ok(query.submitted_from.is_none_or(|from| submitted_at >= from)
+            && query.submitted_before.is_none_or(|before| submitted_at < before))
+    }
+
     /// The records that a query asks for.
     pub(super) fn page(&self, query: &RecordQuery) -> Result<Page, Failure> {
         let mut join = Join::of(self, query)?;
         let (mut records, mut damaged) = (Vec::new(), Vec::new());
         while let Some(id) = join.next(self)? {
+            if !self.may_match(id, query)? {
+                continue;
+            }
             let record = match self.load(id) {
                 Ok(Some(loaded)) => loaded.record,
                 // Removed since.

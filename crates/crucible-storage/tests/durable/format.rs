@@ -15,9 +15,12 @@ use tempfile::TempDir;
 use crate::events::{assert_sound, finished, started};
 use crate::support::{Kept, Place};
 
-/// The fixture of the first format: a map as lines of two hexadecimal numbers, and files.
-fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1")
+/// The newest format.
+const NEWEST: u32 = 2;
+
+/// The fixture of a format: a map as lines of two hexadecimal numbers, and files.
+fn fixture(format: u32) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/fixtures/format-{format}"))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -57,7 +60,7 @@ async fn fill(kept: &Kept) {
     }
 }
 
-/// `CRUCIBLE_UPDATE_FIXTURES=1` writes it anew: only for a new format, with a new name.
+/// `CRUCIBLE_UPDATE_FIXTURES=1` writes that of the newest format anew, as long as nobody has it. Those before it stay.
 async fn write_fixture() {
     let disk = MemoryBackend::new();
     let kept = Kept::open(&Place::over(disk.clone())).await;
@@ -67,10 +70,10 @@ async fn write_fixture() {
         .iter()
         .map(|(key, value)| format!("{} {}\n", hex(key), hex(value)))
         .collect::<String>();
-    fs::create_dir_all(fixture()).unwrap();
-    fs::write(fixture().join("map"), lines).unwrap();
+    fs::create_dir_all(fixture(NEWEST)).unwrap();
+    fs::write(fixture(NEWEST).join("map"), lines).unwrap();
     for file in kept.place.blob_files() {
-        let to = fixture().join("blobs").join(file.strip_prefix(kept.place.blobs()).unwrap());
+        let to = fixture(NEWEST).join("blobs").join(file.strip_prefix(kept.place.blobs()).unwrap());
         fs::create_dir_all(to.parent().unwrap()).unwrap();
         fs::copy(file, to).unwrap();
     }
@@ -94,7 +97,13 @@ async fn what_an_earlier_version_has_written_can_be_read_and_written_to() {
     if std::env::var_os("CRUCIBLE_UPDATE_FIXTURES").is_some() {
         write_fixture().await;
     }
-    let text = fs::read_to_string(fixture().join("map")).unwrap();
+    for format in 1..=NEWEST {
+        read_fixture(format).await;
+    }
+}
+
+async fn read_fixture(format: u32) {
+    let text = fs::read_to_string(fixture(format).join("map")).unwrap();
     let entries: BTreeMap<_, _> = text
         .lines()
         .map(|line| line.split_once(' ').unwrap())
@@ -102,7 +111,7 @@ async fn what_an_earlier_version_has_written_can_be_read_and_written_to() {
         .collect();
     let disk = MemoryBackend::of(entries);
     let place = Place::over(disk.clone());
-    copy(&fixture().join("blobs"), &place.blobs());
+    copy(&fixture(format).join("blobs"), &place.blobs());
     let kept = Kept::open(&place).await;
     assert_sound(&kept, &disk).await;
     let records = kept.records(&RecordQuery::new()).await.unwrap().records;
@@ -115,6 +124,17 @@ async fn what_an_earlier_version_has_written_can_be_read_and_written_to() {
     let running = &records[1];
     crate::events::append(&kept, running, finished(0, None)).await.unwrap();
     assert_sound(&kept, &disk).await;
+    // And by when they were submitted, which is kept otherwise now than at first.
+    let at = records[1].submitted_at;
+    let after = Timestamp::from_micros(at.as_micros() + 1_000_000);
+    for (query, count) in [
+        (RecordQuery::new().with_submitted(Some(at), Some(after)), 3),
+        (RecordQuery::new().with_submitted(Some(after), None), 0),
+        (RecordQuery::new().with_submitted(None, Some(at)), 0),
+    ] {
+        assert_eq!(kept.records(&query).await.unwrap().records.len(), count, "{query:?}");
+    }
+    assert_eq!(disk.entries()[&b"s.format"[..]], NEWEST.to_string());
 }
 
 #[tokio::test]
@@ -125,9 +145,9 @@ async fn a_newer_format_is_refused_and_one_that_is_no_number_too() {
         let store = Place::over(MemoryBackend::of(entries)).store();
         DurableStorage::open(&store, directory.path().join("blobs")).await.map(|_| ())
     };
-    let error = open("2").await.unwrap_err();
-    assert!(matches!(error, OpenError::TooNew { found: 2, supported: 1 }), "{error:?}");
-    assert!(error.to_string().contains("format 2") && error.to_string().contains('1'));
+    let error = open("3").await.unwrap_err();
+    assert!(matches!(error, OpenError::TooNew { found: 3, supported: 2 }), "{error:?}");
+    assert!(error.to_string().contains("format 3") && error.to_string().contains('2'));
     for unreadable in ["", "one", "0", "-1"] {
         assert!(matches!(open(unreadable).await, Err(OpenError::Map(_))));
     }

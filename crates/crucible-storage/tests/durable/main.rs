@@ -15,3 +15,4 @@ mod moving;
 mod secrets;
 #[path = "../support/durable.rs"]
 mod support;
+mod times;
