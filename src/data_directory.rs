@@ -17,6 +17,8 @@ pub const CAPACITY: u64 = 100_000;
 /// One process at a time has it; the kernel gives it back when that process ends, in whatever way. A handle is cheap to clone,
 /// and the directory is given back when the last one is gone, those of [`storage`](Self::storage) and
 /// [`queue`](Self::queue) among them.
+///
+/// A platform on it begins with [`Crucible::recover`](crucible_core::Crucible::recover): its queue relies on that.
 #[derive(Debug, Clone)]
 pub struct DataDirectory {
     path: PathBuf,
@@ -157,9 +159,12 @@ impl DataDirectory {
         let storage = DurableStorage::open(&store, path.join("blobs"))
             .await
             .map_err(|source| OpenError::Storage { directory: path.clone(), source })?;
-        let queue = DurableQueue::open(&store, DurableQueueOptions::bounded(options.capacity))
-            .await
-            .map_err(|source| OpenError::Queue { directory: path.clone(), source })?;
+        let queue = DurableQueue::open(
+            &store,
+            DurableQueueOptions::bounded(options.capacity).restored_from_storage(),
+        )
+        .await
+        .map_err(|source| OpenError::Queue { directory: path.clone(), source })?;
         Ok(Self { path, store, storage, queue: Arc::new(queue) })
     }
 

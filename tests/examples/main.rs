@@ -9,6 +9,7 @@
 
 mod batch;
 mod batch_interrupts;
+mod damage;
 mod evaluate;
 mod evaluate_files;
 mod evaluate_usage;

@@ -14,6 +14,7 @@ use crate::state::AGEING;
 pub struct DurableQueueOptions {
     pub(super) capacity: u64,
     pub(super) ageing: Duration,
+    pub(super) is_restored: bool,
     pub(super) clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
 }
 
@@ -22,13 +23,23 @@ impl DurableQueueOptions {
     /// and one that is given back is taken whatever the depth.
     #[must_use]
     pub fn bounded(capacity: u64) -> Self {
-        Self { capacity, ageing: AGEING, clock: Arc::new(Timestamp::now) }
+        Self { capacity, ageing: AGEING, is_restored: false, clock: Arc::new(Timestamp::now) }
     }
 
     /// As [`MemoryQueue::with_ageing`](crate::MemoryQueue::with_ageing).
     #[must_use]
     pub fn with_ageing(mut self, step: Duration) -> Self {
         self.ageing = step;
+        self
+    }
+
+    /// Says that whoever opens the queue puts again the tickets that are missing, and expects some whose evaluation has ended,
+    /// as [`Crucible::recover`](crucible_core::Crucible::recover) does. Then putting, ending and removing a ticket are
+    /// written with whatever is written next, as handing one out is: what lasts is in the storage, and a submit waits for one
+    /// flush, not for two.
+    #[must_use]
+    pub fn restored_from_storage(mut self) -> Self {
+        self.is_restored = true;
         self
     }
 
@@ -46,6 +57,7 @@ impl fmt::Debug for DurableQueueOptions {
         f.debug_struct("DurableQueueOptions")
             .field("capacity", &self.capacity)
             .field("ageing", &self.ageing)
+            .field("is_restored", &self.is_restored)
             .finish_non_exhaustive()
     }
 }

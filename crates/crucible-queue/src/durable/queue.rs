@@ -20,7 +20,8 @@ use crate::state::State;
 /// A bounded queue whose tickets are in this process's memory and in a map that outlives it.
 ///
 /// It hands tickets out as [`MemoryQueue`](crate::MemoryQueue) does, and is as fast as its map where something must last:
-/// putting a ticket, and ending or giving back a claim. Handing one out and extending a lease is written with whatever is
+/// putting a ticket, and ending or giving back a claim (but see
+/// [`restored_from_storage`](DurableQueueOptions::restored_from_storage)). Handing one out and extending a lease is written with whatever is
 /// written next; if that is lost, the ticket is handed out again.
 ///
 /// - **After the end of a process**, tickets stand as they stood. Whoever opens the map has it alone, so claims of another
@@ -106,6 +107,11 @@ impl Inner {
         Moment { instant, time: (self.options.clock)() }
     }
 
+    /// When it is answered that a ticket was put, ended or removed.
+    fn ticket(&self) -> When {
+        if self.options.is_restored { When::HandedOn } else { When::Durable }
+    }
+
     /// Sees to it that what is in memory is what the map has.
     async fn certain(self: &Arc<Self>) -> Result<(), QueueError> {
         if !self.desk.look(|_, doubt| doubt.is_stale) {
@@ -186,7 +192,7 @@ impl Queue for DurableQueue {
             // Whoever is told that it is there already may rely on it, so that it is written by now.
             (put, if is_there { vec![id] } else { Vec::new() })
         };
-        self.inner.change(When::Durable, put).await
+        self.inner.change(self.inner.ticket(), put).await
     }
 
     async fn claim(
@@ -210,7 +216,7 @@ impl Queue for DurableQueue {
     async fn ack(&self, claim: &Claim) -> Result<(), QueueError> {
         self.inner.certain().await?;
         let id = claim.ticket.evaluation;
-        self.inner.change(When::Durable, |state, _| (state.ack(claim), vec![id])).await
+        self.inner.change(self.inner.ticket(), |state, _| (state.ack(claim), vec![id])).await
     }
 
     async fn nack(&self, claim: &Claim, delay: Duration) -> Result<(), QueueError> {
@@ -225,7 +231,7 @@ impl Queue for DurableQueue {
             true => (Ok(true), vec![evaluation]),
             false => (Ok(false), Vec::new()),
         };
-        self.inner.change(When::Durable, remove).await
+        self.inner.change(self.inner.ticket(), remove).await
     }
 
     async fn stats(&self) -> Result<QueueStats, QueueError> {
