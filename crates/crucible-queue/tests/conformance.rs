@@ -18,18 +18,18 @@ queue_conformance!(boxed, || async { Box::new(queue()) as Box<dyn Queue> });
 queue_conformance!(without_faults, || async { FaultyQueue::new(queue(), Faults::none()) });
 
 #[cfg(feature = "durable")]
+#[path = "support/durable.rs"]
+mod support;
+
+#[cfg(feature = "durable")]
 mod durable {
     use crucible_kv::testing::MemoryBackend;
-    use crucible_kv::{Durability, Store};
-    use crucible_queue::{DurableQueue, DurableQueueOptions};
+    use crucible_kv::{RedbBackend, SledBackend};
 
-    use super::{CAPACITY, queue_conformance};
+    use super::queue_conformance;
+    use super::support::Kept;
 
-    #[expect(clippy::unwrap_used, reason = "without a queue there is nothing to test")]
-    async fn queue() -> DurableQueue {
-        let store = Store::open(MemoryBackend::new(), Durability::Buffered).unwrap();
-        DurableQueue::open(&store, DurableQueueOptions::bounded(CAPACITY)).await.unwrap()
-    }
-
-    queue_conformance!(over_memory, || async { queue().await });
+    queue_conformance!(over_memory, || async { Kept::open(|_| Ok(MemoryBackend::new())).await });
+    queue_conformance!(over_redb, || async { Kept::open(RedbBackend::open).await });
+    queue_conformance!(over_sled, || async { Kept::open(SledBackend::open).await });
 }

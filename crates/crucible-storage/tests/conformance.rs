@@ -20,7 +20,9 @@ mod support;
 #[cfg(feature = "durable")]
 mod durable_conformance {
     use super::storage_conformance;
-    use super::support::{Kept, memory};
+    use super::support::{Kept, memory, redb, sled};
 
     storage_conformance!(over_memory, || async { Kept::open(&memory()).await });
+    storage_conformance!(over_redb, || async { Kept::open(&redb()).await });
+    storage_conformance!(over_sled, || async { Kept::open(&sled()).await });
 }

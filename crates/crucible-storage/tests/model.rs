@@ -489,3 +489,19 @@ proptest! {
         check(async || support::Kept::open(&support::memory()).await, ops);
     }
 }
+
+// Over a disk, opening again takes most of the time.
+#[cfg(feature = "durable")]
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10))]
+
+    #[test]
+    fn a_durable_one_over_redb_gives_the_models_answers(ops in proptest::collection::vec(op(), 1..60)) {
+        check(async || support::Kept::open(&support::redb()).await, ops);
+    }
+
+    #[test]
+    fn a_durable_one_over_sled_gives_the_models_answers(ops in proptest::collection::vec(op(), 1..60)) {
+        check(async || support::Kept::open(&support::sled()).await, ops);
+    }
+}

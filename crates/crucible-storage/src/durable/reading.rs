@@ -140,19 +140,22 @@ impl View<'_> {
         Ok(events)
     }
 
-    /// The files that entries of a journal of this length are in.
-    pub(super) fn entry_files(&self, id: EvaluationId, length: u64) -> Result<Vec<Digest>, Failure> {
+    /// The files that entries of a journal of this length are in; `None` if it was removed meanwhile.
+    pub(super) fn entry_files(&self, id: EvaluationId, length: u64) -> Result<Option<Vec<Digest>>, Failure> {
         let mut digests = Vec::new();
         for sequence in 1..=length {
             let key = keys::entry(id, sequence);
             let what = || entry::name(id, sequence);
-            let Some(value) = self.map.get(&key)? else { return Err(corrupt(what(), Damage::Missing)) };
+            let Some(value) = self.map.get(&key)? else {
+                let Gone = self.gone(id, what())?;
+                return Ok(None);
+            };
             match entry::decode(&key, &value).ok_or_else(|| corrupt(what(), Damage::Changed))? {
                 Found::InFile(digest) => digests.push(digest),
                 Found::Here(_) => {}
             }
         }
-        Ok(digests)
+        Ok(Some(digests))
     }
 
     /// What a file has, if that is what its name says.

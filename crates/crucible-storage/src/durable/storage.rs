@@ -66,7 +66,9 @@ impl Inner {
         let loaded = self.read(move |view| view.load(id)).await?;
         let Some(loaded) = loaded else { return Ok(false) };
         let length = loaded.record.sequence;
-        let mut named = self.read(move |view| view.entry_files(id, length)).await?;
+        let Some(mut named) = self.read(move |view| view.entry_files(id, length)).await? else {
+            return Ok(false);
+        };
         let outcome = loaded.record.outcome.iter();
         named.extend(outcome.flat_map(|outcome| &outcome.artifacts).map(|artifact| artifact.sha256));
         let removal = Removal::prepare(loaded, expected, named.clone())?;

@@ -7,7 +7,7 @@ use crucible_core::{Command, Evaluation, Program, RecordQuery, Secret, Storage a
 use crucible_kv::testing::MemoryBackend;
 
 use crate::events::{all, run};
-use crate::support::{Kept, Place};
+use crate::support::{Kept, Place, redb, sled};
 
 const VALUE: &str = "hunter2-and-nothing-else";
 const PLAIN: &str = "this-is-no-secret";
@@ -30,17 +30,34 @@ fn has(bytes: &[u8], text: &str) -> bool {
 }
 
 #[tokio::test]
-async fn no_file_and_no_value_has_the_value_of_a_secret() {
-    let disk = MemoryBackend::new();
-    let kept = Kept::open(&Place::over(disk.clone())).await;
-    // Even if whoever writes has not removed them; in the map and, with a large input, in a file.
+async fn no_file_of_a_database_has_the_value_of_a_secret() {
+    for place in [redb(), sled()] {
+        let kept = Kept::open(&place).await;
+        fill(&kept).await;
+        drop(kept.storage);
+        kept.store.close().await.unwrap();
+        let directory = place.directory.path();
+        assert!(files_with(directory, PLAIN) >= 2, "the search finds what is there");
+        assert_eq!(files_with(directory, VALUE), 0);
+    }
+}
+
+/// Even if whoever writes has not removed them; in the map and, with a large input, in a file.
+async fn fill(kept: &Kept) {
     for stdin in [0, 50_000] {
         let command = Command::new(["env"]).with_env("A", Secret::new(VALUE)).with_env("P", PLAIN);
         let evaluation = Evaluation::new(Program::Command(command))
             .with_env("B", Secret::new(VALUE))
             .with_stdin(vec![b'i'; stdin]);
-        run(&kept, evaluation, 0, None).await.unwrap();
+        run(kept, evaluation, 0, None).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn no_file_and_no_value_has_the_value_of_a_secret() {
+    let disk = MemoryBackend::new();
+    let kept = Kept::open(&Place::over(disk.clone())).await;
+    fill(&kept).await;
     for record in all(&kept, &RecordQuery::new()).await {
         assert_eq!(record.evaluation.env["B"].reveal(), None);
         assert_eq!(kept.journal(record.id, 0).await.unwrap().len(), 3);

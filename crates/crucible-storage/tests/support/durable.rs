@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use crucible_core::{Digest, EvaluationId, Event, Page, Record, RecordQuery, Storage, StorageError};
 use crucible_kv::testing::MemoryBackend;
-use crucible_kv::{Backend, Durability, Store};
+use crucible_kv::{Backend, Durability, RedbBackend, SledBackend, Store};
 use crucible_storage::DurableStorage;
 use tempfile::TempDir;
 
@@ -56,6 +56,20 @@ impl Place {
 /// A place whose map is in memory, and stays there while nobody has it open.
 pub(crate) fn memory() -> Arc<Place> {
     Place::over(MemoryBackend::new())
+}
+
+/// A place whose map is a redb database: every write is made durable, as hosts have it.
+pub(crate) fn redb() -> Arc<Place> {
+    Place::new(|directory| Store::open(RedbBackend::open(directory).unwrap(), Durability::Power).unwrap())
+}
+
+/// A place whose map is a sled database.
+pub(crate) fn sled() -> Arc<Place> {
+    Place::new(|directory| {
+        let backend = SledBackend::open(directory).unwrap();
+        let strongest = backend.strongest();
+        Store::open(backend, strongest).unwrap()
+    })
 }
 
 /// An open storage, with the place that it is in.
