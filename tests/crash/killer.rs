@@ -22,7 +22,7 @@ pub(crate) fn kill_again_and_again(kind: Kind) {
         Err(_) => 50,
     };
     let mut random = Random::new();
-    println!("CRUCIBLE_CRASH_SEED={}", random.0);
+    println!("CRUCIBLE_CRASH_SEED={}", random.seed());
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("data");
     let (mut accepted, mut hosts) = (BTreeSet::new(), Vec::new());
@@ -109,17 +109,22 @@ fn complaint(mut child: Child) -> String {
 
 /// SplitMix64: any sequence will do, if it can be had again.
 #[derive(Debug)]
-struct Random(u64);
+pub(crate) struct Random(u64);
 
 impl Random {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         match std::env::var("CRUCIBLE_CRASH_SEED") {
             Ok(text) => Self(text.parse().unwrap()),
             Err(_) => Self(Timestamp::now().as_micros()),
         }
     }
 
-    fn below(&mut self, bound: u64) -> u64 {
+    /// What it began with.
+    pub(crate) fn seed(&self) -> u64 {
+        self.0
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -8,6 +8,7 @@
 
 mod aftermath;
 mod host;
+mod images;
 mod killer;
 mod stopped;
 
