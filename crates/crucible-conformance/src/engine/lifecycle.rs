@@ -105,7 +105,8 @@ pub async fn usage_is_there_on_every_ending(engine: Subject) {
     assert!(usage.processes_peak.is_none_or(|count| (1..10).contains(&count)), "{usage:?}");
     let killed = Evaluation::python(program!("spin.py")).with_limits(limits().with_cpu(Duration::from_millis(300)));
     let usage = run(&engine, &killed).await.usage;
-    assert!(usage.cpu() >= Duration::from_millis(250), "{usage:?}");
+    // What an engine itself does for a command counts until it is told apart at the end: on an emulated machine that is much.
+    assert!(usage.cpu() >= Duration::from_millis(250) / slowness(), "{usage:?}");
     let usage = run(&engine, &Evaluation::command(["/no/such"]).with_limits(limits())).await.usage;
     assert!(usage.setup > Duration::ZERO, "{usage:?}");
     assert_eq!(usage.wall, Duration::ZERO);
