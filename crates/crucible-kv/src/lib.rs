@@ -45,9 +45,7 @@ mod batch;
 mod directory;
 mod durability;
 mod error;
-#[cfg(feature = "fjall")]
-mod fjall;
-#[cfg(any(feature = "fjall", feature = "redb", feature = "sled"))]
+#[cfg(any(feature = "redb", feature = "sled"))]
 mod guard;
 mod merge;
 mod owner;
@@ -69,8 +67,6 @@ pub use batch::{Batch, Iter};
 pub use directory::Directory;
 pub use durability::Durability;
 pub use error::{KvError, KvErrorKind, SharedError, WriteError};
-#[cfg(feature = "fjall")]
-pub use fjall::FjallBackend;
 pub use owner::Owner;
 pub use range::Range;
 #[cfg(feature = "redb")]

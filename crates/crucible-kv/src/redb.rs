@@ -1,52 +1,57 @@
-//! redb as a backend: one file, copy on write.
+//! A log of our own before a tree of redb's.
 
+mod blocks;
+#[cfg(test)]
+mod crash;
 mod file;
+mod keeper;
+mod log;
+mod record;
+mod tree;
 
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 
-use ::redb::{Builder, Database, ReadableDatabase as _, TableDefinition};
 use bytes::Bytes;
 
-use self::file::{DataFile, Trouble};
+use self::blocks::{Disk, Files};
+use self::keeper::Keeper;
+use self::log::Log;
+use self::tree::{Check, FILE, Tree};
 use crate::directory::quoted;
-use crate::guard::{drop_quietly, guarded};
+use crate::merge::Merged;
 use crate::{Backend, Batch, Directory, Durability, KvError, Range};
 
 const KIND: &str = "redb";
-const FILE: &str = "data.redb";
-const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries");
 
-/// How much may be written before a commit is made durable that need not be: until then redb keeps all of it in memory.
-const UNSYNCED: usize = 16 * 1024 * 1024;
+/// How much is in the log, and in memory, before it is brought into the tree: twice that at the most. The more, the less the tree
+/// writes; opening after a crash reads it.
+const LOGGED: u64 = 8 * 1024 * 1024;
 
-/// Pages that are kept in memory. The upper levels of a tree of some million entries fit well.
-const CACHE: usize = 64 * 1024 * 1024;
-
-/// redb in a directory of its own.
+/// redb in a directory of its own, with a log before it: the files `data.redb`, `log.0` and `log.1`.
 ///
-/// Keeps [`Durability::Power`]: a commit ends with one fdatasync(2). [`Durability::Process`] is kept the same way and costs the
-/// same.
+/// A commit is one write at the end of the log, and for [`Durability::Power`] one fdatasync(2). What is in the log is in
+/// memory too, and a thread brings it into redb's tree, 8 MiB at a time: a commit of the tree itself writes every page on the way
+/// to every key, so it is worth little for a few records and much for many. Closing brings the rest there and empties the log.
 ///
-/// If there is no room, redb closes its file for good; it is then opened again, which shows that nothing was written. After a
-/// commit that was [`Durability::Buffered`] it is not, since that commit would be lost: the store is poisoned.
+/// After a crash the log is read, to where it ends: at a record that is not whole, and that nothing after it calls durable.
+/// [`KvError::Corrupt`] names a record that is missing otherwise. The very last record alone is taken for torn if a byte of it has
+/// changed since.
+///
+/// If there is no room, nothing of a commit is written, and the next one may succeed.
 #[derive(Debug)]
 pub struct RedbBackend {
+    logged: Logged,
+    /// Goes last: until then nobody else may have the files.
     directory: Directory,
-    path: PathBuf,
-    /// As it is in messages.
-    file: Arc<str>,
-    open: RwLock<Option<Open>>,
-    /// Bytes that were written since the last commit that was made durable.
-    unsynced: AtomicUsize,
 }
 
 #[derive(Debug)]
-struct Open {
-    database: Database,
-    /// What went wrong below redb, which tells no more than that something did.
-    trouble: Arc<Trouble>,
+struct Logged {
+    log: Mutex<Log>,
+    keeper: Arc<Keeper>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl RedbBackend {
@@ -55,151 +60,136 @@ impl RedbBackend {
     /// # Errors
     /// [`KvError::Locked`], [`KvError::TooNew`]; [`KvError::Corrupt`] names the file; or the directory cannot be written.
     pub fn open(directory: impl AsRef<Path>) -> Result<Self, KvError> {
-        let directory = Directory::take(directory.as_ref(), KIND)?;
-        let path = directory.path().join(FILE);
-        let file: Arc<str> = quoted(&path).into();
+        Self::open_with(directory.as_ref(), Check::Nothing)
+    }
+
+    /// Opens a store, and first reads all of it to compare every page with its checksum. This finds what reading an entry cannot: that
+    /// there was another one. It takes about a second for each GiB.
+    ///
+    /// # Errors
+    /// As of [`open`](Self::open); [`KvError::Corrupt`] also if a byte of a page that is in use has changed.
+    pub fn open_verified(directory: impl AsRef<Path>) -> Result<Self, KvError> {
+        Self::open_with(directory.as_ref(), Check::Everything)
+    }
+
+    fn open_with(directory: &Path, check: Check) -> Result<Self, KvError> {
+        let directory = Directory::take(directory, KIND)?;
         // redb would make a new store of it.
+        let path = directory.path().join(FILE);
         let is_empty = || path.metadata().map_or(true, |metadata| metadata.len() == 0);
         if !directory.is_new() && is_empty() {
-            return Err(KvError::Corrupt { what: file, source: None });
+            return Err(KvError::Corrupt { what: quoted(&path).into(), source: None });
         }
-        let open = guarded(&file, || Open::new(&path, &file))?;
+        let logged = Logged::open(LOGGED, check, || Box::new(Files(directory.path().to_owned())))?;
         directory.mark()?;
-        Ok(Self { directory, path, file, open: RwLock::new(Some(open)), unsynced: AtomicUsize::new(0) })
-    }
-
-    fn read<T>(&self, action: impl FnOnce(&Database) -> Result<T, KvError>) -> Result<T, KvError> {
-        let open = self.shared();
-        let Some(open) = &*open else { return Err(self.gone()) };
-        guarded(&self.file, || action(&open.database))
-    }
-
-    fn shared(&self) -> RwLockReadGuard<'_, Option<Open>> {
-        self.open.read().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn gone(&self) -> KvError {
-        let source = std::io::Error::other("it could not be opened again after it was full");
-        KvError::from_io(Arc::clone(&self.file), source)
-    }
-
-    fn failed(&self, error: impl Into<::redb::Error>) -> KvError {
-        failed(&self.file, error)
-    }
-
-    fn write(&self, batch: &Batch, durability: Durability) -> Result<(), KvError> {
-        let immediate = durability > Durability::Buffered
-            || self.unsynced.load(Ordering::Relaxed) + batch.bytes() > UNSYNCED;
-        self.read(|database| {
-            let mut transaction = database.begin_write().map_err(|error| self.failed(error))?;
-            let level = if immediate { ::redb::Durability::Immediate } else { ::redb::Durability::None };
-            transaction.set_durability(level).map_err(|error| self.failed(error))?;
-            {
-                let mut table = transaction.open_table(TABLE).map_err(|error| self.failed(error))?;
-                for (key, value) in batch {
-                    let written = match value {
-                        Some(value) => table.insert(&key[..], &value[..]).map(drop),
-                        None => table.remove(&key[..]).map(drop),
-                    };
-                    written.map_err(|error| self.failed(error))?;
-                }
-            }
-            transaction.commit().map_err(|error| self.failed(error))
-        })?;
-        if immediate {
-            self.unsynced.store(0, Ordering::Relaxed);
-        } else {
-            self.unsynced.fetch_add(batch.bytes().max(1), Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// After a failure: opens the file again if that leaves exactly what was committed before.
-    fn recover(&self, error: KvError) -> KvError {
-        let mut slot = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        let full = slot.as_ref().and_then(|open| open.trouble.full());
-        let Some(full) = full.filter(|_| self.unsynced.load(Ordering::Relaxed) == 0) else { return error };
-        drop_quietly(slot.take());
-        match guarded(&self.file, || Open::new(&self.path, &self.file)) {
-            Ok(open) => {
-                *slot = Some(open);
-                KvError::Full { source: full }
-            }
-            Err(error) => error,
-        }
+        Ok(Self { logged, directory })
     }
 }
 
-impl Open {
-    fn new(path: &Path, file: &Arc<str>) -> Result<Self, KvError> {
-        let data = DataFile::open(path).map_err(|error| KvError::from_io(Arc::clone(file), error))?;
-        let trouble = data.trouble();
-        let database = Builder::new()
-            .set_cache_size(CACHE)
-            .create_with_backend(data)
-            .map_err(|error| full_or(&trouble, failed(file, error)))?;
-        let open = Self { database, trouble };
-        // Reading a table that was never written is an error, so it is there from the beginning.
-        let missing = open.database.begin_read().map_err(|error| failed(file, error))?.open_table(TABLE);
-        if let Err(::redb::TableError::TableDoesNotExist(_)) = missing {
-            let transaction = open.database.begin_write().map_err(|error| failed(file, error))?;
-            drop(transaction.open_table(TABLE).map_err(|error| failed(file, error))?);
-            transaction.commit().map_err(|error| full_or(&open.trouble, failed(file, error)))?;
-        } else {
-            missing.map_err(|error| failed(file, error))?;
+impl Logged {
+    fn open(most: u64, check: Check, disk: impl Fn() -> Box<dyn Disk>) -> Result<Self, KvError> {
+        let tree = Tree::open(disk(), check)?;
+        let (applied, salt) = tree.meta()?;
+        let (log, found) = Log::open(&*disk(), most, applied, salt)?;
+        if found.last > applied {
+            tree.apply(&found.batch, found.last)?;
         }
-        Ok(open)
+        let keeper = Arc::new(Keeper::new(tree));
+        let thread = thread::Builder::new().name("crucible-kv-tree".to_owned()).spawn({
+            let keeper = Arc::clone(&keeper);
+            move || keeper.run()
+        });
+        let thread = thread.map_err(|error| KvError::from_io("a thread", error))?;
+        Ok(Self { log: Mutex::new(log), keeper, thread: Some(thread) })
     }
-}
 
-fn full_or(trouble: &Trouble, error: KvError) -> KvError {
-    trouble.full().map_or(error, |source| KvError::Full { source })
-}
-
-fn failed(file: &Arc<str>, error: impl Into<::redb::Error>) -> KvError {
-    match error.into() {
-        ::redb::Error::Io(error) => KvError::from_io(Arc::clone(file), error),
-        error @ (::redb::Error::Corrupted(_)
-        | ::redb::Error::TableTypeMismatch { .. }
-        | ::redb::Error::TableDoesNotExist(_)
-        | ::redb::Error::UpgradeRequired(_)) => {
-            KvError::Corrupt { what: Arc::clone(file), source: Some(Arc::new(error)) }
-        }
-        error => KvError::Unavailable { what: Arc::clone(file), source: Arc::new(error) },
-    }
-}
-
-impl Backend for RedbBackend {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
-        self.read(|database| {
-            let transaction = database.begin_read().map_err(|error| self.failed(error))?;
-            let table = transaction.open_table(TABLE).map_err(|error| self.failed(error))?;
-            let Some(value) = table.get(key).map_err(|error| self.failed(error))? else { return Ok(None) };
-            Ok(Some(Bytes::copy_from_slice(value.value())))
-        })
+        let recent = self.keeper.recent();
+        if let Some(value) = recent.active.get(key).or_else(|| recent.settling.get(key)) {
+            return Ok(value.cloned());
+        }
+        // What comes into the tree meanwhile was not of this key, or is newer.
+        drop(recent);
+        self.keeper.tree().get(key)
     }
 
     fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        self.read(|database| {
-            let transaction = database.begin_read().map_err(|error| self.failed(error))?;
-            let table = transaction.open_table(TABLE).map_err(|error| self.failed(error))?;
-            let mut entries = table.range::<&[u8]>(range.bounds()).map_err(|error| self.failed(error))?;
-            let next = || if range.is_reversed() { entries.next_back() } else { entries.next() };
-            std::iter::from_fn(next)
-                .take(limit)
-                .map(|entry| {
-                    let (key, value) = entry.map_err(|error| self.failed(error))?;
-                    Ok((Bytes::copy_from_slice(key.value()), Bytes::copy_from_slice(value.value())))
-                })
-                .collect()
-        })
+        let recent = self.keeper.recent();
+        let stored = |range: &Range, limit| self.keeper.tree().scan(range, limit);
+        Merged::new(stored, [&recent.active, &recent.settling], range, limit).take(limit).collect()
     }
 
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), KvError> {
-        self.write(batch, durability).map_err(|error| self.recover(error))
+        let mut log = self.lock();
+        if !batch.is_empty() {
+            if log.is_full() {
+                self.settle(&mut log)?;
+            }
+            log.append(batch)?;
+        }
+        if durability == Durability::Power {
+            log.sync()?;
+        }
+        self.keeper.add(batch.clone());
+        Ok(())
+    }
+
+    /// Lets what is in the active file be brought into the tree, once that is done for the other one.
+    fn settle(&self, log: &mut Log) -> Result<(), KvError> {
+        self.keeper.wait()?;
+        if !self.keeper.recent().active.is_empty() {
+            log.switch()?;
+            self.keeper.settle(log.last());
+        }
+        Ok(())
+    }
+
+    fn settle_all(&self, log: &mut Log) -> Result<(), KvError> {
+        self.settle(log)?;
+        self.keeper.wait()
+    }
+
+    fn compact(&self) -> Result<(), KvError> {
+        let mut log = self.lock();
+        self.settle_all(&mut log)?;
+        self.keeper.tree().compact()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Logged {
+    fn drop(&mut self) {
+        let mut log = self.lock();
+        // If it fails, the log has what the tree lacks, and whoever opens it next reads that.
+        if self.settle_all(&mut log).is_ok() {
+            drop(log.empty());
+        }
+        drop(log);
+        self.keeper.stop();
+        if let Some(thread) = self.thread.take() {
+            // What it does is guarded against panics.
+            drop(thread.join());
+        }
+    }
+}
+
+impl Backend for RedbBackend {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
+        self.logged.get(key)
+    }
+
+    fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {
+        self.logged.scan(range, limit)
+    }
+
+    fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), KvError> {
+        self.logged.commit(batch, durability)
     }
 
     fn strongest(&self) -> Durability {
@@ -215,20 +205,6 @@ impl Backend for RedbBackend {
     }
 
     fn compact(&self) -> Result<(), KvError> {
-        let mut slot = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(open) = &mut *slot else { return Err(self.gone()) };
-        let compacted = guarded(&self.file, || match open.database.compact() {
-            Ok(_) => Ok(()),
-            Err(error) => Err(self.failed(error)),
-        });
-        drop(slot);
-        compacted.map_err(|error| self.recover(error))
-    }
-}
-
-impl Drop for RedbBackend {
-    fn drop(&mut self) {
-        let open = self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        drop_quietly(open);
+        self.logged.compact()
     }
 }

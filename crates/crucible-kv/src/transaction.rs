@@ -39,7 +39,8 @@ impl<'a> Transaction<'a> {
     /// # Errors
     /// An entry cannot be read.
     pub fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {
-        Merged::new(self.backend, [&self.own, self.group], range, limit).take(limit).collect()
+        let stored = |range: &Range, limit| self.backend.scan(range, limit);
+        Merged::new(stored, [&self.own, self.group], range, limit).take(limit).collect()
     }
 
     /// Gives a key a value. Of several writes of a key the last one counts.

@@ -39,8 +39,6 @@ pub(crate) static SUBJECTS: &[Subject] = &[
     },
     #[cfg(feature = "redb")]
     on_disk!("redb", RedbBackend, Power),
-    #[cfg(feature = "fjall")]
-    on_disk!("fjall", FjallBackend, Power),
     #[cfg(feature = "sled")]
     on_disk!("sled, at process", SledBackend, Process),
 ];

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crucible_kv::{KvError, Range, Store};
+use crucible_kv::{KvError, Store};
 use futures::future::join_all;
 
 use crate::log::Log;
@@ -14,7 +14,10 @@ const RECORD: usize = 1024;
 /// Ids rise, as those of evaluations do.
 static NEXT: AtomicU64 = AtomicU64::new(1 << 32);
 
-pub(crate) fn next() -> u64 {
+/// Tickets are claimed in the order in which they came.
+static NEXT_CLAIMED: AtomicU64 = AtomicU64::new(1 << 32);
+
+fn next() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
@@ -76,25 +79,23 @@ pub(crate) async fn submits(store: &Store) -> f64 {
     .await
 }
 
-/// The first ticket is claimed, which need not be durable; then it is removed, and its record written again.
+/// A ticket is claimed, which need not be durable; then it is removed, and its record written again. Which ticket is the first a
+/// queue knows in memory.
 pub(crate) async fn cycles(store: &Store) -> f64 {
     let store = store.clone();
     a_second(move || {
         let store = store.clone();
         async move {
-            let claim = store.write_later(|transaction| {
-                let first = transaction.scan(&Range::prefix("q/"), 1)?;
-                let Some((ticket, _)) = first.into_iter().next() else { return Ok(None) };
-                transaction.delete(ticket.clone());
-                let id = u64::from_be_bytes(*ticket.last_chunk().expect("an id"));
+            let id = NEXT_CLAIMED.fetch_add(1, Ordering::Relaxed);
+            let claim = store.write_later(move |transaction| {
                 transaction.put(key(b'l', id), "lease");
-                Ok::<_, KvError>(Some(id))
+                Ok::<_, KvError>(())
             });
-            // The submits of the same round may have left too few of them.
-            let id = claim.await.expect("a claim").unwrap_or_else(next);
+            claim.await.expect("a claim");
             let record = record(id);
             let finish = store.write(move |transaction| {
                 transaction.delete(key(b'l', id));
+                transaction.delete(key(b'q', id));
                 transaction.delete(key(b'i', id));
                 transaction.put(key(b'e', id), "");
                 transaction.put(key(b'r', id), record);

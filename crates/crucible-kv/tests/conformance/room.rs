@@ -43,7 +43,7 @@ pub(crate) fn space_is_used_again_or_given_back(kind: &Kind, scratch: &Path) {
     let backend = kind.open(scratch);
     let keys = |round: u64| (0..64_u64).map(move |n| [round.to_be_bytes(), n.to_be_bytes()].concat());
     let mut peak = 0;
-    for round in 0..40 {
+    for round in 0..80 {
         let mut batch = Batch::new();
         for (key, seed) in keys(round).zip(0..) {
             batch.put(key, noise(20_000, seed));
@@ -55,13 +55,14 @@ pub(crate) fn space_is_used_again_or_given_back(kind: &Kind, scratch: &Path) {
         peak = peak.max(backend.disk_bytes().unwrap());
     }
     assert_eq!(backend.scan(&Range::all(), 9).unwrap(), []);
-    // 50 MB went through; 1.3 MB were there at a time.
+    // 100 MB went through; 1.3 MB were there at a time.
     backend.compact().unwrap();
     let left = backend.disk_bytes().unwrap();
     if kind.shrinks {
-        assert!(left < 8 << 20, "{left} bytes are left of {peak}");
+        // Two files of a log are a part of it.
+        assert!(left < 24 << 20, "{left} bytes are left of {peak}");
     }
-    assert!(peak < 40 << 20, "{peak} bytes at the most");
+    assert!(peak < 50 << 20, "{peak} bytes at the most");
 }
 
 pub(crate) fn without_room_nothing_is_lost_and_work_goes_on_once_there_is_some(kind: &Kind, scratch: &Path) {

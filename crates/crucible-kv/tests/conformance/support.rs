@@ -12,8 +12,9 @@ pub(crate) struct Kind {
     pub(crate) survives_a_full_disk: bool,
     /// Whether `compact` makes files smaller.
     pub(crate) shrinks: bool,
-    /// Whether damage at the end of a file is told from a write that was under way when the power went.
-    pub(crate) tells_damage_from_a_torn_end: bool,
+    /// Opens it and finds any damage, if it can: otherwise what was written last may be taken for a write that was under way when
+    /// the power went.
+    pub(crate) open_verified: Option<fn(&Path) -> Result<(), KvError>>,
 }
 
 impl Kind {
@@ -22,7 +23,7 @@ impl Kind {
             open: |path| Ok(Box::new(crucible_kv::RedbBackend::open(path)?)),
             survives_a_full_disk: true,
             shrinks: true,
-            tells_damage_from_a_torn_end: true,
+            open_verified: Some(|path| crucible_kv::RedbBackend::open_verified(path).map(drop)),
         }
     }
 
@@ -31,7 +32,7 @@ impl Kind {
             open: |path| Ok(Box::new(crucible_kv::SledBackend::open(path)?)),
             survives_a_full_disk: false,
             shrinks: false,
-            tells_damage_from_a_torn_end: false,
+            open_verified: None,
         }
     }
 
