@@ -5,6 +5,9 @@ use std::path::Path;
 use bytes::Bytes;
 use crucible_kv::{Backend, Batch, KvError};
 
+/// Says whether a store is damaged.
+type Verify = fn(&Path) -> Result<(), KvError>;
+
 /// An adapter.
 pub(crate) struct Kind {
     pub(crate) open: fn(&Path) -> Result<Box<dyn Backend>, KvError>,
@@ -14,7 +17,7 @@ pub(crate) struct Kind {
     pub(crate) shrinks: bool,
     /// Opens it and finds any damage, if it can: otherwise what was written last may be taken for a write that was under way when
     /// the power went.
-    pub(crate) open_verified: Option<fn(&Path) -> Result<(), KvError>>,
+    pub(crate) open_verified: Option<Verify>,
 }
 
 impl Kind {
