@@ -45,14 +45,15 @@ fn with_two_runs(data: &Path) {
     assert_eq!(much.status, 0, "{much:?}");
 }
 
-/// Nobody panics over it: an error says what is damaged, or nothing of what is shown was.
+/// Nobody ends over it: an error says what is damaged, or nothing of what is shown was. (redb panics at some damage within; that is
+/// caught and becomes an error, but the process's panic hook has spoken by then.)
 #[track_caller]
 fn assert_clear(what: &str, run: &Run) {
     assert!([0, 1, 2, 3].contains(&run.status), "{what}: {run:?}");
-    assert!(!run.stderr.contains("panicked"), "{what}: {run:?}");
     if run.status != 0 {
         let words = format!("{}{}", run.stderr, run.stdout);
-        assert!(words.len() > 20, "{what}: it says nothing: {run:?}");
+        let says = ["error: ", "damaged: ", "not what was written"].iter().any(|word| words.contains(word));
+        assert!(says, "{what}: it does not say what is damaged: {run:?}");
     }
 }
 
