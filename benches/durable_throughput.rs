@@ -20,43 +20,22 @@ mod log;
 mod redis;
 #[path = "durable/sqlite.rs"]
 mod sqlite;
+#[path = "durable/subject.rs"]
+mod subject;
 #[allow(dead_code, reason = "each benchmark uses a part of what they share")]
 mod support;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use support::{Order, rounds_or};
 
+pub(crate) use subject::{Step, Subject, payload};
+
 /// As many as workers of a busy host.
 const WRITERS: usize = 16;
 /// How long a subject has for each of the two in a round.
 const ROUND: Duration = Duration::from_secs(1);
-
-pub(crate) type Step = Pin<Box<dyn Future<Output = bool> + Send>>;
-
-/// Something that evaluations can be given to.
-pub(crate) trait Subject: Send + Sync + 'static {
-    fn name(&self) -> &'static str;
-    /// One evaluation is accepted.
-    fn submit(&self, writer: usize) -> Step;
-    /// One evaluation is taken and ended; `false` if there was none.
-    fn cycle(&self, writer: usize) -> Step;
-}
-
-/// Some text that does not compress to nothing, as long as a record is.
-pub(crate) fn payload(n: u64) -> String {
-    let mut state = n | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    (0..64).map(|_| format!("{:016x}", next())).collect()
-}
 
 fn main() -> Result<(), String> {
     let rounds = rounds_or(10)?;

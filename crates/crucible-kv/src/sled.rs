@@ -132,8 +132,9 @@ impl SledBackend {
     }
 }
 
-/// Waits until nothing has the file locked that sled locks itself: a thread of its own may still, for a moment after the store in
-/// this process was dropped. Nobody else has it, since the directory is ours. If it takes too long, sled's own error says so.
+/// Waits until nothing has the file locked that sled locks itself: a thread of its own may still, for a moment after a store in
+/// this process was dropped. Nobody else has it, since the directory is ours. If it takes too long, sled's own error says so
+/// to whoever opens it next.
 fn wait_until_free(path: &Path) {
     let Ok(file) = std::fs::File::open(path) else { return };
     let until = Instant::now() + PATIENCE;
@@ -219,5 +220,7 @@ impl Drop for SledBackend {
     fn drop(&mut self) {
         let database = self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         drop_quietly(database);
+        // Threads of sled's may have the file open a moment longer; until then the directory is still in use, and stays locked.
+        wait_until_free(&self.directory.path().join(FILES).join("db"));
     }
 }

@@ -17,35 +17,39 @@ use crate::config::SubprocessBuilder;
 #[must_use]
 pub fn doctor() -> HostReport {
     let host = Host::look();
-    let mut report = HostReport::new(NAME)
-        .with_fact("kernel", Host::kernel())
-        .with_fact("user", format!("{}{}", host.uid, if host.is_root() { " (root)" } else { "" }));
     let mut builder = SubprocessBuilder::new();
     let found = cgroup::detect(&builder.cgroup_parent, &Controller::ALL);
-    report = report
+    let without_group = found.iter().filter(|(_, place)| place.is_err());
+    builder = without_group.fold(builder, |builder, (controller, _)| builder.waive(layer_of(*controller)));
+    if host.landlock_abi.is_none() {
+        builder = builder.waive(Layer::Landlock);
+    }
+    if !host.is_root() {
+        builder = builder.waive(Layer::DedicatedUser);
+    }
+    // As long as there is an engine, no other that ends removes the groups that are looked at below.
+    let tried = builder.build();
+    let mut report = HostReport::new(NAME)
+        .with_fact("kernel", Host::kernel())
+        .with_fact("user", format!("{}{}", host.uid, if host.is_root() { " (root)" } else { "" }))
         .with_fact("cgroups", cgroups(&found))
         .with_fact("swap", swap(&found))
         .with_fact("peaks", peaks(&found))
         .with_fact("user namespaces", user_namespaces(&host));
     for (controller, found) in &found {
         let layer = layer_of(*controller);
-        match found {
+        report = match found {
             Ok(place) => {
                 let detail = format!("version {}, {}", version(place), place.parent.display());
-                report = report.with_available(layer, detail);
+                report.with_available(layer, detail)
             }
-            Err((reason, fix)) => {
-                report = report.with_missing(layer, reason, fix);
-                builder = builder.waive(layer);
-            }
-        }
+            Err((reason, fix)) => report.with_missing(layer, reason, fix),
+        };
     }
-    cgroup::leave(found.values().flatten());
     report = match host.landlock_abi {
         Some(abi) => report.with_available(Layer::Landlock, landlock_detail(abi)),
         None => {
             let missing = probe::no_landlock();
-            builder = builder.waive(Layer::Landlock);
             report.with_missing(Layer::Landlock, missing.reason, missing.fix)
         }
     };
@@ -53,14 +57,16 @@ pub fn doctor() -> HostReport {
         report.with_available(Layer::DedicatedUser, "two user ids for each sandbox")
     } else {
         let missing = probe::no_dedicated_user(&host);
-        builder = builder.waive(Layer::DedicatedUser);
         report.with_missing(Layer::DedicatedUser, missing.reason, missing.fix)
     };
     let rest = rest_of(&report);
-    match builder.build() {
+    let report = match &tried {
         Ok(_) => rest.into_iter().fold(report, |report, layer| report.with_available(layer, "tried out")),
-        Err(error) => untried(report, rest, &error),
-    }
+        Err(error) => untried(report, rest, error),
+    };
+    drop(tried);
+    cgroup::leave(found.values().flatten());
+    report
 }
 
 fn version(place: &Place) -> u8 {

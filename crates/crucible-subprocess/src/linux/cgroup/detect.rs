@@ -127,17 +127,25 @@ fn place_v1(
 ) -> Result<Place, (String, String)> {
     let own_path = own_group(own, Some(controller.v1_name()));
     let parent = beneath(mount, own_path.as_deref(), name);
-    match fs::create_dir_all(&parent) {
-        Ok(()) if is_writable(&parent) => Ok(Place { version: Version::V1, parent }),
-        made => {
-            let reason = made.err().map_or_else(|| "not writable".to_owned(), |error| error.to_string());
-            Err((
-                format!("{}: {reason}", parent.display()),
-                format!("run as root, or let root make `{}` and give it to this user", parent.display()),
-            ))
+    let mut made = fs::create_dir_all(&parent);
+    for _ in 0..ATTEMPTS {
+        if made.is_ok() && is_writable(&parent) {
+            return Ok(Place { version: Version::V1, parent });
         }
+        if made.is_err() || parent.exists() {
+            break;
+        }
+        made = fs::create_dir_all(&parent);
     }
+    let reason = made.err().map_or_else(|| "not writable".to_owned(), |error| error.to_string());
+    Err((
+        format!("{}: {reason}", parent.display()),
+        format!("run as root, or let root make `{}` and give it to this user", parent.display()),
+    ))
 }
+
+/// How often a directory is made again that another engine, which was ending, has removed.
+const ATTEMPTS: u32 = 10;
 
 /// The group that a delegated host moves itself into.
 const HOST_GROUP: &str = "crucible-host";
@@ -208,7 +216,7 @@ fn make_v2(
         let made = hand_down(base, &parent, controller);
         match made {
             Ok(()) => break,
-            Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < 10 => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {}
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Err(crowded(base, &error)),
             Err(error) => return Err(undelegated(error)),
         }

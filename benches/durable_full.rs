@@ -1,0 +1,183 @@
+//! A data directory that is full: how long it takes to open, to list and to submit to it beside an empty one, what a record takes
+//! on disk, and what of it is given back: `cargo bench --bench durable_full [-- --records N]`. It needs about 5 GB of disk for the
+//! million records of its default, and minutes. Everything is at `Power`.
+
+#![allow(missing_docs, clippy::expect_used, reason = "a benchmark that cannot go on has nothing to measure")]
+
+#[path = "durable/crucible.rs"]
+mod crucible_store;
+#[path = "durable/subject.rs"]
+#[allow(dead_code, reason = "each benchmark uses a part of what they share")]
+mod subject;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crucible::{DataDirectory, DataOptions, RecordQuery, Retention, State, Storage as _, purge_storage};
+
+use crucible_store::Stores;
+pub(crate) use subject::{Step, Subject, payload};
+
+/// As many as are submitted at once to fill it: more than ever wait for one flush.
+const FILLERS: usize = 512;
+/// As many as workers of a busy host.
+const WRITERS: usize = 16;
+const PAGE: usize = 100;
+/// How often a page is listed, and how often submits are measured on each side.
+const TIMES: usize = 21;
+/// How long submits are measured at a time.
+const ROUND: Duration = Duration::from_secs(1);
+
+fn main() -> Result<(), String> {
+    let records = records()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let (full, empty) = (scratch.path().join("full"), scratch.path().join("empty"));
+    runtime.block_on(async {
+        let began = Instant::now();
+        let stores = Arc::new(Stores::open(&full).await);
+        fill(&stores, records).await;
+        finish(&stores, records / 2).await;
+        println!(
+            "{records} records, half of them ended, in {:.0} s: {:.2} KiB each on disk",
+            began.elapsed().as_secs_f64(),
+            kib(&full) / records as f64
+        );
+        drop(stores);
+
+        let opened = Instant::now();
+        let directory = DataDirectory::open_with(&full, DataOptions::new().with_capacity(u64::MAX))
+            .await
+            .expect("it is opened");
+        println!(
+            "open: {:.2} s, with the queue's {} tickets",
+            opened.elapsed().as_secs_f64(),
+            records - records / 2
+        );
+        for state in [State::Cancelled, State::Queued] {
+            println!("a page of {PAGE} in state `{state}`: {:.2} ms", 1e3 * pages(&directory, state).await);
+        }
+        drop(directory);
+
+        compare(&full, &empty).await;
+
+        let directory = DataDirectory::open_with(&full, DataOptions::new().with_capacity(u64::MAX))
+            .await
+            .expect("it is opened");
+        let before = kib(&full);
+        let began = Instant::now();
+        let purged = purge_storage(&directory.storage(), &Retention::older_than(Duration::ZERO))
+            .await
+            .expect("it is purged");
+        let purging = began.elapsed();
+        let began = Instant::now();
+        directory.compact().await.expect("it is compacted");
+        println!(
+            "purge of {}: {:.0} s; space back to the file system: {:.0} s; {:.0} MiB before, {:.0} MiB after",
+            purged.removed,
+            purging.as_secs_f64(),
+            began.elapsed().as_secs_f64(),
+            before / 1024.0,
+            kib(&full) / 1024.0
+        );
+    });
+    Ok(())
+}
+
+fn records() -> Result<u64, String> {
+    let mut arguments = std::env::args().skip_while(|argument| argument != "--records").skip(1);
+    let Some(number) = arguments.next() else { return Ok(1_000_000) };
+    number.replace('_', "").parse().map_err(|_| format!("`{number}` is no number"))
+}
+
+async fn fill(stores: &Arc<Stores>, records: u64) {
+    let left = Arc::new(AtomicU64::new(records));
+    work(stores, &left, FILLERS, |stores, writer| stores.submit(writer)).await;
+}
+
+async fn finish(stores: &Arc<Stores>, records: u64) {
+    let left = Arc::new(AtomicU64::new(records));
+    work(stores, &left, FILLERS, |stores, writer| stores.cycle(writer)).await;
+}
+
+async fn work(stores: &Arc<Stores>, left: &Arc<AtomicU64>, writers: usize, step: fn(&Stores, usize) -> Step) {
+    let writers = (0..writers).map(|writer| {
+        let (stores, left) = (Arc::clone(stores), Arc::clone(left));
+        tokio::spawn(async move {
+            let take = |left: u64| left.checked_sub(1);
+            while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
+                assert!(step(&stores, writer).await, "there is something to do");
+            }
+        })
+    });
+    for writer in futures::future::join_all(writers).await {
+        writer.expect("no panic");
+    }
+}
+
+/// Seconds to list a page that begins anywhere: the median of some.
+async fn pages(directory: &DataDirectory, state: State) -> f64 {
+    let storage = directory.storage();
+    let mut times = Vec::new();
+    let mut after = None;
+    for _ in 0..TIMES {
+        let query = RecordQuery::new().with_state(state).with_limit(PAGE);
+        let query = after.map_or_else(|| query.clone(), |after| query.clone().with_after(after));
+        let began = Instant::now();
+        let page = storage.records(&query).await.expect("it is listed");
+        times.push(began.elapsed().as_secs_f64());
+        assert_eq!(page.records.len(), PAGE, "a whole page");
+        after = page.next;
+    }
+    median(&mut times)
+}
+
+/// Submits to both in turn.
+async fn compare(full: &Path, empty: &Path) {
+    let (full, empty) = (Arc::new(Stores::open(full).await), Arc::new(Stores::open(empty).await));
+    let (mut to_full, mut to_empty) = (Vec::new(), Vec::new());
+    for _ in 0..TIMES {
+        to_full.push(rate(&full).await);
+        to_empty.push(rate(&empty).await);
+    }
+    let (full, empty) = (median(&mut to_full), median(&mut to_empty));
+    println!(
+        "submit by {WRITERS}: {full:.0} a second to the full one, {empty:.0} to the empty one: {:.2}",
+        full / empty
+    );
+}
+
+async fn rate(stores: &Arc<Stores>) -> f64 {
+    let began = Instant::now();
+    let writers = (0..WRITERS).map(|writer| {
+        let stores = Arc::clone(stores);
+        tokio::spawn(async move {
+            let mut done = 0_u32;
+            while began.elapsed() < ROUND && stores.submit(writer).await {
+                done += 1;
+            }
+            done
+        })
+    });
+    let done: u32 =
+        futures::future::join_all(writers).await.into_iter().map(|done| done.expect("no panic")).sum();
+    f64::from(done) / began.elapsed().as_secs_f64()
+}
+
+fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or_default()
+}
+
+/// What a directory takes on disk.
+fn kib(directory: &Path) -> f64 {
+    let output = std::process::Command::new("du").arg("-sk").arg(directory).output().expect("du(1)");
+    let text = String::from_utf8(output.stdout).expect("text");
+    text.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
+}
