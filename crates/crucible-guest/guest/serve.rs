@@ -14,7 +14,8 @@ use super::sys::{self, Fd, Fds, POLLERR, POLLHUP, POLLIN, PollFd, SIGCHLD, SIGKI
 use super::target::{NotStarted, Pointers};
 use super::usage;
 use crate::protocol::{
-    After, Exec, Exited, Failure, FrameKind, Header, PAYLOAD_MAX_TO_GUEST, Ready, STDIO_PASSED, Started, Step,
+    After, Exec, Exited, Failure, FrameKind, Header, Layers, PAYLOAD_MAX_TO_GUEST, Ready, STDIO_PASSED,
+    Started, Step,
 };
 
 /// SIGPIPE: a stream whose reader is gone is an error number, not the guest's end.
@@ -63,6 +64,8 @@ pub(crate) struct Guest {
     running: Option<Running>,
     /// Whether the guest is process 1, so that a signal to everybody reaches the sandbox alone.
     is_init: bool,
+    /// What the guest has put on itself.
+    layers: Layers,
 }
 
 /// Whether to go on.
@@ -125,7 +128,17 @@ impl Guest {
         let pointers = Pointers::take().at(Step::DESCRIPTORS)?;
         let streams = Streams::new().at(Step::DESCRIPTORS)?;
         let is_init = sys::pid() == 1;
-        Ok(Self { control, place, children, files, pointers, streams, running: None, is_init })
+        Ok(Self {
+            control,
+            place,
+            children,
+            files,
+            pointers,
+            streams,
+            running: None,
+            is_init,
+            layers: Layers::default(),
+        })
     }
 
     /// Says that the sandbox stands, and what the kernel says of the guest.
@@ -133,7 +146,7 @@ impl Guest {
         let mut status = [0; STATUS_MAX];
         let count = usage::read_status(None, &mut status)?;
         let status = status.get(..count).unwrap_or_default();
-        self.control.answer(FrameKind::Ready, 0, |writer| Ready::encode(status, writer))
+        self.control.answer(FrameKind::Ready, 0, |writer| Ready::encode(self.layers, status, writer))
     }
 
     fn serve(&mut self, request: &'static mut [u8]) -> Result<()> {

@@ -4,7 +4,7 @@ use super::codec::{Malformed, Overflow, Reader, Writer};
 
 /// The version of the protocol. Guest and host of one build always agree; a guest that was placed into a container by
 /// another build says its own in `ready`.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The size of a frame's header.
 pub const HEADER_SIZE: usize = 12;
 /// The most bytes of payload that the guest accepts: arguments and environment (2 MiB) and then some.
@@ -82,6 +82,9 @@ kinds! {
     /// To the host, before `Ready`: the sandbox's way out. A socket that listens on [`PROXY_PORT`] of the sandbox's own
     /// loopback comes along.
     Door = 77,
+    /// To the host, before `Exited`, from a guest that sees the cgroup it is in: what was counted, see
+    /// [`Counted`](super::Counted).
+    Counted = 78,
 }
 
 /// The header of a frame. The payload follows.

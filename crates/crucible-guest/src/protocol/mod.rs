@@ -4,6 +4,7 @@
 //! trusts its input: every length is checked against what is there before it is used.
 
 mod codec;
+mod counted;
 mod exec;
 mod files;
 mod frame;
@@ -12,13 +13,14 @@ mod reply;
 mod spawner;
 
 pub use codec::{Malformed, Overflow, Reader, Writer};
+pub use counted::Counted;
 pub use exec::{After, Exec, Rlimit, STDIO_PASSED, Strings};
 pub use files::{Entries, EntryKind, EntryRef, ListRequest, ReadRequest, WriteRequest};
 pub use frame::{
     FrameKind, HEADER_SIZE, Header, PAYLOAD_MAX_TO_GUEST, PAYLOAD_MAX_TO_HOST, PROXY_PORT, VERSION,
 };
 pub use plan::{MAX_TASKS_FILES, Plan, PlanFlags};
-pub use reply::{ExecFailed, Exited, Failure, Opened, Ready, Started, Usage};
+pub use reply::{ExecFailed, Exited, Failure, Layers, Opened, Ready, Started, Usage};
 pub use spawner::{Init, InitFlags, PACKET_MAX, PacketKind, Sealed, TemplateOp};
 
 /// Where a step of the guest failed. The host turns it into words.

@@ -36,6 +36,8 @@ impl Opened {
 pub struct Ready<'a> {
     /// The version of the protocol that the guest speaks.
     pub version: u32,
+    /// The layers that it has put on itself, so that every command has them: see [`Layers`]. None where an engine puts them on.
+    pub layers: Layers,
     /// The guest's own status file (proc(5)), or as much of it as fits.
     pub status: &'a [u8],
 }
@@ -45,8 +47,9 @@ impl<'a> Ready<'a> {
     ///
     /// # Errors
     /// There is no room.
-    pub fn encode(status: &[u8], writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    pub fn encode(layers: Layers, status: &[u8], writer: &mut Writer<'_>) -> Result<(), Overflow> {
         writer.u32(VERSION)?;
+        writer.u32(layers.0)?;
         writer.raw(status)
     }
 
@@ -56,7 +59,38 @@ impl<'a> Ready<'a> {
     /// It is malformed.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(payload);
-        Ok(Self { version: reader.u32()?, status: reader.rest() })
+        Ok(Self { version: reader.u32()?, layers: Layers(reader.u32()?), status: reader.rest() })
+    }
+}
+
+/// Layers that a guest has put on itself, in a container: a set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Layers(pub u32);
+
+impl Layers {
+    /// `no_new_privs`.
+    pub const NO_NEW_PRIVS: Self = Self(1);
+    /// No capability can be gained any more.
+    pub const CAPABILITIES: Self = Self(1 << 1);
+    /// The policy's filter.
+    pub const SECCOMP: Self = Self(1 << 2);
+    /// The Landlock ruleset.
+    pub const LANDLOCK: Self = Self(1 << 3);
+    /// It sees the counts of its cgroups, of version 1.
+    pub const CGROUP_V1: Self = Self(1 << 4);
+    /// It sees the counts of its cgroup, of version 2.
+    pub const CGROUP_V2: Self = Self(1 << 5);
+
+    /// Both sets.
+    #[must_use]
+    pub const fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    /// Whether all of `other` is in it.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
     }
 }
 

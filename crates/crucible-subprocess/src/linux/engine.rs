@@ -12,11 +12,11 @@ use crucible_core::{
     MissingLayer, Network, Outcome, RunContext, Sandbox, SandboxSpec, run_over,
 };
 use crucible_guest::protocol::{InitFlags, Plan, PlanFlags};
+use crucible_link::errors::setup;
 
 use super::auditor::Auditor;
 use super::cgroup::{self, Controller, GroupLimits, Pool};
 use super::egress::Names;
-use super::errors::setup;
 use super::host::Host;
 use super::ids::Ids;
 use super::janitor::{Janitor, Remains, Resources};

@@ -1,25 +1,13 @@
-//! Reading frames from a guest. Every byte is hostile.
+//! Reading frames from a guest, and the descriptors that come along with them. Every byte is hostile.
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
-use bytes::Bytes;
-use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, PAYLOAD_MAX_TO_HOST};
+use crucible_link::{Frame, Frames, NotAFrame};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
-
-/// How much is read at first: most guests say less than this in their lives. It grows for a long frame.
-const FIRST_READ: usize = 4096;
-
-/// A frame from a guest.
-#[derive(Debug, Clone)]
-pub(super) struct Frame {
-    pub(super) kind: FrameKind,
-    pub(super) id: u32,
-    pub(super) payload: Bytes,
-}
 
 /// Why there is no next frame.
 #[derive(Debug)]
@@ -29,12 +17,16 @@ pub(super) enum ReadError {
     Io(std::io::Error),
 }
 
+impl From<NotAFrame> for ReadError {
+    fn from(_: NotAFrame) -> Self {
+        Self::Malformed
+    }
+}
+
 /// Cuts what comes into frames.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct FrameReader {
-    buffer: Vec<u8>,
-    start: usize,
-    end: usize,
+    frames: Frames,
     /// The first descriptor that came: the guest's pidfd, from the spawner.
     pidfd: Option<OwnedFd>,
     /// The second: the sandbox's mounts, from a guest that ends. Whatever else a guest sends is closed.
@@ -47,16 +39,7 @@ pub(super) struct FrameReader {
 
 impl FrameReader {
     pub(super) fn new() -> Self {
-        Self {
-            buffer: vec![0; FIRST_READ],
-            start: 0,
-            end: 0,
-            pidfd: None,
-            mounts: None,
-            door: None,
-            expects_door: false,
-            received: 0,
-        }
+        Self::default()
     }
 
     /// The sandbox has an allow-list.
@@ -72,7 +55,7 @@ impl FrameReader {
     /// How much memory it has taken.
     #[cfg(test)]
     pub(super) fn room(&self) -> usize {
-        self.buffer.len()
+        self.frames.capacity()
     }
 
     /// The descriptor that came along with the first frame.
@@ -91,7 +74,7 @@ impl FrameReader {
     /// Dropping the future loses nothing.
     pub(super) async fn next(&mut self, stream: &UnixStream) -> Result<Option<Frame>, ReadError> {
         loop {
-            if let Some(frame) = self.cut()? {
+            if let Some(frame) = self.frames.cut()? {
                 return Ok(Some(frame));
             }
             let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
@@ -102,37 +85,10 @@ impl FrameReader {
         }
     }
 
-    /// The next frame, if it has come as a whole.
-    fn cut(&mut self) -> Result<Option<Frame>, ReadError> {
-        let pending = self.buffer.get(self.start..self.end).unwrap_or_default();
-        let Some(header) = pending.first_chunk::<HEADER_SIZE>() else { return Ok(None) };
-        let header = Header::decode(header, PAYLOAD_MAX_TO_HOST).map_err(|_| ReadError::Malformed)?;
-        let size = HEADER_SIZE + header.length as usize;
-        let Some(frame) = pending.get(HEADER_SIZE..size) else {
-            self.make_room(size);
-            return Ok(None);
-        };
-        let payload = Bytes::copy_from_slice(frame);
-        self.start += size;
-        Ok(Some(Frame { kind: header.kind, id: header.id, payload }))
-    }
-
-    /// Makes room for a frame of `size` bytes from the start of what is pending.
-    fn make_room(&mut self, size: usize) {
-        if self.start > 0 {
-            self.buffer.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        if self.buffer.len() < size {
-            self.buffer.resize(size, 0);
-        }
-    }
-
     /// The next frame of a socket that blocks; `None` if the guest's side has ended.
     pub(super) fn next_blocking(&mut self, socket: BorrowedFd<'_>) -> Result<Option<Frame>, ReadError> {
         loop {
-            if let Some(frame) = self.cut()? {
+            if let Some(frame) = self.frames.cut()? {
                 return Ok(Some(frame));
             }
             if self.receive(socket, RecvFlags::CMSG_CLOEXEC).map_err(ReadError::Io)? == 0 {
@@ -143,15 +99,9 @@ impl FrameReader {
 
     /// Reads once. 0: the guest's side has ended.
     fn receive(&mut self, socket: BorrowedFd<'_>, flags: RecvFlags) -> std::io::Result<usize> {
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
-        } else if self.end == self.buffer.len() {
-            let pending = self.end - self.start;
-            self.make_room(pending + FIRST_READ);
-        }
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let room = self.buffer.get_mut(self.end..).unwrap_or_default();
+        let room = self.frames.room();
         let received = rustix::io::retry_on_intr(|| {
             rustix::net::recvmsg(socket, &mut [IoSliceMut::new(room)], &mut control, flags)
         })?;
@@ -168,7 +118,7 @@ impl FrameReader {
                 }
             }
         }
-        self.end += received.bytes;
+        self.frames.filled(received.bytes);
         Ok(received.bytes)
     }
 }

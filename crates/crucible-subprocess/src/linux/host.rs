@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::status::Status;
+use crucible_link::Status;
+
 use super::sys;
 
 /// What there is to know about the host.

@@ -11,12 +11,13 @@ use std::time::{Duration, Instant};
 
 use crucible_core::EngineError;
 use crucible_guest::protocol::{FrameKind, Opened};
+use crucible_link::Frame;
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::process::Signal;
 
 use super::auditor::Auditor;
 use super::cgroup::Pool;
-use super::frames::{Frame, FrameReader};
+use super::frames::FrameReader;
 use super::ids::Ids;
 use super::network::Networks;
 use super::slot::Slot;

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crucible_core::{Command, EngineError, Layer, Limits, MissingLayer, Network};
-use crucible_guest::protocol::{self, Failure, FrameKind, HEADER_SIZE, Header, Step, Writer};
+use crucible_guest::protocol::{self, Failure, FrameKind, HEADER_SIZE, Header, STDIO_PASSED, Step, Writer};
+use crucible_link::Frame;
+use crucible_link::errors::{failed_step, lost, protocol, setup};
+use crucible_link::request;
 use rustix::net::sockopt;
 
 use super::engine::Inner;
-use super::errors::{failed_step, lost, protocol, setup};
-use super::frames::{Frame, FrameReader, ReadError};
+use super::exec;
+use super::frames::{FrameReader, ReadError};
 use super::host::Host;
 use super::janitor::Remains;
-use super::request;
 use super::spawner::SendError;
 
 /// How long the first sandbox may take.
@@ -67,8 +69,15 @@ fn talk(
         streams.push(pipe.map_err(|error| setup("make a pipe", error))?);
     }
     let command = Command::new([NO_PROGRAM]);
-    let rlimits = request::rlimits(inner, limits)?;
-    let payload = request::exec(&command, &[], protocol::After::Close, 0, &rlimits)?;
+    let rlimits = exec::rlimits(inner, limits)?;
+    let terms = request::Terms {
+        stdio: STDIO_PASSED,
+        variables: &[],
+        after: protocol::After::Close,
+        deadline_us: 0,
+        rlimits: &rlimits,
+    };
+    let payload = request::exec(&command, terms)?;
     let deadline = Instant::now() + TIMEOUT;
     let mut asked = false;
     while Instant::now() < deadline {

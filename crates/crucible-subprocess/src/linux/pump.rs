@@ -2,59 +2,19 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use crucible_core::{Capture, Captured, OutputChunk, OutputSink, OutputStream, Stdin};
+use crucible_link::Meter;
 use rustix::pipe::PipeFlags;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 /// How much is read at once: what a pipe holds.
 const PIECE: usize = 64 * 1024;
 /// The most that a pipe holds, unless the host's root made it more (`fs.pipe-max-size`, pipe(7)).
 const PIPE_MAX: usize = 1024 * 1024;
-
-/// Counts what a command writes, and says when it is too much.
-#[derive(Debug)]
-pub(super) struct Meter {
-    bytes: AtomicU64,
-    limit: u64,
-    exceeded: Notify,
-}
-
-impl Meter {
-    pub(super) fn new(limit: u64) -> Self {
-        Self { bytes: AtomicU64::new(0), limit, exceeded: Notify::new() }
-    }
-
-    fn add(&self, count: usize) {
-        let before = self.bytes.fetch_add(count as u64, Ordering::Relaxed);
-        if before <= self.limit && before.saturating_add(count as u64) > self.limit {
-            // One permit is kept for whoever comes to wait.
-            self.exceeded.notify_one();
-        }
-    }
-
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn limit(&self) -> u64 {
-        self.limit
-    }
-
-    fn is_exceeded(&self) -> bool {
-        self.bytes() > self.limit
-    }
-
-    /// Waits until there is more than the limit.
-    pub(super) async fn exceeded(&self) {
-        self.exceeded.notified().await;
-    }
-}
 
 /// Both ends of a command's streams.
 pub(super) struct Pipes {

@@ -1,6 +1,5 @@
 //! An open sandbox.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
@@ -13,19 +12,20 @@ use crucible_core::{
     SandboxPath, SandboxSpec, Usage,
 };
 use crucible_guest::protocol::FrameKind;
+use crucible_link::errors::{lost, setup, why};
+use crucible_link::files::{self, FILE_TIMEOUT, file_timeout, inputs_timeout};
+use crucible_link::{Channel as _, ChannelExt as _, Counters, KILL_CONFIRM, SETUP_TIMEOUT, measure};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
 use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
-use super::cgroup::{Counters, Group};
+use super::cgroup::Group;
 use super::egress::Proxy;
 use super::engine::Inner;
-use super::errors::{lost, protocol, setup};
-use super::exec::{self, KILL_CONFIRM};
-use super::files::{FILE_TIMEOUT, file_timeout};
+use super::exec;
 use super::janitor::Remains;
-use super::link::{Ended, Link, Parts};
+use super::link::{Link, Parts};
 use super::slot::Slot;
 
 /// How long the end of a guest that ends is waited for without giving the thread up.
@@ -69,8 +69,6 @@ pub(super) struct Memory {
     pub(super) guest: Duration,
     /// CPU time of all commands, in user mode and in the kernel.
     pub(super) used: (Duration, Duration),
-    /// Input files on their way, by the id of their request.
-    pub(super) inputs: HashMap<u32, String>,
 }
 
 /// A channel to a guest: our end, the guest's.
@@ -104,7 +102,11 @@ impl SubprocessSandbox {
         if let Network::Allow(endpoints) = &spec.network {
             sandbox.open_door(endpoints).await?;
         }
-        sandbox.open()?.put_inputs(&spec.files).await?;
+        if !spec.files.is_empty() {
+            let open = sandbox.open()?;
+            let put = files::put_inputs(&open.link, &spec.files);
+            open.within(inputs_timeout(&spec.files), "putting its files", put).await?;
+        }
         Ok(sandbox)
     }
 
@@ -126,8 +128,8 @@ impl SubprocessSandbox {
     /// Waits for the sandbox's way out, and has the proxy serve it.
     async fn open_door(&mut self, endpoints: &[Endpoint]) -> Result<(), EngineError> {
         let open = self.open()?;
-        let door = match tokio::time::timeout(exec::SETUP_TIMEOUT, open.link.door()).await {
-            Ok(door) => door.map_err(|ended| open.why(ended, false))?,
+        let door = match tokio::time::timeout(SETUP_TIMEOUT, open.link.door()).await {
+            Ok(door) => door.map_err(|ended| why(ended, false))?,
             Err(_) => return Err(lost("opening a sandbox", false)),
         };
         let proxy = Proxy::start(door, endpoints, Arc::clone(&self.inner.names))?;
@@ -150,11 +152,11 @@ impl SubprocessSandbox {
         let stands = async {
             open.link.ready().await?;
             // Whatever was sent before has been done when this is answered.
-            super::watch::measure(&open.link).await.map(drop)
+            measure(&open.link).await.map(drop)
         };
-        match tokio::time::timeout(exec::SETUP_TIMEOUT, stands).await {
-            Ok(Ok(())) => open.check_inputs().await,
-            Ok(Err(ended)) => Err(open.why(ended, false)),
+        match tokio::time::timeout(SETUP_TIMEOUT, stands).await {
+            Ok(Ok(())) => files::check_inputs(&open.link),
+            Ok(Err(ended)) => Err(why(ended, false)),
             Err(_) => Err(lost("opening a sandbox", false)),
         }
     }
@@ -166,15 +168,6 @@ impl Open {
         match &self.slot.group {
             Some(group) => group.counters().map_err(|error| setup("read a cgroup", error)),
             None => Ok(Counters::default()),
-        }
-    }
-
-    /// What the end of the link means.
-    pub(super) fn why(&self, ended: Ended, started: bool) -> EngineError {
-        match ended {
-            Ended::Gone => lost(if started { "running" } else { "setting it up" }, started),
-            Ended::Error(EngineError::Protocol { what, .. }) => protocol(what, started),
-            Ended::Error(error) => error,
         }
     }
 
@@ -221,17 +214,17 @@ impl Sandbox for SubprocessSandbox {
     async fn write(&self, path: &SandboxPath, content: Bytes, executable: bool) -> Result<(), EngineError> {
         let open = self.open()?;
         let patience = file_timeout(content.len() as u64);
-        open.within(patience, "writing a file", open.write(path, &content, executable)).await
+        open.within(patience, "writing a file", files::write(&open.link, path, &content, executable)).await
     }
 
     async fn read(&self, path: &SandboxPath, limit: u64) -> Result<Bytes, EngineError> {
         let open = self.open()?;
-        open.within(file_timeout(limit), "reading a file", open.read(path, limit)).await
+        open.within(file_timeout(limit), "reading a file", files::read(&open.link, path, limit)).await
     }
 
     async fn list(&self, path: &SandboxPath) -> Result<Listing, EngineError> {
         let open = self.open()?;
-        open.within(FILE_TIMEOUT, "listing a directory", open.list(path)).await
+        open.within(FILE_TIMEOUT, "listing a directory", files::list(&open.link, path)).await
     }
 
     async fn close(mut self: Box<Self>) -> Result<Usage, EngineError> {
@@ -240,7 +233,7 @@ impl Sandbox for SubprocessSandbox {
         };
         if !open.spent.swap(true, Ordering::AcqRel) {
             // A guest that does not listen is ended below.
-            let told = open.link.send(FrameKind::Close, 0, &[], &[], &[]);
+            let told = open.link.send(FrameKind::Close, 0, &[], &[]);
             let _told = tokio::time::timeout(CLOSE_GRACE, told).await;
         }
         let dead = open.wait_until_dead().await;

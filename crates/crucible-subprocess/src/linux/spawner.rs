@@ -12,6 +12,7 @@ use crucible_core::EngineError;
 use crucible_guest::protocol::{
     Failure, Init, InitFlags, PACKET_MAX, PacketKind, Plan, Sealed, TemplateOp, Writer,
 };
+use crucible_link::errors::{failed_step, protocol, setup};
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::net::{
@@ -20,7 +21,6 @@ use rustix::net::{
 };
 
 use super::auditor::Auditor;
-use super::errors::{failed_step, protocol, setup};
 use super::template::Template;
 
 /// How long a step of the spawner may take before it is taken for stuck.

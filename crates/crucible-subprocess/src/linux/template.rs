@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use crucible_core::EngineError;
 use crucible_guest::protocol::{PACKET_MAX, TemplateOp};
+use crucible_link::errors::setup;
 
-use super::errors::setup;
 use crate::root_fs::{Base, RootFs};
 
 /// How much of a file goes into one packet.

@@ -4,23 +4,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crucible_link::Counters;
+
 use super::detect::Version;
 use super::files::{self, CounterFile};
 use super::group::Member;
-
-/// What the kernel has counted in a group. What a controller that is not there would have counted is `None`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct Counters {
-    /// Processes that the kernel killed for lack of memory.
-    pub(crate) oom_kills: Option<u64>,
-    /// How often the group ran into its own memory limit.
-    pub(crate) memory_limit_hits: Option<u64>,
-    /// How often a fork was refused because there were as many processes as there may be.
-    pub(crate) forks_refused: Option<u64>,
-    pub(crate) memory_peak_bytes: Option<u64>,
-    pub(crate) processes_peak: Option<u64>,
-    pub(crate) cpu: Option<Duration>,
-}
 
 /// The opened files that the kernel's counts are read from.
 #[derive(Debug)]

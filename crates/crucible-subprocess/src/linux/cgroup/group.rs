@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use super::counters::{CounterFiles, Counters};
+use crucible_link::Counters;
+
+use super::counters::CounterFiles;
 use super::detect::{Controller, Place, Version};
 use super::files;
 

@@ -14,7 +14,6 @@ mod group;
 mod owner;
 mod pool;
 
-pub(super) use counters::Counters;
 pub(super) use detect::{Controller, Found, Place, Version, detect, leave};
 pub(super) use group::{Group, GroupLimits};
 pub(super) use pool::Pool;

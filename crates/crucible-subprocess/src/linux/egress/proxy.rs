@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crucible_core::{Endpoint, EngineError};
+use crucible_link::errors::{protocol, setup};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
@@ -14,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::names::{Names, normal};
 use super::tunnel::House;
-use crate::os::errors::{protocol, setup};
 
 /// How many connections a sandbox has at once, each with two descriptors of the host's and two buffers. More wait in the
 /// kernel until one ends. Browsers and package managers have fewer to all servers together.

@@ -4,12 +4,13 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use crucible_core::{EngineError, EngineErrorKind};
-use crucible_guest::protocol::{Failure, FrameKind, HEADER_SIZE, PAYLOAD_MAX_TO_HOST, Ready, Step};
+use crucible_guest::protocol::{Failure, FrameKind, HEADER_SIZE, Layers, PAYLOAD_MAX_TO_HOST, Ready, Step};
+use crucible_link::{Channel as _, ChannelExt as _, Ended};
 use proptest::prelude::*;
 use rustix::net::Shutdown;
 use tokio::io::AsyncWriteExt as _;
 
-use super::super::link::{Ended, Link};
+use super::super::link::Link;
 use super::{Double, StandIn, bytes, frame};
 
 /// More than a reader has for its longest frame: what it reads ahead.
@@ -21,7 +22,7 @@ fn broke(ended: &Ended) -> bool {
 
 /// Asks, lets the double do something, and gives the end of it.
 async fn end_of(link: &Link, say: impl Future<Output = ()>) -> Ended {
-    let question = link.ask();
+    let question = link.desk().ask();
     tokio::select! {
         answer = async {
             loop {
@@ -70,8 +71,8 @@ async fn what_nobody_asked_ends_the_link() {
 #[tokio::test(start_paused = true)]
 async fn no_more_than_64_frames_wait_for_one_who_asked() {
     let (link, mut double) = Double::of_link();
-    let idle = link.ask();
-    let words = frame(FrameKind::Data, idle.id, &vec![0; PAYLOAD_MAX_TO_HOST]);
+    let idle = link.desk().ask();
+    let words = frame(FrameKind::Data, idle.id(), &vec![0; PAYLOAD_MAX_TO_HOST]);
     let ended = end_of(&link, async { double.say_for_ever(&words).await }).await;
     assert!(broke(&ended), "{ended:?}");
     let (waiting, room) = link.held().await;
@@ -85,12 +86,12 @@ async fn no_more_than_64_frames_wait_for_one_who_asked() {
 #[tokio::test(start_paused = true)]
 async fn frames_for_one_who_has_gone_have_an_end() {
     let (link, mut double) = Double::of_link();
-    let gone = link.ask().id;
+    let gone = link.desk().ask().id();
     for _ in 0..60 {
         double.say(FrameKind::Stdout, gone, b"late").await;
     }
-    let question = link.ask();
-    double.say(FrameKind::Done, question.id, &[]).await;
+    let question = link.desk().ask();
+    double.say(FrameKind::Done, question.id(), &[]).await;
     assert_eq!(link.answer(&question).await.unwrap().kind, FrameKind::Done, "a few do no harm");
     let words = frame(FrameKind::Stdout, gone, &[]).repeat(100);
     let ended = end_of(&link, double.say_for_ever(&words)).await;
@@ -103,7 +104,7 @@ async fn frames_for_one_who_has_gone_have_an_end() {
 async fn many_questions_do_not_add_up() {
     let (link, mut double) = Double::of_link();
     for _ in 0..100_000 {
-        drop(link.ask());
+        drop(link.desk().ask());
     }
     let words = frame(FrameKind::Data, 1, &[]);
     let flood = async {
@@ -115,7 +116,7 @@ async fn many_questions_do_not_add_up() {
 #[tokio::test(start_paused = true)]
 async fn what_is_said_of_the_sandbox_is_said_once() {
     let failure = Failure { step: Step::MAPS, errno: 1 };
-    let ready = bytes(|writer| Ready::encode(b"Name: x", writer));
+    let ready = bytes(|writer| Ready::encode(Layers::default(), b"Name: x", writer));
     for (kind, payload) in [
         (FrameKind::Opened, vec![1, 0, 0, 0]),
         (FrameKind::Ready, ready),
@@ -154,14 +155,14 @@ async fn words_about_the_sandbox_that_make_no_sense_end_the_link() {
 async fn an_early_end_is_an_end_wherever_it_comes() {
     let whole = [
         frame(FrameKind::Opened, 0, &7_u32.to_le_bytes()),
-        frame(FrameKind::Ready, 0, &bytes(|writer| Ready::encode(b"Uid:\t0", writer))),
+        frame(FrameKind::Ready, 0, &bytes(|writer| Ready::encode(Layers::default(), b"Uid:\t0", writer))),
         frame(FrameKind::Data, 1, b"\x01content"),
     ];
     let lengths: Vec<usize> = whole.iter().map(Vec::len).collect();
     let whole = whole.concat();
     for cut in 0..=whole.len() {
         let (link, mut double) = Double::of_link();
-        let question = link.ask();
+        let question = link.desk().ask();
         double.say_bytes(&whole[..cut]).await;
         drop(double);
         let stands = link.ready().await;
@@ -178,8 +179,8 @@ async fn an_early_end_is_an_end_wherever_it_comes() {
 #[tokio::test(start_paused = true)]
 async fn a_byte_at_a_time_is_a_frame_in_the_end() {
     let (link, mut double) = Double::of_link();
-    let question = link.ask();
-    let words = frame(FrameKind::Data, question.id, &[7; 500]);
+    let question = link.desk().ask();
+    let words = frame(FrameKind::Data, question.id(), &[7; 500]);
     let say = async {
         for byte in &words {
             double.say_bytes(&[*byte]).await;
@@ -196,16 +197,16 @@ async fn descriptors_that_do_not_belong_are_closed() {
     let (link, mut double) = Double::of_link();
     let stand_in = StandIn::start();
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
-    let question = link.ask();
+    let question = link.desk().ask();
     double.say_with(&frame(FrameKind::Opened, 0, &[1, 0, 0, 0]), &[stand_in.pidfd().as_fd()]);
     double.say_with(
-        &frame(FrameKind::Ready, 0, &bytes(|w| Ready::encode(b"", w))),
+        &frame(FrameKind::Ready, 0, &bytes(|w| Ready::encode(Layers::default(), b"", w))),
         &[stand_in.pidfd().as_fd()],
     );
     for _ in 0..60 {
-        double.say_with(&frame(FrameKind::Data, question.id, b"x"), &[writer.as_fd(); 8]);
+        double.say_with(&frame(FrameKind::Data, question.id(), b"x"), &[writer.as_fd(); 8]);
     }
-    double.say(FrameKind::Done, question.id, &[]).await;
+    double.say(FrameKind::Done, question.id(), &[]).await;
     drop(writer);
     let frames = async {
         let mut count = 0;
@@ -227,12 +228,12 @@ async fn descriptors_that_do_not_belong_are_closed() {
 async fn one_that_does_not_listen_is_gone() {
     let (link, mut double) = Double::of_link();
     rustix::net::shutdown(&double.stream, Shutdown::Read).unwrap();
-    let question = link.ask();
-    let sent = link.send(FrameKind::Read, question.id, b"x", &[], &[]).await;
+    let question = link.desk().ask();
+    let sent = link.send(FrameKind::Read, question.id(), b"x", &[]).await;
     assert!(matches!(sent, Err(Ended::Gone)), "{sent:?}");
-    let words = frame(FrameKind::Stdout, question.id, &[]);
+    let words = frame(FrameKind::Stdout, question.id(), &[]);
     let sent = tokio::select! {
-        sent = link.send(FrameKind::Read, question.id, b"x", &[], &[]) => sent,
+        sent = link.send(FrameKind::Read, question.id(), b"x", &[]) => sent,
         () = double.say_for_ever(&words) => unreachable!(),
     };
     assert!(sent.is_err());
@@ -242,12 +243,12 @@ async fn one_that_does_not_listen_is_gone() {
 async fn hanging_up_in_the_middle_of_a_request_is_an_end() {
     let (link, double) = Double::of_link();
     let body = vec![0; 4 << 20];
-    let question = link.ask();
+    let question = link.desk().ask();
     let hang_up = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         drop(double);
     };
-    let (sent, ()) = tokio::join!(link.send(FrameKind::Write, question.id, b"x", &body, &[]), hang_up);
+    let (sent, ()) = tokio::join!(link.send(FrameKind::Write, question.id(), b"x", &body), hang_up);
     assert!(matches!(sent, Err(Ended::Gone)), "{sent:?}");
 }
 
@@ -272,8 +273,8 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let (link, mut double) = Double::of_link();
-            let (first, second) = (link.ask(), link.ask());
-            drop(link.ask());
+            let (first, second) = (link.desk().ask(), link.desk().ask());
+            drop(link.desk().ask());
             let say = async {
                 for piece in words.concat().chunks(piece) {
                     if double.stream.write_all(piece).await.is_err() {

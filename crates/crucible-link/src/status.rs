@@ -4,22 +4,25 @@ use std::str::FromStr;
 
 /// The lines of a status file that tell which layers are in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Status {
+pub struct Status {
     /// Effective user id, as the reader's user namespace names it.
-    pub(super) uid: Option<u32>,
-    pub(super) no_new_privs: Option<bool>,
+    pub uid: Option<u32>,
+    /// Whether it can gain privileges by executing something.
+    pub no_new_privs: Option<bool>,
     /// 2: filters.
-    pub(super) seccomp: Option<u32>,
-    pub(super) seccomp_filters: Option<u32>,
+    pub seccomp: Option<u32>,
+    /// How many filters it has.
+    pub seccomp_filters: Option<u32>,
     /// Permitted, effective and bounding capabilities together.
-    pub(super) capabilities: Option<u64>,
+    pub capabilities: Option<u64>,
     /// The process id in each pid namespace, from the reader's down.
-    pub(super) pid_namespaces: Option<usize>,
+    pub pid_namespaces: Option<usize>,
 }
 
 impl Status {
     /// Reads a status file. It comes from inside: what is not there, or not a number, is `None`.
-    pub(super) fn parse(text: &[u8]) -> Self {
+    #[must_use]
+    pub fn parse(text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
         let mut status = Self::default();
         let mut capabilities = Some(0);

@@ -6,7 +6,7 @@ use crucible_core::{Evidence, KillReason, Signal};
 
 /// Our kills of one command.
 #[derive(Debug, Default)]
-pub(super) struct Ledger {
+pub struct Ledger {
     began: Option<Instant>,
     entries: Vec<Evidence>,
     killed: bool,
@@ -14,29 +14,32 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// The command has started: times count from now.
-    pub(super) fn begin(&mut self) {
+    pub fn begin(&mut self) {
         self.began = Some(Instant::now());
     }
 
     /// Whether the command has been killed.
-    pub(super) fn has_killed(&self) -> bool {
+    #[must_use]
+    pub fn has_killed(&self) -> bool {
         self.killed
     }
 
     /// How long the command has run.
-    pub(super) fn elapsed(&self) -> Duration {
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
         self.began.map_or(Duration::ZERO, |began| began.elapsed())
     }
 
     /// Notes that the command is about to be killed, and what shows that it should be.
-    pub(super) fn kill(&mut self, reason: KillReason, proof: Option<Evidence>) {
+    pub fn kill(&mut self, reason: KillReason, proof: Option<Evidence>) {
         self.killed = true;
         self.entries.extend(proof);
         self.entries.push(Evidence::Killed { signal: Signal::KILL, reason, after: self.elapsed() });
     }
 
     /// The entries, in order.
-    pub(super) fn into_entries(self) -> Vec<Evidence> {
+    #[must_use]
+    pub fn into_entries(self) -> Vec<Evidence> {
         self.entries
     }
 }

@@ -5,29 +5,35 @@ use std::io;
 use crucible_core::{EngineError, FileReason, NotStartedReason};
 use crucible_guest::protocol::{Failure, Step};
 
-/// The host side of a sandbox or of the spawner failed.
-pub(super) fn setup(step: impl Into<String>, source: impl Into<io::Error>) -> EngineError {
+use crate::desk::Ended;
+
+/// The host side of a sandbox failed.
+pub fn setup(step: impl Into<String>, source: impl Into<io::Error>) -> EngineError {
     EngineError::setup(step, source.into())
 }
 
 /// A step of the guest side failed.
-pub(super) fn failed_step(failure: Failure) -> EngineError {
+#[must_use]
+pub fn failed_step(failure: Failure) -> EngineError {
     let step = failure.step.describe().unwrap_or("do an unknown step");
     setup(step, io::Error::from_raw_os_error(failure.errno))
 }
 
 /// The guest side said something that it should not.
-pub(super) fn protocol(what: impl Into<String>, started: bool) -> EngineError {
+#[must_use]
+pub fn protocol(what: impl Into<String>, started: bool) -> EngineError {
     EngineError::Protocol { what: what.into(), started }
 }
 
 /// The guest side is gone.
-pub(super) fn lost(doing: impl Into<String>, started: bool) -> EngineError {
+#[must_use]
+pub fn lost(doing: impl Into<String>, started: bool) -> EngineError {
     EngineError::Lost { doing: doing.into(), started, source: None }
 }
 
 /// Why the kernel would not execute a program (execve(2), chdir(2)).
-pub(super) fn not_started(failure: Failure) -> NotStartedReason {
+#[must_use]
+pub fn not_started(failure: Failure) -> NotStartedReason {
     if failure.step == Step::TARGET_DIRECTORY {
         return NotStartedReason::NoSuchDirectory;
     }
@@ -40,7 +46,8 @@ pub(super) fn not_started(failure: Failure) -> NotStartedReason {
 }
 
 /// What stood in the way of a file.
-pub(super) fn file(path: impl Into<String>, failure: Failure) -> EngineError {
+#[must_use]
+pub fn file(path: impl Into<String>, failure: Failure) -> EngineError {
     let reason = match failure.errno {
         libc::ENOENT => FileReason::NotFound,
         // openat2(2): a link, a way out, another file system.
@@ -56,4 +63,14 @@ pub(super) fn file(path: impl Into<String>, failure: Failure) -> EngineError {
         errno => FileReason::Os(errno),
     };
     EngineError::File { path: path.into(), reason }
+}
+
+/// What the end of a conversation means.
+#[must_use]
+pub fn why(ended: Ended, started: bool) -> EngineError {
+    match ended {
+        Ended::Gone => lost(if started { "running" } else { "setting it up" }, started),
+        Ended::Error(EngineError::Protocol { what, .. }) => protocol(what, started),
+        Ended::Error(error) => error,
+    }
 }
