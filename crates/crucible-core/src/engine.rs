@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::enforcement::{Enforcement, LayerStatus};
 use crate::engine_error::{EngineError, MissingLayer};
 use crate::evaluation::Evaluation;
+use crate::id::EvaluationId;
 use crate::language::Languages;
 use crate::layer::{Isolation, Layer};
 use crate::network::Network;
@@ -28,13 +29,15 @@ pub struct EngineInfo {
     pub enforcement: Enforcement,
     /// Whether it can enforce [`Network::Allow`].
     pub allow_lists: bool,
+    /// Whether it runs images: [`Evaluation::image`].
+    pub images: bool,
 }
 
 impl EngineInfo {
     /// An engine with this name and these layers, which cannot enforce an allow-list.
     #[must_use]
     pub fn new(name: impl Into<String>, enforcement: Enforcement) -> Self {
-        Self { name: name.into(), enforcement, allow_lists: false }
+        Self { name: name.into(), enforcement, allow_lists: false, images: false }
     }
 
     /// Says that the engine can enforce [`Network::Allow`].
@@ -42,6 +45,28 @@ impl EngineInfo {
     pub fn with_allow_lists(mut self) -> Self {
         self.allow_lists = true;
         self
+    }
+
+    /// Says that the engine runs images.
+    #[must_use]
+    pub fn with_images(mut self) -> Self {
+        self.images = true;
+        self
+    }
+
+    /// Whether the engine can run in the image that is asked for, if one is. Like [`admit`](Self::admit).
+    ///
+    /// # Errors
+    /// [`EngineError::Unsupported`]
+    pub fn admit_image(&self, image: Option<&str>) -> Result<(), EngineError> {
+        match image {
+            Some(image) if !self.images => {
+                let what =
+                    format!("images, and `{}` was asked for", image.chars().take(64).collect::<String>());
+                Err(EngineError::Unsupported { engine: self.name.clone(), what })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether the engine can enforce what is asked for. Engines call this first in [`Engine::open`], and the platform
@@ -94,6 +119,8 @@ pub struct RunContext {
     pub cancel: CancellationToken,
     /// How long the evaluation had waited to be taken: [`Usage::queue`](crate::Usage::queue).
     pub queued: Duration,
+    /// Which evaluation it is, where it has an id: for what an engine makes that others can see, such as the labels of a container.
+    pub evaluation: Option<EvaluationId>,
 }
 
 impl Default for RunContext {
@@ -105,6 +132,7 @@ impl Default for RunContext {
             output: OutputSink::default(),
             cancel: CancellationToken::default(),
             queued: Duration::ZERO,
+            evaluation: None,
         }
     }
 }
@@ -134,6 +162,13 @@ impl RunContext {
     #[must_use]
     pub fn with_cancel(mut self, cancel: CancellationToken) -> Self {
         self.cancel = cancel;
+        self
+    }
+
+    /// Says which evaluation it is.
+    #[must_use]
+    pub fn with_evaluation(mut self, evaluation: EvaluationId) -> Self {
+        self.evaluation = Some(evaluation);
         self
     }
 

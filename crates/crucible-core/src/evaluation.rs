@@ -134,6 +134,9 @@ pub struct Evaluation {
     /// The name of the engine to run it on; `None` is the platform's first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
+    /// The image to run it in, for an engine that runs images; `None` is what the engine has for its language.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
     /// How urgent it is.
     #[serde(default)]
     pub priority: Priority,
@@ -179,6 +182,7 @@ impl Evaluation {
             isolation: Isolation::default(),
             collect: Collect::default(),
             engine: None,
+            image: None,
             priority: Priority::Normal,
             tenant: String::new(),
             labels: BTreeMap::new(),
@@ -296,6 +300,13 @@ impl Evaluation {
     #[must_use]
     pub fn with_engine(mut self, name: impl Into<String>) -> Self {
         self.engine = Some(name.into());
+        self
+    }
+
+    /// Names the image to run in, for an engine that runs images: `python:3.12-slim`. Other engines refuse it.
+    #[must_use]
+    pub fn with_image(mut self, image: impl Into<String>) -> Self {
+        self.image = Some(image.into());
         self
     }
 

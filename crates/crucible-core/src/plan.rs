@@ -122,6 +122,7 @@ fn bounds(evaluation: &Evaluation) -> Vec<Problem> {
     problems.extend(evaluation.network.problems("network"));
     problems.extend(evaluation.collect.problems("collect"));
     problems.extend(evaluation.retry.problems("retry"));
+    let mut name_problem = None;
     let mut name = |field: &str, text: &str, may_be_empty: bool| {
         if text.len() > NAME_MAX {
             problems.push(Problem::new(field, format!("is {} bytes long; at most {NAME_MAX}", text.len())));
@@ -133,10 +134,17 @@ fn bounds(evaluation: &Evaluation) -> Vec<Problem> {
     if let Some(key) = &evaluation.idempotency_key {
         name("idempotency_key", key, false);
     }
+    if let Some(image) = &evaluation.image {
+        name("image", image, false);
+        if image.starts_with('-') || image.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            name_problem = Some(Problem::new("image", format!("{image:?} is not the name of an image")));
+        }
+    }
     for (label, value) in &evaluation.labels {
         name("labels", label, false);
         name("labels", value, true);
     }
+    problems.extend(name_problem);
     if evaluation.labels.len() > LABELS_MAX {
         let message = format!("are {}; at most {LABELS_MAX}", evaluation.labels.len());
         problems.push(Problem::new("labels", message));

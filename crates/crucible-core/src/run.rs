@@ -6,7 +6,7 @@ use crate::artifact::{Artifact, SkipReason, Skipped};
 use crate::collect::Collect;
 use crate::engine::{Engine, RunContext};
 use crate::engine_error::{EngineError, FileReason};
-use crate::evaluation::Evaluation;
+use crate::evaluation::{Evaluation, Program};
 use crate::evidence::Evidence;
 use crate::outcome::Outcome;
 use crate::path::SandboxPath;
@@ -45,10 +45,9 @@ pub async fn run_over<E: Engine + ?Sized>(
         files.retain(|file| produced.iter().all(|new| new.path != file.path));
         files.extend(produced);
     }
-    let spec = SandboxSpec::new()
+    let spec = spec(evaluation, context)
         .with_limits(evaluation.limits.clone())
         .with_network(evaluation.network.clone())
-        .with_isolation(evaluation.isolation.clone())
         .with_files(files);
     let Some(sandbox) = open_unless_cancelled(engine, spec, context).await? else {
         evidence.push(Evidence::CancelledBeforeStart);
@@ -72,6 +71,19 @@ pub async fn run_over<E: Engine + ?Sized>(
     sandbox.close().await?;
     let outcome = Outcome::new(name, evidence).with_artifacts(artifacts, skipped);
     Ok(finish(outcome, exit, context))
+}
+
+/// What the sandboxes of a run have in common.
+fn spec(evaluation: &Evaluation, context: &RunContext) -> SandboxSpec {
+    let language = match &evaluation.program {
+        Program::Source { language, .. } => context.languages.get(language).map(|known| known.name.clone()),
+        Program::Command(_) => None,
+    };
+    SandboxSpec::new()
+        .with_isolation(evaluation.isolation.clone())
+        .with_image(evaluation.image.clone())
+        .with_language(language)
+        .with_evaluation(context.evaluation)
 }
 
 fn finish(outcome: Outcome, exit: Exit, context: &RunContext) -> Outcome {
@@ -100,10 +112,7 @@ async fn compile_step<E: Engine + ?Sized>(
     compile: &PlannedCompile,
     files: Vec<PlannedFile>,
 ) -> Result<(Exit, Vec<PlannedFile>), EngineError> {
-    let spec = SandboxSpec::new()
-        .with_limits(compile.limits.clone())
-        .with_isolation(evaluation.isolation.clone())
-        .with_files(files);
+    let spec = spec(evaluation, context).with_limits(compile.limits.clone()).with_files(files);
     let Some(sandbox) = open_unless_cancelled(engine, spec, context).await? else {
         return Ok((Exit::new(vec![Evidence::CancelledBeforeStart]), Vec::new()));
     };

@@ -13,6 +13,7 @@ use crate::command::Command;
 use crate::enforcement::Enforcement;
 use crate::engine_error::EngineError;
 use crate::evidence::Evidence;
+use crate::id::EvaluationId;
 use crate::judge::{ending, judge};
 use crate::layer::Isolation;
 use crate::limits::Limits;
@@ -37,6 +38,12 @@ pub struct SandboxSpec {
     pub isolation: Isolation,
     /// Files to put before the first command.
     pub files: Vec<PlannedFile>,
+    /// The image whose files it has, for an engine that runs images. `None` is what the engine has for the language.
+    pub image: Option<String>,
+    /// The name of the language that is run in it, if it is one.
+    pub language: Option<String>,
+    /// The evaluation that it is for, where that has an id.
+    pub evaluation: Option<EvaluationId>,
 }
 
 impl SandboxSpec {
@@ -71,6 +78,27 @@ impl SandboxSpec {
     #[must_use]
     pub fn with_files(mut self, files: Vec<PlannedFile>) -> Self {
         self.files = files;
+        self
+    }
+
+    /// Sets the image whose files it has.
+    #[must_use]
+    pub fn with_image(mut self, image: Option<String>) -> Self {
+        self.image = image;
+        self
+    }
+
+    /// Says which language is run in it.
+    #[must_use]
+    pub fn with_language(mut self, language: Option<String>) -> Self {
+        self.language = language;
+        self
+    }
+
+    /// Says which evaluation it is for.
+    #[must_use]
+    pub fn with_evaluation(mut self, evaluation: Option<EvaluationId>) -> Self {
+        self.evaluation = evaluation;
         self
     }
 }

@@ -6,7 +6,10 @@
 
 mod arguments;
 mod bpf;
+mod cgroup;
+mod container;
 mod control;
+mod disk;
 mod door;
 mod errno;
 mod files;
@@ -35,7 +38,7 @@ const USAGE: i32 = 64;
 pub(crate) fn main(arguments: Arguments) -> ! {
     match arguments.get(1) {
         Some(b"spawn") => spawn::main(),
-        Some(b"serve") => serve::main(&arguments),
+        Some(b"serve") => container::main(&arguments),
         _ => sys::exit(USAGE),
     }
 }

@@ -2,6 +2,8 @@
 
 use core::ffi::{CStr, c_char};
 
+use super::number::parse;
+
 /// The arguments as the kernel left them on the stack.
 pub(crate) struct Arguments {
     count: usize,
@@ -31,15 +33,17 @@ impl Arguments {
     }
 
     /// The number that follows the argument `name`.
-    pub(crate) fn number(&self, name: &[u8]) -> Option<u32> {
-        let at = (1..self.count).find(|index| self.get(*index) == Some(name))?;
-        let digits = self.get(at + 1)?;
-        if digits.is_empty() || digits.len() > 10 {
-            return None;
-        }
-        digits.iter().try_fold(0_u32, |number, digit| {
-            let digit = char::from(*digit).to_digit(10)?;
-            number.checked_mul(10)?.checked_add(digit)
-        })
+    pub(crate) fn number(&self, name: &[u8]) -> Option<u64> {
+        let at = self.position(name)?;
+        parse(self.get(at + 1)?)
+    }
+
+    /// Whether the argument `name` is there.
+    pub(crate) fn has(&self, name: &[u8]) -> bool {
+        self.position(name).is_some()
+    }
+
+    fn position(&self, name: &[u8]) -> Option<usize> {
+        (1..self.count).find(|index| self.get(*index) == Some(name))
     }
 }

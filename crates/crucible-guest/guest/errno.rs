@@ -14,11 +14,15 @@ impl Errno {
     pub(crate) const ACCES: Self = Self(13);
     pub(crate) const BUSY: Self = Self(16);
     pub(crate) const EXIST: Self = Self(17);
+    pub(crate) const XDEV: Self = Self(18);
     pub(crate) const NOTDIR: Self = Self(20);
     pub(crate) const ISDIR: Self = Self(21);
     pub(crate) const INVAL: Self = Self(22);
     pub(crate) const FBIG: Self = Self(27);
+    pub(crate) const ROFS: Self = Self(30);
     pub(crate) const PIPE: Self = Self(32);
+    pub(crate) const NOSYS: Self = Self(38);
+    pub(crate) const LOOP: Self = Self(40);
     pub(crate) const PROTO: Self = Self(71);
 }
 

@@ -25,7 +25,9 @@ pub(crate) fn restrict(abi: u8, proxy: Option<u16>) -> Result<()> {
         scoped: if abi >= 6 { ALL_SCOPES } else { 0 },
     };
     let ruleset = sys::create_ruleset(&attributes, attributes_size(abi))?;
-    let restricted = [(c"/", READ), (c"/dev", USE_DEVICES), (c"/tmp", all), (c"/box", all)]
+    // `/dev/shm` is a link to `/tmp`, but in containers.
+    let places = [(c"/", READ), (c"/dev", USE_DEVICES), (c"/tmp", all), (c"/box", all), (c"/dev/shm", all)];
+    let restricted = places
         .into_iter()
         .try_for_each(|(directory, access)| sys::allow_beneath(ruleset, directory, access & all))
         .and_then(|()| match proxy {

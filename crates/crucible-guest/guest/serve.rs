@@ -2,8 +2,9 @@
 
 use core::ffi::CStr;
 
-use super::arguments::Arguments;
+use super::cgroup::Cgroup;
 use super::control::Control;
+use super::disk::Disk;
 use super::errno::{Errno, Result, retry};
 use super::files::Files;
 use super::memory::Once;
@@ -15,7 +16,7 @@ use super::target::{NotStarted, Pointers};
 use super::usage;
 use crate::protocol::{
     After, Exec, Exited, Failure, FrameKind, Header, Layers, PAYLOAD_MAX_TO_GUEST, Ready, STDIO_PASSED,
-    Started, Step,
+    Started, Step, Usage,
 };
 
 /// SIGPIPE: a stream whose reader is gone is an error number, not the guest's end.
@@ -64,8 +65,18 @@ pub(crate) struct Guest {
     running: Option<Running>,
     /// Whether the guest is process 1, so that a signal to everybody reaches the sandbox alone.
     is_init: bool,
-    /// What the guest has put on itself.
-    layers: Layers,
+    container: Container,
+}
+
+/// What a guest of a container knows of it.
+#[derive(Default)]
+pub(crate) struct Container {
+    /// What the guest has put on itself, or found.
+    pub(crate) layers: Layers,
+    /// The cgroup that it is in, where it can see it.
+    pub(crate) cgroup: Option<Cgroup>,
+    /// The places that can be written to.
+    pub(crate) disk: Option<Disk>,
 }
 
 /// Whether to go on.
@@ -73,50 +84,6 @@ pub(crate) struct Guest {
 enum Next {
     Serve,
     End,
-}
-
-/// The role `serve`: for containers, whose first process this is. Options: `--id N`, the target's id; `--here`, serve in
-/// the directory in which the guest was started instead of `/box`.
-pub(crate) fn main(arguments: &Arguments) -> ! {
-    let control = Control::pipes(Fd(0), Fd(1));
-    let here = (2..8).any(|index| arguments.get(index) == Some(b"--here"));
-    let place = Place {
-        directory: if here { c"." } else { c"/box" },
-        single_id: false,
-        target_id: arguments.number(b"--id"),
-        bounded: false,
-        sealed: false,
-    };
-    let started =
-        prepare_container(control).at(Step::DESCRIPTORS).and_then(|control| Guest::new(control, place));
-    match started {
-        Ok(guest) => match guest.say_ready() {
-            Ok(()) => run(guest),
-            Err(_) => sys::exit(1),
-        },
-        Err(StepError(step, error)) => {
-            // If the host cannot be told, it is gone.
-            let _told = control.fail(0, step, error);
-            sys::exit(1)
-        }
-    }
-}
-
-/// The control pipes become 3 and 4, and the standard streams lead nowhere.
-fn prepare_container(control: Control) -> Result<Control> {
-    sys::reset_signals()?;
-    sys::duplicate_onto(control.input, Fd(3))?;
-    sys::duplicate_onto(Fd(1), Fd(4))?;
-    let null = sys::open(c"/dev/null", 2 | sys::O_CLOEXEC, 0)?;
-    for stream in 0..3 {
-        sys::duplicate_onto(null, Fd(stream))?;
-    }
-    sys::close_from(5)?;
-    if sys::pid() != 1 {
-        // What a command leaves behind comes to us all the same.
-        sys::become_subreaper()?;
-    }
-    Ok(Control::pipes(Fd(3), Fd(4)))
 }
 
 impl Guest {
@@ -137,8 +104,13 @@ impl Guest {
             streams,
             running: None,
             is_init,
-            layers: Layers::default(),
+            container: Container::default(),
         })
+    }
+
+    /// The guest is one of a container.
+    pub(crate) fn in_container(self, container: Container) -> Self {
+        Self { container, ..self }
     }
 
     /// Says that the sandbox stands, and what the kernel says of the guest.
@@ -146,7 +118,9 @@ impl Guest {
         let mut status = [0; STATUS_MAX];
         let count = usage::read_status(None, &mut status)?;
         let status = status.get(..count).unwrap_or_default();
-        self.control.answer(FrameKind::Ready, 0, |writer| Ready::encode(self.layers, status, writer))
+        let layers = self.container.layers;
+        let counted = self.container.cgroup.map(Cgroup::count).unwrap_or_default();
+        self.control.answer(FrameKind::Ready, 0, |writer| Ready::encode(layers, counted, status, writer))
     }
 
     fn serve(&mut self, request: &'static mut [u8]) -> Result<()> {
@@ -232,7 +206,7 @@ impl Guest {
             FrameKind::Read => self.files.read(self.control, header.id, payload)?,
             FrameKind::List => self.files.list(self.control, header.id, payload)?,
             FrameKind::Measure => {
-                let usage = usage::measure().at(Step::USAGE)?;
+                let usage = self.measure().at(Step::USAGE)?;
                 self.control
                     .answer(FrameKind::Usage, header.id, |writer| usage.encode(writer))
                     .at(Step::USAGE)?;
@@ -241,6 +215,14 @@ impl Guest {
             _ => return Err(malformed),
         }
         Ok(Next::Serve)
+    }
+
+    /// What the cgroup has counted, the guest included, where it can be seen.
+    fn measure(&self) -> Result<Usage> {
+        match self.container.cgroup.and_then(|cgroup| cgroup.count().cpu_us) {
+            Some(user_us) => Ok(Usage { user_us, ..Usage::default() }),
+            None => usage::measure(),
+        }
     }
 
     fn exec(&mut self, id: u32, exec: &Exec<'_>, fds: &mut Fds) -> core::result::Result<(), StepError> {
@@ -356,7 +338,14 @@ impl Guest {
 
     /// Reports that the command has ended, and ends what it left behind, if that is wanted.
     fn report(&mut self, running: &Running, ended: Ended) -> Result<()> {
-        let room = if self.place.bounded { self.files.room() } else { None };
+        let room = match &self.container.disk {
+            Some(disk) => Some(disk.left()),
+            None if self.place.bounded => self.files.room(),
+            None => None,
+        };
+        if let Some(cgroup) = self.container.cgroup {
+            self.control.answer(FrameKind::Counted, running.id, |writer| cgroup.count().encode(writer))?;
+        }
         let mut exited = Exited {
             wait_status: ended.status,
             empty: false,

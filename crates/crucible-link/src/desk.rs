@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crucible_core::EngineError;
-use crucible_guest::protocol::{Failure, FrameKind, Layers, Ready, VERSION};
+use crucible_guest::protocol::{Counted, Failure, FrameKind, Layers, Ready, VERSION};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
@@ -81,6 +81,8 @@ pub struct Desk {
 pub struct Greeting {
     /// The layers that it has put on itself, see [`Ready`].
     pub layers: Layers,
+    /// What its cgroup had counted by then.
+    pub counted: Counted,
     /// Its own status file (proc(5)).
     pub status: Vec<u8>,
 }
@@ -179,7 +181,8 @@ impl Desk {
     pub fn note_ready(&self, payload: &[u8]) {
         match Ready::decode(payload) {
             Ok(ready) if ready.version == VERSION => {
-                let greeting = Greeting { layers: ready.layers, status: ready.status.to_vec() };
+                let Ready { layers, counted, status, .. } = ready;
+                let greeting = Greeting { layers, counted, status: status.to_vec() };
                 match self.ready.set(greeting) {
                     Ok(()) => self.notify(),
                     Err(_) => self.note_broken("it greets twice"),

@@ -72,7 +72,8 @@ impl Shared {
                 .with_languages(Arc::clone(&self.languages))
                 .with_output(OutputSink::none().with_channel(sender))
                 .with_cancel(cancel.clone())
-                .with_queued(claim.waited);
+                .with_queued(claim.waited)
+                .with_evaluation(record.id);
             AssertUnwindSafe(engine.engine.run(&evaluation, &context)).catch_unwind().await
         };
         let pass_on = self.pass_on(record, pieces, attached);

@@ -50,10 +50,9 @@ impl Shared {
             return Err(InvalidInput::single("engine", message).into());
         };
         Plan::new(evaluation, &self.languages)?;
-        engine
-            .engine
-            .info()
-            .admit(&evaluation.isolation, &evaluation.network)
+        let info = engine.engine.info();
+        info.admit(&evaluation.isolation, &evaluation.network)
+            .and_then(|()| info.admit_image(evaluation.image.as_deref()))
             .map_err(|source| SubmitError::Refused { engine: engine.name.clone(), source })
     }
 

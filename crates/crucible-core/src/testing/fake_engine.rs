@@ -178,6 +178,7 @@ impl Engine for FakeEngine {
 
     async fn open(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, EngineError> {
         self.info().admit(&spec.isolation, &spec.network)?;
+        self.info().admit_image(spec.image.as_deref())?;
         self.counts.opened.fetch_add(1, Ordering::SeqCst);
         let open = self.counts.open.fetch_add(1, Ordering::SeqCst) + 1;
         self.counts.open_peak.fetch_max(open, Ordering::SeqCst);

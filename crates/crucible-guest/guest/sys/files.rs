@@ -5,6 +5,7 @@ use core::ffi::CStr;
 use super::machine::{nr, syscall};
 use super::{check, signed, wide};
 use crate::agent::errno::{Errno, Result};
+use crate::agent::path::Name;
 
 /// A file descriptor, by its number. It is closed by hand: the guest lives with a fixed, small set of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +34,11 @@ pub(crate) struct Stat {
     pub(crate) size: u64,
 }
 
-/// What is left of a file system (statfs(2)).
+/// How large a file system is, and what is left of it (statfs(2)).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Room {
+    pub(crate) bytes: u64,
+    pub(crate) inodes: u64,
     pub(crate) free_bytes: u64,
     pub(crate) free_inodes: u64,
 }
@@ -75,9 +78,53 @@ struct OpenHow {
     resolve: u64,
 }
 
-/// openat2(2), such that the path cannot lead out of `directory`, over a link (not at its end either), or onto another
-/// file system.
+/// Opens such that the path cannot lead out of `directory`, over a link (not at its end either), or onto another file system:
+/// by openat2(2), or one name after another where a kernel that stands in for Linux has no such call.
 pub(crate) fn open_beneath(directory: Fd, path: &CStr, flags: i32, mode: u32) -> Result<Fd> {
+    match open_resolving(directory, path, flags, mode) {
+        Err(Errno::NOSYS) => open_walking(directory, path, flags, mode),
+        other => other,
+    }
+}
+
+/// openat(2) for each name of a path.
+fn open_walking(directory: Fd, path: &CStr, flags: i32, mode: u32) -> Result<Fd> {
+    let (mut at, mut names) = (directory, path.to_bytes().split(|byte| *byte == b'/').peekable());
+    loop {
+        let opened = names.next().ok_or(Errno::INVAL).and_then(|name| {
+            if name == b".." || name.is_empty() {
+                return Err(Errno::XDEV);
+            }
+            let flags = if names.peek().is_some() { O_PATH | O_DIRECTORY } else { flags };
+            open_at(at, Name::new(name)?.as_c_str()?, flags | O_NOFOLLOW | O_CLOEXEC, mode)
+        });
+        if at != directory {
+            close(at);
+        }
+        at = opened?;
+        if names.peek().is_none() {
+            return Ok(at);
+        }
+    }
+}
+
+/// openat(2), with the error number that openat2(2) has for a link.
+fn open_at(directory: Fd, name: &CStr, flags: i32, mode: u32) -> Result<Fd> {
+    const S_IFMT: u32 = 0o170_000;
+    const S_IFLNK: u32 = 0o120_000;
+    let arguments = [signed(directory.0), name.as_ptr() as usize, signed(flags), mode as usize, 0, 0];
+    // SAFETY: the name is a valid C string.
+    let opened = check(unsafe { syscall(nr::OPENAT, arguments) }).and_then(to_fd);
+    if opened == Err(Errno::NOTDIR)
+        && stat_at(directory, name, AT_SYMLINK_NOFOLLOW).is_ok_and(|stat| stat.mode & S_IFMT == S_IFLNK)
+    {
+        return Err(Errno::LOOP);
+    }
+    opened
+}
+
+/// openat2(2)
+fn open_resolving(directory: Fd, path: &CStr, flags: i32, mode: u32) -> Result<Fd> {
     let how = OpenHow {
         flags: u64::from((flags | O_CLOEXEC).unsigned_abs()),
         mode: u64::from(mode),
@@ -165,6 +212,12 @@ pub(crate) fn unlink_at(directory: Fd, name: &CStr) -> Result<()> {
         .map(drop)
 }
 
+/// unlink(2)
+pub(crate) fn unlink(path: &CStr) -> Result<()> {
+    const AT_FDCWD: Fd = Fd(-100);
+    unlink_at(AT_FDCWD, path)
+}
+
 /// symlink(2)
 pub(crate) fn symlink(target: &CStr, path: &CStr) -> Result<()> {
     let arguments = [target.as_ptr() as usize, path.as_ptr() as usize, 0, 0, 0, 0];
@@ -227,12 +280,18 @@ pub(crate) fn fstat(fd: Fd) -> Result<Stat> {
 
 /// fstatfs(2)
 pub(crate) fn room(fd: Fd) -> Result<Room> {
-    // The layout of `struct statfs` on x86-64: eight-byte fields; `f_bsize` at 1, `f_bavail` at 4, `f_ffree` at 6.
+    // The layout of `struct statfs` on x86-64: eight-byte fields; `f_bsize` at 1, `f_blocks` at 2, `f_bavail` at 4, `f_files`
+    // at 5, `f_ffree` at 6.
     let mut raw = [0_u64; 15];
     // SAFETY: the kernel writes 120 bytes to the array.
     check(unsafe { syscall(nr::FSTATFS, [signed(fd.0), raw.as_mut_ptr() as usize, 0, 0, 0, 0]) })?;
-    let [_, block_size, _, _, free_blocks, _, free_inodes, ..] = raw;
-    Ok(Room { free_bytes: block_size.saturating_mul(free_blocks), free_inodes })
+    let [_, block_size, blocks, _, free_blocks, inodes, free_inodes, ..] = raw;
+    Ok(Room {
+        bytes: block_size.saturating_mul(blocks),
+        inodes,
+        free_bytes: block_size.saturating_mul(free_blocks),
+        free_inodes,
+    })
 }
 
 /// umask(2)

@@ -49,6 +49,13 @@ pub(crate) struct RulesetAttributes {
     pub(crate) scoped: u64,
 }
 
+/// landlock_create_ruleset(2) with `LANDLOCK_CREATE_RULESET_VERSION`: which ABI the kernel has.
+pub(crate) fn landlock_abi() -> Result<usize> {
+    const VERSION: usize = 1;
+    // SAFETY: for this flag there is no structure.
+    check(unsafe { syscall(nr::LANDLOCK_CREATE_RULESET, [0, 0, VERSION, 0, 0, 0]) })
+}
+
 /// landlock_create_ruleset(2)
 pub(crate) fn create_ruleset(attributes: &RulesetAttributes, size: usize) -> Result<Fd> {
     if size > size_of::<RulesetAttributes>() {

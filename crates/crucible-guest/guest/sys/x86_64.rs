@@ -92,6 +92,7 @@ pub(crate) mod nr {
     pub(crate) const EXIT_GROUP: u32 = 231;
     pub(crate) const MKDIRAT: u32 = 258;
     pub(crate) const NEWFSTATAT: u32 = 262;
+    pub(crate) const OPENAT: u32 = 257;
     pub(crate) const UNLINKAT: u32 = 263;
     pub(crate) const UNSHARE: u32 = 272;
     pub(crate) const SIGNALFD4: u32 = 289;

@@ -27,6 +27,9 @@ pub struct Counted {
 }
 
 impl Counted {
+    /// How long it is on the wire.
+    pub(super) const SIZE: usize = 64;
+
     fn fields(&mut self) -> [&mut Option<u64>; 8] {
         [
             &mut self.oom_kills,

@@ -1,6 +1,7 @@
 //! What the guest says.
 
 use super::codec::{Malformed, Overflow, Reader, Writer};
+use super::counted::Counted;
 use super::{Step, VERSION};
 
 /// The guest exists. Its pidfd comes along.
@@ -38,6 +39,8 @@ pub struct Ready<'a> {
     pub version: u32,
     /// The layers that it has put on itself, so that every command has them: see [`Layers`]. None where an engine puts them on.
     pub layers: Layers,
+    /// What its cgroup had counted by then: what made the container is in it.
+    pub counted: Counted,
     /// The guest's own status file (proc(5)), or as much of it as fits.
     pub status: &'a [u8],
 }
@@ -47,9 +50,15 @@ impl<'a> Ready<'a> {
     ///
     /// # Errors
     /// There is no room.
-    pub fn encode(layers: Layers, status: &[u8], writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    pub fn encode(
+        layers: Layers,
+        counted: Counted,
+        status: &[u8],
+        writer: &mut Writer<'_>,
+    ) -> Result<(), Overflow> {
         writer.u32(VERSION)?;
         writer.u32(layers.0)?;
+        counted.encode(writer)?;
         writer.raw(status)
     }
 
@@ -59,11 +68,14 @@ impl<'a> Ready<'a> {
     /// It is malformed.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(payload);
-        Ok(Self { version: reader.u32()?, layers: Layers(reader.u32()?), status: reader.rest() })
+        let version = reader.u32()?;
+        let layers = Layers(reader.u32()?);
+        let counted = Counted::decode(reader.raw(Counted::SIZE)?)?;
+        Ok(Self { version, layers, counted, status: reader.rest() })
     }
 }
 
-/// Layers that a guest has put on itself, in a container: a set.
+/// Layers of a container: those that its guest has put on itself, and those that it found in force. A set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Layers(pub u32);
 
@@ -76,6 +88,18 @@ impl Layers {
     pub const SECCOMP: Self = Self(1 << 2);
     /// The Landlock ruleset.
     pub const LANDLOCK: Self = Self(1 << 3);
+    /// It is process 1.
+    pub const INIT: Self = Self(1 << 6);
+    /// Nothing can be made in the root directory.
+    pub const READ_ONLY_ROOT: Self = Self(1 << 7);
+    /// There is no network interface but the loopback.
+    pub const NO_NETWORK: Self = Self(1 << 8);
+    /// User ids inside are others outside.
+    pub const USER_NAMESPACE: Self = Self(1 << 9);
+    /// What can be written to is bounded in bytes.
+    pub const DISK_BYTES: Self = Self(1 << 10);
+    /// What can be written to is bounded in inodes.
+    pub const DISK_INODES: Self = Self(1 << 11);
     /// It sees the counts of its cgroups, of version 1.
     pub const CGROUP_V1: Self = Self(1 << 4);
     /// It sees the counts of its cgroup, of version 2.

@@ -1,8 +1,8 @@
 //! What is encoded is decoded as the same, a part of it as nothing, and so is more than it.
 
 use crucible_guest::protocol::{
-    Entries, Exec, ExecFailed, Exited, Failure, HEADER_SIZE, Header, Init, Layers, ListRequest, Opened, Plan,
-    ReadRequest, Reader, Ready, Started, Step, TemplateOp, Usage, VERSION, WriteRequest,
+    Counted, Entries, Exec, ExecFailed, Exited, Failure, HEADER_SIZE, Header, Init, Layers, ListRequest,
+    Opened, Plan, ReadRequest, Reader, Ready, Started, Step, TemplateOp, Usage, VERSION, WriteRequest,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -138,8 +138,9 @@ proptest! {
         let started = Started { pid, status: &status };
         let told = encode(|writer| started.encode(writer));
         prop_assert_eq!(Started::decode(&told), Ok(started));
-        let ready = Ready { version: VERSION, layers: Layers(5), status: &status };
-        let told = encode(|writer| Ready::encode(Layers(5), &status, writer));
+        let counted = Counted { cpu_us: Some(7), ..Counted::default() };
+        let ready = Ready { version: VERSION, layers: Layers(5), counted, status: &status };
+        let told = encode(|writer| Ready::encode(Layers(5), counted, &status, writer));
         prop_assert_eq!(Ready::decode(&told), Ok(ready));
         prop_assert!(Ready::decode(&bytes[..3]).is_err() && Started::decode(&bytes[..3]).is_err());
     }

@@ -85,6 +85,7 @@ impl SubprocessSandbox {
         ready: bool,
     ) -> Result<Self, EngineError> {
         inner.info.admit(&spec.isolation, &spec.network)?;
+        inner.info.admit_image(spec.image.as_deref())?;
         InvalidInput::check(spec.network.problems("network"))?;
         inner.check_limits(&spec.limits)?;
         let lease = inner.lease(&spec.limits, &spec.network)?;

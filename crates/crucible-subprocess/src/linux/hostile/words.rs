@@ -4,7 +4,9 @@ use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use crucible_core::{EngineError, EngineErrorKind};
-use crucible_guest::protocol::{Failure, FrameKind, HEADER_SIZE, Layers, PAYLOAD_MAX_TO_HOST, Ready, Step};
+use crucible_guest::protocol::{
+    Counted, Failure, FrameKind, HEADER_SIZE, Layers, PAYLOAD_MAX_TO_HOST, Ready, Step,
+};
 use crucible_link::{Channel as _, ChannelExt as _, Ended};
 use proptest::prelude::*;
 use rustix::net::Shutdown;
@@ -116,7 +118,7 @@ async fn many_questions_do_not_add_up() {
 #[tokio::test(start_paused = true)]
 async fn what_is_said_of_the_sandbox_is_said_once() {
     let failure = Failure { step: Step::MAPS, errno: 1 };
-    let ready = bytes(|writer| Ready::encode(Layers::default(), b"Name: x", writer));
+    let ready = bytes(|writer| Ready::encode(Layers::default(), Counted::default(), b"Name: x", writer));
     for (kind, payload) in [
         (FrameKind::Opened, vec![1, 0, 0, 0]),
         (FrameKind::Ready, ready),
@@ -155,7 +157,11 @@ async fn words_about_the_sandbox_that_make_no_sense_end_the_link() {
 async fn an_early_end_is_an_end_wherever_it_comes() {
     let whole = [
         frame(FrameKind::Opened, 0, &7_u32.to_le_bytes()),
-        frame(FrameKind::Ready, 0, &bytes(|writer| Ready::encode(Layers::default(), b"Uid:\t0", writer))),
+        frame(
+            FrameKind::Ready,
+            0,
+            &bytes(|writer| Ready::encode(Layers::default(), Counted::default(), b"Uid:\t0", writer)),
+        ),
         frame(FrameKind::Data, 1, b"\x01content"),
     ];
     let lengths: Vec<usize> = whole.iter().map(Vec::len).collect();
@@ -200,7 +206,7 @@ async fn descriptors_that_do_not_belong_are_closed() {
     let question = link.desk().ask();
     double.say_with(&frame(FrameKind::Opened, 0, &[1, 0, 0, 0]), &[stand_in.pidfd().as_fd()]);
     double.say_with(
-        &frame(FrameKind::Ready, 0, &bytes(|w| Ready::encode(Layers::default(), b"", w))),
+        &frame(FrameKind::Ready, 0, &bytes(|w| Ready::encode(Layers::default(), Counted::default(), b"", w))),
         &[stand_in.pidfd().as_fd()],
     );
     for _ in 0..60 {
