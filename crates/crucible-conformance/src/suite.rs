@@ -50,8 +50,28 @@ macro_rules! suite {
         $(mod $part; pub use $part::{$($case),+};)+
 
         $(#[$doc])*
+        ///
+        /// With `or skip` as a third argument the closure gives a `Result`: on an `Err` each test says `SKIPPED` with the reason,
+        /// for backends that need what not every machine has. Where it has to be there, the closure panics instead.
         #[macro_export]
         macro_rules! $suite {
+            ($d name:ident, $d make:expr, or skip) => {
+                mod $d name {
+                    use super::*;
+
+                    $($(
+                        #[test]
+                        fn $case() {
+                            $d crate::__private::run(async {
+                                match ($d make)().await {
+                                    Ok(subject) => $d crate::$module::$case(::std::sync::Arc::new(subject)).await,
+                                    Err(reason) => ::std::eprintln!("SKIPPED: {reason}"),
+                                }
+                            });
+                        }
+                    )+)+
+                }
+            };
             ($d name:ident, $d make:expr) => {
                 mod $d name {
                     use super::*;

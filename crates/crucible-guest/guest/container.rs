@@ -29,7 +29,8 @@ const KEPT: u64 = 1 << CAP_CHOWN
     | 1 << CAP_SETUID;
 
 /// Options: `--id N`, the target's user and group id; `--here`, serve in the directory in which the guest was started instead
-/// of `/box`, and put nothing on; `--disk N` and `--inodes N`, what may be used in all places that can be written to.
+/// of `/box`, and put nothing on; `--disk N` and `--inodes N`, what may be used in all places that can be written to;
+/// `--no-seccomp`, `--no-landlock`, for a host that does without.
 pub(crate) fn main(arguments: &Arguments) -> ! {
     let control = Control::pipes(Fd(0), Fd(1));
     let started = arrange_descriptors(control).at(Step::DESCRIPTORS).and_then(|control| {
@@ -41,8 +42,10 @@ pub(crate) fn main(arguments: &Arguments) -> ! {
             Err(_) => sys::exit(1),
         },
         Err(StepError(step, error)) => {
-            // If the host cannot be told, it is gone.
-            let _told = control.fail(0, step, error);
+            // Where the pipes are depends on how far we have come. If the host cannot be told, it is gone.
+            if Control::pipes(Fd(3), Fd(4)).fail(0, step, error).is_err() {
+                let _told = control.fail(0, step, error);
+            }
             sys::exit(1)
         }
     }
@@ -99,14 +102,14 @@ fn contained(arguments: &Arguments, control: Control) -> core::result::Result<Gu
     if sys::set_no_new_privs().is_ok() {
         layers = layers.with(Layers::NO_NEW_PRIVS);
     }
-    if restrict_files().is_ok() {
+    if !arguments.has(b"--no-landlock") && restrict_files().is_ok() {
         layers = layers.with(Layers::LANDLOCK);
     }
     let place =
         Place { directory: c"/box", single_id: false, target_id: Some(id), bounded: true, sealed: true };
     let guest = Guest::new(control, place)?;
     // The last: what the steps above take, the filter refuses.
-    if refuse_calls().is_ok() {
+    if !arguments.has(b"--no-seccomp") && refuse_calls().is_ok() {
         layers = layers.with(Layers::SECCOMP);
     }
     Ok(guest.in_container(Container { layers, cgroup, disk }))

@@ -227,6 +227,12 @@ impl Desk {
         self.ended.load(Ordering::Acquire)
     }
 
+    /// Whether the guest has said what it may not.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        self.broke_protocol.get().is_some()
+    }
+
     /// Why the conversation has ended.
     #[must_use]
     pub fn end(&self) -> Ended {

@@ -15,6 +15,8 @@ pub struct Status {
     pub seccomp_filters: Option<u32>,
     /// Permitted, effective and bounding capabilities together.
     pub capabilities: Option<u64>,
+    /// Effective capabilities.
+    pub effective: Option<u64>,
     /// The process id in each pid namespace, from the reader's down.
     pub pid_namespaces: Option<usize>,
 }
@@ -36,6 +38,9 @@ impl Status {
                 "Seccomp_filters" => status.seccomp_filters = nth(value, 0),
                 "CapPrm" | "CapEff" | "CapBnd" => {
                     let set = u64::from_str_radix(value, 16).ok();
+                    if key == "CapEff" {
+                        status.effective = set;
+                    }
                     capabilities = capabilities.zip(set).map(|(all, set)| all | set);
                     status.capabilities = capabilities;
                 }

@@ -142,10 +142,10 @@ pub(crate) fn close(fd: Fd) {
     let _closed = unsafe { syscall(nr::CLOSE, [signed(fd.0), 0, 0, 0, 0, 0]) };
 }
 
-/// close_range(2): from `first` to the highest.
+/// close_range(2): from `first` to the highest that there can be. (gVisor takes the numbers for signed ones.)
 pub(crate) fn close_from(first: i32) -> Result<()> {
     // SAFETY: no memory is involved.
-    check(unsafe { syscall(nr::CLOSE_RANGE, [signed(first), u32::MAX as usize, 0, 0, 0, 0]) }).map(drop)
+    check(unsafe { syscall(nr::CLOSE_RANGE, [signed(first), signed(i32::MAX), 0, 0, 0, 0]) }).map(drop)
 }
 
 /// dup3(2) without flags: the copy is open across execve(2).

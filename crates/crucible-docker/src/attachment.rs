@@ -1,0 +1,211 @@
+//! The channel to the guest of a container: the streams that the daemon attaches.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
+
+use bollard::container::{AttachContainerResults, LogOutput};
+use bytes::{Buf as _, Bytes};
+use crucible_core::{OutputChunk, OutputStream};
+use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, Writer};
+use crucible_link::errors::protocol;
+use crucible_link::{Channel, ChannelExt as _, Desk, Ended, Frame, Frames};
+use futures::{Stream, StreamExt as _};
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use tokio::sync::Mutex;
+
+use crate::outputs::Outputs;
+
+/// Up to this size a frame is sent in one piece.
+const SMALL: usize = 16 * 1024;
+/// How much is kept of what comes on the standard error of a container: the runtime's last words, as a rule.
+const NOISE_MAX: usize = 4096;
+
+type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>;
+
+/// The channel to one guest.
+pub(crate) struct Attachment {
+    input: Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
+    reader: Mutex<Reader>,
+    desk: Desk,
+    /// Those of the command that runs.
+    outputs: SyncMutex<Option<Arc<Outputs>>>,
+    noise: SyncMutex<VecDeque<u8>>,
+}
+
+struct Reader {
+    output: Output,
+    frames: Frames,
+    /// What has come and is not cut into frames yet.
+    rest: Bytes,
+    /// A piece of output that is still to be passed on: until then nothing more is read.
+    held: Option<(Arc<Outputs>, OutputChunk)>,
+}
+
+impl fmt::Debug for Attachment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Attachment").field("desk", &self.desk).finish_non_exhaustive()
+    }
+}
+
+impl Attachment {
+    pub(crate) fn new(attached: AttachContainerResults) -> Self {
+        let AttachContainerResults { output, input } = attached;
+        Self {
+            input: Mutex::new(input),
+            reader: Mutex::new(Reader { output, frames: Frames::new(), rest: Bytes::new(), held: None }),
+            desk: Desk::new(),
+            outputs: SyncMutex::new(None),
+            noise: SyncMutex::new(VecDeque::new()),
+        }
+    }
+
+    /// From now on output is that of another command, or of none.
+    pub(crate) async fn set_outputs(&self, outputs: Option<Arc<Outputs>>) {
+        // A piece of the one before is nobody's any more.
+        self.reader.lock().await.held = None;
+        *self.outputs.lock().unwrap_or_else(PoisonError::into_inner) = outputs;
+    }
+
+    fn outputs(&self) -> Option<Arc<Outputs>> {
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What came on the container's standard error, last: nothing that the program has written.
+    pub(crate) fn noise(&self) -> String {
+        let noise = self.noise.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes: Vec<u8> = noise.iter().copied().collect();
+        String::from_utf8_lossy(&bytes).trim().to_owned()
+    }
+
+    fn note_noise(&self, bytes: &[u8]) {
+        let mut noise = self.noise.lock().unwrap_or_else(PoisonError::into_inner);
+        noise.extend(bytes);
+        let too_many = noise.len().saturating_sub(NOISE_MAX);
+        noise.drain(..too_many);
+    }
+
+    /// Takes note of a frame that answers nobody; what is to be passed on of it.
+    fn note(&self, frame: Frame) -> Option<(Arc<Outputs>, OutputChunk)> {
+        let stream = match frame.kind {
+            FrameKind::Stdout => OutputStream::Stdout,
+            FrameKind::Stderr => OutputStream::Stderr,
+            FrameKind::Ready => {
+                self.desk.note_ready(&frame.payload);
+                return None;
+            }
+            FrameKind::Failed => {
+                self.desk.note_failed(&frame.payload);
+                return None;
+            }
+            _ => {
+                self.desk.note_broken("it says what nobody asked for");
+                return None;
+            }
+        };
+        match self.outputs() {
+            Some(outputs) => outputs.take(stream, frame.payload).map(|chunk| (outputs, chunk)),
+            None => {
+                self.desk.note_broken("it passes on what no command has written");
+                None
+            }
+        }
+    }
+
+    async fn write(&self, parts: [&[u8]; 3]) -> std::io::Result<()> {
+        let mut input = self.input.lock().await;
+        if parts.iter().map(|part| part.len()).sum::<usize>() <= SMALL {
+            input.write_all(&parts.concat()).await?;
+        } else {
+            for part in parts {
+                input.write_all(part).await?;
+            }
+        }
+        input.flush().await
+    }
+}
+
+impl Reader {
+    /// Moves what has come to where it is cut into frames, as far as there is room.
+    fn fill(&mut self) {
+        let room = self.frames.room();
+        let count = room.len().min(self.rest.len());
+        if let (Some(to), Some(from)) = (room.get_mut(..count), self.rest.get(..count)) {
+            to.copy_from_slice(from);
+        }
+        self.frames.filled(count);
+        self.rest.advance(count);
+    }
+}
+
+impl Channel for Attachment {
+    fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    async fn send(&self, kind: FrameKind, id: u32, head: &[u8], body: &[u8]) -> Result<(), Ended> {
+        let length = u32::try_from(head.len() + body.len())
+            .map_err(|_| Ended::Error(protocol("a request is too long", false)))?;
+        let mut header = [0; HEADER_SIZE];
+        let encoded = Header { kind, id, length }.encode(&mut Writer::new(&mut header));
+        encoded.map_err(|_| Ended::Error(protocol("a header does not fit", false)))?;
+        match self.write([&header, head, body]).await {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                tracing::debug!(%error, "nothing can be sent to a guest any more");
+                Err(self.why_ended().await)
+            }
+        }
+    }
+
+    async fn read(&self) -> Option<Frame> {
+        let mut reader = self.reader.lock().await;
+        loop {
+            if let Some((outputs, _)) = &reader.held {
+                let outputs = Arc::clone(outputs);
+                let room = outputs.room().await;
+                if let (Some(room), Some((_, chunk))) = (room, reader.held.take()) {
+                    room.send(chunk);
+                }
+            }
+            if self.desk.has_ended() {
+                return None;
+            }
+            match reader.frames.cut() {
+                Ok(Some(frame)) if frame.id != 0 => return Some(frame),
+                Ok(Some(frame)) => {
+                    reader.held = self.note(frame);
+                    return None;
+                }
+                Ok(None) => {}
+                Err(_) => {
+                    self.desk.note_broken("what it says is not a frame");
+                    return None;
+                }
+            }
+            if !reader.rest.is_empty() {
+                reader.fill();
+                continue;
+            }
+            match reader.output.next().await {
+                Some(Ok(LogOutput::StdOut { message })) => reader.rest = message,
+                Some(Ok(LogOutput::StdErr { message })) => self.note_noise(&message),
+                // What is no frame of the daemon's own comes from nobody whom we know.
+                Some(Ok(LogOutput::Console { .. } | LogOutput::StdIn { .. })) => {
+                    self.desk.note_broken("the daemon's stream is none");
+                    return None;
+                }
+                Some(Err(error)) => {
+                    tracing::debug!(%error, "a container's stream broke");
+                    self.desk.note_end();
+                    return None;
+                }
+                None => {
+                    self.desk.note_end();
+                    return None;
+                }
+            }
+        }
+    }
+}
