@@ -158,6 +158,9 @@ fn path_of_image(open: &Open, command: &Command) -> Vec<String> {
 fn rlimits(inner: &Inner, limits: &Limits) -> Result<Vec<u8>, EngineError> {
     let settings = &inner.daemon.settings;
     let mut wanted = request::process_limits(limits);
+    if !settings.runtime.is_gvisor() {
+        wanted.extend(request::priority_limits());
+    }
     if settings.runtime.counts_own_threads() || settings.waived.contains(&Layer::PidsCgroup) {
         // Counted for the user, who is this sandbox's alone.
         let processes = u64::from(limits.processes);

@@ -89,18 +89,22 @@ fn strings<'a>(strings: impl Iterator<Item = &'a [u8]>) -> (u32, Vec<u8>) {
     (count, bytes)
 }
 
-/// The resource limits of each process: no core file and no crash handler, open files, no priority, a stack from which arguments
-/// get their room.
+/// The resource limits of each process: no core file and no crash handler, open files, a stack from which arguments get their
+/// room.
 #[must_use]
 pub fn process_limits(limits: &Limits) -> Vec<Rlimit> {
     let same = |resource, value| Rlimit { resource, soft: value, hard: value };
     vec![
         same(libc::RLIMIT_CORE, CORE_NONE),
         same(libc::RLIMIT_NOFILE, u64::from(limits.open_files)),
-        same(libc::RLIMIT_NICE, 0),
-        same(libc::RLIMIT_RTPRIO, 0),
         Rlimit { resource: libc::RLIMIT_STACK, soft: STACK, hard: libc::RLIM_INFINITY },
     ]
+}
+
+/// No process gets a priority above that of others. Kernels that have none know no such limits.
+#[must_use]
+pub fn priority_limits() -> Vec<Rlimit> {
+    [libc::RLIMIT_NICE, libc::RLIMIT_RTPRIO].map(|resource| Rlimit { resource, soft: 0, hard: 0 }).to_vec()
 }
 
 /// Resource limits, encoded.

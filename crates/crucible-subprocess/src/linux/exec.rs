@@ -174,6 +174,7 @@ pub(super) fn rlimits(inner: &Inner, limits: &Limits) -> Result<Vec<u8>, EngineE
     let same = |resource, value| Rlimit { resource, soft: value, hard: value };
     if !inner.is_waived(Layer::Rlimits) {
         wanted.extend(request::process_limits(limits));
+        wanted.extend(request::priority_limits());
     }
     if inner.is_waived(Layer::MemoryCgroup) {
         wanted.push(same(libc::RLIMIT_AS, limits.memory_bytes));
