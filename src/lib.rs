@@ -40,6 +40,7 @@
 //! | `subprocess` | yes | [`SubprocessEngine`]: sandboxed Linux subprocesses |
 //! | `memory` | yes | [`MemoryQueue`], [`MemoryStorage`] |
 //! | `durable` | yes | `DataDirectory`, `Crucible::embedded`: everything in one directory, across restarts; `checkpoint` |
+//! | `docker` | no | `DockerEngine`, [`docker`](mod@docker): containers, with runc or gVisor |
 //! | `testing` | no | `crucible::testing`: a scripted engine that isolates nothing, and fault-injecting wrappers |
 //!
 //! # What it does not protect against
@@ -58,6 +59,19 @@ mod embedded;
 
 #[doc(inline)]
 pub use crucible_core::*;
+#[cfg(feature = "docker")]
+pub mod docker {
+    //! The engine of containers: Docker, Podman, gVisor.
+
+    #[doc(inline)]
+    pub use crucible_docker::{
+        Credentials, DeviceRequest, Devices, DockerBuilder, DockerEngine, PullPolicy, PullProgress, Runtime,
+        WarmStats, doctor,
+    };
+}
+#[cfg(feature = "docker")]
+#[doc(inline)]
+pub use crucible_docker::DockerEngine;
 #[cfg(feature = "durable")]
 #[doc(inline)]
 pub use crucible_kv::{Durability, KvError};

@@ -97,7 +97,7 @@ fn suite(args: &Args) -> Result<Suite, Failure> {
     let (name, waived) = (args.engine.clone(), args.waive.clone());
     let make = move |without: &[Layer]| -> Result<Arc<dyn Engine>, EngineError> {
         let all: Vec<Layer> = waived.iter().chain(without).copied().collect();
-        Ok(Arc::new(common::try_engine(&name, &all)?))
+        common::try_engine(&name, &all)
     };
     let suite = Suite::new(make).map_err(|error| Failure::infrastructure(&error))?;
     Ok(if args.only.is_empty() { suite } else { suite.only(&args.only) })

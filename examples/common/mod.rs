@@ -1,8 +1,9 @@
 //! What the examples share: exit statuses, engines by name, text that is safe to show.
 
 use std::error::Error;
+use std::sync::Arc;
 
-use crucible::{EngineError, Layer, SubprocessBuilder, SubprocessEngine};
+use crucible::{Engine, EngineError, Layer, SubprocessBuilder};
 use serde::Serialize;
 
 /// Exit statuses. 0 is the program's `exited 0`.
@@ -30,10 +31,18 @@ impl Failure {
 }
 
 /// The engines that are built in.
+#[cfg(not(feature = "docker"))]
 pub(crate) const ENGINES: [&str; 1] = ["subprocess"];
+/// The engines that are built in.
+#[cfg(feature = "docker")]
+pub(crate) const ENGINES: [&str; 3] = ["subprocess", "docker", "gvisor"];
+
+/// The image of containers if `CRUCIBLE_IMAGE` names none: made of this machine's own files by `tests/docker image`.
+#[cfg(feature = "docker")]
+const IMAGE: &str = "crucible-local:latest";
 
 /// Makes the engine of this name, without the layers that are waived.
-pub(crate) fn engine(name: &str, waived: &[Layer]) -> Result<SubprocessEngine, Failure> {
+pub(crate) fn engine(name: &str, waived: &[Layer]) -> Result<Arc<dyn Engine>, Failure> {
     if !ENGINES.contains(&name) {
         return Err(Failure::usage(format!("no engine `{name}`; there is {}", ENGINES.join(", "))));
     }
@@ -43,9 +52,24 @@ pub(crate) fn engine(name: &str, waived: &[Layer]) -> Result<SubprocessEngine, F
     })
 }
 
-/// As [`engine`], for those who look at the error themselves. There is but one kind of engine yet.
-pub(crate) fn try_engine(_name: &str, waived: &[Layer]) -> Result<SubprocessEngine, EngineError> {
-    waived.iter().fold(SubprocessBuilder::new(), |builder, layer| builder.waive(*layer)).build()
+/// As [`engine`], for those who look at the error themselves.
+pub(crate) fn try_engine(name: &str, waived: &[Layer]) -> Result<Arc<dyn Engine>, EngineError> {
+    #[cfg(feature = "docker")]
+    if name != "subprocess" {
+        let builder = waived.iter().fold(containers(name), |builder, layer| builder.waive(*layer));
+        return Ok(Arc::new(builder.build_blocking()?));
+    }
+    let _the_only_one = name;
+    let builder = waived.iter().fold(SubprocessBuilder::new(), |builder, layer| builder.waive(*layer));
+    Ok(Arc::new(builder.build()?))
+}
+
+/// How an engine of containers is made here: on the daemon that `DOCKER_HOST` names, or the usual one.
+#[cfg(feature = "docker")]
+pub(crate) fn containers(name: &str) -> crucible::docker::DockerBuilder {
+    let image = std::env::var("CRUCIBLE_IMAGE").unwrap_or_else(|_| IMAGE.to_owned());
+    let builder = crucible::DockerEngine::builder().image(image);
+    if name == "gvisor" { builder.runtime(crucible::docker::Runtime::named("runsc")) } else { builder }
 }
 
 /// Makes text from a guest safe to show: control characters could set a terminal's title, clear it, or type on it.

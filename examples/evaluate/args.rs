@@ -31,9 +31,13 @@ pub(crate) struct Args {
     /// Run a command: --command -- ARGV.
     #[arg(long, conflicts_with_all = ["file", "code", "language"])]
     command: bool,
-    /// The engine to run it on.
+    /// The engine to run it on: subprocess; built with `--features docker` also docker and gvisor, which run the image that
+    /// `CRUCIBLE_IMAGE` names, or one that `tests/docker image` makes of this machine's own files.
     #[arg(long, default_value = "subprocess", value_name = "ENGINE")]
     engine: String,
+    /// The image to run it in, for an engine that runs images.
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<String>,
     /// Go without a layer, by its name, as `doctor` lists them.
     #[arg(long, value_name = "LAYER")]
     waive: Vec<Layer>,
@@ -73,7 +77,7 @@ pub(crate) struct Args {
 /// What is to be done.
 #[derive(Debug)]
 pub(crate) enum Action {
-    Doctor { json: bool },
+    Doctor { engine: String, json: bool },
     Evaluate(Box<Request>),
 }
 
@@ -93,7 +97,7 @@ impl Args {
     /// Reads every file that the command line names.
     pub(crate) fn action(self) -> Result<Action, Failure> {
         if self.file.as_deref() == Some(Path::new("doctor")) && self.language.is_none() {
-            return Ok(Action::Doctor { json: self.json });
+            return Ok(Action::Doctor { engine: self.engine, json: self.json });
         }
         let mut evaluation = self.program()?.with_limits(self.limits.limits());
         if let Some(path) = &self.stdin {
@@ -103,6 +107,9 @@ impl Args {
             for file in inputs(path)? {
                 evaluation = evaluation.with_input_file(file);
             }
+        }
+        if let Some(image) = self.image {
+            evaluation = evaluation.with_image(image);
         }
         for variable in &self.env {
             let (name, value) = variable.split_once('=').ok_or_else(|| {

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
         return fail(&failure);
     }
     match args.action() {
-        Ok(Action::Doctor { json }) => doctor(json),
+        Ok(Action::Doctor { engine, json }) => doctor(&engine, json),
         Ok(Action::Evaluate(request)) => match run::run(*request) {
             Ok(status) => ExitCode::from(status),
             Err(failure) => fail(&failure),
@@ -60,9 +60,25 @@ fn log(verbose: u8) -> Result<(), Failure> {
     Ok(())
 }
 
+/// What this host offers to an engine.
+fn report(engine: &str) -> Result<crucible::HostReport, Failure> {
+    match engine {
+        "subprocess" => Ok(crucible::doctor()),
+        #[cfg(feature = "docker")]
+        "docker" | "gvisor" => {
+            let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::infrastructure(&error))?;
+            Ok(runtime.block_on(crucible::docker::doctor(common::containers(engine))))
+        }
+        _ => Err(Failure::usage(format!("no engine `{engine}`; there is {}", common::ENGINES.join(", ")))),
+    }
+}
+
 /// Says what this host offers. Not all there is an infrastructure error.
-fn doctor(json: bool) -> ExitCode {
-    let report = crucible::doctor();
+fn doctor(engine: &str, json: bool) -> ExitCode {
+    let report = match report(engine) {
+        Ok(report) => report,
+        Err(failure) => return fail(&failure),
+    };
     if json {
         match common::json_line(&report) {
             Ok(text) => println!("{text}"),

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio_util::sync::CancellationToken;
 
+use crate::difference::Difference;
 use crate::enforcement::{Enforcement, LayerStatus};
 use crate::engine_error::{EngineError, MissingLayer};
 use crate::evaluation::Evaluation;
@@ -31,13 +32,15 @@ pub struct EngineInfo {
     pub allow_lists: bool,
     /// Whether it runs images: [`Evaluation::image`].
     pub images: bool,
+    /// What is otherwise in its sandboxes than under Linux.
+    pub differences: Vec<Difference>,
 }
 
 impl EngineInfo {
     /// An engine with this name and these layers, which cannot enforce an allow-list.
     #[must_use]
     pub fn new(name: impl Into<String>, enforcement: Enforcement) -> Self {
-        Self { name: name.into(), enforcement, allow_lists: false, images: false }
+        Self { name: name.into(), enforcement, allow_lists: false, images: false, differences: Vec::new() }
     }
 
     /// Says that the engine can enforce [`Network::Allow`].
@@ -52,6 +55,19 @@ impl EngineInfo {
     pub fn with_images(mut self) -> Self {
         self.images = true;
         self
+    }
+
+    /// Says what is otherwise in its sandboxes than under Linux.
+    #[must_use]
+    pub fn with_differences(mut self, differences: impl IntoIterator<Item = Difference>) -> Self {
+        self.differences.extend(differences);
+        self
+    }
+
+    /// Whether this is otherwise in its sandboxes.
+    #[must_use]
+    pub fn differs(&self, difference: Difference) -> bool {
+        self.differences.contains(&difference)
     }
 
     /// Whether the engine can run in the image that is asked for, if one is. Like [`admit`](Self::admit).

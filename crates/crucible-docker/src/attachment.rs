@@ -68,6 +68,14 @@ impl Attachment {
         *self.outputs.lock().unwrap_or_else(PoisonError::into_inner) = outputs;
     }
 
+    /// Passes on the piece that waits, if one does.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub(crate) async fn pass_on_held(&self) {
+        self.reader.lock().await.pass_on().await;
+    }
+
     fn outputs(&self) -> Option<Arc<Outputs>> {
         self.outputs.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -127,6 +135,17 @@ impl Attachment {
 }
 
 impl Reader {
+    /// Passes on what is held, when there is room for it.
+    async fn pass_on(&mut self) {
+        if let Some((outputs, _)) = &self.held {
+            let outputs = Arc::clone(outputs);
+            let room = outputs.room().await;
+            if let (Some(room), Some((_, chunk))) = (room, self.held.take()) {
+                let _sender = room.send(chunk);
+            }
+        }
+    }
+
     /// Moves what has come to where it is cut into frames, as far as there is room.
     fn fill(&mut self) {
         let room = self.frames.room();
@@ -162,13 +181,7 @@ impl Channel for Attachment {
     async fn read(&self) -> Option<Frame> {
         let mut reader = self.reader.lock().await;
         loop {
-            if let Some((outputs, _)) = &reader.held {
-                let outputs = Arc::clone(outputs);
-                let room = outputs.room().await;
-                if let (Some(room), Some((_, chunk))) = (room, reader.held.take()) {
-                    room.send(chunk);
-                }
-            }
+            reader.pass_on().await;
             if self.desk.has_ended() {
                 return None;
             }

@@ -214,6 +214,28 @@ impl DockerBuilder {
         DockerEngine::connect(self.settings).await
     }
 
+    /// The same as [`build`](Self::build), for whoever is not in a tokio runtime, or in one that must not be given up: blocks the thread.
+    ///
+    /// # Errors
+    /// See [`build`](Self::build).
+    pub fn build_blocking(self) -> Result<DockerEngine, EngineError> {
+        let failed = |error: std::io::Error| EngineError::setup("start a thread that makes an engine", error);
+        let built = std::thread::scope(|scope| {
+            let build = || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.map_err(failed)?.block_on(self.build())
+            };
+            std::thread::Builder::new().spawn_scoped(scope, build).map(|thread| thread.join())
+        });
+        let panicked =
+            |_| EngineError::Unavailable { what: "the thread that made an engine".to_owned(), source: None };
+        built.map_err(failed)?.map_err(panicked)?
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     fn problems(&self) -> Vec<Problem> {
         let settings = &self.settings;
         let mut problems: Vec<_> = settings

@@ -94,7 +94,8 @@ impl DockerEngine {
         let settings = Arc::clone(&daemon.settings);
         let mut inner = Inner {
             info: EngineInfo::new(settings.runtime.engine_name(), crucible_core::Enforcement::new())
-                .with_images(),
+                .with_images()
+                .with_differences(settings.runtime.differences().iter().copied()),
             owner: Owner::new(),
             images: Images::default(),
             pool: Pool::new(settings.warm, settings.warm_age),

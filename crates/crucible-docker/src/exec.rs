@@ -88,13 +88,22 @@ pub(crate) async fn exec(
                 () = &mut fed, if !has_fed => has_fed = true,
             }
         }
-        // Nothing of this command comes any more. With this the pieces end, once what waits has been passed on.
-        channel.set_outputs(None).await;
-        let outputs = CloseAtEnd(&outputs);
-        if !has_passed && tokio::time::timeout(RECEIVER_GRACE, &mut passed).await.is_err() {
+        // A piece may wait to be passed on, for whoever listens is slow; nothing else of this command comes any more.
+        let held = async {
+            channel.pass_on_held().await;
+            outputs.close();
+        };
+        let taken = async {
+            if !has_passed {
+                (&mut passed).await;
+            }
+        };
+        let rest = async { tokio::join!(held, taken) };
+        if tokio::time::timeout(RECEIVER_GRACE, rest).await.is_err() {
             tracing::debug!("whoever gets live output does not take the rest of it");
         }
-        drop(outputs);
+        outputs.deaf.cancel();
+        channel.set_outputs(None).await;
     }
     let (ledger, mut end) = control.into_end();
     let mut now = end.counters().unwrap_or(before);
@@ -135,15 +144,6 @@ pub(crate) async fn exec(
     let evidence = facts.evidence(ledger.into_entries());
     let (stdout, stderr) = outputs.finish();
     Ok(Exit::new(evidence).with_output(stdout, stderr).with_usage(usage).with_enforcement(enforcement))
-}
-
-/// Whoever gets live output is told that there is no more.
-struct CloseAtEnd<'a>(&'a Outputs);
-
-impl Drop for CloseAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.deaf.cancel();
-    }
 }
 
 /// An image whose programs are not where programs are as a rule says where; a command that says so itself goes first.

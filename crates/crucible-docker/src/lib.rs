@@ -48,6 +48,7 @@ mod config;
 mod container;
 mod daemon;
 mod device;
+mod doctor;
 mod enforcement;
 mod engine;
 mod error;
@@ -65,6 +66,7 @@ mod warm;
 
 pub use config::DockerBuilder;
 pub use device::{DeviceRequest, Devices};
+pub use doctor::doctor;
 pub use engine::DockerEngine;
 pub use pull::{Credentials, PullPolicy, PullProgress};
 pub use runtime::Runtime;

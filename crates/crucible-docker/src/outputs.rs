@@ -16,8 +16,8 @@ const PIECES: usize = 16;
 pub(crate) struct Outputs {
     pub(crate) meter: Meter,
     captures: Mutex<[Capture; 2]>,
-    /// Towards whoever gets live output; `None` if nobody does.
-    pieces: Option<mpsc::Sender<OutputChunk>>,
+    /// Towards whoever gets live output; `None` if nobody does, or nothing more comes.
+    pieces: Mutex<Option<mpsc::Sender<OutputChunk>>>,
     /// Once cancelled, nothing is passed on any more: who listens has been given time enough.
     pub(crate) deaf: CancellationToken,
 }
@@ -34,7 +34,7 @@ impl Outputs {
         let outputs = Self {
             meter: Meter::new(limit),
             captures: Mutex::new([Capture::new(budget), Capture::new(budget)]),
-            pieces: wanted.then_some(sender),
+            pieces: Mutex::new(wanted.then_some(sender)),
             deaf: CancellationToken::new(),
         };
         (outputs, wanted.then_some(receiver))
@@ -54,7 +54,7 @@ impl Outputs {
         let offset = capture.total_bytes();
         capture.push(&bytes);
         drop(captures);
-        let wanted = self.pieces.is_some() && !self.deaf.is_cancelled();
+        let wanted = self.pieces().is_some() && !self.deaf.is_cancelled();
         wanted.then(|| OutputChunk::new(stream, offset, bytes))
     }
 
@@ -62,13 +62,22 @@ impl Outputs {
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
-    pub(crate) async fn room(&self) -> Option<mpsc::Permit<'_, OutputChunk>> {
-        let pieces = self.pieces.as_ref()?;
+    pub(crate) async fn room(&self) -> Option<mpsc::OwnedPermit<OutputChunk>> {
+        let pieces = self.pieces()?;
         tokio::select! {
             biased;
             () = self.deaf.cancelled() => None,
-            room = pieces.reserve() => room.ok(),
+            room = pieces.reserve_owned() => room.ok(),
         }
+    }
+
+    fn pieces(&self) -> Option<mpsc::Sender<OutputChunk>> {
+        self.pieces.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Nothing more comes: whoever gets live output has its end after what waits.
+    pub(crate) fn close(&self) {
+        *self.pieces.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// What was captured of both streams. What comes later is not in it.

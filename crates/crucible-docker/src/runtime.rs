@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crucible_core::Difference;
+
 /// What makes the containers, by the name that the daemon knows it by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -39,6 +41,20 @@ impl Runtime {
 
     pub(crate) fn is_gvisor(&self) -> bool {
         matches!(self, Self::Gvisor(_))
+    }
+
+    /// What is otherwise in its containers than under Linux.
+    pub(crate) fn differences(&self) -> &'static [Difference] {
+        if self.is_gvisor() {
+            &[
+                Difference::OutOfMemoryEndsAll,
+                Difference::LessInProc,
+                Difference::GuestDescriptorsAreListed,
+                Difference::SlowCalls,
+            ]
+        } else {
+            &[]
+        }
     }
 
     /// The name of an engine that uses it.

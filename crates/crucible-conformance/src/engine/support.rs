@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crucible_core::{
-    Captured, Engine, EngineError, Evaluation, Evidence, ExecIo, Exit, Isolation, Layer, LayerStatus, Limit,
-    Limits, Outcome, RunContext, Sandbox, SandboxSpec, Verdict, judge,
+    Captured, Difference, Engine, EngineError, Evaluation, Evidence, ExecIo, Exit, Isolation, Layer,
+    LayerStatus, Limit, Limits, Outcome, RunContext, Sandbox, SandboxSpec, Verdict, judge,
 };
 
 pub(super) use crate::suite::slowness;
@@ -24,6 +24,11 @@ macro_rules! program {
     };
 }
 pub(super) use program;
+
+/// The same for an engine whose system calls take long.
+pub(super) fn slowness_of(engine: &Subject) -> u32 {
+    slowness() * if engine.info().differs(Difference::SlowCalls) { 10 } else { 1 }
+}
 
 /// Limits under which every program of the suite gets its verdict soon.
 pub(super) fn limits() -> Limits {

@@ -87,25 +87,31 @@ pub(crate) fn open_beneath(directory: Fd, path: &CStr, flags: i32, mode: u32) ->
     }
 }
 
-/// openat(2) for each name of a path.
+/// openat(2) for each name of a path. A directory is opened twice: gVisor follows a link to one, whatever it is told, unless it is
+/// opened as a mere path.
 fn open_walking(directory: Fd, path: &CStr, flags: i32, mode: u32) -> Result<Fd> {
     let (mut at, mut names) = (directory, path.to_bytes().split(|byte| *byte == b'/').peekable());
-    loop {
-        let opened = names.next().ok_or(Errno::INVAL).and_then(|name| {
-            if name == b".." || name.is_empty() {
-                return Err(Errno::XDEV);
-            }
-            let flags = if names.peek().is_some() { O_PATH | O_DIRECTORY } else { flags };
-            open_at(at, Name::new(name)?.as_c_str()?, flags | O_NOFOLLOW | O_CLOEXEC, mode)
-        });
+    while let Some(name) = names.next() {
+        let is_last = names.peek().is_none();
+        let as_path = !is_last || flags & O_DIRECTORY != 0;
+        let opened = if name == b".." || name.is_empty() {
+            Err(Errno::XDEV)
+        } else {
+            let flags = if as_path { O_PATH | O_DIRECTORY } else { flags };
+            Name::new(name)
+                .and_then(|name| open_at(at, name.as_c_str()?, flags | O_NOFOLLOW | O_CLOEXEC, mode))
+        };
         if at != directory {
             close(at);
         }
         at = opened?;
-        if names.peek().is_none() {
-            return Ok(at);
-        }
     }
+    if flags & O_DIRECTORY == 0 {
+        return Ok(at);
+    }
+    let opened = open_at(at, c".", flags | O_CLOEXEC, mode);
+    close(at);
+    opened
 }
 
 /// openat(2), with the error number that openat2(2) has for a link.

@@ -1,0 +1,169 @@
+//! What a daemon offers, and what is known to be wrong with it.
+
+use bollard::models::SystemVersion;
+use crucible_core::{EngineError, HostReport, Layer, LayerStatus, chain};
+
+use crate::config::DockerBuilder;
+use crate::daemon::Daemon;
+
+/// A defect, and the least versions without it: one for each line that is maintained.
+struct Defect {
+    component: &'static str,
+    mended: &'static [&'static [u64]],
+    what: &'static str,
+}
+
+/// Those by which a container can get at its host. (Of Docker's own, those that an engine which never copies out of a running
+/// container, and sends no compressed archive, does not meet.)
+const DEFECTS: [Defect; 3] = [
+    Defect {
+        component: "runc",
+        mended: &[&[1, 1, 12]],
+        what: "CVE-2024-21626: a container can begin in a directory of the host",
+    },
+    Defect {
+        component: "runc",
+        mended: &[&[1, 2, 8], &[1, 3, 3], &[1, 4, 0]],
+        what: "CVE-2025-31133, CVE-2025-52565, CVE-2025-52881: writes to /proc can be redirected while a container starts",
+    },
+    Defect {
+        component: "Engine",
+        mended: &[&[29, 5, 1]],
+        what: "CVE-2026-41567: a compressed archive runs a program of the container as root of the host (this engine sends none)",
+    },
+];
+
+/// Says what the daemon offers that these settings lead to, a line a layer, by making a container; its versions, and what is known to
+/// be wrong with them.
+pub async fn doctor(builder: DockerBuilder) -> HostReport {
+    let settings = builder.settings().clone();
+    let name = settings.runtime.engine_name();
+    let mut report = HostReport::new(name);
+    match Daemon::connect(settings.clone()).await {
+        Ok((daemon, version)) => report = describe(report, &daemon, &version),
+        Err(error) => return report.with_fact("daemon", chain(&error)),
+    }
+    match builder.build().await {
+        Ok(engine) => {
+            let info = crucible_core::Engine::info(&engine);
+            for line in info.enforcement.reports() {
+                report = match line.status {
+                    LayerStatus::Enforced => report.with_available(line.layer, line.detail.clone()),
+                    LayerStatus::Waived => report.with_missing(line.layer, "waived", "do not waive it"),
+                    _ => report.with_missing(line.layer, line.detail.clone(), "use another runtime"),
+                };
+            }
+            for layer in Layer::ALL
+                .iter()
+                .filter(|layer| info.enforcement.reports().iter().all(|l| l.layer != **layer))
+            {
+                report = report.with_missing(*layer, reason(*layer), fix(*layer));
+            }
+            engine.close().await;
+            report
+        }
+        Err(error) => untried(report, &error),
+    }
+}
+
+fn describe(report: HostReport, daemon: &Daemon, version: &SystemVersion) -> HostReport {
+    let unknown = || "?".to_owned();
+    let mut report = report
+        .with_fact("daemon", daemon.place.clone())
+        .with_fact("version", version.version.clone().unwrap_or_else(unknown))
+        .with_fact("API", version.api_version.clone().unwrap_or_else(unknown))
+        .with_fact("kernel", version.kernel_version.clone().unwrap_or_else(unknown))
+        .with_fact("runtime", daemon.settings.runtime.to_string());
+    for (component, version) in components(version) {
+        if component != "Engine" {
+            report = report.with_fact(component.clone(), version.clone());
+        }
+        for Defect { mended, what, .. } in DEFECTS.iter().filter(|defect| defect.component == component) {
+            if is_before(&version, mended) {
+                let least: Vec<_> = mended.iter().map(|version| dotted(version)).collect();
+                let what = format!("{what}; mended in {}, or by your distribution", least.join(", "));
+                report = report.with_fact(format!("{component} {version} may have"), what);
+            }
+        }
+    }
+    report
+}
+
+fn components(version: &SystemVersion) -> Vec<(String, String)> {
+    let parts = version.components.iter().flatten();
+    parts.map(|part| (part.name.clone(), part.version.clone())).collect()
+}
+
+fn dotted(version: &[u64]) -> String {
+    version.iter().map(u64::to_string).collect::<Vec<_>>().join(".")
+}
+
+/// Whether a version is before what mended its line. Lines that are newer than all have it from the beginning.
+fn is_before(version: &str, mended: &[&[u64]]) -> bool {
+    let numbers: Vec<u64> = version
+        .trim_start_matches('v')
+        .split(|c: char| !c.is_ascii_digit())
+        .map_while(|number| number.parse().ok())
+        .take(3)
+        .collect();
+    if numbers.is_empty() {
+        return false;
+    }
+    let line = numbers.get(..2).unwrap_or(&numbers);
+    match mended.iter().find(|least| least.starts_with(line)) {
+        Some(least) => numbers.as_slice() < *least,
+        // A line of which nothing is known: older than all of them, or newer.
+        None => mended.iter().all(|least| numbers.as_slice() < *least),
+    }
+}
+
+fn reason(layer: Layer) -> &'static str {
+    match layer {
+        Layer::UserNamespace => "ids inside are those of the host",
+        Layer::Landlock => "the kernel has none, or the daemon's own filter does not let it be used",
+        Layer::CpuCgroup => {
+            "the container's cgroup cannot be seen from within: CPU time is what its processes say"
+        }
+        _ => "a container does not have it",
+    }
+}
+
+fn fix(layer: Layer) -> &'static str {
+    match layer {
+        Layer::UserNamespace => "set `userns-remap` in the daemon's configuration, or run it rootless",
+        Layer::Landlock => "use Linux 5.13 or later, and a newer daemon",
+        _ => "use another runtime",
+    }
+}
+
+fn untried(report: HostReport, error: &EngineError) -> HostReport {
+    let report = report.with_fact("a sandbox could not be made", chain(error));
+    let EngineError::LayerUnavailable { missing } = error else { return report };
+    missing.iter().fold(report, |report, missing| {
+        report.with_missing(missing.layer, missing.reason.clone(), missing.fix.clone())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_held_against_their_own_line() {
+        let mended: &[&[u64]] = &[&[1, 2, 8], &[1, 3, 3], &[1, 4, 0]];
+        for (version, before) in [
+            ("1.1.5+ds1", true),
+            ("1.2.7", true),
+            ("1.2.8", false),
+            ("1.3.0-rc.1", true),
+            ("1.3.3", false),
+            ("v1.4.1", false),
+            ("1.5.0", false),
+            ("2.0.0", false),
+            ("unknown", false),
+        ] {
+            assert_eq!(is_before(version, mended), before, "{version}");
+        }
+        assert!(is_before("20.10.24+dfsg1", &[&[29, 5, 1]]));
+    }
+}
