@@ -11,8 +11,11 @@ pub enum Difference {
     OutOfMemoryEndsAll,
     /// Files of `/proc` lack lines, or are not there.
     LessInProc,
-    /// The names of what the guest has open can be seen; nothing of it can be opened.
-    GuestDescriptorsAreListed,
+    /// The names of what the guest has open can be seen, its memory map, and its environment, which is empty; nothing of it can be
+    /// opened.
+    GuestIsSeen,
+    /// A kernel of its own stands between programs and that of the host: what is done to it is not done to the host.
+    OwnKernel,
     /// System calls take many times as long.
     SlowCalls,
 }
@@ -22,7 +25,8 @@ impl fmt::Display for Difference {
         f.write_str(match self {
             Self::OutOfMemoryEndsAll => "out of memory, the whole sandbox ends",
             Self::LessInProc => "files of /proc lack lines, or are not there",
-            Self::GuestDescriptorsAreListed => "the names of what the guest has open can be seen",
+            Self::GuestIsSeen => "the names of what the guest has open can be seen",
+            Self::OwnKernel => "a kernel of its own stands between programs and that of the host",
             Self::SlowCalls => "system calls take many times as long",
         })
     }

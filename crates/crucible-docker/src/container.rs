@@ -18,6 +18,11 @@ use crate::policy::Policy;
 
 /// How often a name is tried that somebody else may have.
 const NAMES: u32 = 3;
+/// How often, and how far apart, it is looked whether a container that was killed had run out of its memory.
+const OOM_LOOKS: u32 = 20;
+const OOM_LOOK_EVERY: Duration = Duration::from_millis(100);
+/// The exit code that a daemon gives to a container whose process 1 was killed.
+const KILLED: i64 = 137;
 /// How long the daemon may take to say what became of a container whose guest is gone.
 const AUTOPSY: Duration = Duration::from_secs(5);
 
@@ -146,9 +151,21 @@ impl Container {
         EngineError::Lost { doing, started, source: Some(known.join("; ").into()) }
     }
 
-    /// Whether the daemon has seen the container run out of its memory.
-    pub(crate) async fn ran_out_of_memory(&self, inner: &Inner) -> Option<bool> {
-        let seen = tokio::time::timeout(AUTOPSY, inner.daemon.inspect(&self.tenure.name)).await.ok()?.ok()?;
-        seen.state?.oom_killed
+    /// Whether the daemon has seen the container run out of its memory. It hears of that and of the end on two ways, and of the end
+    /// first now and then.
+    pub(crate) async fn ran_out_of_memory(&self, inner: &Inner) -> bool {
+        for _ in 0..OOM_LOOKS {
+            let seen = tokio::time::timeout(AUTOPSY, inner.daemon.inspect(&self.tenure.name)).await;
+            let Ok(Ok(Some(state))) = seen.map(|seen| seen.map(|seen| seen.state)) else { return false };
+            if state.oom_killed == Some(true) {
+                return true;
+            }
+            // Whoever was not killed was not killed for its memory.
+            if state.running == Some(false) && state.exit_code != Some(KILLED) {
+                return false;
+            }
+            tokio::time::sleep(OOM_LOOK_EVERY).await;
+        }
+        false
     }
 }

@@ -109,7 +109,7 @@ pub(crate) async fn exec(
     let mut now = end.counters().unwrap_or(before);
     if end.gone && end.exited.is_none() && !ledger.has_killed() {
         // Where the guest cannot outlive it, its kernel says so to the daemon.
-        if open.container.ran_out_of_memory(inner).await == Some(true) {
+        if open.container.ran_out_of_memory(inner).await {
             now.oom_kills = Some(now.oom_kills.unwrap_or(0) + 1);
             now.memory_limit_hits = Some(now.memory_limit_hits.unwrap_or(0) + 1);
         }

@@ -47,6 +47,10 @@ impl Outputs {
 
     /// Takes note of a piece. Gives what is to be passed on.
     pub(crate) fn take(&self, stream: OutputStream, bytes: Bytes) -> Option<OutputChunk> {
+        if self.meter.is_exceeded() {
+            // What was on its way when the limit was reached: a program that is ended for it writes no more.
+            return None;
+        }
         self.meter.add(bytes.len());
         let mut captures = self.captures();
         let [stdout, stderr] = &mut *captures;

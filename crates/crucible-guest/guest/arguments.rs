@@ -32,6 +32,26 @@ impl Arguments {
         Some(unsafe { CStr::from_ptr(pointer) }.to_bytes())
     }
 
+    /// Overwrites the environment, which nobody here reads, and which some kernels show to others (`/proc/1/environ`).
+    pub(crate) fn forget_environment(&self) {
+        let mut index = self.count + 1;
+        loop {
+            // SAFETY: behind the arguments and their null pointer are the pointers to the environment, up to another null pointer, which
+            // ends this loop (the x86-64 psABI, 3.4.1).
+            let place = unsafe { self.pointers.add(index) };
+            // SAFETY: the kernel has put a pointer there.
+            let pointer = unsafe { place.read() };
+            if pointer.is_null() {
+                return;
+            }
+            // SAFETY: the kernel terminates every variable with a NUL and leaves it in place.
+            let length = unsafe { CStr::from_ptr(pointer) }.to_bytes().len();
+            // SAFETY: these bytes are this process's own, on its stack, where it may write; nobody else has a reference to them.
+            unsafe { pointer.cast_mut().write_bytes(0, length) };
+            index += 1;
+        }
+    }
+
     /// The number that follows the argument `name`.
     pub(crate) fn number(&self, name: &[u8]) -> Option<u64> {
         let at = self.position(name)?;

@@ -28,6 +28,10 @@ const KEPT: u64 = 1 << CAP_CHOWN
     | 1 << CAP_SETGID
     | 1 << CAP_SETUID;
 
+/// The devices that programs may write to. A container has more: terminals above all.
+const DEVICES: &[&core::ffi::CStr] =
+    &[c"/dev/null", c"/dev/zero", c"/dev/full", c"/dev/random", c"/dev/urandom"];
+
 /// Options: `--id N`, the target's user and group id; `--here`, serve in the directory in which the guest was started instead
 /// of `/box`, and put nothing on; `--disk N` and `--inodes N`, what may be used in all places that can be written to;
 /// `--no-seccomp`, `--no-landlock`, for a host that does without.
@@ -85,6 +89,7 @@ fn here(arguments: &Arguments, control: Control) -> core::result::Result<Guest, 
 
 fn contained(arguments: &Arguments, control: Control) -> core::result::Result<Guest, StepError> {
     sys::set_name(c"crucible-guest");
+    arguments.forget_environment();
     let Some(id) = target_id(arguments).filter(|id| *id != 0) else {
         return Err(StepError(Step::CREDENTIALS, Errno::INVAL));
     };
@@ -129,7 +134,7 @@ fn drop_capabilities() -> Result<Layers> {
 
 fn restrict_files() -> Result<()> {
     let abi = sys::landlock_abi()?;
-    landlock::restrict(u8::try_from(abi).unwrap_or(u8::MAX), None)
+    landlock::restrict(u8::try_from(abi).unwrap_or(u8::MAX), None, DEVICES)
 }
 
 /// Nobody has the key: nothing is set up in a container.

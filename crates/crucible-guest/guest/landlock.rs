@@ -1,23 +1,27 @@
 //! The Landlock ruleset: what may be done where, whatever the mounts say (landlock(7)).
 
-use super::errno::Result;
-use super::sys::{self, RulesetAttributes};
+use core::ffi::CStr;
+
+use super::errno::{Errno, Result};
+use super::sys::{self, Fd, RulesetAttributes};
 
 /// `EXECUTE | READ_FILE | READ_DIR`
 const READ: u64 = 1 | 1 << 2 | 1 << 3;
-/// `READ_FILE | WRITE_FILE | READ_DIR | IOCTL_DEV`: devices are used, not made.
-const USE_DEVICES: u64 = 1 << 1 | 1 << 2 | 1 << 3 | 1 << 15;
+/// `READ_FILE | WRITE_FILE | IOCTL_DEV`: a device is used, not made.
+const USE_DEVICE: u64 = 1 << 1 | 1 << 2 | 1 << 15;
+/// The same for all in a directory.
+const USE_DEVICES: u64 = USE_DEVICE | 1 << 3;
 /// `BIND_TCP | CONNECT_TCP`
 const ALL_TCP: u64 = 1 | 1 << 1;
 /// `ABSTRACT_UNIX_SOCKET | SIGNAL`
 const ALL_SCOPES: u64 = 1 | 1 << 1;
 
 /// Restricts the guest and everything it starts: read and execute anywhere, write to `/tmp` and `/box`
-/// alone; no TCP, but for connections to the proxy where there is one; no abstract socket and no signal outside. One domain for all, so that commands of one sandbox can
+/// alone, and to devices: these, or all there are in `/dev` if none is named; no TCP, but for connections to the proxy where there is one; no abstract socket and no signal outside. One domain for all, so that commands of one sandbox can
 /// reach each other.
 ///
 /// The rules are opened after everything is mounted: one on a directory that is covered later does not count.
-pub(crate) fn restrict(abi: u8, proxy: Option<u16>) -> Result<()> {
+pub(crate) fn restrict(abi: u8, proxy: Option<u16>, devices: &[&CStr]) -> Result<()> {
     let all = file_system_rights(abi);
     let attributes = RulesetAttributes {
         file_system: all,
@@ -26,10 +30,11 @@ pub(crate) fn restrict(abi: u8, proxy: Option<u16>) -> Result<()> {
     };
     let ruleset = sys::create_ruleset(&attributes, attributes_size(abi))?;
     // `/dev/shm` is a link to `/tmp`, but in containers.
-    let places = [(c"/", READ), (c"/dev", USE_DEVICES), (c"/tmp", all), (c"/box", all), (c"/dev/shm", all)];
+    let places = [(c"/", READ), (c"/tmp", all), (c"/box", all), (c"/dev/shm", all)];
     let restricted = places
         .into_iter()
         .try_for_each(|(directory, access)| sys::allow_beneath(ruleset, directory, access & all))
+        .and_then(|()| allow_devices(ruleset, devices, all))
         .and_then(|()| match proxy {
             Some(port) if abi >= 4 => sys::allow_connect(ruleset, port),
             _ => Ok(()),
@@ -37,6 +42,17 @@ pub(crate) fn restrict(abi: u8, proxy: Option<u16>) -> Result<()> {
         .and_then(|()| sys::restrict_self(ruleset));
     sys::close(ruleset);
     restricted
+}
+
+fn allow_devices(ruleset: Fd, devices: &[&CStr], all: u64) -> Result<()> {
+    if devices.is_empty() {
+        return sys::allow_beneath(ruleset, c"/dev", USE_DEVICES & all);
+    }
+    devices.iter().try_for_each(|device| match sys::allow_beneath(ruleset, device, USE_DEVICE & all) {
+        // Not every container has all of them.
+        Err(Errno::NOENT) => Ok(()),
+        other => other,
+    })
 }
 
 /// Every right on files that an ABI knows: 13 in the first; `REFER`, `TRUNCATE`, `IOCTL_DEV` came later.

@@ -92,7 +92,7 @@ fn set_up(inherited: &Inherited) -> core::result::Result<Guest, StepError> {
     sys::forget_key();
     let control = arrange_descriptors(inherited.control).at(Step::DESCRIPTORS)?;
     if plan.flags.has(PlanFlags::LANDLOCK) {
-        landlock::restrict(plan.landlock_abi, proxy).at(Step::LANDLOCK)?;
+        landlock::restrict(plan.landlock_abi, proxy, &[]).at(Step::LANDLOCK)?;
     }
     let place = Place {
         directory: c"/box",

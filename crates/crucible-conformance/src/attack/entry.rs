@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crucible_core::{Collect, Layer, Limit, Limits, Outcome, Signal};
+use crucible_core::{Collect, Difference, Layer, Limit, Limits, Outcome, Signal};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -30,6 +30,8 @@ pub struct Attack {
     pub(super) control: Control,
     pub(super) needs: Needs,
     pub(super) limits: fn(Limits) -> Limits,
+    /// Where it cannot do harm, and why: in engines whose kernel is another.
+    pub(super) harmless: Option<(Difference, &'static str)>,
     /// What is wrong with an outcome, beyond its verdict.
     pub(super) check: Option<fn(&Outcome) -> Option<&'static str>>,
 }
@@ -102,6 +104,7 @@ impl Attack {
             control: Control::Bare(""),
             needs: Needs::Nothing,
             limits: |limits| limits,
+            harmless: None,
             check: None,
         }
     }
@@ -159,6 +162,12 @@ impl Attack {
 
     pub(super) fn within(mut self, limits: fn(Limits) -> Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// It does not apply to engines that differ in this, for this reason.
+    pub(super) fn harmless_where(mut self, difference: Difference, why: &'static str) -> Self {
+        self.harmless = Some((difference, why));
         self
     }
 

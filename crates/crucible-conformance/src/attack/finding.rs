@@ -19,6 +19,8 @@ pub enum Status {
     Inconclusive,
     /// The host has waived every layer that stops it.
     NotCovered,
+    /// It can do no harm to an engine of this kind, for a reason that the attack names.
+    DoesNotApply,
 }
 
 impl Status {
@@ -31,7 +33,14 @@ impl Status {
             Self::ControlFailed => "control_failed",
             Self::Inconclusive => "inconclusive",
             Self::NotCovered => "not_covered",
+            Self::DoesNotApply => "does_not_apply",
         }
+    }
+}
+
+impl Status {
+    pub(super) fn is_no_failure(self) -> bool {
+        matches!(self, Self::Blocked | Self::NotCovered | Self::DoesNotApply)
     }
 }
 
@@ -94,6 +103,7 @@ impl fmt::Display for Finding {
             Status::ControlFailed => "CONTROL-FAILED",
             Status::Inconclusive => "INCONCLUSIVE",
             Status::NotCovered => "NOT-COVERED",
+            Status::DoesNotApply => "DOES-NOT-APPLY",
         };
         write!(f, "{status:<14} {:<4} {:<26}", self.catalogue, self.name)?;
         let verdict = self.verdict.as_deref().unwrap_or("no verdict");

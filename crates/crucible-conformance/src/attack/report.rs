@@ -22,8 +22,7 @@ impl Report {
     /// Whether every attack was blocked, but for those whose layers the host has waived.
     #[must_use]
     pub fn is_green(&self) -> bool {
-        self.findings.iter().all(|finding| matches!(finding.status, Status::Blocked | Status::NotCovered))
-            && self.count(Status::Blocked) > 0
+        self.findings.iter().all(|finding| finding.status.is_no_failure()) && self.count(Status::Blocked) > 0
     }
 
     /// The counts as one JSON object.
@@ -35,6 +34,7 @@ impl Report {
             "control_failed": self.count(Status::ControlFailed),
             "inconclusive": self.count(Status::Inconclusive),
             "not_covered": self.count(Status::NotCovered),
+            "does_not_apply": self.count(Status::DoesNotApply),
         })
     }
 }
@@ -49,7 +49,11 @@ impl fmt::Display for Report {
             self.count(Status::Escaped),
             self.count(Status::ControlFailed)
         )?;
-        for (status, name) in [(Status::Inconclusive, "inconclusive"), (Status::NotCovered, "not covered")] {
+        for (status, name) in [
+            (Status::Inconclusive, "inconclusive"),
+            (Status::NotCovered, "not covered"),
+            (Status::DoesNotApply, "do not apply"),
+        ] {
             match self.count(status) {
                 0 => {}
                 count => write!(f, ", {count} {name}")?,

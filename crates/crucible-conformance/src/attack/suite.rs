@@ -132,7 +132,21 @@ impl Suite {
     }
 
     async fn find_out(&self, engine: &Arc<dyn Engine>, attack: &Attack) -> Finding {
-        let enforcement = engine.info().enforcement;
+        let info = engine.info();
+        if let Some((difference, why)) = attack.harmless
+            && info.differs(difference)
+        {
+            return Finding {
+                name: attack.name,
+                family: attack.family,
+                catalogue: attack.catalogue,
+                status: Status::DoesNotApply,
+                detail: why.to_owned(),
+                verdict: None,
+                control: ControlResult::NotShown { reason: "it was not run".to_owned() },
+            };
+        }
+        let enforcement = info.enforcement;
         let seen = attack_engine(engine, attack, &self.program).await;
         let covered =
             attack.layers.is_empty() || attack.layers.iter().any(|layer| enforcement.enforces(*layer));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crucible_core::{Layer, Limit};
+use crucible_core::{Difference, Layer, Limit};
 
 use crate::attack::entry::Attack;
 
@@ -58,4 +58,8 @@ pub(in crate::attack) fn time_namespace() -> Attack {
 pub(in crate::attack) fn raise_priority() -> Attack {
     Attack::new("B8", "raises its priority, asks for real-time scheduling of CPU and disk", "it cannot")
         .stopped_by(&[Layer::Rlimits, Layer::Capabilities])
+        .harmless_where(
+            Difference::OwnKernel,
+            "priorities are those of its own kernel: the threads of the host keep theirs",
+        )
 }
