@@ -10,4 +10,7 @@
 )]
 
 mod conformance;
+mod door;
+mod faults;
 mod support;
+mod wire;
