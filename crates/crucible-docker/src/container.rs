@@ -101,7 +101,7 @@ impl Container {
             let text = error.to_string();
             let again = attempt < NAMES
                 && match status(&error) {
-                    Some(404) if text.contains(&carrier) => {
+                    Some(400 | 404) if text.contains(&carrier) => {
                         // Somebody has removed it: there will be another.
                         inner.forget_carrier(&carrier).await;
                         true

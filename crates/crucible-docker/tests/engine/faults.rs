@@ -7,7 +7,7 @@ use std::time::Duration;
 use crucible_core::{Engine as _, EngineErrorKind, SandboxSpec, Verdict};
 
 use super::support::{
-    builder, by_owner, containers, docker, limits, made, outcome, refused, shell, until, with_daemon,
+    builder, containers, docker, limits, made, outcome, refused, shell, until, with_daemon,
 };
 use super::wire::{Action, Call, Wire, message};
 
@@ -30,17 +30,7 @@ fn on(
 
 /// What the engines of this wire have made, by the names in its calls.
 fn left(wire: &Wire) -> Vec<String> {
-    let made: Vec<String> = wire
-        .calls()
-        .iter()
-        .filter(|call| call.is("POST", "/containers/create"))
-        .filter_map(|call| {
-            call.target
-                .split("name=")
-                .nth(1)
-                .map(|name| name.split('&').next().unwrap_or_default().to_owned())
-        })
-        .collect();
+    let made = wire.made();
     containers().into_iter().map(|(name, ..)| name).filter(|name| made.contains(name)).collect()
 }
 
@@ -199,20 +189,14 @@ fn a_stream_that_is_cut() {
 fn a_container_that_somebody_else_ends_or_removes_is_no_verdict() {
     with_daemon(async {
         for how in [["kill", "--signal=KILL"].as_slice(), &["rm", "--force"]] {
-            let engine = made(builder()).await.unwrap();
-            let seen = by_owner();
+            let wire = Wire::new(|_| Action::Pass);
+            let engine = made(builder().endpoint(&wire.endpoint)).await.unwrap();
             let evaluation = shell("sleep 100");
             let ended = refused(&engine, &evaluation);
             let others = async {
                 tokio::time::sleep(Duration::from_secs(2)).await;
-                let ours = by_owner();
-                let name = ours.iter().find(|(owner, made)| {
-                    let runs =
-                        |made: &Vec<(String, String)>| made.iter().any(|(_, state)| state == "running");
-                    runs(made) && !seen.get(*owner).is_some_and(runs)
-                });
-                let (_, made) = name.expect("one runs");
-                let (name, _) = made.iter().find(|(_, state)| state == "running").unwrap();
+                // The last that was made.
+                let name = wire.made().pop().unwrap();
                 docker(&[how, &[name.as_str()]].concat());
             };
             let (error, ()) = tokio::join!(ended, others);

@@ -12,5 +12,8 @@
 mod conformance;
 mod door;
 mod faults;
+mod output;
+mod owners;
 mod support;
+mod warm;
 mod wire;

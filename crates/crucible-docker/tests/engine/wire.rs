@@ -99,6 +99,15 @@ impl Wire {
         self.calls.lock().unwrap().clone()
     }
 
+    /// The names of the containers that were asked for, in order.
+    pub(crate) fn made(&self) -> Vec<String> {
+        let name = |call: &Call| {
+            let (_, query) = call.target.split_once('?')?;
+            query.split('&').find_map(|pair| pair.strip_prefix("name=")).map(str::to_owned)
+        };
+        self.calls().iter().filter(|call| call.is("POST", "/containers/create")).filter_map(name).collect()
+    }
+
     /// Which calls were made, each once.
     pub(crate) fn kinds(&self) -> BTreeSet<String> {
         self.calls().iter().map(|call| format!("{} {}", call.method, call.path)).collect()
