@@ -76,8 +76,8 @@ pub(crate) async fn exec(
     let mut control = Control::new(exchange, after, wall, began);
     {
         let passed = pass_on(pieces, output);
-        let fed = feed(channel, stdin);
-        tokio::pin!(passed, fed);
+        tokio::pin!(passed);
+        let mut fed = Box::pin(feed(channel, stdin));
         let (mut has_passed, mut has_fed) = (false, false);
         let controlled = control.run(&outputs.meter, &watch, &cancel, signals);
         tokio::pin!(controlled);
@@ -88,6 +88,8 @@ pub(crate) async fn exec(
                 () = &mut fed, if !has_fed => has_fed = true,
             }
         }
+        // It may be about to read for all, and is not asked to go on any more.
+        drop(fed);
         // A piece may wait to be passed on, for whoever listens is slow; nothing else of this command comes any more.
         let held = async {
             channel.pass_on_held().await;

@@ -33,7 +33,7 @@ pub(crate) async fn made(builder: DockerBuilder) -> Result<DockerEngine, String>
     }
 }
 
-fn is_required() -> bool {
+pub(crate) fn is_required() -> bool {
     ["CI", "CRUCIBLE_REQUIRE_DOCKER"]
         .iter()
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
