@@ -14,6 +14,7 @@ mod door;
 mod faults;
 mod output;
 mod owners;
+mod registry;
 mod support;
 mod warm;
 mod wire;
