@@ -39,6 +39,10 @@ pub async fn run_over<E: Engine + ?Sized>(
         let verdict = exit.verdict();
         let succeeded = verdict.is_success();
         evidence.push(Evidence::Compiled { verdict });
+        if exit.evidence.contains(&Evidence::CancelledBeforeStart) {
+            // Not even the compiler was started: nothing isolated anything.
+            evidence.push(Evidence::CancelledBeforeStart);
+        }
         if !succeeded {
             return Ok(finish(Outcome::new(name, evidence), exit, context));
         }
