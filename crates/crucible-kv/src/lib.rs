@@ -74,7 +74,7 @@ pub use redb::RedbBackend;
 pub use sealed::{seal, unseal};
 #[cfg(feature = "sled")]
 pub use sled::SledBackend;
-pub use store::{Reader, Store};
+pub use store::{Place, Reader, Store};
 pub use transaction::Transaction;
 
 /// The store of a data directory, unless its host chooses another: `docs/durability.md` says why it is this one.

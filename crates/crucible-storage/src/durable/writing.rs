@@ -20,7 +20,7 @@ pub(super) struct Append {
     expected: u64,
     /// The row that the journal was when the events were found to follow; `None` if there was none.
     before: Option<Bytes>,
-    row: Bytes,
+    pub(super) row: Bytes,
     entries: Vec<(Bytes, Bytes)>,
     /// What is to be a file before this is written.
     pub(super) files: Vec<(Digest, Bytes)>,
@@ -161,7 +161,7 @@ pub(super) struct Removal {
 impl Removal {
     /// Checks that an evaluation can be removed. `named` is what its entries name.
     pub(super) fn prepare(loaded: Loaded, expected: u64, named: Vec<Digest>) -> Result<Self, Failure> {
-        let Loaded { record, value } = loaded;
+        let Loaded { record, value, .. } = loaded;
         let evaluation = record.id;
         if record.sequence != expected {
             return Err(StorageError::Conflict { evaluation, expected, actual: record.sequence }.into());
