@@ -71,7 +71,7 @@ pub use owner::Owner;
 pub use range::Range;
 #[cfg(feature = "redb")]
 pub use redb::RedbBackend;
-pub use sealed::{seal, unseal};
+pub use sealed::{seal, seal_written, unseal};
 #[cfg(feature = "sled")]
 pub use sled::SledBackend;
 pub use store::{Place, Reader, Store};

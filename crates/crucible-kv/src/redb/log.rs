@@ -68,8 +68,7 @@ impl Log {
             return Err(KvError::Corrupt { what: "the log".into(), source: None });
         };
         let found = follow(records, applied, &files)?;
-        let log =
-            Self { files, active: 0, most, last: found.last, durable: found.last, salt };
+        let log = Self { files, active: 0, most, last: found.last, durable: found.last, salt };
         Ok((log, found))
     }
 

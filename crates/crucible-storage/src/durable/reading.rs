@@ -10,8 +10,6 @@ use super::files::Files;
 use super::keys;
 use super::row::Row;
 
-/// How many entries are read along with a row: all of them, mostly.
-const ALONG: usize = 8;
 /// How many entries of a journal are read at once.
 const ENTRIES: usize = 64;
 
@@ -45,14 +43,18 @@ impl View<'_> {
     /// An evaluation's record.
     pub(super) fn load(&self, id: EvaluationId) -> Result<Option<Loaded>, Failure> {
         loop {
-            let found = self.map.scan(&Range::prefix(keys::evaluation(id)), ALONG)?;
-            let Some((key, value)) = found.first() else { return Ok(None) };
-            if keys::sequence(key) != Some(0) {
-                return Err(corrupt(row_name(id), Damage::Missing));
-            }
-            let row = decode_row(id, value)?;
-            let Ok(first) = self.entry(id, 1, &found)? else { continue };
-            let last = if row.outcome { Some(self.entry(id, row.sequence, &found)?) } else { None };
+            // One after the other: whatever a row says is there stays as it is, and a scan costs more than a few keys.
+            let Some(value) = self.map.get(&keys::row(id))? else {
+                match self.map.scan(&Range::prefix(keys::evaluation(id)), 1)?.first() {
+                    None => return Ok(None),
+                    // It came a moment ago.
+                    Some((key, _)) if keys::sequence(key) == Some(0) => continue,
+                    Some(_) => return Err(corrupt(row_name(id), Damage::Missing)),
+                }
+            };
+            let row = decode_row(id, &value)?;
+            let Ok(first) = self.entry(id, 1)? else { continue };
+            let last = if row.outcome { Some(self.entry(id, row.sequence)?) } else { None };
             let last = match last {
                 Some(Err(Gone)) => continue,
                 Some(Ok(last)) => Some(last),
@@ -62,23 +64,14 @@ impl View<'_> {
             let record = record.filter(|record| record.id == id);
             let record = record.ok_or_else(|| corrupt(row_name(id), Damage::Mixed))?;
             let is_large = first.is_in_file || last.is_some_and(|last| last.is_in_file);
-            return Ok(Some(Loaded { record, value: value.clone(), is_large }));
+            return Ok(Some(Loaded { record, value, is_large }));
         }
     }
 
-    /// An entry that a row says is there, and that was perhaps read along with it.
-    fn entry(
-        &self,
-        id: EvaluationId,
-        sequence: u64,
-        along: &[(Bytes, Bytes)],
-    ) -> Result<Result<Entry, Gone>, Failure> {
+    /// An entry that a row says is there.
+    fn entry(&self, id: EvaluationId, sequence: u64) -> Result<Result<Entry, Gone>, Failure> {
         let key = keys::entry(id, sequence);
-        let value = match along.iter().find(|(found, _)| *found == key) {
-            Some((_, value)) => Some(value.clone()),
-            None => self.map.get(&key)?,
-        };
-        match value {
+        match self.map.get(&key)? {
             Some(value) => self.decode(id, sequence, &key, &value),
             None => self.gone(id, entry::name(id, sequence)).map(Err),
         }

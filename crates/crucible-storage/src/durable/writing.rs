@@ -65,13 +65,13 @@ impl Append {
             entries.push((key, value));
             files.extend(file);
         }
-        let row = serde_json::to_vec(&Row::of(&record)).map_err(|error| corrupt(row_name(id), error))?;
+        let row = Row::of(&record).encode(&keys::row(id)).map_err(|error| corrupt(row_name(id), error))?;
         let (old, new) = (before.map(keys::places).unwrap_or_default(), keys::places(&record));
         let append = Self {
             id,
             expected,
             before: current.map(|loaded| loaded.value.clone()),
-            row: seal(&keys::row(id), &row),
+            row,
             entries,
             files,
             named: events.iter().flat_map(|event| event.kind.blobs()).collect(),
