@@ -1,6 +1,6 @@
 //! One byte string for one value: what hashes are computed over.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
 use std::io;
 use std::ops::Range;
@@ -9,15 +9,53 @@ use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
 
+use crate::digest::Digest;
+
 /// The value as JSON without white space, the members of every object in the order of their names' bytes.
 ///
 /// Numbers are integers throughout this workspace, so that no two writers print one number in two ways. Anyone can
 /// recompute a hash from a journal's text: parse it, drop `hash`, sort, print compactly.
 pub(crate) fn canonical_json(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    let text = RefCell::new(Vec::with_capacity(2048));
-    let sorter = Sorter { text: &text, members: Vec::new(), objects: Vec::new() };
+    write(value, Buffers::default()).map(|buffers| buffers.text)
+}
+
+/// The hash of [`canonical_json`].
+pub(crate) fn canonical_digest(value: &impl Serialize) -> Result<Digest, serde_json::Error> {
+    let buffers = write(value, KEPT.take())?;
+    let digest = Digest::of(&buffers.text);
+    if buffers.text.capacity().max(buffers.sorted.capacity()) <= KEPT_MAX {
+        KEPT.set(buffers);
+    }
+    Ok(digest)
+}
+
+/// What a text is written and sorted in.
+#[derive(Default)]
+struct Buffers {
+    text: Vec<u8>,
+    sorted: Vec<u8>,
+}
+
+/// No larger buffer is kept.
+const KEPT_MAX: usize = 64 * 1024;
+
+thread_local! {
+    /// A hash is made for every entry of every journal, and an allocator is slow with buffers of this size.
+    static KEPT: Cell<Buffers> = Cell::default();
+}
+
+fn write(value: &impl Serialize, mut buffers: Buffers) -> Result<Buffers, serde_json::Error> {
+    buffers.text.clear();
+    buffers.text.reserve(2048);
+    let text = RefCell::new(buffers.text);
+    let sorter = Sorter {
+        text: &text,
+        members: Vec::with_capacity(32),
+        objects: Vec::with_capacity(8),
+        sorted: &mut buffers.sorted,
+    };
     value.serialize(&mut Serializer::with_formatter(Shared(&text), sorter))?;
-    Ok(text.into_inner())
+    Ok(Buffers { text: text.into_inner(), sorted: buffers.sorted })
 }
 
 /// The text so far: written by the serializer, put into order by the formatter.
@@ -47,6 +85,8 @@ struct Sorter<'a> {
     members: Vec<Member>,
     /// Where the members of each such object begin.
     objects: Vec<usize>,
+    /// Kept for its memory.
+    sorted: &'a mut Vec<u8>,
 }
 
 impl Sorter<'_> {
@@ -85,21 +125,22 @@ impl Formatter for Sorter<'_> {
 
     fn end_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
         let first = self.objects.pop().unwrap_or_default();
-        let mut members = self.members.split_off(first);
+        let members = self.members.get_mut(first..).unwrap_or_default();
         if let Some(start) = members.first().map(|member| member.all.start) {
             let mut text = self.text.borrow_mut();
             let part = |range: &Range<usize>| text.get(range.clone()).unwrap_or_default();
             members.sort_by(|a, b| by_name(part(&a.name), part(&b.name)));
-            let mut sorted = Vec::with_capacity(text.len() - start + members.len());
+            self.sorted.clear();
             for (index, member) in members.iter().enumerate() {
                 if index > 0 {
-                    sorted.push(b',');
+                    self.sorted.push(b',');
                 }
-                sorted.extend_from_slice(part(&member.all));
+                self.sorted.extend_from_slice(part(&member.all));
             }
             text.truncate(start);
-            text.append(&mut sorted);
+            text.extend_from_slice(self.sorted);
         }
+        self.members.truncate(first);
         writer.write_all(b"}")
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::canonical::canonical_json;
+use crate::canonical::canonical_digest;
 use crate::captured::OutputStream;
 use crate::digest::Digest;
 use crate::engine_error::ErrorReport;
@@ -220,13 +220,14 @@ impl Event {
         };
         // Every type beneath serialises without fail (no map with other keys than text, no failing serialiser); an
         // entry that could not be serialised could not be stored either.
-        canonical_json(&hashed).map(|bytes| Digest::of(&bytes)).unwrap_or_default()
+        canonical_digest(&hashed).unwrap_or_default()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::canonical::canonical_json;
 
     #[test]
     fn the_hash_can_be_recomputed_from_the_text_alone() {

@@ -63,7 +63,7 @@ impl FromStr for EvaluationId {
 
 impl Serialize for EvaluationId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.0.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()))
     }
 }
 
@@ -144,7 +144,7 @@ impl fmt::Debug for ClaimId {
 
 impl Serialize for ClaimId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.0.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()))
     }
 }
 

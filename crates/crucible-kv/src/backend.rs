@@ -22,6 +22,15 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     /// The value cannot be read.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError>;
 
+    /// The value of a key if that can be told without waiting for a disk, as [`get`](Self::get) would tell it; `None` if it cannot, or
+    /// if nobody knows that it can.
+    ///
+    /// # Errors
+    /// The value cannot be read.
+    fn get_at_once(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
+        if self.reads_wait() { Ok(None) } else { self.get(key).map(Some) }
+    }
+
     /// The first `limit` entries of a range, in its order.
     ///
     /// # Behavior
@@ -67,6 +76,10 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
 impl<B: Backend + ?Sized> Backend for Box<B> {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
         (**self).get(key)
+    }
+
+    fn get_at_once(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
+        (**self).get_at_once(key)
     }
 
     fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {

@@ -30,10 +30,12 @@
 //!   keeps, and a store is not opened with a stronger one.
 //! - **Order.** Writes are made in the order of their arrival, whoever they are of. At most a thousand wait in line; who comes
 //!   then waits for a place, in turn. A group has at most 4,096 keys or 8 MiB.
+//! - **Waiting.** [`Store::write`] waits until its group is durable. Whoever need not wait takes a [`Place`] and hands a closure in.
 //! - **Failure.** If there is no room, everybody in the group is told so, nothing of it is written, and the store works on. After
 //!   any other failure nobody knows what is on disk: the store is *poisoned*, writes nothing more, says why, and is to be opened
 //!   again. Reads go on.
-//! - **Threads.** One for each store. Reads of a backend that may wait for a disk run on tokio's blocking threads.
+//! - **Threads.** One for each store. Reads of a backend that may wait for a disk run on tokio's blocking threads;
+//!   [`Store::get_at_once`] reads what is in memory where it is called.
 //! - **Directories.** A backend's directory has a file `LOCK`, which says whose it is while it is locked, and a file `FORMAT`,
 //!   which says which kind of store is in it.
 
@@ -71,10 +73,10 @@ pub use owner::Owner;
 pub use range::Range;
 #[cfg(feature = "redb")]
 pub use redb::RedbBackend;
-pub use sealed::{seal, unseal};
+pub use sealed::{seal, seal_written, unseal};
 #[cfg(feature = "sled")]
 pub use sled::SledBackend;
-pub use store::{Reader, Store};
+pub use store::{Place, Reader, Store};
 pub use transaction::Transaction;
 
 /// The store of a data directory, unless its host chooses another: `docs/durability.md` says why it is this one.

@@ -104,13 +104,17 @@ impl Logged {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
-        let recent = self.keeper.recent();
-        if let Some(value) = recent.active.get(key).or_else(|| recent.settling.get(key)) {
-            return Ok(value.cloned());
+        match self.get_at_once(key) {
+            Some(value) => Ok(value),
+            // What comes into the tree meanwhile was not of this key, or is newer.
+            None => self.keeper.tree().get(key),
         }
-        // What comes into the tree meanwhile was not of this key, or is newer.
-        drop(recent);
-        self.keeper.tree().get(key)
+    }
+
+    /// What is in the log is in memory.
+    fn get_at_once(&self, key: &[u8]) -> Option<Option<Bytes>> {
+        let recent = self.keeper.recent();
+        recent.active.get(key).or_else(|| recent.settling.get(key)).map(Option::<&Bytes>::cloned)
     }
 
     fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {
@@ -124,17 +128,20 @@ impl Logged {
 
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), KvError> {
         let mut log = self.lock();
-        if !batch.is_empty() {
+        let written = if batch.is_empty() {
+            Bytes::new()
+        } else {
             if log.is_full() {
                 self.settle(&mut log)?;
             }
-            log.append(batch)?;
-        }
+            log.append(batch)?
+        };
         if durability == Durability::Power {
             log.sync()?;
         }
-        self.keeper.add(batch.clone());
-        Ok(())
+        // It was encoded a moment ago.
+        let damaged = || KvError::Corrupt { what: "a record in memory".into(), source: None };
+        self.keeper.add(&written).ok_or_else(damaged)
     }
 
     /// Lets what is in the active file be brought into the tree, once that is done for the other one.
@@ -182,6 +189,10 @@ impl Drop for Logged {
 impl Backend for RedbBackend {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
         self.logged.get(key)
+    }
+
+    fn get_at_once(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
+        Ok(self.logged.get_at_once(key))
     }
 
     fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {

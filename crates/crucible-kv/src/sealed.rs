@@ -16,6 +16,24 @@ pub fn seal(key: &[u8], content: &[u8]) -> Bytes {
     value.into()
 }
 
+/// Like [`seal`], for content that `write` puts behind what is in a vector: so it is not copied. About so much room is made for it.
+///
+/// # Errors
+/// Those of `write`.
+pub fn seal_written<E>(
+    key: &[u8],
+    room: usize,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+) -> Result<Bytes, E> {
+    let mut value = Vec::with_capacity(SEAL + room);
+    value.resize(SEAL, 0);
+    write(&mut value)?;
+    if let Some((seal, content)) = value.split_first_chunk_mut::<SEAL>() {
+        *seal = seal_of(key, content);
+    }
+    Ok(value.into())
+}
+
 /// The content of a value that [`seal`] made for this key; `None` if it is not what was written.
 #[must_use]
 pub fn unseal(key: &[u8], value: &Bytes) -> Option<Bytes> {
@@ -43,6 +61,16 @@ mod tests {
         assert_eq!(unseal(b"key", &value).unwrap(), "content");
         assert_eq!(unseal(b"ke", &value), None);
         assert_eq!(unseal(b"", &seal(b"", b"")).unwrap(), "");
+    }
+
+    #[test]
+    fn what_is_written_is_sealed_as_what_is_there() {
+        let write = |value: &mut Vec<u8>| {
+            value.extend_from_slice(b"content");
+            Ok::<_, ()>(())
+        };
+        assert_eq!(seal_written(b"key", 0, write).unwrap(), seal(b"key", b"content"));
+        assert_eq!(seal_written(b"key", 9, |_| Err(7)), Err(7));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::thread::{self, JoinHandle};
 use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 
-use crate::queue::{Job, Queue, Ran};
+use crate::queue::{self, Job, Queue, Ran};
 use crate::writer::Writer;
 use crate::{Backend, Batch, Durability, KvError, Range, Transaction, WriteError};
 
@@ -84,6 +84,14 @@ impl Store {
     pub async fn get(&self, key: impl Into<Bytes>) -> Result<Option<Bytes>, KvError> {
         let key = key.into();
         self.read(move |reader| reader.get(&key)).await
+    }
+
+    /// The value of a key, as the last group has left it, if that can be told without waiting for a disk: `None` if it cannot.
+    ///
+    /// # Errors
+    /// The value cannot be read.
+    pub fn get_at_once(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
+        self.0.backend.get_at_once(key)
     }
 
     /// The first `limit` entries of a range in its order, as the last group has left them.
@@ -165,6 +173,20 @@ impl Store {
         self.submit(f, When::Run).await
     }
 
+    /// Waits for a place in line, in turn, for a write that is to be handed in without waiting for anything.
+    ///
+    /// # Cancel safety
+    /// Dropping the future, or the place, leaves the place to others.
+    ///
+    /// # Errors
+    /// The store is closed or poisoned.
+    pub async fn place(&self) -> Result<Place<'_>, KvError> {
+        match self.poisoned() {
+            Some(reason) => Err(KvError::Poisoned { reason }),
+            None => self.0.queue.place().await.map(Place),
+        }
+    }
+
     /// How many bytes the store takes on disk.
     ///
     /// # Errors
@@ -236,6 +258,39 @@ impl Store {
             Ok(Ended::Panic(panic)) => panic::resume_unwind(panic),
             Err(_gone) => Err(KvError::Closed.into()),
         }
+    }
+}
+
+/// A place in line for one write.
+#[derive(Debug)]
+pub struct Place<'a>(queue::Place<'a>);
+
+impl Place<'_> {
+    /// Puts a closure in line that writes. It is run in its turn, and what it writes is made with the group of its turn, after some
+    /// milliseconds at the latest: as of [`Store::write_later`], but nobody waits for it.
+    ///
+    /// `failed` is called on the thread that writes, if the closure fails or is not run; as of a write that is not waited for, nobody is
+    /// told if its group fails.
+    ///
+    /// # Errors
+    /// [`KvError::Closed`]: the closure is not run.
+    pub fn write<E>(
+        self,
+        f: impl FnOnce(&mut Transaction<'_>) -> Result<(), E> + Send + 'static,
+        failed: impl FnOnce() + Send + 'static,
+    ) -> Result<(), KvError> {
+        let job = move |transaction: Result<Transaction<'_>, KvError>| -> Ran {
+            let ran = transaction.map(|transaction| run(transaction, f));
+            match ran {
+                Ok((writes, Ended::Value(Ok(())))) => (writes, None),
+                // A panic has been told to the panic hook, and there is nobody else to tell.
+                Ok((_, Ended::Value(Err(_)) | Ended::Panic(_))) | Err(_) => {
+                    failed();
+                    (Batch::new(), None)
+                }
+            }
+        };
+        self.0.push_later(Job::Write(Box::new(job)))
     }
 }
 

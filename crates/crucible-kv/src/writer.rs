@@ -5,7 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::queue::{Answer, CAPACITY, Job, Queue, Run};
+use crate::queue::{Answer, CAPACITY, Job, LATER, Queue, Run};
 use crate::{Backend, Batch, Durability, KvError, Transaction};
 
 /// A group has no more writes, so that nobody waits for the whole queue.
@@ -21,8 +21,9 @@ const GATHERING: u32 = 4;
 /// No longer is waited for them, however long a commit takes.
 const GATHERING_MAX: Duration = Duration::from_millis(1);
 
-/// How long a write waits for company whose caller does not wait for it.
-const LATER: Duration = Duration::from_millis(4);
+/// After a commit that was quicker nobody is waited for. Callers take about as long as it did to come back then, and do that while the
+/// others are committed: two halves that take turns keep the processors and the disk busy, one group keeps either of them waiting.
+const GATHERING_FROM: Duration = Duration::from_millis(1);
 
 /// Takes jobs from the queue until it is closed and empty.
 pub(crate) struct Writer {
@@ -103,8 +104,8 @@ impl Writer {
 
     /// Gives those who were just answered the time to come back. Whoever is alone is not held up.
     fn gather(&self, answered: usize, commit: Duration) {
-        let expected = (answered + self.queue.len()).min(CAPACITY);
-        if expected > 1 {
+        let expected = (answered + self.queue.awaited()).min(CAPACITY);
+        if expected > 1 && commit >= GATHERING_FROM {
             let patience = (commit / GATHERING).min(GATHERING_MAX);
             self.queue.gather(expected, Instant::now() + patience);
         }

@@ -252,6 +252,74 @@ async fn what_is_written_later_is_seen_by_later_writes_at_once_and_is_written_so
     timeout(DEADLINE, written).await.unwrap();
 }
 
+/// Hands in a write of a key that fails if `fails` says so; counts failures.
+async fn hand_in(store: &Store, key: &'static str, fails: bool, failures: &Arc<AtomicUsize>) {
+    let failures = Arc::clone(failures);
+    let write = move |transaction: &mut crucible_kv::Transaction<'_>| {
+        transaction.put(key, "");
+        if fails { Err(KvError::Closed) } else { Ok(()) }
+    };
+    let failed = move || {
+        failures.fetch_add(1, Ordering::SeqCst);
+    };
+    store.place().await.unwrap().write(write, failed).unwrap();
+}
+
+#[tokio::test]
+async fn what_is_handed_in_is_seen_by_later_writes_and_is_written_though_nobody_waits() {
+    let disk = CrashImages::new();
+    let store = store(disk.clone());
+    let failures = Arc::default();
+    drop(store.place().await.unwrap());
+    hand_in(&store, "handed in", false, &failures).await;
+    hand_in(&store, "given up", true, &failures).await;
+    let seen = store.write(|transaction| transaction.get(b"handed in")).await.unwrap();
+    assert_eq!((seen, failures.load(Ordering::SeqCst)), (Some(Bytes::new()), 1));
+    assert_eq!(disk.get(b"given up").unwrap(), None);
+    hand_in(&store, "alone", false, &failures).await;
+    let written = async {
+        while disk.get(b"alone").unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(DEADLINE, written).await.unwrap();
+    // More than there are places, and nobody waits for one of them.
+    for _ in 0..5000 {
+        timeout(DEADLINE, hand_in(&store, "many", false, &failures)).await.unwrap();
+    }
+    hand_in(&store, "last", false, &failures).await;
+    store.close().await.unwrap();
+    assert_eq!(disk.get(b"last").unwrap(), Some(Bytes::new()));
+    assert_eq!(failures.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_was_handed_in_before_the_store_was_poisoned_is_told_to_have_failed() {
+    let backend = FaultyBackend::new(MemoryBackend::new());
+    let faults = backend.faults();
+    let store = store(backend);
+    let failures = Arc::default();
+    let release = hold(&store).await;
+    faults.fail_commit(0, Fault::Flush);
+    let poisons = tokio::spawn({
+        let store = store.clone();
+        async move { put(&store, "a", "").await.unwrap_err() }
+    });
+    let place = store.place().await.unwrap();
+    drop(release);
+    poisons.await.unwrap();
+    let failed = {
+        let failures: Arc<AtomicUsize> = Arc::clone(&failures);
+        move || {
+            failures.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    place.write(|_| Ok::<_, KvError>(()), failed).unwrap();
+    assert!(matches!(store.place().await, Err(KvError::Poisoned { .. })));
+    store.close().await.unwrap_err();
+    assert_eq!(failures.load(Ordering::SeqCst), 1);
+}
+
 #[tokio::test]
 async fn closing_writes_what_was_handed_in_and_lets_nobody_write_any_more() {
     let disk = MemoryBackend::new();

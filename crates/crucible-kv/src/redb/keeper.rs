@@ -2,6 +2,9 @@
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
+use bytes::Bytes;
+
+use super::record;
 use super::tree::Tree;
 use crate::{Batch, KvError};
 
@@ -45,9 +48,9 @@ impl Keeper {
         self.recent.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a commit visible.
-    pub(super) fn add(&self, batch: Batch) {
-        self.recent.write().unwrap_or_else(PoisonError::into_inner).active.merge(batch);
+    /// Makes a commit visible: a batch as it is in its record, of which it then takes no more memory than the log does of the disk.
+    pub(super) fn add(&self, batch: &Bytes) -> Option<()> {
+        record::read(batch, &mut self.recent.write().unwrap_or_else(PoisonError::into_inner).active)
     }
 
     /// Lets everything up to a record be brought into the tree. Nothing else is on its way.

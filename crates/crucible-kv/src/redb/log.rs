@@ -3,6 +3,8 @@
 use std::io;
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::blocks::{Blocks, Disk};
 use super::record::{self, ALIGN, Record, Salt};
 use crate::{Batch, KvError};
@@ -26,8 +28,6 @@ pub(super) struct Log {
     /// The number of the last record that survives a power cut.
     durable: u64,
     salt: Salt,
-    /// Kept for its memory.
-    buffer: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -68,8 +68,7 @@ impl Log {
             return Err(KvError::Corrupt { what: "the log".into(), source: None });
         };
         let found = follow(records, applied, &files)?;
-        let log =
-            Self { files, active: 0, most, last: found.last, durable: found.last, salt, buffer: Vec::new() };
+        let log = Self { files, active: 0, most, last: found.last, durable: found.last, salt };
         Ok((log, found))
     }
 
@@ -89,18 +88,15 @@ impl Log {
         if self.active == 0 { first.end } else { second.end }
     }
 
-    /// Writes a record. It has no number before it was written wholly, so that after an error for want of room the next one takes
-    /// its place.
-    pub(super) fn append(&mut self, batch: &Batch) -> Result<(), KvError> {
-        self.buffer.clear();
-        record::encode(self.last + 1, self.durable, batch, &self.salt, &mut self.buffer);
-        let buffer = std::mem::take(&mut self.buffer);
+    /// Writes a record, and gives the batch as it is in it. It has no number before it was written wholly, so that after an error for
+    /// want of room the next one takes its place.
+    pub(super) fn append(&mut self, batch: &Batch) -> Result<Bytes, KvError> {
+        let mut record = Vec::new();
+        let place = record::encode(self.last + 1, self.durable, batch, &self.salt, &mut record);
         let ahead = AHEAD.min(self.most);
-        let written = self.file().append(&buffer, ahead);
-        self.buffer = buffer;
-        written?;
+        self.file().append(&record, ahead)?;
         self.last += 1;
-        Ok(())
+        Ok(Bytes::from(record).slice(place))
     }
 
     /// Returns when every record survives a power cut.

@@ -1,5 +1,7 @@
 //! What is in a log: a batch, with its number and a seal.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
@@ -20,6 +22,9 @@ const SEAL: usize = 8;
 /// The magic, the payload's length, two numbers, the seal.
 const HEADER: usize = MAGIC.len() + 4 + 8 + 8 + SEAL;
 
+/// The length of a key and that of its value.
+const LENGTHS: usize = 4 + 4;
+
 /// In the place of a value's length: the key is removed.
 const REMOVED: u32 = u32::MAX;
 
@@ -32,9 +37,17 @@ pub(super) struct Record {
     pub(super) batch: Batch,
 }
 
-/// Writes a record behind what is in `out`. It fits if keys and values have the lengths that are allowed.
-pub(super) fn encode(number: u64, durable: u64, batch: &Batch, salt: &Salt, out: &mut Vec<u8>) {
+/// Writes a record behind what is in `out`, and says where in it the batch is. It fits if keys and values have the lengths that are
+/// allowed.
+pub(super) fn encode(
+    number: u64,
+    durable: u64,
+    batch: &Batch,
+    salt: &Salt,
+    out: &mut Vec<u8>,
+) -> Range<usize> {
     let start = out.len();
+    out.reserve(HEADER + batch.bytes() + batch.len() * LENGTHS + ALIGN);
     out.resize(start + HEADER, 0);
     for (key, value) in batch {
         out.extend_from_slice(&length(key).to_le_bytes());
@@ -42,15 +55,17 @@ pub(super) fn encode(number: u64, durable: u64, batch: &Batch, salt: &Salt, out:
         out.extend_from_slice(key);
         out.extend_from_slice(value.map_or(&[], |value| value));
     }
+    let place = start + HEADER..out.len();
     let Some((header, payload)) = out.get_mut(start..).and_then(|record| record.split_at_mut_checked(HEADER))
     else {
-        return;
+        return place;
     };
     let numbers =
         [&length(payload).to_le_bytes()[..], &number.to_le_bytes(), &durable.to_le_bytes()].concat();
     let seal = seal(&numbers, payload, salt);
     header.copy_from_slice(&[&MAGIC[..], &numbers, &seal].concat());
     out.resize(out.len().next_multiple_of(ALIGN), 0);
+    place
 }
 
 /// The record at the beginning of `bytes`, and how many of them it takes; `None` if there is none that is whole.
@@ -64,32 +79,39 @@ pub(super) fn decode(bytes: &[u8], salt: &Salt) -> Option<(Record, usize)> {
     if seal(numbers, payload, salt) != *found {
         return None;
     }
+    let mut batch = Batch::new();
+    read(&Bytes::copy_from_slice(payload), &mut batch)?;
     let record = Record {
         number: u64::from_le_bytes(*number),
         durable: u64::from_le_bytes(durable.try_into().ok()?),
-        batch: batch(payload)?,
+        batch,
     };
     Some((record, (HEADER + payload.len()).next_multiple_of(ALIGN)))
 }
 
-fn batch(mut payload: &[u8]) -> Option<Batch> {
-    let mut batch = Batch::new();
-    while !payload.is_empty() {
-        let (key_length, rest) = payload.split_first_chunk::<4>()?;
-        let (value_length, rest) = rest.split_first_chunk::<4>()?;
-        let (key, rest) = rest.split_at_checked(usize::try_from(u32::from_le_bytes(*key_length)).ok()?)?;
-        let key = Bytes::copy_from_slice(key);
-        payload = rest;
-        match u32::from_le_bytes(*value_length) {
-            REMOVED => batch.delete(key),
+/// Makes the writes of a record's batch in another one, of which the keys and values are parts of the record then. `None` if it is not
+/// what [`encode`] wrote.
+pub(super) fn read(batch: &Bytes, into: &mut Batch) -> Option<()> {
+    let mut at = 0;
+    let number = |at: usize| Some(u32::from_le_bytes(*batch.get(at..)?.first_chunk()?));
+    let part = |at: usize, length: u32| {
+        let end = at.checked_add(usize::try_from(length).ok()?)?;
+        (end <= batch.len()).then(|| (batch.slice(at..end), end))
+    };
+    while at < batch.len() {
+        let (key_length, value_length) = (number(at)?, number(at + 4)?);
+        let (key, key_end) = part(at + LENGTHS, key_length)?;
+        at = key_end;
+        match value_length {
+            REMOVED => into.delete(key),
             length => {
-                let (value, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-                batch.put(key, Bytes::copy_from_slice(value));
-                payload = rest;
+                let (value, value_end) = part(at, length)?;
+                into.put(key, value);
+                at = value_end;
             }
         }
     }
-    Some(batch)
+    Some(())
 }
 
 fn length(bytes: &[u8]) -> u32 {

@@ -69,6 +69,10 @@ impl Backend for CrashImages {
         self.now.get(key)
     }
 
+    fn get_at_once(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
+        self.now.get_at_once(key)
+    }
+
     fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {
         self.now.scan(range, limit)
     }

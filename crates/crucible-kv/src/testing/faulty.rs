@@ -127,6 +127,11 @@ impl Backend for FaultyBackend {
         self.inner.get(key)
     }
 
+    fn get_at_once(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
+        self.faults.next_read()?;
+        self.inner.get_at_once(key)
+    }
+
     fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {
         self.faults.next_read()?;
         self.inner.scan(range, limit)

@@ -64,6 +64,10 @@ pub(crate) fn any_sequence_of_calls_gives_what_a_plain_map_gives(kind: &Kind, sc
                     backend.commit(&batch, level.min(backend.strongest())).unwrap();
                     for (key, _) in &batch {
                         prop_assert_eq!(backend.get(key).unwrap(), model.get(key).cloned());
+                        // Whatever can be told at once is the same.
+                        if let Some(value) = backend.get_at_once(key).unwrap() {
+                            prop_assert_eq!(value, model.get(key).cloned());
+                        }
                     }
                 }
                 Step::Scan(prefix, after, reverse, limit) => {

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use crucible_core::{Claim, EvaluationId, Queue, QueueError, QueueStats, Ticket, WorkerId};
-use crucible_kv::{Store, Transaction, WriteError};
+use crucible_kv::{Place, Store, Transaction, WriteError};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::error::{OpenError, Unwritten, of_write};
+use super::error::{OpenError, Unwritten, of_map, of_write};
 use super::options::DurableQueueOptions;
 use super::row::Moment;
 use super::tickets::{self, Claims};
@@ -38,7 +38,8 @@ pub struct DurableQueue {
 }
 
 struct Inner {
-    desk: Desk<Doubt>,
+    /// What is handed on has it as well, and nothing else of this: the store must not be held by what waits in it.
+    desk: Arc<Desk<Doubt>>,
     store: Store,
     options: DurableQueueOptions,
     /// One reads the tickets again, and the others wait for that.
@@ -71,7 +72,7 @@ impl DurableQueue {
             }
         };
         let read = store.write(read).await?;
-        let desk = Desk::new(read.state, Doubt { reading: 0, is_stale: false, now });
+        let desk = Arc::new(Desk::new(read.state, Doubt { reading: 0, is_stale: false, now }));
         let inner = Inner { desk, store: store.clone(), options, reading_again: Mutex::new(()) };
         Ok(Self { inner: Arc::new(inner), damaged: read.damaged })
     }
@@ -89,27 +90,13 @@ impl DurableQueue {
     /// The map failed; then the claims count as those of a process that died.
     pub async fn close(&self) -> Result<(), QueueError> {
         self.inner.certain().await?;
-        self.inner.change(When::Durable, |state, now| (Ok(()), state.give_back_all(now))).await
+        self.inner.change_durably(|state, now| (Ok(()), state.give_back_all(now))).await
     }
-}
-
-/// When a change is answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum When {
-    /// Once it is durable.
-    Durable,
-    /// Once the next write will have it.
-    HandedOn,
 }
 
 impl Inner {
     fn now(&self, instant: Instant) -> Moment {
         Moment { instant, time: (self.options.clock)() }
-    }
-
-    /// When it is answered that a ticket was put, ended or removed.
-    fn ticket(&self) -> When {
-        if self.options.is_restored { When::HandedOn } else { When::Durable }
     }
 
     /// Sees to it that what is in memory is what the map has.
@@ -141,44 +128,108 @@ impl Inner {
         Ok(())
     }
 
-    /// Changes the tickets, and writes down how those stand that `change` names.
+    /// Puts, ends or removes a ticket, which is answered once it is durable, unless the storage is what a ticket is had from again.
     async fn change<T>(
         self: &Arc<Self>,
-        when: When,
+        change: impl FnOnce(&mut State, Instant) -> (Result<T, QueueError>, Vec<EvaluationId>),
+    ) -> Result<T, QueueError> {
+        if self.options.is_restored {
+            self.change_later(change).await
+        } else {
+            self.change_durably(change).await
+        }
+    }
+
+    /// Changes the tickets, and waits until it is durable how those stand that `change` names.
+    async fn change_durably<T>(
+        self: &Arc<Self>,
         change: impl FnOnce(&mut State, Instant) -> (Result<T, QueueError>, Vec<EvaluationId>),
     ) -> Result<T, QueueError> {
         let (result, tickets, reading) = self.desk.act(|state, doubt, now| {
-            let (result, mut tickets) = change(state, now);
-            doubt.now = self.now(now);
-            tickets.extend(state.take_settled());
+            let (result, tickets) = self.changed(change, state, doubt, now);
             (result, tickets, doubt.reading)
         });
         if tickets.is_empty() {
             return result;
         }
         // To its end, also if nobody waits for it any more: a failure must be noticed.
-        let written = tokio::spawn(Arc::clone(self).write(when, tickets, reading)).await;
+        let written = tokio::spawn(Arc::clone(self).write(tickets, reading)).await;
         written.map_err(|error| QueueError::Unavailable { source: error.into() }).flatten()?;
         result
     }
 
-    async fn write(
-        self: Arc<Self>,
-        when: When,
+    /// Changes the tickets, and sees to it that the next write writes down how those stand that `change` names.
+    async fn change_later<T>(
+        self: &Arc<Self>,
+        change: impl FnOnce(&mut State, Instant) -> (Result<T, QueueError>, Vec<EvaluationId>),
+    ) -> Result<T, QueueError> {
+        let mut change = Some(change);
+        loop {
+            let place = self.store.place().await.map_err(of_map)?;
+            let changed = self.desk.act(|state, doubt, now| {
+                // Nobody waits to hear that the tickets were read again, so it is not to happen between this and its write.
+                let change = change.take_if(|_| !doubt.is_stale)?;
+                let (result, tickets) = self.changed(change, state, doubt, now);
+                if tickets.is_empty() {
+                    return Some(result);
+                }
+                // Under the same lock, so that whoever reads them again reads what this writes.
+                Some(self.hand_on(place, tickets, doubt).and(result))
+            });
+            match changed {
+                Some(result) => return result,
+                None => self.certain().await?,
+            }
+        }
+    }
+
+    /// What was changed, and which tickets stand otherwise than before.
+    fn changed<T>(
+        &self,
+        change: impl FnOnce(&mut State, Instant) -> (Result<T, QueueError>, Vec<EvaluationId>),
+        state: &mut State,
+        doubt: &mut Doubt,
+        now: Instant,
+    ) -> (Result<T, QueueError>, Vec<EvaluationId>) {
+        let (result, mut tickets) = change(state, now);
+        doubt.now = self.now(now);
+        tickets.extend(state.take_settled());
+        (result, tickets)
+    }
+
+    fn hand_on(
+        &self,
+        place: Place<'_>,
         tickets: Vec<EvaluationId>,
-        reading: u64,
+        doubt: &mut Doubt,
     ) -> Result<(), QueueError> {
-        let inner = Arc::clone(&self);
-        let write = move |map: &mut Transaction<'_>| tickets::write(map, &inner.desk, &tickets, reading);
-        let written = match when {
-            When::Durable => self.store.write(write).await,
-            When::HandedOn => self.store.write_later(write).await,
+        let (desk, failing, reading) = (Arc::clone(&self.desk), Arc::clone(&self.desk), doubt.reading);
+        let write = move |map: &mut Transaction<'_>| match tickets::write(map, &desk, &tickets, reading) {
+            // They stand as they were read.
+            Err(Unwritten::ReadAgain) => Ok(()),
+            written => written,
         };
+        let handed_on = place.write(write, move || note_failure(&failing, reading));
+        handed_on.map_err(|error| {
+            doubt.is_stale = true;
+            of_map(error)
+        })
+    }
+
+    async fn write(self: Arc<Self>, tickets: Vec<EvaluationId>, reading: u64) -> Result<(), QueueError> {
+        let desk = Arc::clone(&self.desk);
+        let write = move |map: &mut Transaction<'_>| tickets::write(map, &desk, &tickets, reading);
+        let written = self.store.write(write).await;
         if !matches!(written, Ok(()) | Err(WriteError::Aborted(Unwritten::ReadAgain))) {
-            self.desk.look(|_, doubt| doubt.is_stale |= doubt.reading == reading);
+            note_failure(&self.desk, reading);
         }
         written.map_err(of_write)
     }
+}
+
+/// Takes note that what is in memory may not be what the map has, unless it was read since.
+fn note_failure(desk: &Desk<Doubt>, reading: u64) {
+    desk.look(|_, doubt| doubt.is_stale |= doubt.reading == reading);
 }
 
 #[async_trait]
@@ -192,7 +243,7 @@ impl Queue for DurableQueue {
             // Whoever is told that it is there already may rely on it, so that it is written by now.
             (put, if is_there { vec![id] } else { Vec::new() })
         };
-        self.inner.change(self.inner.ticket(), put).await
+        self.inner.change(put).await
     }
 
     async fn claim(
@@ -204,25 +255,25 @@ impl Queue for DurableQueue {
         self.inner.certain().await?;
         let claim = self.inner.desk.claim(worker, lease, wait).await;
         let claimed = claim.iter().map(|claim| claim.ticket.evaluation).collect();
-        self.inner.change(When::HandedOn, |_, _| (Ok(claim), claimed)).await
+        self.inner.change_later(|_, _| (Ok(claim), claimed)).await
     }
 
     async fn extend(&self, claim: &Claim, lease: Duration) -> Result<(), QueueError> {
         self.inner.certain().await?;
         let id = claim.ticket.evaluation;
-        self.inner.change(When::HandedOn, |state, now| (state.extend(claim, lease, now), vec![id])).await
+        self.inner.change_later(|state, now| (state.extend(claim, lease, now), vec![id])).await
     }
 
     async fn ack(&self, claim: &Claim) -> Result<(), QueueError> {
         self.inner.certain().await?;
         let id = claim.ticket.evaluation;
-        self.inner.change(self.inner.ticket(), |state, _| (state.ack(claim), vec![id])).await
+        self.inner.change(|state, _| (state.ack(claim), vec![id])).await
     }
 
     async fn nack(&self, claim: &Claim, delay: Duration) -> Result<(), QueueError> {
         self.inner.certain().await?;
         let id = claim.ticket.evaluation;
-        self.inner.change(When::Durable, |state, now| (state.nack(claim, delay, now), vec![id])).await
+        self.inner.change_durably(|state, now| (state.nack(claim, delay, now), vec![id])).await
     }
 
     async fn remove(&self, evaluation: EvaluationId) -> Result<bool, QueueError> {
@@ -231,12 +282,12 @@ impl Queue for DurableQueue {
             true => (Ok(true), vec![evaluation]),
             false => (Ok(false), Vec::new()),
         };
-        self.inner.change(self.inner.ticket(), remove).await
+        self.inner.change(remove).await
     }
 
     async fn stats(&self) -> Result<QueueStats, QueueError> {
         self.inner.certain().await?;
-        self.inner.change(When::HandedOn, |state, _| (Ok(state.stats()), Vec::new())).await
+        self.inner.change_later(|state, _| (Ok(state.stats()), Vec::new())).await
     }
 }
 

@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crucible_core::{ClaimId, EvaluationId, Ticket, Timestamp};
-use crucible_kv::{seal, unseal};
+use crucible_kv::{seal_written, unseal};
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::state::{Place, Standing, after};
+
+/// What most rows have room in.
+const ROOM: usize = 512;
 
 /// One moment on both clocks: the one that leases and delays run on, and the one that a process leaves to the next.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +79,7 @@ impl Row {
     }
 
     pub(super) fn encode(&self, key: &[u8]) -> Result<Bytes, serde_json::Error> {
-        Ok(seal(key, &serde_json::to_vec(self)?))
+        seal_written(key, ROOM, |value| serde_json::to_writer(value, self))
     }
 
     /// `None` if the value is not what was written, or not this evaluation's.

@@ -28,22 +28,22 @@ pub(super) fn write(
     tickets: &[EvaluationId],
     reading: u64,
 ) -> Result<(), Unwritten> {
-    desk.look(|state, doubt| {
-        if doubt.reading != reading {
-            return Err(Unwritten::ReadAgain);
-        }
-        for id in tickets {
-            let key = keys::ticket(*id);
-            match state.standing(*id) {
-                Some(standing) => {
-                    let value = Row::of(&standing, doubt.now).encode(&key).map_err(Unwritten::Encode)?;
-                    map.put(key, value);
-                }
-                None => map.delete(key),
+    let rows = desk.look(|state, doubt| {
+        let row = |id: &EvaluationId| (*id, state.standing(*id).map(|row| Row::of(&row, doubt.now)));
+        (doubt.reading == reading).then(|| tickets.iter().map(row).collect::<Vec<_>>())
+    });
+    // Nobody who wants a ticket has to wait while they are encoded. Whoever changes one of them meanwhile writes it down after this.
+    for (id, row) in rows.ok_or(Unwritten::ReadAgain)? {
+        let key = keys::ticket(id);
+        match row {
+            Some(row) => {
+                let value = row.encode(&key).map_err(Unwritten::Encode)?;
+                map.put(key, value);
             }
+            None => map.delete(key),
         }
-        Ok(())
-    })
+    }
+    Ok(())
 }
 
 /// What becomes of claims when tickets are read from the map.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use crucible_core::{Digest, EvaluationId, Event};
-use crucible_kv::{seal, unseal};
+use crucible_kv::{seal, seal_written, unseal};
 
 use super::error::{Failure, corrupt};
 use super::keys;
@@ -10,6 +10,9 @@ use super::keys;
 /// The largest entry that is kept in the map. What programs write and are given is mostly smaller; maps of all kinds take
 /// values of this size without a detour, and larger ones at a price.
 pub(super) const INLINE_MAX: usize = 16 * 1024;
+
+/// What most entries have room in.
+const ROOM: usize = 2048;
 
 /// What the first byte of a value says.
 const INLINE: u8 = 0;
@@ -34,18 +37,20 @@ pub(super) enum Found {
 pub(super) fn encode(event: &Event) -> Result<Encoded, Failure> {
     let key = keys::entry(event.evaluation, event.sequence);
     let what = || name(event.evaluation, event.sequence);
-    let text = serde_json::to_vec(event).map_err(|error| corrupt(what(), error))?;
-    let (tag, content, file) = if text.len() <= INLINE_MAX {
-        (INLINE, text, None)
-    } else {
-        let digest = Digest::of(&text);
-        (IN_FILE, digest.to_bytes().to_vec(), Some((digest, Bytes::from(text))))
-    };
-    let mut value = Vec::with_capacity(content.len() + 1);
-    value.push(tag);
-    value.extend_from_slice(&content);
-    let value = seal(&key, &value);
-    Ok(Encoded { key, value, file })
+    let mut large = None;
+    let value = seal_written(&key, ROOM, |value| {
+        value.push(INLINE);
+        let start = value.len();
+        serde_json::to_writer(&mut *value, event).map_err(|error| corrupt(what(), error))?;
+        if value.len() - start > INLINE_MAX {
+            large = Some(value.split_off(start));
+        }
+        Ok::<_, Failure>(())
+    })?;
+    let Some(text) = large else { return Ok(Encoded { key, value, file: None }) };
+    let digest = Digest::of(&text);
+    let value = seal(&key, &[&[IN_FILE], &digest.to_bytes()[..]].concat());
+    Ok(Encoded { key, value, file: Some((digest, Bytes::from(text))) })
 }
 
 /// What a value says of an entry. `None` if it is not what was written.

@@ -49,7 +49,9 @@ fn class(state: State) -> u8 {
 }
 
 fn key(space: &[u8], parts: &[&[u8]]) -> Bytes {
-    let mut key = space.to_vec();
+    let length = parts.iter().fold(space.len(), |length, part| length + part.len());
+    let mut key = Vec::with_capacity(length);
+    key.extend_from_slice(space);
     parts.iter().for_each(|part| key.extend_from_slice(part));
     key.into()
 }

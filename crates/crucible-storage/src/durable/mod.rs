@@ -6,6 +6,7 @@ mod error;
 mod files;
 mod format;
 mod keys;
+mod known;
 mod lookup;
 mod open;
 mod reading;

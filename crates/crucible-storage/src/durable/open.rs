@@ -8,6 +8,7 @@ use crucible_core::Digest;
 use crucible_kv::{Durability, KvError, Reader, Store};
 
 use super::files::Files;
+use super::known::Known;
 use super::storage::Inner;
 use super::{DurableStorage, format, keys};
 
@@ -79,7 +80,7 @@ impl DurableStorage {
             tokio::task::spawn_blocking(move || Files::open(directory, survives_power)).await
         };
         let files = opened.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)?;
-        let inner = Arc::new(Inner { store: store.clone(), files });
+        let inner = Arc::new(Inner { store: store.clone(), files, known: Known::default() });
         let swept = Arc::clone(&inner);
         store.read(move |map| sweep(&swept.files, map)).await.map_err(|error| match error {
             Sweep::Map(error) => OpenError::Map(error),

@@ -1,8 +1,8 @@
-//! Reading evaluations. Everything here may wait for a disk.
+//! Reading evaluations. What does not say otherwise may wait for a disk.
 
 use bytes::Bytes;
 use crucible_core::{Digest, EvaluationId, Event, Record};
-use crucible_kv::{Range, Reader, unseal};
+use crucible_kv::{Range, Reader, Store, unseal};
 
 use super::entry::{self, Found};
 use super::error::{Damage, Failure, corrupt};
@@ -10,8 +10,6 @@ use super::files::Files;
 use super::keys;
 use super::row::Row;
 
-/// How many entries are read along with a row: all of them, mostly.
-const ALONG: usize = 8;
 /// How many entries of a journal are read at once.
 const ENTRIES: usize = 64;
 
@@ -21,6 +19,8 @@ pub(super) struct Loaded {
     pub(super) record: Record,
     /// The row's value as it is in the map: whoever finds the same later knows that nothing has changed.
     pub(super) value: Bytes,
+    /// Whether a part of it is in a file, so that it may be large.
+    pub(super) is_large: bool,
 }
 
 /// The map and the files, for as long as something is read.
@@ -33,43 +33,45 @@ pub(super) struct View<'a> {
 /// An evaluation was removed while it was read: look again.
 struct Gone;
 
+/// An entry that was read.
+struct Entry {
+    event: Box<Event>,
+    is_in_file: bool,
+}
+
 impl View<'_> {
     /// An evaluation's record.
     pub(super) fn load(&self, id: EvaluationId) -> Result<Option<Loaded>, Failure> {
         loop {
-            let found = self.map.scan(&Range::prefix(keys::evaluation(id)), ALONG)?;
-            let Some((key, value)) = found.first() else { return Ok(None) };
-            if keys::sequence(key) != Some(0) {
-                return Err(corrupt(row_name(id), Damage::Missing));
-            }
-            let row = decode_row(id, value)?;
-            let Ok(first) = self.entry(id, 1, &found)? else { continue };
-            let last = if row.outcome { Some(self.entry(id, row.sequence, &found)?) } else { None };
+            // One after the other: whatever a row says is there stays as it is, and a scan costs more than a few keys.
+            let Some(value) = self.map.get(&keys::row(id))? else {
+                match self.map.scan(&Range::prefix(keys::evaluation(id)), 1)?.first() {
+                    None => return Ok(None),
+                    // It came a moment ago.
+                    Some((key, _)) if keys::sequence(key) == Some(0) => continue,
+                    Some(_) => return Err(corrupt(row_name(id), Damage::Missing)),
+                }
+            };
+            let row = decode_row(id, &value)?;
+            let Ok(first) = self.entry(id, 1)? else { continue };
+            let last = if row.outcome { Some(self.entry(id, row.sequence)?) } else { None };
             let last = match last {
                 Some(Err(Gone)) => continue,
                 Some(Ok(last)) => Some(last),
                 None => None,
             };
-            let record = row.into_record(&first, last.as_deref());
+            let record = row.into_record(&first.event, last.as_ref().map(|last| &*last.event));
             let record = record.filter(|record| record.id == id);
             let record = record.ok_or_else(|| corrupt(row_name(id), Damage::Mixed))?;
-            return Ok(Some(Loaded { record, value: value.clone() }));
+            let is_large = first.is_in_file || last.is_some_and(|last| last.is_in_file);
+            return Ok(Some(Loaded { record, value, is_large }));
         }
     }
 
-    /// An entry that a row says is there, and that was perhaps read along with it.
-    fn entry(
-        &self,
-        id: EvaluationId,
-        sequence: u64,
-        along: &[(Bytes, Bytes)],
-    ) -> Result<Result<Box<Event>, Gone>, Failure> {
+    /// An entry that a row says is there.
+    fn entry(&self, id: EvaluationId, sequence: u64) -> Result<Result<Entry, Gone>, Failure> {
         let key = keys::entry(id, sequence);
-        let value = match along.iter().find(|(found, _)| *found == key) {
-            Some((_, value)) => Some(value.clone()),
-            None => self.map.get(&key)?,
-        };
-        match value {
+        match self.map.get(&key)? {
             Some(value) => self.decode(id, sequence, &key, &value),
             None => self.gone(id, entry::name(id, sequence)).map(Err),
         }
@@ -81,10 +83,11 @@ impl View<'_> {
         sequence: u64,
         key: &[u8],
         value: &Bytes,
-    ) -> Result<Result<Box<Event>, Gone>, Failure> {
+    ) -> Result<Result<Entry, Gone>, Failure> {
         let what = || entry::name(id, sequence);
         let found = entry::decode(key, value).ok_or_else(|| corrupt(what(), Damage::Changed))?;
-        let event = match found {
+        let is_in_file = matches!(found, Found::InFile(_));
+        let event: Box<Event> = match found {
             Found::Here(event) => event,
             Found::InFile(digest) => match self.files.read(digest)? {
                 None => {
@@ -100,7 +103,7 @@ impl View<'_> {
         if event.evaluation != id || event.sequence != sequence {
             return Err(corrupt(what(), Damage::Mixed));
         }
-        Ok(Ok(event))
+        Ok(Ok(Entry { event, is_in_file }))
     }
 
     /// Tells what is missing from what was removed a moment ago.
@@ -127,7 +130,7 @@ impl View<'_> {
                     break;
                 }
                 match self.decode(id, next, &key, &value)? {
-                    Ok(event) => events.push(*event),
+                    Ok(entry) => events.push(*entry.event),
                     Err(Gone) => return Ok(Vec::new()),
                 }
                 next += 1;
@@ -172,6 +175,26 @@ impl View<'_> {
         }
         Err(corrupt(what(), Damage::Missing))
     }
+}
+
+/// An evaluation's record, if all of it can be read without waiting: what was written lately can. `None` if it cannot, and if
+/// anything is not as it should be, which whoever reads it otherwise finds as well.
+pub(super) fn load_at_once(store: &Store, id: EvaluationId) -> Result<Option<Loaded>, Failure> {
+    let entry = |sequence| -> Result<Option<Box<Event>>, Failure> {
+        let key = keys::entry(id, sequence);
+        Ok(store.get_at_once(&key)?.flatten().and_then(|value| match entry::decode(&key, &value)? {
+            Found::Here(event) => (event.evaluation == id && event.sequence == sequence).then_some(event),
+            Found::InFile(_) => None,
+        }))
+    };
+    let Some(value) = store.get_at_once(&keys::row(id))?.flatten() else { return Ok(None) };
+    let Ok(row) = decode_row(id, &value) else { return Ok(None) };
+    let Some(first) = entry(1)? else { return Ok(None) };
+    let last = if row.outcome { entry(row.sequence)? } else { None };
+    let record = row.into_record(&first, last.as_deref()).filter(|record| record.id == id);
+    // A copy: what is in memory there may be a part of something larger.
+    let value = Bytes::copy_from_slice(&value);
+    Ok(record.map(|record| Loaded { record, value, is_large: false }))
 }
 
 pub(super) fn decode_row(id: EvaluationId, value: &Bytes) -> Result<Row, Failure> {

@@ -1,7 +1,12 @@
 //! A record as it is kept: without what the entries of its journal have.
 
+use bytes::Bytes;
 use crucible_core::{Digest, ErrorReport, Event, EventKind, Record, State, Timestamp, WorkerId};
+use crucible_kv::seal_written;
 use serde::{Deserialize, Serialize};
+
+/// What most rows have room in.
+const ROOM: usize = 512;
 
 /// A record without its evaluation, which the first entry has, and its outcome, which the last entry has. So both are stored
 /// once, however large, and a step in an evaluation's life writes little.
@@ -43,6 +48,11 @@ impl Row {
             error: record.error.clone(),
             reason: record.reason.clone(),
         }
+    }
+
+    /// The value that is kept at a key.
+    pub(super) fn encode(&self, key: &[u8]) -> Result<Bytes, serde_json::Error> {
+        seal_written(key, ROOM, |value| serde_json::to_writer(value, self))
     }
 
     /// The record, given the first entry, and the last one if there is an outcome. `None` if these are not the entries that

@@ -11,8 +11,10 @@ use tokio::task::{JoinError, spawn_blocking};
 
 use super::error::Failure;
 use super::files::Files;
+use super::keys;
+use super::known::Known;
 use super::open::is_named;
-use super::reading::{Loaded, View};
+use super::reading::{Loaded, View, load_at_once};
 use super::writing::{Append, Removal};
 
 /// Journals, records and indexes in a map, and what is large in files beside it.
@@ -26,6 +28,7 @@ pub struct DurableStorage {
 pub(super) struct Inner {
     pub(super) store: Store,
     pub(super) files: Files,
+    pub(super) known: Known,
 }
 
 impl Inner {
@@ -38,8 +41,50 @@ impl Inner {
         self.store.read(move |map| read(View { map, files: &inner.files })).await
     }
 
+    /// An evaluation's record.
+    async fn load(self: &Arc<Self>, id: EvaluationId) -> Result<Option<Arc<Loaded>>, Failure> {
+        let known = self.known.get(id);
+        if let Some(known) = &known
+            && self.store.get_at_once(&keys::row(id))?.flatten().as_ref() == Some(&known.value)
+        {
+            return Ok(Some(Arc::clone(known)));
+        }
+        let loaded = match load_at_once(&self.store, id)? {
+            Some(loaded) => Some(loaded),
+            None => self.read(move |view| view.load(id)).await?,
+        };
+        let loaded = loaded.map(Arc::new);
+        if let Some(loaded) = &loaded {
+            self.known.keep(Arc::clone(loaded));
+        }
+        Ok(loaded)
+    }
+
+    /// Appends events to what an evaluation was when it was last looked at.
+    async fn append(
+        self: &Arc<Self>,
+        id: EvaluationId,
+        expected: u64,
+        current: Option<&Loaded>,
+        events: &[Event],
+    ) -> Result<Record, Failure> {
+        let (append, record) = Append::prepare(id, expected, current, events)?;
+        if events.is_empty() {
+            return Ok(record);
+        }
+        let value = append.row.clone();
+        let is_large = !append.files.is_empty() || current.is_some_and(|current| current.is_large);
+        if append.files.is_empty() && append.named.is_empty() {
+            self.store.write(move |map| append.write(map)).await?;
+        } else {
+            to_the_end(Arc::clone(self).append_with_files(append)).await?;
+        }
+        self.known.keep(Arc::new(Loaded { record: record.clone(), value, is_large }));
+        Ok(record)
+    }
+
     /// Writes events with the files that they are in or name.
-    async fn append(self: Arc<Self>, append: Append) -> Result<(), Failure> {
+    async fn append_with_files(self: Arc<Self>, append: Append) -> Result<(), Failure> {
         let (files, named) = (append.files.clone(), append.named.clone());
         let writing = Writing::begin(&self, files.iter().map(|(digest, _)| *digest).collect());
         if !files.is_empty() {
@@ -73,6 +118,7 @@ impl Inner {
         named.extend(outcome.flat_map(|outcome| &outcome.artifacts).map(|artifact| artifact.sha256));
         let removal = Removal::prepare(loaded, expected, named.clone())?;
         let removed = self.store.write(move |map| removal.write(map)).await?;
+        self.known.forget(id);
         if removed {
             self.discard(named).await;
         }
@@ -130,24 +176,24 @@ impl Storage for DurableStorage {
         expected: u64,
         events: Vec<Event>,
     ) -> Result<Record, StorageError> {
-        let current: Option<Loaded> =
-            self.inner.read(move |view| view.load(id)).await.map_err(|Failure(error)| error)?;
-        let (append, record) =
-            Append::prepare(id, expected, current.as_ref(), &events).map_err(|Failure(error)| error)?;
-        if events.is_empty() {
-            return Ok(record);
+        // That there is nothing yet, or what was there a moment ago, is mostly true. If it is not, the write finds that.
+        let known = self.inner.known.get(id).filter(|known| known.record.sequence == expected);
+        if !events.is_empty() && (expected == 0 || known.is_some()) {
+            match self.inner.append(id, expected, known.as_deref(), &events).await {
+                Err(Failure(StorageError::Conflict { .. } | StorageError::Transition { .. })) => {}
+                appended => return appended.map_err(|Failure(error)| error),
+            }
         }
-        if append.files.is_empty() && append.named.is_empty() {
-            let written = self.inner.store.write(move |map| append.write(map)).await;
-            return written.map(|()| record).map_err(|error| Failure::from(error).0);
-        }
-        to_the_end(Arc::clone(&self.inner).append(append)).await?;
-        Ok(record)
+        let appended = async {
+            let current = self.inner.load(id).await?;
+            self.inner.append(id, expected, current.as_deref(), &events).await
+        };
+        appended.await.map_err(|Failure(error)| error)
     }
 
     async fn record(&self, id: EvaluationId) -> Result<Option<Record>, StorageError> {
-        let loaded = self.inner.read(move |view| view.load(id)).await.map_err(|Failure(error)| error)?;
-        Ok(loaded.map(|loaded| loaded.record))
+        let loaded = self.inner.load(id).await.map_err(|Failure(error)| error)?;
+        Ok(loaded.map(|loaded| loaded.record.clone()))
     }
 
     async fn records(&self, query: &RecordQuery) -> Result<Page, StorageError> {

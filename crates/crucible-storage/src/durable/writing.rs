@@ -20,7 +20,7 @@ pub(super) struct Append {
     expected: u64,
     /// The row that the journal was when the events were found to follow; `None` if there was none.
     before: Option<Bytes>,
-    row: Bytes,
+    pub(super) row: Bytes,
     entries: Vec<(Bytes, Bytes)>,
     /// What is to be a file before this is written.
     pub(super) files: Vec<(Digest, Bytes)>,
@@ -65,13 +65,13 @@ impl Append {
             entries.push((key, value));
             files.extend(file);
         }
-        let row = serde_json::to_vec(&Row::of(&record)).map_err(|error| corrupt(row_name(id), error))?;
+        let row = Row::of(&record).encode(&keys::row(id)).map_err(|error| corrupt(row_name(id), error))?;
         let (old, new) = (before.map(keys::places).unwrap_or_default(), keys::places(&record));
         let append = Self {
             id,
             expected,
             before: current.map(|loaded| loaded.value.clone()),
-            row: seal(&keys::row(id), &row),
+            row,
             entries,
             files,
             named: events.iter().flat_map(|event| event.kind.blobs()).collect(),
@@ -161,7 +161,7 @@ pub(super) struct Removal {
 impl Removal {
     /// Checks that an evaluation can be removed. `named` is what its entries name.
     pub(super) fn prepare(loaded: Loaded, expected: u64, named: Vec<Digest>) -> Result<Self, Failure> {
-        let Loaded { record, value } = loaded;
+        let Loaded { record, value, .. } = loaded;
         let evaluation = record.id;
         if record.sequence != expected {
             return Err(StorageError::Conflict { evaluation, expected, actual: record.sequence }.into());

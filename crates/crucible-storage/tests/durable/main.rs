@@ -11,6 +11,7 @@ mod damage;
 mod events;
 mod failures;
 mod format;
+mod known;
 mod moving;
 mod secrets;
 #[path = "../support/durable.rs"]
