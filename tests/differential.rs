@@ -139,8 +139,8 @@ fn programs() -> Vec<(&'static str, Evaluation)> {
         ("full_and_tidied", sh("head -c 100000000 /dev/zero > f 2>/dev/null; rm f; exit 4")),
         (
             "fork_bomb",
-            py(
-                "import os, time\nfor _ in range(100):\n    try:\n        if os.fork() == 0: time.sleep(5); os._exit(0)\n    except OSError: break",
+            c(
+                "#include <unistd.h>\nint main(void) { for (int n = 0; n < 100; n++) { int p = fork(); if (p == 0) { sleep(5); _exit(0); } if (p < 0) break; } return 0; }",
             ),
         ),
         (
