@@ -8,8 +8,8 @@ use crucible_core::{After, Command, EngineError, ExecIo, Exit, InvalidInput, Lay
 use crucible_guest::protocol::{FrameKind, Rlimit};
 use crucible_link::errors::lost;
 use crucible_link::{
-    Channel as _, ChannelExt as _, Control, CpuWatch, Ended, Exchange, Facts, KILL_CONFIRM, RECEIVER_GRACE,
-    SETUP_TIMEOUT, guest_deadline_us, request, wire,
+    Channel as _, ChannelExt as _, Control, CpuWatch, Ended, Exchange, Facts, RECEIVER_GRACE, SETUP_TIMEOUT,
+    guest_deadline_us, request, wire,
 };
 
 use crate::attachment::Attachment;
@@ -107,7 +107,7 @@ pub(crate) async fn exec(
         outputs.deaf.cancel();
         channel.set_outputs(None).await;
     }
-    let (ledger, mut end) = control.into_end();
+    let (ledger, end) = control.into_end();
     let mut now = end.counters().unwrap_or(before);
     if end.gone && end.exited.is_none() && !ledger.has_killed() {
         // Where the guest cannot outlive it, its kernel says so to the daemon.
@@ -115,11 +115,6 @@ pub(crate) async fn exec(
             now.oom_kills = Some(now.oom_kills.unwrap_or(0) + 1);
             now.memory_limit_hits = Some(now.memory_limit_hits.unwrap_or(0) + 1);
         }
-    }
-    if after == After::Close && end.exited.is_some() && !end.gone {
-        // Process 1 ends with the command, and everything with it.
-        let ended = tokio::time::timeout(KILL_CONFIRM, channel.read_to_end()).await;
-        end.unconfirmed |= ended.is_err();
     }
     let facts = Facts {
         before,
@@ -139,7 +134,9 @@ pub(crate) async fn exec(
     let enforcement = enforcement::of_command(inner, &open.container, &end, &open.limits)?;
     let mut usage = facts.usage();
     open.note_peaks(&mut usage, &end);
-    open.note_end(&facts, &usage);
+    // Process 1 has waited for all there was, and ends: what is left is an empty container, which is removed behind our back.
+    let is_over = after == After::Close && end.exited.is_some() && !end.unconfirmed && !end.gone;
+    open.note_end(&facts, &usage, is_over);
     if after != After::Close && !end.gone {
         given_up.not_after_all();
     }

@@ -56,6 +56,8 @@ struct Memory {
     guest: Duration,
     /// What all commands have used.
     used: Usage,
+    /// Process 1 has said that nothing but itself lives, and that it ends.
+    is_over: bool,
 }
 
 impl DockerSandbox {
@@ -129,8 +131,9 @@ impl Open {
     }
 
     /// A command has ended.
-    pub(crate) fn note_end(&self, facts: &Facts<'_>, usage: &Usage) {
+    pub(crate) fn note_end(&self, facts: &Facts<'_>, usage: &Usage, is_over: bool) {
         let mut memory = self.remember();
+        memory.is_over = is_over;
         memory.counters = facts.now;
         memory.guest = facts.end.exited.map_or(memory.guest, |exited| Duration::from_micros(exited.guest_us));
         let used = &mut memory.used;
@@ -218,7 +221,8 @@ impl Sandbox for DockerSandbox {
             let told = open.container.attachment.send(FrameKind::Close, 0, &[], &[]);
             let _told = tokio::time::timeout(CLOSE_GRACE, told).await;
         }
-        let dead = open.wait_until_dead(&self.inner).await;
+        let is_over = open.remember().is_over;
+        let dead = is_over || open.wait_until_dead(&self.inner).await;
         let usage = open.remember().used.clone();
         if dead { Ok(usage) } else { Err(lost("closing: it could not be confirmed dead", true)) }
     }

@@ -1,0 +1,144 @@
+//! What one run in a container costs: `docker run --rm`, the bare sequence of calls that a client makes, and an engine, cold and
+//! with containers that were started ahead of time; with runc, and with gVisor where the daemon has it.
+//! `tests/docker start && tests/docker image`, then `cargo bench --features docker --bench docker_latency [-- --rounds N]`.
+
+#![allow(missing_docs, clippy::expect_used, reason = "a benchmark that cannot go on has nothing to measure")]
+
+#[allow(dead_code, reason = "each benchmark uses a part of what they share")]
+mod support;
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use bollard::Docker;
+use bollard::models::{ContainerCreateBody, HostConfig};
+use bollard::query_parameters::{
+    AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder,
+    WaitContainerOptionsBuilder,
+};
+use crucible::docker::Runtime;
+use crucible::{DockerEngine, Engine as _, Evaluation, RunContext};
+use futures::StreamExt as _;
+use support::{Case, Order, print_table, ratio, rounds_or};
+
+/// Made by `tests/docker image`.
+const IMAGE: &str = "crucible-busybox:latest";
+/// How long what a container has written may be on its way after its end.
+const REST: Duration = Duration::from_secs(1);
+const ARGV: [&str; 2] = ["echo", "hi"];
+
+fn main() -> Result<(), String> {
+    let rounds = rounds_or(30)?;
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    for (name, kind) in [("", Runtime::Default), ("runsc", Runtime::named("runsc"))] {
+        let engine = |warm| {
+            let builder = DockerEngine::builder().image(IMAGE).runtime(kind.clone()).warm(warm);
+            runtime.block_on(builder.build())
+        };
+        let (cold, warm) = match (engine(0), engine(2)) {
+            (Ok(cold), Ok(warm)) => (cold, warm),
+            (Err(error), _) | (_, Err(error)) => {
+                println!("{kind}: left out: {}", crucible::chain(&error));
+                continue;
+            }
+        };
+        println!("{kind}");
+        compare(&runtime, name, &cold, &warm, rounds);
+        drop((cold, warm));
+    }
+    Ok(())
+}
+
+fn compare(
+    runtime: &tokio::runtime::Runtime,
+    name: &str,
+    cold: &DockerEngine,
+    warm: &DockerEngine,
+    rounds: usize,
+) {
+    let daemon = Docker::connect_with_defaults().expect("a daemon");
+    let evaluation = Evaluation::command(ARGV);
+    let run = |engine: &DockerEngine| {
+        let outcome = runtime.block_on(engine.run(&evaluation, &RunContext::new())).expect("a run");
+        assert_eq!(outcome.stdout.to_text(), "hi\n", "{}", outcome.verdict());
+    };
+    run(warm);
+    let mut cases = [
+        Case::new("docker run --rm", || {
+            let mut command = Command::new("docker");
+            command.args(["run", "--rm", "--network", "none"]);
+            if !name.is_empty() {
+                command.args(["--runtime", name]);
+            }
+            let output = command.arg(IMAGE).args(ARGV).output().expect("docker");
+            assert_eq!(output.stdout, b"hi\n", "{}", String::from_utf8_lossy(&output.stderr));
+        }),
+        Case::new("create, attach, start, wait, remove", || {
+            assert_eq!(runtime.block_on(bare(&daemon, name)), b"hi\n");
+        }),
+        Case::new("crucible, cold", || run(cold)),
+        Case::new("crucible, warm", || run(warm)),
+    ];
+    let mut order = Order::new();
+    for round in 0..rounds + 2 {
+        for index in order.shuffled(cases.len()) {
+            let Some(case) = cases.get_mut(index) else { continue };
+            // What the one before has left to the daemon is not this one's; and one that is ready has to be.
+            settle(warm);
+            let began = Instant::now();
+            (case.run)();
+            if round >= 2 {
+                case.times.push(began.elapsed());
+            }
+        }
+    }
+    print_table(&cases);
+    let [docker, bare, cold, warm] = cases.map(|case| case.median());
+    println!("cold to the bare calls:   {:.2} (at most 1.1)", ratio(cold, bare));
+    println!("warm to docker run --rm:  {:.2} (at most 0.1)", ratio(warm, docker));
+}
+
+fn settle(warm: &DockerEngine) {
+    let began = Instant::now();
+    while warm.warm_stats().ready < 2 {
+        assert!(began.elapsed() < Duration::from_secs(60), "containers are started ahead of time");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+}
+
+/// As few calls as a client can make to run a program once and have its output.
+async fn bare(daemon: &Docker, runtime: &str) -> Vec<u8> {
+    let name = format!("crucible-bench-{}", std::process::id());
+    let body = ContainerCreateBody {
+        image: Some(IMAGE.to_owned()),
+        cmd: Some(ARGV.map(str::to_owned).to_vec()),
+        host_config: Some(HostConfig {
+            network_mode: Some("none".to_owned()),
+            runtime: (!runtime.is_empty()).then(|| runtime.to_owned()),
+            ..HostConfig::default()
+        }),
+        ..ContainerCreateBody::default()
+    };
+    let options = CreateContainerOptionsBuilder::default().name(&name).build();
+    daemon.create_container(Some(options), body).await.expect("a container");
+    let options = AttachContainerOptionsBuilder::default().stream(true).stdout(true).stderr(true).build();
+    let mut attached = daemon.attach_container(&name, Some(options)).await.expect("its output");
+    let options = WaitContainerOptionsBuilder::default().condition("next-exit").build();
+    let mut ended = daemon.wait_container(&name, Some(options));
+    let (started, ended) = tokio::join!(daemon.start_container(&name, None), ended.next());
+    started.expect("it starts");
+    // With a code other than 0 it is an error.
+    ended.expect("its end").expect("exit code 0");
+    let mut output = Vec::new();
+    // The stream need not end with the container.
+    while let Ok(Some(Ok(piece))) = tokio::time::timeout(REST, attached.output.next()).await {
+        output.extend_from_slice(&piece.into_bytes());
+        if output.ends_with(b"\n") {
+            break;
+        }
+    }
+    let options = RemoveContainerOptionsBuilder::default().force(true).build();
+    daemon.remove_container(&name, Some(options)).await.expect("it is removed");
+    output
+}
