@@ -4,8 +4,6 @@
 //! error too. Without a daemon, or an image (`tests/docker image`), the engines of containers are left out, and that is said; where
 //! they have to be there (`CI`, or `CRUCIBLE_REQUIRE_DOCKER`), it is an error.
 
-#![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
