@@ -56,7 +56,7 @@ fn decode_all(payload: &[u8]) {
         let _words_or_none = failure.step.describe();
     }
     if let Ok(ready) = Ready::decode(payload) {
-        assert_eq!(ready.status.len() + 4, payload.len());
+        assert_eq!(ready.status.len() + 4 + 4 + 64, payload.len());
     }
     if let Ok(mut entries) = Entries::decode(payload) {
         let mut again = entries.next.to_le_bytes().to_vec();
