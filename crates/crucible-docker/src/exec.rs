@@ -1,15 +1,14 @@
 //! Running one command: from the request to its exit.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crucible_core::{After, Command, EngineError, ExecIo, Exit, InvalidInput, Layer, Limits, Stdin};
 use crucible_guest::protocol::{FrameKind, Rlimit};
 use crucible_link::errors::lost;
 use crucible_link::{
-    Channel as _, ChannelExt as _, Control, CpuWatch, Ended, Exchange, Facts, RECEIVER_GRACE, SETUP_TIMEOUT,
-    guest_deadline_us, request, wire,
+    Channel as _, ChannelExt as _, Control, CpuWatch, Ended, Exchange, Facts, GivenUp, RECEIVER_GRACE,
+    SETUP_TIMEOUT, guest_deadline_us, request, wire,
 };
 
 use crate::attachment::Attachment;
@@ -37,7 +36,7 @@ pub(crate) async fn exec(
         return Err(EngineError::SecretLost { name: name.to_owned() });
     }
     let began = Instant::now();
-    let given_up = GivenUp { open, done: false };
+    let given_up = GivenUp::unless_done(&open.spent);
     let ExecIo { stdin, output, capture_bytes, wall, cpu, output_bytes, signals, cancel, after, .. } = io;
     let wall = wall.unwrap_or(open.limits.wall);
     let cpu_limit = cpu.unwrap_or(open.limits.cpu);
@@ -200,24 +199,4 @@ async fn feed_bytes(channel: &Attachment, bytes: &[u8]) -> bool {
         }
     }
     true
-}
-
-/// Marks the sandbox as spent when a command is given up half way: what it does then is unknown.
-struct GivenUp<'a> {
-    open: &'a Open,
-    done: bool,
-}
-
-impl GivenUp<'_> {
-    fn not_after_all(mut self) {
-        self.done = true;
-    }
-}
-
-impl Drop for GivenUp<'_> {
-    fn drop(&mut self) {
-        if !self.done {
-            self.open.spent.store(true, Ordering::Release);
-        }
-    }
 }

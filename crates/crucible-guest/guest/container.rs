@@ -13,20 +13,9 @@ use super::landlock;
 use super::seccomp::{self, Sockets};
 use super::serve::{self, Container, Guest, Place};
 use super::spawn::{At as _, StepError};
-use super::sys::{
-    self, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_SETGID, CAP_SETUID, Fd, O_CLOEXEC, O_CREAT,
-    O_EXCL, O_RDONLY, O_WRONLY,
-};
+use super::sys::{self, Fd, O_CLOEXEC, O_CREAT, O_EXCL, O_RDONLY, O_WRONLY};
 use super::target;
 use crate::protocol::{Layers, Step};
-
-/// What the guest keeps: to become the target's user, to end it, and to put and read files whoever they belong to.
-const KEPT: u64 = 1 << CAP_CHOWN
-    | 1 << CAP_DAC_OVERRIDE
-    | 1 << CAP_FOWNER
-    | 1 << CAP_KILL
-    | 1 << CAP_SETGID
-    | 1 << CAP_SETUID;
 
 /// The devices that programs may write to. A container has more: terminals above all.
 const DEVICES: &[&core::ffi::CStr] =
@@ -124,7 +113,7 @@ fn contained(arguments: &Arguments, control: Control) -> core::result::Result<Gu
 /// secure bits, nothing is lost by it: the target is not root, and nothing that it executes gains a privilege.
 fn drop_capabilities() -> Result<Layers> {
     let sealed = target::seal_capabilities();
-    sys::set_capabilities(KEPT)?;
+    sys::set_capabilities(target::KEPT)?;
     match sealed {
         Ok(()) => Ok(Layers::CAPABILITIES),
         Err(Errno::INVAL | Errno::PERM) => Ok(Layers::default()),

@@ -10,10 +10,7 @@ use super::number::Text;
 use super::path::c_str;
 use super::serve::{self, Guest, Place};
 use super::spawn::{At as _, StepError};
-use super::sys::{
-    self, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_SETGID, CAP_SETUID, CLONE_NEWCGROUP, Fd,
-    MS_NODEV, MS_NOEXEC, MS_NOSUID, POLLHUP, POLLIN, PollFd,
-};
+use super::sys::{self, CLONE_NEWCGROUP, Fd, MS_NODEV, MS_NOEXEC, MS_NOSUID, POLLHUP, POLLIN, PollFd};
 use super::target;
 use crate::protocol::{MAX_TASKS_FILES, PROXY_PORT, Plan, PlanFlags, Step};
 
@@ -21,14 +18,6 @@ use crate::protocol::{MAX_TASKS_FILES, PROXY_PORT, Plan, PlanFlags, Step};
 pub(crate) const TARGET_ID: u32 = 1000;
 /// The host name inside.
 const HOST_NAME: &[u8] = b"sandbox";
-/// What the guest keeps: to become the target's user, to end it, and to put and read files whoever they belong to. All
-/// within its own user namespace.
-const KEPT: u64 = 1 << CAP_CHOWN
-    | 1 << CAP_DAC_OVERRIDE
-    | 1 << CAP_FOWNER
-    | 1 << CAP_KILL
-    | 1 << CAP_SETGID
-    | 1 << CAP_SETUID;
 /// The guest's end of its socket, once its descriptors are arranged. 0 to 2 stay occupied: a descriptor that is received
 /// later must not become a standard stream.
 const CONTROL: Fd = Fd(3);
@@ -167,7 +156,7 @@ fn mount_proc(plan: &Plan) -> Result<()> {
 
 fn drop_capabilities() -> Result<()> {
     target::seal_capabilities()?;
-    sys::set_capabilities(KEPT)
+    sys::set_capabilities(target::KEPT)
 }
 
 /// The socket becomes 3, standard input becomes the `/dev/null` that 1 is, and everything else is closed.

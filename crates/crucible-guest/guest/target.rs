@@ -5,7 +5,9 @@ use core::ffi::CStr;
 use super::errno::{Errno, Result};
 use super::memory::Once;
 use super::serve::Place;
-use super::sys::{self, Fd, Stack};
+use super::sys::{
+    self, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_SETGID, CAP_SETUID, Fd, Stack,
+};
 use crate::protocol::{Exec, Step, Strings};
 
 /// The most arguments and environment variables together: as many of one byte each as fit into 2 MiB with a NUL and a
@@ -13,6 +15,13 @@ use crate::protocol::{Exec, Step, Strings};
 const POINTERS_MAX: usize = 256 * 1024;
 /// Where programs without a `/` are looked for if `PATH` is not set.
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What a guest keeps: to become the target's user, to end it, and to put and read files whoever they belong to.
+pub(crate) const KEPT: u64 = 1 << CAP_CHOWN
+    | 1 << CAP_DAC_OVERRIDE
+    | 1 << CAP_FOWNER
+    | 1 << CAP_KILL
+    | 1 << CAP_SETGID
+    | 1 << CAP_SETUID;
 /// The longest path of a program (`PATH_MAX`).
 const PATH_MAX: usize = 4096;
 /// `SECBIT_NOROOT`, `NO_CAP_AMBIENT_RAISE`, each with its lock, and the locks of `KEEP_CAPS` and `NO_SETUID_FIXUP`

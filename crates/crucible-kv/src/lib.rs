@@ -44,6 +44,7 @@
 
 mod backend;
 mod batch;
+mod committer;
 mod directory;
 mod durability;
 mod error;

@@ -115,6 +115,7 @@ fn open_walking(directory: Fd, path: &CStr, flags: i32, mode: u32) -> Result<Fd>
 }
 
 /// openat(2), with the error number that openat2(2) has for a link: also where what was no directory is one when it is looked at again.
+/// What is gone by then is not there.
 fn open_at(directory: Fd, name: &CStr, flags: i32, mode: u32) -> Result<Fd> {
     const S_IFMT: u32 = 0o170_000;
     const S_IFDIR: u32 = 0o040_000;
@@ -122,13 +123,13 @@ fn open_at(directory: Fd, name: &CStr, flags: i32, mode: u32) -> Result<Fd> {
     let arguments = [signed(directory.0), name.as_ptr() as usize, signed(flags), mode as usize, 0, 0];
     // SAFETY: the name is a valid C string.
     let opened = check(unsafe { syscall(nr::OPENAT, arguments) }).and_then(to_fd);
-    if opened == Err(Errno::NOTDIR)
-        && stat_at(directory, name, AT_SYMLINK_NOFOLLOW)
-            .is_ok_and(|stat| matches!(stat.mode & S_IFMT, S_IFDIR | S_IFLNK))
-    {
-        return Err(Errno::LOOP);
+    if opened != Err(Errno::NOTDIR) {
+        return opened;
     }
-    opened
+    match stat_at(directory, name, AT_SYMLINK_NOFOLLOW)?.mode & S_IFMT {
+        S_IFDIR | S_IFLNK => Err(Errno::LOOP),
+        _ => opened,
+    }
 }
 
 /// openat2(2)

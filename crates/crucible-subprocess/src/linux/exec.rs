@@ -2,7 +2,6 @@
 
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use crucible_core::{
@@ -11,7 +10,7 @@ use crucible_core::{
 use crucible_guest::protocol::{FrameKind, Rlimit, STDIO_PASSED};
 use crucible_link::errors::{lost, setup};
 use crucible_link::{
-    Channel as _, Control, CpuWatch, Ended, Exchange, Facts, KILL_CONFIRM, Meter, RECEIVER_GRACE,
+    Channel as _, Control, CpuWatch, Ended, Exchange, Facts, GivenUp, KILL_CONFIRM, Meter, RECEIVER_GRACE,
     SETUP_TIMEOUT, request, wire,
 };
 use tokio_util::sync::CancellationToken;
@@ -37,7 +36,7 @@ pub(super) async fn exec(
         return Err(EngineError::SecretLost { name: name.to_owned() });
     }
     let began = Instant::now();
-    let given_up = GivenUp { open, done: false };
+    let given_up = GivenUp::unless_done(&open.spent);
     let ExecIo { stdin, output, capture_bytes, wall, cpu, output_bytes, signals, cancel, after, .. } = io;
     let wall = wall.unwrap_or(open.limits.wall);
     let meter = Meter::new(output_bytes.unwrap_or(open.limits.output_bytes));
@@ -146,26 +145,6 @@ pub(super) async fn exec(
         evidence.push(Evidence::NotConfirmedDead);
     }
     Ok(Exit::new(evidence).with_output(stdout, stderr).with_usage(usage).with_enforcement(enforcement))
-}
-
-/// Marks the sandbox as spent when a command is given up half way: what it does then is unknown.
-struct GivenUp<'a> {
-    open: &'a Open,
-    done: bool,
-}
-
-impl GivenUp<'_> {
-    fn not_after_all(mut self) {
-        self.done = true;
-    }
-}
-
-impl Drop for GivenUp<'_> {
-    fn drop(&mut self) {
-        if !self.done {
-            self.open.spent.store(true, Ordering::Release);
-        }
-    }
 }
 
 /// The resource limits of each process, and those that stand in for cgroups that were waived.
