@@ -1,6 +1,6 @@
 //! An ordered map of bytes with atomic batches and group commit, over embedded stores.
 //!
-//! A [`Store`] owns a [`Backend`] and one thread that writes to it. Writes are closures; the thread runs those that have
+//! A [`Store`] owns a [`Backend`] and the threads that write to it. Writes are closures; the thread runs those that have
 //! arrived, makes what they wrote durable together, once, and only then answers.
 //!
 //! ```
@@ -34,7 +34,8 @@
 //! - **Failure.** If there is no room, everybody in the group is told so, nothing of it is written, and the store works on. After
 //!   any other failure nobody knows what is on disk: the store is *poisoned*, writes nothing more, says why, and is to be opened
 //!   again. Reads go on.
-//! - **Threads.** One for each store. Reads of a backend that may wait for a disk run on tokio's blocking threads;
+//! - **Threads.** Two for each store: one runs the closures of a group while the other makes the group before it durable. What
+//!   has been written and is not durable yet is read by closures only. Reads of a backend that may wait for a disk run on tokio's blocking threads;
 //!   [`Store::get_at_once`] reads what is in memory where it is called.
 //! - **Directories.** A backend's directory has a file `LOCK`, which says whose it is while it is locked, and a file `FORMAT`,
 //!   which says which kind of store is in it.

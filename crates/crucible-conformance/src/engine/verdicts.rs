@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crucible_core::{Difference, Ending, Evaluation, Layer, Limit, Limits, NotStartedReason, Signal, Verdict};
 
-use super::support::{MIB, Subject, assert_verdict, enforces, exceeded, limits, program, run, said, slowness};
+use super::support::{MIB, Subject, assert_verdict, enforces, exceeded, limits, program, run, run_to, said, slowness};
 
 /// Cases of the shape: this program under these limits gets this verdict, if these layers are in force.
 macro_rules! programs {
@@ -16,8 +16,7 @@ macro_rules! programs {
         pub async fn $case(engine: Subject) {
             if enforces(&engine, &$layers).await {
                 let evaluation = Evaluation::source($language, program!($file)).with_limits($limits);
-                let outcome = run(&engine, &evaluation).await;
-                assert_verdict(&outcome, &$verdict);
+                run_to(&engine, &evaluation, &$verdict).await;
             }
         }
     )+ };
@@ -114,8 +113,8 @@ programs! {
 pub async fn allocating_in_a_child_is_memory(engine: Subject) {
     if enforces(&engine, &MEMORY).await {
         let source = program!("allocate_in_child.py");
-        let outcome = run(&engine, &Evaluation::python(source).with_limits(limits())).await;
-        assert_verdict(&outcome, &exceeded(Limit::Memory));
+        let evaluation = Evaluation::python(source).with_limits(limits());
+        let outcome = run_to(&engine, &evaluation, &exceeded(Limit::Memory)).await;
         if !engine.info().differs(Difference::OutOfMemoryEndsAll) {
             assert_eq!(outcome.ending(), Some(Ending::Exited { code: 5 }));
             assert_eq!(outcome.stdout.to_text(), "the parent lives on\n");
