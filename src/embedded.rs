@@ -22,6 +22,7 @@ pub trait Embedded: Sized {
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
     /// let crucible = Crucible::embedded("/var/lib/grader").await?;
     /// let outcome = crucible.evaluate(Evaluation::python("print(6 * 7)")).await?;
+    /// assert_eq!(outcome.stdout.to_text(), "42\n");
     /// # Ok(())
     /// # }
     /// ```

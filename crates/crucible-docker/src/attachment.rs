@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 
 use bollard::container::{AttachContainerResults, LogOutput};
-use bytes::{Buf as _, Bytes};
+use bytes::{Buf as _, Bytes, BytesMut};
 use crucible_core::{OutputChunk, OutputStream};
 use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, Writer};
 use crucible_link::errors::protocol;
@@ -17,8 +17,6 @@ use tokio::sync::Mutex;
 
 use crate::outputs::Outputs;
 
-/// Up to this size a frame is sent in one piece.
-const SMALL: usize = 16 * 1024;
 /// How much is kept of what comes on the standard error of a container: the runtime's last words, as a rule.
 const NOISE_MAX: usize = 4096;
 
@@ -26,12 +24,18 @@ type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error
 
 /// The channel to one guest.
 pub(crate) struct Attachment {
-    input: Mutex<Pin<Box<dyn AsyncWrite + Send>>>,
+    input: Mutex<Input>,
     reader: Mutex<Reader>,
     desk: Desk,
     /// Those of the command that runs.
     outputs: SyncMutex<Option<Arc<Outputs>>>,
     noise: SyncMutex<VecDeque<u8>>,
+}
+
+struct Input {
+    sink: Pin<Box<dyn AsyncWrite + Send>>,
+    /// What is still to be written of frames: whoever sends next begins with it, so that one who was dropped leaves no half of a frame.
+    rest: BytesMut,
 }
 
 struct Reader {
@@ -53,7 +57,7 @@ impl Attachment {
     pub(crate) fn new(attached: AttachContainerResults) -> Self {
         let AttachContainerResults { output, input } = attached;
         Self {
-            input: Mutex::new(input),
+            input: Mutex::new(Input { sink: input, rest: BytesMut::new() }),
             reader: Mutex::new(Reader { output, frames: Frames::new(), rest: Bytes::new(), held: None }),
             desk: Desk::new(),
             outputs: SyncMutex::new(None),
@@ -120,17 +124,21 @@ impl Attachment {
             }
         }
     }
+}
 
-    async fn write(&self, parts: [&[u8]; 3]) -> std::io::Result<()> {
-        let mut input = self.input.lock().await;
-        if parts.iter().map(|part| part.len()).sum::<usize>() <= SMALL {
-            input.write_all(&parts.concat()).await?;
-        } else {
-            for part in parts {
-                input.write_all(part).await?;
+impl Input {
+    /// # Cancel safety
+    /// What is not written yet is written before what is sent next.
+    async fn write(&mut self, parts: [&[u8]; 3]) -> std::io::Result<()> {
+        parts.iter().for_each(|part| self.rest.extend_from_slice(part));
+        while !self.rest.is_empty() {
+            let count = self.sink.write(&self.rest).await?;
+            if count == 0 {
+                return Err(std::io::ErrorKind::WriteZero.into());
             }
+            self.rest.advance(count);
         }
-        input.flush().await
+        self.sink.flush().await
     }
 }
 
@@ -169,7 +177,8 @@ impl Channel for Attachment {
         let mut header = [0; HEADER_SIZE];
         let encoded = Header { kind, id, length }.encode(&mut Writer::new(&mut header));
         encoded.map_err(|_| Ended::Error(protocol("a header does not fit", false)))?;
-        match self.write([&header, head, body]).await {
+        let sent = self.input.lock().await.write([&header, head, body]).await;
+        match sent {
             Ok(()) => Ok(()),
             Err(error) => {
                 tracing::debug!(%error, "nothing can be sent to a guest any more");
@@ -178,23 +187,26 @@ impl Channel for Attachment {
         }
     }
 
-    async fn read(&self) -> Option<Frame> {
+    async fn read(&self) {
         let mut reader = self.reader.lock().await;
         loop {
             reader.pass_on().await;
             if self.desk.has_ended() {
-                return None;
+                return;
             }
             match reader.frames.cut() {
-                Ok(Some(frame)) if frame.id != 0 => return Some(frame),
+                Ok(Some(frame)) if frame.id != 0 => {
+                    self.desk.put(frame);
+                    return;
+                }
                 Ok(Some(frame)) => {
                     reader.held = self.note(frame);
-                    return None;
+                    return;
                 }
                 Ok(None) => {}
                 Err(_) => {
                     self.desk.note_broken("what it says is not a frame");
-                    return None;
+                    return;
                 }
             }
             if !reader.rest.is_empty() {
@@ -207,16 +219,16 @@ impl Channel for Attachment {
                 // What is no frame of the daemon's own comes from nobody whom we know.
                 Some(Ok(LogOutput::Console { .. } | LogOutput::StdIn { .. })) => {
                     self.desk.note_broken("the daemon's stream is none");
-                    return None;
+                    return;
                 }
                 Some(Err(error)) => {
                     tracing::debug!(%error, "a container's stream broke");
                     self.desk.note_end();
-                    return None;
+                    return;
                 }
                 None => {
                     self.desk.note_end();
-                    return None;
+                    return;
                 }
             }
         }

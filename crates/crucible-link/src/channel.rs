@@ -20,7 +20,7 @@ pub trait Channel: fmt::Debug + Send + Sync {
     /// Sends a frame whose payload is `head` and then `body`.
     ///
     /// # Cancel safety
-    /// Dropping the future may leave a part of a frame on the way: the channel is of no use then.
+    /// Dropping the future may leave a part of a frame on the way. Whether the channel is of use then is for the engine to say.
     ///
     /// # Errors
     /// See [`Ended`].
@@ -32,12 +32,12 @@ pub trait Channel: fmt::Debug + Send + Sync {
         body: &[u8],
     ) -> impl Future<Output = Result<(), Ended>> + Send;
 
-    /// Reads one frame. What is about the sandbox itself is kept, and `None` is given; so it is when the conversation has
-    /// ended, which is noted at the desk.
+    /// Reads one frame, and puts it at the desk before anybody else can read: so answers keep their order. What is about the
+    /// sandbox itself is kept elsewhere; that the conversation has ended is noted at the desk.
     ///
     /// # Cancel safety
     /// Dropping the future loses no frame.
-    fn read(&self) -> impl Future<Output = Option<Frame>> + Send;
+    fn read(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// What can be done with every [`Channel`].
@@ -63,12 +63,7 @@ pub trait ChannelExt: Channel {
                 }
                 tokio::select! {
                     () = news => {}
-                    frame = self.read() => if let Some(frame) = frame {
-                        if frame.id == question.id() {
-                            return Ok(frame);
-                        }
-                        self.desk().put(frame);
-                    },
+                    () = self.read() => {}
                 }
             }
         }
@@ -97,7 +92,7 @@ pub trait ChannelExt: Channel {
                 }
                 tokio::select! {
                     () = news => {}
-                    frame = self.read() => if let Some(frame) = frame { self.desk().put(frame) },
+                    () = self.read() => {}
                 }
             }
         }
@@ -118,9 +113,7 @@ pub trait ChannelExt: Channel {
     fn read_to_end(&self) -> impl Future<Output = ()> + Send {
         async {
             while !self.desk().has_ended() {
-                if let Some(frame) = self.read().await {
-                    self.desk().put(frame);
-                }
+                self.read().await;
             }
         }
     }
@@ -136,3 +129,64 @@ pub trait ChannelExt: Channel {
 }
 
 impl<C: Channel + ?Sized> ChannelExt for C {}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::sync::{Mutex, mpsc};
+
+    use super::*;
+
+    /// A guest of which we hear what is put into a queue.
+    #[derive(Debug)]
+    struct Told {
+        desk: Desk,
+        frames: Mutex<mpsc::UnboundedReceiver<Frame>>,
+    }
+
+    impl Channel for Told {
+        fn desk(&self) -> &Desk {
+            &self.desk
+        }
+
+        async fn send(&self, _: FrameKind, _: u32, _: &[u8], _: &[u8]) -> Result<(), Ended> {
+            Ok(())
+        }
+
+        async fn read(&self) {
+            let mut frames = self.frames.lock().await;
+            match frames.recv().await {
+                Some(frame) => self.desk.put(frame),
+                None => self.desk.note_end(),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn answers_keep_their_order_whoever_reads_them() {
+        // Which of two is looked at first, news or the channel, is left to chance.
+        for _ in 0..64 {
+            let (told, frames) = mpsc::unbounded_channel();
+            let guest = Told { desk: Desk::new(), frames: Mutex::new(frames) };
+            let (command, input) = (guest.desk.ask(), guest.desk.ask());
+            let tell = async {
+                for (kind, question) in
+                    [(FrameKind::Counted, &command), (FrameKind::Exited, &command), (FrameKind::Done, &input)]
+                {
+                    told.send(Frame { kind, id: question.id(), payload: Bytes::new() }).unwrap();
+                }
+            };
+            let follow = async {
+                let mut kinds = Vec::new();
+                for _ in 0..2 {
+                    kinds.push(guest.answer(&command).await.unwrap().kind);
+                }
+                kinds
+            };
+            // All wait before anything comes.
+            let (fed, kinds, ()) = tokio::join!(biased; guest.answer(&input), follow, tell);
+            assert_eq!(fed.unwrap().kind, FrameKind::Done);
+            assert_eq!(kinds, [FrameKind::Counted, FrameKind::Exited]);
+        }
+    }
+}

@@ -230,7 +230,7 @@ impl<'a, C: Channel, K: Fn() + Send + Sync> Control<'a, C, K> {
                 self.end.survivors = count.map(u64::from).ok_or_else(|| malformed(protocol::Malformed))?;
                 Ok(Next::Done)
             }
-            _ => Err(protocol("it says of the command what cannot be", started)),
+            kind => Err(protocol(format!("it says of the command what cannot be: {kind:?}"), started)),
         }
     }
 

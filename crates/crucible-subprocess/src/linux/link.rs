@@ -231,10 +231,10 @@ impl Channel for Link {
         self.send_with(kind, id, head, body, &[]).await
     }
 
-    async fn read(&self) -> Option<Frame> {
+    async fn read(&self) {
         let mut reader = self.reading.lock().await;
         if self.desk.has_ended() {
-            return None;
+            return;
         }
         let read = reader.next(&self.stream).await;
         if let Some(pidfd) = reader.take_pidfd() {
@@ -245,24 +245,24 @@ impl Channel for Link {
             Ok(Some(frame)) => frame,
             Ok(None) => {
                 self.desk.note_end();
-                return None;
+                return;
             }
             Err(ReadError::Malformed) => {
                 self.desk.note_broken("what it says is not a frame");
-                return None;
+                return;
             }
             Err(ReadError::Io(error)) => {
                 tracing::debug!(%error, "the guest's channel broke");
                 self.desk.note_end();
-                return None;
+                return;
             }
         };
         if frame.id != 0 {
-            return Some(frame);
+            self.desk.put(frame);
+            return;
         }
         let door = if frame.kind == FrameKind::Door { reader.take_door() } else { None };
         self.note_word(&frame, door);
-        None
     }
 }
 
