@@ -58,7 +58,7 @@ fn a_host_that_is_killed_leaves_nothing_and_takes_nothing_from_others() {
         until("the host has containers", Duration::from_secs(20), || owner().is_some()).await;
         let owner = owner().unwrap();
         // In the middle: some run, some are being made.
-        until("they run", Duration::from_secs(60), || running(&owner) > CONTAINERS / 2).await;
+        until("they run", Duration::from_secs(150), || running(&owner) > CONTAINERS / 2).await;
         host.kill().unwrap();
         host.wait().unwrap();
         let killed = Instant::now();
