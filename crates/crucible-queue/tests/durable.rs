@@ -185,6 +185,29 @@ async fn a_write_that_fails_for_lack_of_room_leaves_what_is_on_disk() {
 }
 
 #[tokio::test]
+async fn what_was_told_before_it_was_written_is_not_forgotten_for_lack_of_room() {
+    let faulty = FaultyBackend::new(MemoryBackend::new());
+    let faults = faulty.faults();
+    let store = store(faulty);
+    let options = DurableQueueOptions::bounded(1000).restored_from_storage();
+    let queue = DurableQueue::open(&store, options).await.unwrap();
+    let first = put(&queue).await;
+    let claim = take(&queue).await.unwrap();
+    written(&store).await;
+    faults.fail_all_commits(Some(Fault::Full));
+    let second = put(&queue).await;
+    // Waits for its write, in the same group.
+    queue.nack(&claim, Duration::ZERO).await.unwrap_err();
+    faults.fail_all_commits(None);
+    let third = put(&queue).await;
+    let mut taken = take_all(&queue).await;
+    taken.sort_unstable();
+    let mut wanted = [first, second, third].map(|ticket| ticket.evaluation);
+    wanted.sort_unstable();
+    assert_eq!(taken, wanted);
+}
+
+#[tokio::test]
 async fn whoever_waits_is_woken_by_what_a_failed_write_brings_back() {
     let faulty = FaultyBackend::new(MemoryBackend::new());
     let faults = faulty.faults();

@@ -28,7 +28,9 @@ use crate::state::State;
 ///   process are those of one that is no more: their tickets are ready at once, with one death more.
 ///   [`close`](Self::close) gives them back without one. Tenants take their turns in the order of their oldest tickets then.
 /// - **After a write that failed**, the tickets are read from the map again before the next call, so that what this process
-///   believes is what it would find after a restart. Calls that were under way are answered with an error.
+///   believes is what it would find after a restart. Calls that were under way are answered with an error. Where the storage gives
+///   tickets back, it believes what it has told instead: its callers do not wait for the map, and a restart finds those tickets
+///   in the storage.
 /// - **Clocks.** While a process has the queue, leases and delays run on tokio's clock, and setting the system's does nothing.
 ///   What passes between two processes is told by the system's clock: if it is set forward meanwhile, delays end sooner and
 ///   tickets count as older; if it is set back, no time has passed, so that a delay begins again at the most.
@@ -203,25 +205,35 @@ impl Inner {
         tickets: Vec<EvaluationId>,
         doubt: &mut Doubt,
     ) -> Result<(), QueueError> {
-        let (desk, failing, reading) = (Arc::clone(&self.desk), Arc::clone(&self.desk), doubt.reading);
+        let (desk, failing, reading) = (Arc::clone(&self.desk), self.believes_the_map(), doubt.reading);
         let write = move |map: &mut Transaction<'_>| match tickets::write(map, &desk, &tickets, reading) {
             // They stand as they were read.
             Err(Unwritten::ReadAgain) => Ok(()),
             written => written,
         };
-        let handed_on = place.write(write, move || note_failure(&failing, reading));
-        handed_on.map_err(|error| {
-            doubt.is_stale = true;
-            of_map(error)
-        })
+        let failed = move || {
+            if let Some(desk) = failing {
+                note_failure(&desk, reading);
+            }
+        };
+        // Closed: there is nothing to be read any more.
+        place.write(write, failed).map_err(of_map)
+    }
+
+    /// The tickets, if what is in the map is what counts after a write that failed. Where they can be had from the storage it is what
+    /// callers were told: some of that is in no map yet, and would be gone if the tickets were read again.
+    fn believes_the_map(&self) -> Option<Arc<Desk<Doubt>>> {
+        (!self.options.is_restored).then(|| Arc::clone(&self.desk))
     }
 
     async fn write(self: Arc<Self>, tickets: Vec<EvaluationId>, reading: u64) -> Result<(), QueueError> {
         let desk = Arc::clone(&self.desk);
         let write = move |map: &mut Transaction<'_>| tickets::write(map, &desk, &tickets, reading);
         let written = self.store.write(write).await;
-        if !matches!(written, Ok(()) | Err(WriteError::Aborted(Unwritten::ReadAgain))) {
-            note_failure(&self.desk, reading);
+        if let Some(desk) = self.believes_the_map()
+            && !matches!(written, Ok(()) | Err(WriteError::Aborted(Unwritten::ReadAgain)))
+        {
+            note_failure(&desk, reading);
         }
         written.map_err(of_write)
     }
