@@ -1,6 +1,6 @@
 //! What isolates a container: what was asked for is held against what the daemon says that it did, and what the guest found.
 
-use bollard::models::{ContainerInspectResponse, HostConfig};
+use bollard::models::{ContainerInspectResponse, HostConfig, MountPoint};
 use crucible_core::{Enforcement, EngineError, Layer, LayerStatus, Limits, MissingLayer};
 use crucible_guest::protocol::{Counted, Layers};
 use crucible_link::{Channel as _, End, Status};
@@ -8,7 +8,7 @@ use crucible_link::{Channel as _, End, Status};
 use crate::config::Settings;
 use crate::container::Container;
 use crate::engine::Inner;
-use crate::policy::{CAPABILITIES, Policy};
+use crate::policy::{CAPABILITIES, GUEST_DIRECTORY, Policy};
 
 /// Layers that not every daemon and kernel have. An engine has those that its first container had, and from then on insists
 /// on them.
@@ -42,7 +42,7 @@ fn lines(settings: &Settings, container: &Container, seen: &ContainerInspectResp
         has(Layers::INIT) && config.pid_mode.as_deref().unwrap_or_default().is_empty(),
         "the guest is process 1".to_owned(),
     );
-    line(Layer::MountNamespace, true, format!("image {}", policy.image));
+    line(Layer::MountNamespace, nothing_of_the_host(seen), format!("image {}", policy.image));
     line(
         Layer::NetworkNamespace,
         has(Layers::NO_NETWORK) && config.network_mode.as_deref() == Some("none"),
@@ -73,6 +73,7 @@ fn lines(settings: &Settings, container: &Container, seen: &ContainerInspectResp
     let (holds, detail) = processes(settings, policy, &config, &counted);
     line(Layer::PidsCgroup, holds, detail);
     line(Layer::CpuCgroup, counted.cpu_us.is_some(), "counted by the container's cgroup".to_owned());
+    // A command whose limits cannot be set is not started (setrlimit(2)).
     line(Layer::Rlimits, true, "open files, no core".to_owned());
     line(
         Layer::DedicatedUser,
@@ -86,6 +87,16 @@ fn lines(settings: &Settings, container: &Container, seen: &ContainerInspectResp
     );
     line(Layer::BoundedDisk, has(Layers::DISK_BYTES.with(Layers::DISK_INODES)), disk(policy, layers));
     lines
+}
+
+/// What is mounted are volumes of the daemon's own, the guest's among them and read-only, and no directory of the host.
+fn nothing_of_the_host(seen: &ContainerInspectResponse) -> bool {
+    let mounts = seen.mounts.as_deref().unwrap_or_default();
+    let of_guest = |mount: &MountPoint| mount.destination.as_deref() == Some(GUEST_DIRECTORY);
+    let binds = seen.host_config.as_ref().and_then(|config| config.binds.as_deref()).unwrap_or_default();
+    binds.is_empty()
+        && mounts.iter().any(|mount| of_guest(mount) && mount.rw == Some(false))
+        && mounts.iter().all(|mount| matches!(mount.typ.as_deref(), Some("volume" | "tmpfs")))
 }
 
 /// The daemon was asked for as few, and has given no more.
@@ -238,4 +249,35 @@ pub(crate) fn of_command(
         hold(Layer::Seccomp, status.seccomp == Some(2), format!("seccomp {:?}", status.seccomp));
     }
     if missing.is_empty() { Ok(report) } else { Err(EngineError::LayerUnavailable { missing }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(mounts: &[(&str, &str, bool)], binds: &[&str]) -> ContainerInspectResponse {
+        let mount = |(kind, at, writable): &(&str, &str, bool)| MountPoint {
+            typ: Some((*kind).to_owned()),
+            destination: Some((*at).to_owned()),
+            rw: Some(*writable),
+            ..MountPoint::default()
+        };
+        let binds = Some(binds.iter().map(|&bind| bind.to_owned()).collect());
+        ContainerInspectResponse {
+            mounts: Some(mounts.iter().map(mount).collect()),
+            host_config: Some(HostConfig { binds, ..HostConfig::default() }),
+            ..ContainerInspectResponse::default()
+        }
+    }
+
+    #[test]
+    fn a_directory_of_the_host_is_seen() {
+        let guest = ("volume", GUEST_DIRECTORY, false);
+        assert!(nothing_of_the_host(&seen(&[guest], &[])));
+        assert!(nothing_of_the_host(&seen(&[guest, ("volume", "/data", true)], &[])));
+        assert!(!nothing_of_the_host(&seen(&[guest, ("bind", "/etc", false)], &[])));
+        assert!(!nothing_of_the_host(&seen(&[guest], &["/etc:/etc:ro"])));
+        assert!(!nothing_of_the_host(&seen(&[("volume", GUEST_DIRECTORY, true)], &[])));
+        assert!(!nothing_of_the_host(&ContainerInspectResponse::default()));
+    }
 }
