@@ -19,16 +19,13 @@ use crucible::{DataDirectory, DataOptions, RecordQuery, Retention, State, Storag
 
 use crucible_store::Stores;
 pub(crate) use subject::{Step, Subject, payload};
+use subject::{WRITERS, median, rate};
 
 /// As many as are submitted at once to fill it: more than ever wait for one flush.
 const FILLERS: usize = 512;
-/// As many as workers of a busy host.
-const WRITERS: usize = 16;
 const PAGE: usize = 100;
 /// How often a page is listed, and how often submits are measured on each side.
 const TIMES: usize = 21;
-/// How long submits are measured at a time.
-const ROUND: Duration = Duration::from_secs(1);
 
 fn main() -> Result<(), String> {
     let records = records()?;
@@ -140,39 +137,18 @@ async fn pages(directory: &DataDirectory, state: State) -> f64 {
 
 /// Submits to both in turn.
 async fn compare(full: &Path, empty: &Path) {
-    let (full, empty) = (Arc::new(Stores::open(full).await), Arc::new(Stores::open(empty).await));
+    let full: Arc<dyn Subject> = Arc::new(Stores::open(full).await);
+    let empty: Arc<dyn Subject> = Arc::new(Stores::open(empty).await);
     let (mut to_full, mut to_empty) = (Vec::new(), Vec::new());
     for _ in 0..TIMES {
-        to_full.push(rate(&full).await);
-        to_empty.push(rate(&empty).await);
+        to_full.push(rate(&full, |subject, writer| subject.submit(writer)).await);
+        to_empty.push(rate(&empty, |subject, writer| subject.submit(writer)).await);
     }
     let (full, empty) = (median(&mut to_full), median(&mut to_empty));
     println!(
         "submit by {WRITERS}: {full:.0} a second to the full one, {empty:.0} to the empty one: {:.2}",
         full / empty
     );
-}
-
-async fn rate(stores: &Arc<Stores>) -> f64 {
-    let began = Instant::now();
-    let writers = (0..WRITERS).map(|writer| {
-        let stores = Arc::clone(stores);
-        tokio::spawn(async move {
-            let mut done = 0_u32;
-            while began.elapsed() < ROUND && stores.submit(writer).await {
-                done += 1;
-            }
-            done
-        })
-    });
-    let done: u32 =
-        futures::future::join_all(writers).await.into_iter().map(|done| done.expect("no panic")).sum();
-    f64::from(done) / began.elapsed().as_secs_f64()
-}
-
-fn median(figures: &mut [f64]) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
 
 /// What a directory takes on disk.

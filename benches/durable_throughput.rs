@@ -26,16 +26,11 @@ mod subject;
 mod support;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use support::{Order, rounds_or};
 
-pub(crate) use subject::{Step, Subject, payload};
-
-/// As many as workers of a busy host.
-const WRITERS: usize = 16;
-/// How long a subject has for each of the two in a round.
-const ROUND: Duration = Duration::from_secs(1);
+pub(crate) use subject::{Step, Subject, WRITERS, payload};
+use subject::{median, rate};
 
 fn main() -> Result<(), String> {
     let rounds = rounds_or(10)?;
@@ -78,27 +73,4 @@ fn main() -> Result<(), String> {
         );
     }
     Ok(())
-}
-
-/// How many steps a second are done by all writers together.
-async fn rate(subject: &Arc<dyn Subject>, step: fn(&dyn Subject, usize) -> Step) -> f64 {
-    let began = Instant::now();
-    let writers = (0..WRITERS).map(|writer| {
-        let subject = Arc::clone(subject);
-        tokio::spawn(async move {
-            let mut done = 0_u32;
-            while began.elapsed() < ROUND && step(&*subject, writer).await {
-                done += 1;
-            }
-            done
-        })
-    });
-    let done: u32 =
-        futures::future::join_all(writers).await.into_iter().map(|done| done.expect("no panic")).sum();
-    f64::from(done) / began.elapsed().as_secs_f64()
-}
-
-fn median(figures: &mut [f64]) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or_default()
 }

@@ -2,6 +2,13 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// As many as workers of a busy host.
+pub(crate) const WRITERS: usize = 16;
+/// How long one thing is measured at a time.
+const ROUND: Duration = Duration::from_secs(1);
 
 pub(crate) type Step = Pin<Box<dyn Future<Output = bool> + Send>>;
 
@@ -24,4 +31,27 @@ pub(crate) fn payload(n: u64) -> String {
         state
     };
     (0..64).map(|_| format!("{:016x}", next())).collect()
+}
+
+/// How many steps a second are done by all writers together.
+pub(crate) async fn rate(subject: &Arc<dyn Subject>, step: fn(&dyn Subject, usize) -> Step) -> f64 {
+    let began = Instant::now();
+    let writers = (0..WRITERS).map(|writer| {
+        let subject = Arc::clone(subject);
+        tokio::spawn(async move {
+            let mut done = 0_u32;
+            while began.elapsed() < ROUND && step(&*subject, writer).await {
+                done += 1;
+            }
+            done
+        })
+    });
+    let done: u32 =
+        futures::future::join_all(writers).await.into_iter().map(|done| done.expect("no panic")).sum();
+    f64::from(done) / began.elapsed().as_secs_f64()
+}
+
+pub(crate) fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
