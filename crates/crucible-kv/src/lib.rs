@@ -1,6 +1,6 @@
 //! An ordered map of bytes with atomic batches and group commit, over embedded stores.
 //!
-//! A [`Store`] owns a [`Backend`] and the threads that write to it. Writes are closures; the thread runs those that have
+//! A [`Store`] owns a [`Backend`] and one thread that writes to it. Writes are closures; the thread runs those that have
 //! arrived, makes what they wrote durable together, once, and only then answers.
 //!
 //! ```
@@ -31,12 +31,11 @@
 //! - **Order.** Writes are made in the order of their arrival, whoever they are of. At most a thousand wait in line; who comes
 //!   then waits for a place, in turn. A group has at most 4,096 keys or 8 MiB.
 //! - **Waiting.** [`Store::write`] waits until its group is durable. Whoever need not wait takes a [`Place`] and hands a closure in.
-//! - **Failure.** If there is no room, everybody in the group is told so, and in the one that was being made meanwhile; nothing
-//!   of them is written, and the store works on. After any other failure nobody knows what is on disk: the store is *poisoned*,
-//!   writes nothing more, says why, and is to be opened again. Reads go on.
-//! - **Threads.** Two for each store: one runs the closures of a group while the other makes the group before it durable. What
-//!   has been written and is not durable yet is read by closures only. Reads of a backend that may wait for a disk run on
-//!   tokio's blocking threads; [`Store::get_at_once`] reads what is in memory where it is called.
+//! - **Failure.** If there is no room, everybody in the group is told so, nothing of it is written, and the store works on. After
+//!   any other failure nobody knows what is on disk: the store is *poisoned*, writes nothing more, says why, and is to be opened
+//!   again. Reads go on.
+//! - **Threads.** One for each store. Reads of a backend that may wait for a disk run on tokio's blocking threads;
+//!   [`Store::get_at_once`] reads what is in memory where it is called.
 //! - **Directories.** A backend's directory has a file `LOCK`, which says whose it is while it is locked, and a file `FORMAT`,
 //!   which says which kind of store is in it.
 
@@ -45,7 +44,6 @@
 
 mod backend;
 mod batch;
-mod committer;
 mod directory;
 mod durability;
 mod error;

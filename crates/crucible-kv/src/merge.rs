@@ -7,11 +7,11 @@ use bytes::Bytes;
 
 use crate::{Batch, KvError, Range};
 
-/// The entries of a range as they will be once some batches are written: each over those after it, and all over what is stored.
+/// The entries of a range as they will be once two batches are written: the upper over the lower over what is stored.
 pub(crate) struct Merged<'a, S> {
     stored: Pages<S>,
-    /// The topmost first.
-    over: Vec<Peekable<Writes<'a>>>,
+    upper: Peekable<Writes<'a>>,
+    lower: Peekable<Writes<'a>>,
     range: Range,
 }
 
@@ -24,7 +24,7 @@ type Writes<'a> = Box<dyn Iterator<Item = (&'a Bytes, Option<&'a Bytes>)> + 'a>;
 
 impl<'a, S: FnMut(&Range, usize) -> Result<Entries, KvError>> Merged<'a, S> {
     /// Reads what is stored by `scan`, the first `limit` entries of a range at a time.
-    pub(crate) fn new<const N: usize>(scan: S, over: [&'a Batch; N], range: &Range, limit: usize) -> Self {
+    pub(crate) fn new(scan: S, [upper, lower]: [&'a Batch; 2], range: &Range, limit: usize) -> Self {
         Self {
             stored: Pages {
                 scan,
@@ -32,24 +32,27 @@ impl<'a, S: FnMut(&Range, usize) -> Result<Entries, KvError>> Merged<'a, S> {
                 page: limit,
                 entries: VecDeque::new(),
             },
-            over: over.into_iter().map(|batch| writes(batch, range)).collect(),
+            upper: writes(upper, range),
+            lower: writes(lower, range),
             range: range.clone(),
         }
     }
 
     /// The entry of the next key, or that the key has none.
     fn next_key(&mut self) -> Result<Option<(Bytes, Option<Bytes>)>, KvError> {
-        let stored = self.stored.peek()?.map(|(key, _)| key.clone());
-        let written = self.over.iter_mut().filter_map(|writes| writes.peek().map(|(key, _)| (*key).clone()));
-        let Some(key) = written.chain(stored).min_by(|a, b| self.range.compare(a, b)) else {
-            return Ok(None);
+        let first = |a: Option<Bytes>, b: Option<Bytes>| match (a, b) {
+            (Some(a), Some(b)) => Some(if self.range.compare(&a, &b).is_le() { a } else { b }),
+            (a, b) => a.or(b),
         };
+        let stored = self.stored.peek()?.map(|(key, _)| key.clone());
+        let upper = self.upper.peek().map(|(key, _)| (*key).clone());
+        let lower = self.lower.peek().map(|(key, _)| (*key).clone());
+        let Some(key) = first(first(upper, lower), stored) else { return Ok(None) };
         // All that are at this key go on; the topmost of them counts.
         let stored = self.stored.next_if(&key).map(Some);
-        let at_key = |writes: &mut Peekable<Writes<'a>>| writes.next_if(|(at, _)| **at == key);
-        let written: Vec<_> = self.over.iter_mut().map(at_key).collect();
-        let topmost = written.into_iter().flatten().next().map(|(_, value)| value.cloned());
-        Ok(Some((key, topmost.or(stored).flatten())))
+        let lower = self.lower.next_if(|(at, _)| **at == key).map(|(_, value)| value.cloned());
+        let upper = self.upper.next_if(|(at, _)| **at == key).map(|(_, value)| value.cloned());
+        Ok(Some((key, upper.or(lower).or(stored).flatten())))
     }
 }
 

@@ -51,8 +51,6 @@ struct State {
     wanted: usize,
     /// Whether the writer sleeps until it is woken, however long that may be.
     asleep: bool,
-    /// Whether the writer has something to do that is not in line.
-    poked: bool,
     closed: bool,
 }
 
@@ -65,15 +63,8 @@ pub(crate) struct Place<'a> {
 
 impl Queue {
     pub(crate) fn new() -> Self {
-        let state = State {
-            jobs: Vec::new(),
-            awaited: 0,
-            later: None,
-            wanted: 1,
-            asleep: false,
-            poked: false,
-            closed: false,
-        };
+        let state =
+            State { jobs: Vec::new(), awaited: 0, later: None, wanted: 1, asleep: false, closed: false };
         Self { places: Semaphore::new(CAPACITY), state: Mutex::new(state), arrived: Condvar::new() }
     }
 
@@ -89,10 +80,10 @@ impl Queue {
     }
 
     /// Waits for jobs that somebody waits for, or that have waited long enough, and takes all that are there; none if `until` came
-    /// first, or somebody [pokes](Self::poke), or the queue is closed and empty.
+    /// first, or the queue is closed and empty.
     pub(crate) fn take(&self, until: Option<Instant>) -> Vec<Job> {
         let mut state = self.lock();
-        while state.awaited == 0 && state.jobs.len() < MANY && !state.closed && !state.poked {
+        while state.awaited == 0 && state.jobs.len() < MANY && !state.closed {
             let until = [until, state.later.map(|since| since + LATER)].into_iter().flatten().min();
             state = match until {
                 None => {
@@ -110,7 +101,7 @@ impl Queue {
                 }
             };
         }
-        (state.awaited, state.later, state.poked) = (0, None, false);
+        (state.awaited, state.later) = (0, None);
         let jobs = std::mem::take(&mut state.jobs);
         drop(state);
         self.places.add_permits(jobs.len());
@@ -129,12 +120,6 @@ impl Queue {
             state = self.arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.wanted = 1;
-    }
-
-    /// Says that the writer has something to do that is not in line.
-    pub(crate) fn poke(&self) {
-        self.lock().poked = true;
-        self.arrived.notify_one();
     }
 
     /// Lets nobody in any more. What is in line is still done.

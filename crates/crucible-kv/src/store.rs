@@ -9,7 +9,6 @@ use std::thread::{self, JoinHandle};
 use bytes::Bytes;
 use tokio::sync::{oneshot, watch};
 
-use crate::committer::Core;
 use crate::queue::{self, Job, Queue, Ran};
 use crate::writer::Writer;
 use crate::{Backend, Batch, Durability, KvError, Range, Transaction, WriteError};
@@ -48,13 +47,12 @@ impl Store {
         let backend: Arc<dyn Backend> = Arc::new(backend);
         let (queue, poison) = (Arc::new(Queue::new()), Arc::new(OnceLock::new()));
         let (ends, ended) = watch::channel(());
-        let core = Core {
+        let writer = Writer {
             backend: Arc::clone(&backend),
             queue: Arc::clone(&queue),
             poison: Arc::clone(&poison),
             durability,
         };
-        let writer = Writer::new(core).map_err(|error| KvError::from_io("a thread", error))?;
         let work = move || {
             writer.run();
             drop(ends);

@@ -10,8 +10,6 @@ use crate::{Backend, Batch, KvError, Range};
 #[derive(Debug)]
 pub struct Transaction<'a> {
     backend: &'a dyn Backend,
-    /// What is being committed: the backend may know it already, or not yet.
-    flight: &'a Batch,
     /// What the group has written so far; the backend does not know it yet.
     group: &'a Batch,
     own: Batch,
@@ -21,8 +19,8 @@ pub struct Transaction<'a> {
 }
 
 impl<'a> Transaction<'a> {
-    pub(crate) fn new(backend: &'a dyn Backend, flight: &'a Batch, group: &'a Batch) -> Self {
-        Self { backend, flight, group, own: Batch::new(), refused: None }
+    pub(crate) fn new(backend: &'a dyn Backend, group: &'a Batch) -> Self {
+        Self { backend, group, own: Batch::new(), refused: None }
     }
 
     /// The value of a key.
@@ -30,7 +28,7 @@ impl<'a> Transaction<'a> {
     /// # Errors
     /// The value cannot be read.
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
-        match self.own.get(key).or_else(|| self.group.get(key)).or_else(|| self.flight.get(key)) {
+        match self.own.get(key).or_else(|| self.group.get(key)) {
             Some(value) => Ok(value.cloned()),
             None => self.backend.get(key),
         }
@@ -42,7 +40,7 @@ impl<'a> Transaction<'a> {
     /// An entry cannot be read.
     pub fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {
         let stored = |range: &Range, limit| self.backend.scan(range, limit);
-        Merged::new(stored, [&self.own, self.group, self.flight], range, limit).take(limit).collect()
+        Merged::new(stored, [&self.own, self.group], range, limit).take(limit).collect()
     }
 
     /// Gives a key a value. Of several writes of a key the last one counts.

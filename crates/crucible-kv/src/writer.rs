@@ -1,15 +1,12 @@
-//! The thread that runs the closures of writes: group commit.
-//!
-//! While one group is committed, by [another thread](crate::committer), the closures of the next are run: they see what the first
-//! has written, and are answered after it. Where it fails, so do they.
+//! The one thread that writes: group commit.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::committer::{Committer, Core, Done};
-use crate::queue::{Answer, CAPACITY, Job, LATER, Run};
-use crate::{Batch, KvError, Transaction};
+use crate::queue::{Answer, CAPACITY, Job, LATER, Queue, Run};
+use crate::{Backend, Batch, Durability, KvError, Transaction};
 
 /// A group has no more writes, so that nobody waits for the whole queue.
 const GROUP_WRITES: usize = 4096;
@@ -30,11 +27,10 @@ const GATHERING_FROM: Duration = Duration::from_millis(1);
 
 /// Takes jobs from the queue until it is closed and empty.
 pub(crate) struct Writer {
-    core: Core,
-    committer: Committer,
-    /// What is being committed.
-    flight: Option<Arc<Batch>>,
-    group: Group,
+    pub(crate) backend: Arc<dyn Backend>,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) poison: Arc<OnceLock<Arc<str>>>,
+    pub(crate) durability: Durability,
 }
 
 /// Writes that will be committed together.
@@ -62,129 +58,104 @@ impl Group {
 }
 
 impl Writer {
-    /// # Errors
-    /// There is no thread.
-    pub(crate) fn new(core: Core) -> std::io::Result<Self> {
-        let committer = Committer::start(core.clone())?;
-        Ok(Self { core, committer, flight: None, group: Group::default() })
-    }
-
-    pub(crate) fn run(mut self) {
+    pub(crate) fn run(self) {
+        let mut group = Group::default();
         let mut jobs = VecDeque::new();
         loop {
-            if self.flight.is_some()
-                && let Some(done) = self.committer.done()
-            {
-                self.land(&done, jobs.is_empty());
+            if jobs.is_empty() {
+                jobs.extend(self.queue.take(group.until));
             }
-            if self.group.is_full() && self.flight.is_some() {
-                let done = self.committer.wait();
-                self.land(&done, false);
-            }
-            if jobs.is_empty() && !(self.flight.is_none() && self.group.is_due()) {
-                // With one under way the next cannot begin, however long it has waited.
-                let until = if self.flight.is_some() { None } else { self.group.until };
-                jobs.extend(self.core.queue.take(until));
-            }
-            let closed = jobs.is_empty() && self.core.queue.is_closed();
-            while !self.group.is_full()
+            let closed = jobs.is_empty() && self.queue.is_closed();
+            while !group.is_full()
                 && let Some(job) = jobs.pop_front()
             {
                 match job {
-                    Job::Write(run) => self.join(run),
+                    Job::Write(run) => self.join(&mut group, run),
                     Job::Compact(answer) => {
-                        self.finish();
-                        let Core { backend, .. } = &self.core;
-                        answer(self.core.attempt("the space was not given back", || backend.compact()));
+                        self.commit(std::mem::take(&mut group));
+                        answer(self.attempt("the space was not given back", || self.backend.compact()));
                     }
                 }
             }
-            if closed {
-                self.finish();
-                break;
+            if group.is_due() || (closed && !group.is_empty()) {
+                let (answered, began) = (group.answers.len(), Instant::now());
+                self.commit(std::mem::take(&mut group));
+                if jobs.is_empty() {
+                    self.gather(answered, began.elapsed());
+                }
             }
-            if self.flight.is_none() && self.group.is_due() {
-                self.begin();
+            if closed {
+                break;
             }
         }
         self.settle();
     }
 
-    /// Runs a write's closure as the last of the group.
-    fn join(&mut self, run: Run) {
-        let nothing = Batch::new();
-        let flight = self.flight.as_deref().unwrap_or(&nothing);
-        let transaction =
-            self.core.check().map(|()| Transaction::new(&*self.core.backend, flight, &self.group.batch));
+    /// Runs a write's closure as the last of a group.
+    fn join(&self, group: &mut Group, run: Run) {
+        let transaction = self.check().map(|()| Transaction::new(&*self.backend, &group.batch));
         let (writes, answer) = run(transaction);
         if !writes.is_empty() {
-            self.group.until.get_or_insert_with(|| Instant::now() + LATER);
+            group.until.get_or_insert_with(|| Instant::now() + LATER);
         }
-        self.group.batch.merge(writes);
-        self.group.answers.extend(answer);
-    }
-
-    /// Lets the group be committed. Nothing else is under way.
-    fn begin(&mut self) {
-        let Group { batch, answers, .. } = std::mem::take(&mut self.group);
-        if batch.is_empty() {
-            // They only looked, at nothing that is not committed.
-            answers.into_iter().for_each(|answer| answer(self.core.check()));
-            return;
-        }
-        let batch = Arc::new(batch);
-        self.flight = Some(Arc::clone(&batch));
-        self.committer.begin(batch, answers);
-    }
-
-    /// What was under way is done. If it failed, so does the group, whose closures have seen it.
-    fn land(&mut self, done: &Done, is_idle: bool) {
-        self.flight = None;
-        if let Err(error) = &done.result {
-            self.fail(error);
-        } else if is_idle && !self.group.is_full() {
-            self.gather(done.answered, done.took);
-        }
-    }
-
-    fn fail(&mut self, error: &KvError) {
-        for answer in std::mem::take(&mut self.group).answers {
-            answer(Err(error.clone()));
-        }
-    }
-
-    /// Waits until everything is committed.
-    fn finish(&mut self) {
-        if self.flight.is_some() {
-            let done = self.committer.wait();
-            self.land(&done, false);
-        }
-        if !self.group.is_empty() {
-            self.begin();
-        }
-        if self.flight.is_some() {
-            let done = self.committer.wait();
-            self.land(&done, false);
-        }
+        group.batch.merge(writes);
+        group.answers.extend(answer);
     }
 
     /// Gives those who were just answered the time to come back. Whoever is alone is not held up.
     fn gather(&self, answered: usize, commit: Duration) {
-        let expected = (answered + self.core.queue.awaited()).min(CAPACITY);
+        let expected = (answered + self.queue.awaited()).min(CAPACITY);
         if expected > 1 && commit >= GATHERING_FROM {
             let patience = (commit / GATHERING).min(GATHERING_MAX);
-            self.core.queue.gather(expected, Instant::now() + patience);
+            self.queue.gather(expected, Instant::now() + patience);
+        }
+    }
+
+    fn commit(&self, group: Group) {
+        // Those who only looked have seen nothing that is not committed.
+        let result = if group.batch.is_empty() {
+            Ok(())
+        } else {
+            self.attempt("a commit failed", || self.backend.commit(&group.batch, self.durability))
+        };
+        for answer in group.answers {
+            answer(result.clone());
         }
     }
 
     /// A store that promises little is still wholly there after an end in order.
     fn settle(&self) {
-        let Core { backend, durability, .. } = &self.core;
-        let strongest = backend.strongest();
-        if *durability < strongest {
+        let strongest = self.backend.strongest();
+        if self.durability < strongest {
             // Nobody waits for this; whoever asks afterwards finds the store poisoned if it failed.
             let _poisoned_if_not =
-                self.core.attempt("the last flush failed", || backend.commit(&Batch::new(), strongest));
+                self.attempt("the last flush failed", || self.backend.commit(&Batch::new(), strongest));
         }
     }
+
+    fn check(&self) -> Result<(), KvError> {
+        match self.poison.get() {
+            Some(reason) => Err(KvError::Poisoned { reason: Arc::clone(reason) }),
+            None => Ok(()),
+        }
+    }
+
+    /// Does something to the backend, and poisons the store unless the backend is known to be as it was or as asked.
+    fn attempt(&self, what: &str, action: impl FnOnce() -> Result<(), KvError>) -> Result<(), KvError> {
+        self.check()?;
+        let result = panic::catch_unwind(AssertUnwindSafe(action));
+        let reason: Arc<str> = match &result {
+            Ok(Ok(()) | Err(KvError::Full { .. })) => return result.unwrap_or(Ok(())),
+            Ok(Err(error)) => format!("{what}: {}", chain(error)).into(),
+            Err(_) => format!("{what}: the backend panicked").into(),
+        };
+        let reason = self.poison.get_or_init(|| reason);
+        Err(KvError::Poisoned { reason: Arc::clone(reason) })
+    }
+}
+
+/// An error and its causes in one line: the reason outlives them.
+fn chain(error: &dyn std::error::Error) -> String {
+    std::iter::successors(error.source(), |error| error.source())
+        .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
