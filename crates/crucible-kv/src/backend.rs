@@ -31,6 +31,14 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
         if self.reads_wait() { Ok(None) } else { self.get(key).map(Some) }
     }
 
+    /// How often entries went to where [`get_at_once`](Self::get_at_once) does not look for them; `None` if that is not counted.
+    ///
+    /// # Behavior
+    /// - As long as it is the same, `get_at_once` tells of everything that has been committed since.
+    fn settled(&self) -> Option<u64> {
+        None
+    }
+
     /// The first `limit` entries of a range, in its order.
     ///
     /// # Behavior
@@ -80,6 +88,10 @@ impl<B: Backend + ?Sized> Backend for Box<B> {
 
     fn get_at_once(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
         (**self).get_at_once(key)
+    }
+
+    fn settled(&self) -> Option<u64> {
+        (**self).settled()
     }
 
     fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {

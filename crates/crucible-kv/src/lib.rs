@@ -50,6 +50,7 @@ mod error;
 #[cfg(any(feature = "redb", feature = "sled"))]
 mod guard;
 mod merge;
+mod moment;
 mod owner;
 mod queue;
 mod range;
@@ -69,6 +70,7 @@ pub use batch::{Batch, Iter};
 pub use directory::Directory;
 pub use durability::Durability;
 pub use error::{KvError, KvErrorKind, SharedError, WriteError};
+pub use moment::Moment;
 pub use owner::Owner;
 pub use range::Range;
 #[cfg(feature = "redb")]

@@ -4,6 +4,7 @@ mod blocks;
 #[cfg(test)]
 mod crash;
 mod file;
+mod highest;
 mod keeper;
 mod log;
 mod record;
@@ -114,7 +115,10 @@ impl Logged {
     /// What is in the log is in memory.
     fn get_at_once(&self, key: &[u8]) -> Option<Option<Bytes>> {
         let recent = self.keeper.recent();
-        recent.active.get(key).or_else(|| recent.settling.get(key)).map(Option::<&Bytes>::cloned)
+        match recent.active.get(key).or_else(|| recent.settling.get(key)) {
+            Some(value) => Some(value.cloned()),
+            None => self.keeper.tree().is_known_to_lack(key).then_some(None),
+        }
     }
 
     fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {
@@ -193,6 +197,10 @@ impl Backend for RedbBackend {
 
     fn get_at_once(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
         Ok(self.logged.get_at_once(key))
+    }
+
+    fn settled(&self) -> Option<u64> {
+        Some(self.logged.keeper.recent().settled)
     }
 
     fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {

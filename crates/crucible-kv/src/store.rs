@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::queue::{self, Job, Queue, Ran};
 use crate::writer::Writer;
-use crate::{Backend, Batch, Durability, KvError, Range, Transaction, WriteError};
+use crate::{Backend, Batch, Durability, KvError, Moment, Range, Transaction, WriteError};
 
 /// An ordered map of bytes. Clones are the same store.
 ///
@@ -92,6 +92,12 @@ impl Store {
     /// The value cannot be read.
     pub fn get_at_once(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
         self.0.backend.get_at_once(key)
+    }
+
+    /// The present moment, for what is read from here on.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment::of(&*self.0.backend)
     }
 
     /// The first `limit` entries of a range in its order, as the last group has left them.
@@ -331,6 +337,12 @@ fn run<T, E>(
 pub struct Reader<'a>(&'a dyn Backend);
 
 impl Reader<'_> {
+    /// The present moment, for what is read from here on.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment::of(self.0)
+    }
+
     /// The value of a key.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::backend::{KEY_MAX, VALUE_MAX};
 use crate::merge::Merged;
-use crate::{Backend, Batch, KvError, Range};
+use crate::{Backend, Batch, KvError, Moment, Range};
 
 /// What a write sees and makes: everything written before it, in its own group as well, and what it wrote itself.
 #[derive(Debug)]
@@ -32,6 +32,24 @@ impl<'a> Transaction<'a> {
             Some(value) => Ok(value.cloned()),
             None => self.backend.get(key),
         }
+    }
+
+    /// Whether a key still has a value that was read after a moment: as by [`get`](Self::get), but mostly without reading.
+    ///
+    /// # Errors
+    /// The value cannot be read.
+    pub fn is_still(&self, key: &[u8], value: Option<&Bytes>, moment: Moment) -> Result<bool, KvError> {
+        if let Some(now) = self.own.get(key).or_else(|| self.group.get(key)) {
+            return Ok(now == value);
+        }
+        if let Some(now) = self.backend.get_at_once(key)? {
+            return Ok(now.as_ref() == value);
+        }
+        // In this order: nothing has gone where it was not looked for in the meantime.
+        if moment.is_still(self.backend) {
+            return Ok(true);
+        }
+        Ok(self.backend.get(key)?.as_ref() == value)
     }
 
     /// The first `limit` entries of a range, in its order.

@@ -302,3 +302,47 @@ fn a_damaged_record_that_others_follow_is_an_error_that_names_it() {
     }
     assert!(damaged > 10, "{damaged}");
 }
+
+#[test]
+fn what_is_told_at_once_is_so_and_what_is_not_has_not_changed_since() {
+    let mut rng = Rng(0x9e37_79b9_7f4a_7c15);
+    let logged = open(&SimDisk::default()).unwrap();
+    let (mut model, mut seen) = (Model::new(), BTreeMap::new());
+    let (mut lacking, mut unchanged) = (0, 0);
+    for round in 0..300 {
+        let mut batch = Batch::new();
+        // Keys grow, and old ones are written again.
+        for key in [round, rng.below(round + 1), rng.below(round + 1)] {
+            let key = Bytes::from(format!("key {key:03}"));
+            if rng.below(4) == 0 {
+                batch.delete(key.clone());
+                model.remove(&key);
+            } else {
+                let value = Bytes::from(vec![rng.byte(); rng.below(700)]);
+                batch.put(key.clone(), value.clone());
+                model.insert(key, value);
+            }
+        }
+        logged.commit(&batch, Durability::Power).unwrap();
+        for key in (0..round + 3).map(|key| Bytes::from(format!("key {key:03}"))) {
+            let now = model.get(&key).cloned();
+            match logged.get_at_once(&key) {
+                Some(told) => {
+                    assert_eq!(told, now, "{key:?}");
+                    lacking += usize::from(key > format!("key {round:03}"));
+                }
+                None => {
+                    if let Some((before, settled)) = seen.get(&key)
+                        && *settled == logged.keeper.recent().settled
+                    {
+                        assert_eq!(*before, now, "{key:?}");
+                        unchanged += 1;
+                    }
+                }
+            }
+            let settled = logged.keeper.recent().settled;
+            seen.insert(key.clone(), (logged.get(&key).unwrap(), settled));
+        }
+    }
+    assert!(lacking > 300 && unchanged > 300, "{lacking} {unchanged}");
+}

@@ -24,6 +24,8 @@ pub(super) struct Recent {
     pub(super) active: Batch,
     /// What is in the other one, and on its way into the tree.
     pub(super) settling: Arc<Batch>,
+    /// How often something went from here into the tree.
+    pub(super) settled: u64,
 }
 
 #[derive(Debug, Default)]
@@ -92,7 +94,9 @@ impl Keeper {
             let result = self.tree.apply(&batch, last);
             if result.is_ok() {
                 // Only now, so that whoever reads finds it in one place or the other.
-                self.recent.write().unwrap_or_else(PoisonError::into_inner).settling = Arc::default();
+                let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
+                recent.settling = Arc::default();
+                recent.settled += 1;
             }
             state = self.lock();
             match result {

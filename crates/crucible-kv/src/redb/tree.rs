@@ -3,11 +3,12 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use ::redb::{Builder, Database, ReadableDatabase as _, TableDefinition, TableError};
+use ::redb::{Builder, Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError};
 use bytes::Bytes;
 
 use super::blocks::Disk;
 use super::file::{DataFile, Trouble};
+use super::highest::{Highest, last_of_each};
 use super::record::Salt;
 use crate::guard::{drop_quietly, guarded};
 use crate::{Batch, KvError, Range};
@@ -33,6 +34,7 @@ pub(super) struct Tree {
     file: Arc<str>,
     /// `None` once it could not be opened again.
     open: RwLock<Option<Open>>,
+    highest: Highest,
 }
 
 /// What is read of a file that is opened.
@@ -61,7 +63,7 @@ impl Tree {
             }
             Ok(open)
         })?;
-        Ok(Self { disk, file, open: RwLock::new(Some(open)) })
+        Ok(Self { disk, file, open: RwLock::new(Some(open)), highest: Highest::default() })
     }
 
     /// The number of the last record that the tree has, and the store's salt.
@@ -84,6 +86,11 @@ impl Tree {
             let value = table.get(key).map_err(|error| self.failed(error))?;
             Ok(value.map(|value| Bytes::copy_from_slice(value.value())))
         })
+    }
+
+    /// Whether it is known without a look that a key is not there.
+    pub(super) fn is_known_to_lack(&self, key: &[u8]) -> bool {
+        self.highest.is_before(key)
     }
 
     pub(super) fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {
@@ -117,6 +124,15 @@ impl Tree {
                         None => table.remove(&key[..]).map(drop),
                     };
                     written.map_err(|error| self.failed(error))?;
+                }
+                for key in last_of_each(batch.iter().map(|(key, _)| key)) {
+                    self.highest.raise(key, |kind| {
+                        let kind = Range::prefix(Bytes::copy_from_slice(&kind));
+                        let mut entries =
+                            table.range::<&[u8]>(kind.bounds()).map_err(|error| self.failed(error))?;
+                        let last = entries.next_back().transpose().map_err(|error| self.failed(error))?;
+                        Ok::<_, KvError>(last.map(|(key, _)| Bytes::copy_from_slice(key.value())))
+                    })?;
                 }
                 let mut table = transaction.open_table(META).map_err(|error| self.failed(error))?;
                 table.insert(APPLIED, &applied.to_le_bytes()[..]).map_err(|error| self.failed(error))?;

@@ -73,6 +73,10 @@ impl Backend for CrashImages {
         self.now.get_at_once(key)
     }
 
+    fn settled(&self) -> Option<u64> {
+        self.now.settled()
+    }
+
     fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {
         self.now.scan(range, limit)
     }

@@ -132,6 +132,10 @@ impl Backend for FaultyBackend {
         self.inner.get_at_once(key)
     }
 
+    fn settled(&self) -> Option<u64> {
+        self.inner.settled()
+    }
+
     fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {
         self.faults.next_read()?;
         self.inner.scan(range, limit)

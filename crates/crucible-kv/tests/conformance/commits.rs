@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use crucible_kv::{Batch, Durability, KEY_MAX, KvErrorKind, Range, VALUE_MAX};
+use crucible_kv::{
+    Batch, Durability, KEY_MAX, KvError, KvErrorKind, Moment, Range, Store, VALUE_MAX, WriteError,
+};
 
 use crate::support::{Kind, batch, noise};
 
@@ -70,4 +72,64 @@ pub(crate) fn a_level_beyond_the_strongest_is_refused(kind: &Kind, scratch: &Pat
     }
     backend.commit(&batch([("a", Some(""))]), backend.strongest()).unwrap();
     assert_eq!(backend.get(b"a").unwrap(), Some(Bytes::new()));
+}
+
+pub(crate) fn a_write_is_told_whether_what_was_read_has_changed(kind: &Kind, scratch: &Path) {
+    /// What was read of a key, and when.
+    type Seen = (Option<Bytes>, Moment);
+    async fn see(store: &Store, key: &'static str) -> Seen {
+        let moment = store.moment();
+        (store.get(key).await.unwrap(), moment)
+    }
+    async fn is_still(store: &Store, key: &'static str, (value, moment): Seen) -> bool {
+        let looked = store.write(move |map| map.is_still(key.as_bytes(), value.as_ref(), moment)).await;
+        looked.map_err(|error: WriteError<KvError>| error).unwrap()
+    }
+    async fn put(store: &Store, key: &'static str, value: Bytes) {
+        let written = store.write(move |map| {
+            map.put(key, value);
+            Ok::<_, KvError>(())
+        });
+        written.await.unwrap();
+    }
+    // So much that what was written before is no longer where it is told at once.
+    async fn fill(store: &Store) {
+        for seed in 0..12 {
+            put(store, "filling", noise(VALUE_MAX / 2, seed)).await;
+        }
+    }
+    let store = Store::open(kind.open(scratch), Durability::Buffered).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        // The first round finds everything where it was written a moment ago, the second where it has been for long.
+        for round in 0..2 {
+            let nothing = see(&store, "key").await;
+            assert!(is_still(&store, "key", nothing.clone()).await);
+            put(&store, "key", "1".into()).await;
+            assert!(!is_still(&store, "key", nothing.clone()).await, "{round}");
+            let first = see(&store, "key").await;
+            if round == 1 {
+                fill(&store).await;
+            }
+            assert!(is_still(&store, "key", first.clone()).await, "{round}");
+            assert!(!is_still(&store, "key", nothing.clone()).await, "{round}");
+            put(&store, "key", "2".into()).await;
+            let second = see(&store, "key").await;
+            if round == 1 {
+                fill(&store).await;
+            }
+            assert!(!is_still(&store, "key", first).await, "{round}");
+            assert!(is_still(&store, "key", second.clone()).await, "{round}");
+            let in_turn = store.write(move |map| {
+                map.delete("key");
+                let (value, moment) = second;
+                Ok::<_, KvError>((
+                    map.is_still(b"key", value.as_ref(), moment)?,
+                    map.is_still(b"key", None, moment)?,
+                ))
+            });
+            assert_eq!(in_turn.await.unwrap(), (false, true));
+            assert!(is_still(&store, "key", nothing).await, "{round}");
+        }
+    });
 }

@@ -43,7 +43,8 @@ conformance! {
         commits: a_key_has_the_value_that_was_written_last,
             what_was_committed_is_there_when_it_is_opened_again,
             large_values_and_long_keys_come_back,
-            a_level_beyond_the_strongest_is_refused;
+            a_level_beyond_the_strongest_is_refused,
+            a_write_is_told_whether_what_was_read_has_changed;
         scans: a_range_comes_in_its_order_and_the_other_way_round,
             an_empty_range_has_nothing,
             following_the_pages_gives_everything_once,

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use crucible_core::{Digest, EvaluationId, Event, Record};
-use crucible_kv::{Range, Reader, Store, unseal};
+use crucible_kv::{Moment, Range, Reader, Store, unseal};
 
 use super::entry::{self, Found};
 use super::error::{Damage, Failure, corrupt};
@@ -19,6 +19,8 @@ pub(super) struct Loaded {
     pub(super) record: Record,
     /// The row's value as it is in the map: whoever finds the same later knows that nothing has changed.
     pub(super) value: Bytes,
+    /// When it was that, or earlier.
+    pub(super) moment: Moment,
     /// Whether a part of it is in a file, so that it may be large.
     pub(super) is_large: bool,
 }
@@ -43,6 +45,7 @@ impl View<'_> {
     /// An evaluation's record.
     pub(super) fn load(&self, id: EvaluationId) -> Result<Option<Loaded>, Failure> {
         loop {
+            let moment = self.map.moment();
             // One after the other: whatever a row says is there stays as it is, and a scan costs more than a few keys.
             let Some(value) = self.map.get(&keys::row(id))? else {
                 match self.map.scan(&Range::prefix(keys::evaluation(id)), 1)?.first() {
@@ -64,7 +67,7 @@ impl View<'_> {
             let record = record.filter(|record| record.id == id);
             let record = record.ok_or_else(|| corrupt(row_name(id), Damage::Mixed))?;
             let is_large = first.is_in_file || last.is_some_and(|last| last.is_in_file);
-            return Ok(Some(Loaded { record, value, is_large }));
+            return Ok(Some(Loaded { record, value, moment, is_large }));
         }
     }
 
@@ -187,6 +190,7 @@ pub(super) fn load_at_once(store: &Store, id: EvaluationId) -> Result<Option<Loa
             Found::InFile(_) => None,
         }))
     };
+    let moment = store.moment();
     let Some(value) = store.get_at_once(&keys::row(id))?.flatten() else { return Ok(None) };
     let Ok(row) = decode_row(id, &value) else { return Ok(None) };
     let Some(first) = entry(1)? else { return Ok(None) };
@@ -194,7 +198,7 @@ pub(super) fn load_at_once(store: &Store, id: EvaluationId) -> Result<Option<Loa
     let record = row.into_record(&first, last.as_deref()).filter(|record| record.id == id);
     // A copy: what is in memory there may be a part of something larger.
     let value = Bytes::copy_from_slice(&value);
-    Ok(record.map(|record| Loaded { record, value, is_large: false }))
+    Ok(record.map(|record| Loaded { record, value, moment, is_large: false }))
 }
 
 pub(super) fn decode_row(id: EvaluationId, value: &Bytes) -> Result<Row, Failure> {

@@ -72,14 +72,14 @@ impl Inner {
         if events.is_empty() {
             return Ok(record);
         }
-        let value = append.row.clone();
+        let (value, moment) = (append.row.clone(), self.store.moment());
         let is_large = !append.files.is_empty() || current.is_some_and(|current| current.is_large);
         if append.files.is_empty() && append.named.is_empty() {
             self.store.write(move |map| append.write(map)).await?;
         } else {
             to_the_end(Arc::clone(self).append_with_files(append)).await?;
         }
-        self.known.keep(Arc::new(Loaded { record: record.clone(), value, is_large }));
+        self.known.keep(Arc::new(Loaded { record: record.clone(), value, moment, is_large }));
         Ok(record)
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use crucible_core::{Digest, EvaluationId, Event, Record, StorageError, Timestamp};
-use crucible_kv::{Transaction, seal, unseal};
+use crucible_kv::{Moment, Transaction, seal, unseal};
 
 use super::entry::{self, Encoded};
 use super::error::{Damage, Failure, corrupt};
@@ -19,7 +19,7 @@ pub(super) struct Append {
     id: EvaluationId,
     expected: u64,
     /// The row that the journal was when the events were found to follow; `None` if there was none.
-    before: Option<Bytes>,
+    before: Option<(Bytes, Moment)>,
     pub(super) row: Bytes,
     entries: Vec<(Bytes, Bytes)>,
     /// What is to be a file before this is written.
@@ -70,7 +70,7 @@ impl Append {
         let append = Self {
             id,
             expected,
-            before: current.map(|loaded| loaded.value.clone()),
+            before: current.map(|loaded| (loaded.value.clone(), loaded.moment)),
             row,
             entries,
             files,
@@ -86,8 +86,13 @@ impl Append {
     /// Writes the events, unless somebody else wrote first.
     pub(super) fn write(self, map: &mut Transaction<'_>) -> Result<(), Failure> {
         let Self { id, expected, .. } = self;
-        let now = map.get(&keys::row(id))?;
-        if now != self.before {
+        let row = keys::row(id);
+        let follows = match &self.before {
+            Some((value, moment)) => map.is_still(&row, Some(value), *moment)?,
+            None => map.get(&row)?.is_none(),
+        };
+        if !follows {
+            let now = map.get(&row)?;
             let actual = now.map(|now| decode_row(id, &now)).transpose()?.map_or(0, |row| row.sequence);
             return Err(StorageError::Conflict { evaluation: id, expected, actual }.into());
         }
@@ -103,7 +108,7 @@ impl Append {
         self.places_left.into_iter().for_each(|place| map.delete(place));
         self.places_taken.into_iter().for_each(|place| map.put(place, Bytes::new()));
         self.entries.into_iter().for_each(|(key, value)| map.put(key, value));
-        map.put(keys::row(id), self.row);
+        map.put(row, self.row);
         Ok(())
     }
 }
