@@ -26,8 +26,10 @@ pub(crate) fn kill_again_and_again(kind: Kind) {
     };
     let mut random = Random::new();
     println!("CRUCIBLE_CRASH_SEED={}", random.seed());
-    let directory = tempfile::tempdir().unwrap();
+    // What a failure leaves is what tells why.
+    let mut directory = tempfile::Builder::new().disable_cleanup(true).tempdir().unwrap();
     let path = directory.path().join("data");
+    println!("in {}", path.display());
     let (mut accepted, mut ended, mut hosts) = (BTreeSet::new(), Ended::new(), Vec::new());
     for round in 0..kills {
         let moment = Moment::random(&mut random);
@@ -46,6 +48,7 @@ pub(crate) fn kill_again_and_again(kind: Kind) {
     aftermath::everything_ends_once(&path, kind, &accepted, &mut ended);
     aftermath::no_group_of(&hosts);
     println!("{} accepted, {kills} kills", accepted.len());
+    directory.disable_cleanup(false);
 }
 
 /// When a host is killed.
