@@ -60,6 +60,7 @@ impl SledBackend {
             return Err(KvError::Corrupt { what: file, source: None });
         }
         wait_until_free(&path.join("db"));
+        remove_unfinished(&path).map_err(|error| KvError::from_io(Arc::clone(&file), error))?;
         let database = guarded(&file, || {
             let config = ::sled::Config::new()
                 .path(&path)
@@ -143,6 +144,24 @@ fn wait_until_free(path: &Path) {
     }
 }
 
+/// Removes snapshots that a process was killed over. sled takes such a file for a whole one if it is the newest, and then all of the
+/// store for damaged; its log has everything that is in one.
+fn remove_unfinished(path: &Path) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if name.starts_with("snap.") && name.ends_with(".generating") {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 fn failed(file: &Arc<str>, error: ::sled::Error) -> KvError {
     match error {
         ::sled::Error::Io(error) => match KvError::from_io(Arc::clone(file), error) {
@@ -222,5 +241,29 @@ impl Drop for SledBackend {
         drop_quietly(database);
         // Threads of sled's may have the file open a moment longer; until then the directory is still in use, and stays locked.
         wait_until_free(&self.directory.path().join(FILES).join("db"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_a_process_was_killed_over_is_not_taken_for_damage() {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut batch = Batch::new();
+        batch.put("key", "value");
+        let backend = SledBackend::open(scratch.path()).unwrap();
+        backend.commit(&batch, Durability::Process).unwrap();
+        drop(backend);
+        let unfinished = scratch.path().join(FILES).join("snap.00000000FFFFFFFF.generating");
+        std::fs::write(&unfinished, "the beginning of a snapshot, as it was when the process was killed")
+            .unwrap();
+        // Without our help sled finds the store damaged.
+        let alone = ::sled::Config::new().path(scratch.path().join(FILES)).open();
+        assert!(matches!(alone, Err(::sled::Error::Corruption { .. })), "{alone:?}");
+        let backend = SledBackend::open(scratch.path()).unwrap();
+        assert_eq!(backend.get(b"key").unwrap(), Some("value".into()));
+        assert!(!unfinished.exists());
     }
 }
