@@ -1,11 +1,11 @@
 //! What must hold after a host was killed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crucible::{Digest, EvaluationId, RecordQuery, State, Storage as _, verify_against};
+use crucible::{EvaluationId, RecordQuery, State, Storage as _, verify_against};
 
 use crate::{Kind, host};
 
@@ -68,17 +68,9 @@ pub(crate) fn no_group_of(hosts: &[u32]) {
     assert!(left.is_empty(), "groups of hosts that are dead: {left:?}");
 }
 
-/// Where journals ended that were found whole, and had an ending.
-pub(crate) type Ended = BTreeMap<EvaluationId, Digest>;
-
 /// Everything that was accepted is there, and every journal is whole and has one ending at most. The directory can be
-/// opened: no lock is left. Of what is in `ended`, nothing is read again.
-pub(crate) fn everything_is_there(
-    path: &Path,
-    kind: Kind,
-    accepted: &BTreeSet<EvaluationId>,
-    ended: &mut Ended,
-) {
+/// opened: no lock is left.
+pub(crate) fn everything_is_there(path: &Path, kind: Kind, accepted: &BTreeSet<EvaluationId>) {
     if !path.exists() {
         assert!(accepted.is_empty());
         return;
@@ -87,9 +79,6 @@ pub(crate) fn everything_is_there(
         let directory = host::open(path, kind).await;
         let storage = directory.storage();
         for id in accepted {
-            if ended.contains_key(id) {
-                continue;
-            }
             let record = storage.record(*id).await.unwrap();
             let record = record.unwrap_or_else(|| panic!("{id} was accepted, and is gone"));
             let journal = storage.journal(*id, 0).await.unwrap();
@@ -97,36 +86,14 @@ pub(crate) fn everything_is_there(
             let endings = journal.iter().filter(|event| event.kind.is_terminal()).count();
             assert!(endings <= 1, "{id} ended {endings} times: {journal:?}");
             assert_eq!(endings == 1, record.state.is_terminal(), "{id}");
-            if endings == 1 {
-                ended.insert(*id, record.head);
-            }
         }
         // As if it were a host that dies now: what it has claimed is nothing.
         drop((storage, directory));
     });
 }
 
-/// As [`everything_is_there`], of all of it, and what has ended before has ended as it did.
-pub(crate) fn everything_is_as_it_ended(
-    path: &Path,
-    kind: Kind,
-    accepted: &BTreeSet<EvaluationId>,
-    ended: &mut Ended,
-) {
-    let before = std::mem::take(ended);
-    everything_is_there(path, kind, accepted, ended);
-    for (id, head) in &before {
-        assert_eq!(ended.get(id), Some(head), "{id} has ended otherwise before");
-    }
-}
-
 /// A host that is left alone brings everything to its end, once, and leaves nothing.
-pub(crate) fn everything_ends_once(
-    path: &Path,
-    kind: Kind,
-    accepted: &BTreeSet<EvaluationId>,
-    ended: &mut Ended,
-) {
+pub(crate) fn everything_ends_once(path: &Path, kind: Kind, accepted: &BTreeSet<EvaluationId>) {
     block_on(async {
         let directory = host::open(path, kind).await;
         let platform = host::platform(&directory).await;
@@ -163,7 +130,7 @@ pub(crate) fn everything_ends_once(
         }
         directory.close().await.unwrap();
     });
-    everything_is_as_it_ended(path, kind, accepted, ended);
+    everything_is_there(path, kind, accepted);
     let mut unfinished = Vec::new();
     files(&path.join("blobs"), &mut |file| {
         if file.file_name().is_some_and(|name| name.to_string_lossy().contains("tmp")) {

@@ -9,13 +9,10 @@ use std::time::Duration;
 
 use crucible::{EvaluationId, Timestamp};
 
-use crate::aftermath::Ended;
 use crate::{Kind, aftermath, host};
 
 /// The longest that a host lives, in microseconds.
 const LIFE_US: u64 = 700_000;
-/// After so many kills everything is read again, not only what had not ended: reading all of it each time would take longer each time.
-const ALL: u32 = 20;
 /// How long a host may take to come as far as it is to be killed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -30,22 +27,18 @@ pub(crate) fn kill_again_and_again(kind: Kind) {
     let mut directory = tempfile::Builder::new().disable_cleanup(true).tempdir().unwrap();
     let path = directory.path().join("data");
     println!("in {}", path.display());
-    let (mut accepted, mut ended, mut hosts) = (BTreeSet::new(), Ended::new(), Vec::new());
+    let (mut accepted, mut hosts) = (BTreeSet::new(), Vec::new());
     for round in 0..kills {
         let moment = Moment::random(&mut random);
         let before = accepted.len();
         let pid = live_and_die(&path, kind, moment, &mut accepted);
         aftermath::nothing_of(pid, &path);
         hosts.push(pid);
-        if round % ALL == ALL - 1 {
-            aftermath::everything_is_as_it_ended(&path, kind, &accepted, &mut ended);
-        } else {
-            aftermath::everything_is_there(&path, kind, &accepted, &mut ended);
-        }
+        aftermath::everything_is_there(&path, kind, &accepted);
         println!("{round}: {moment:?}: {} more accepted", accepted.len() - before);
     }
     assert!(accepted.len() > 10, "only {} were accepted in all: the hosts died too soon", accepted.len());
-    aftermath::everything_ends_once(&path, kind, &accepted, &mut ended);
+    aftermath::everything_ends_once(&path, kind, &accepted);
     aftermath::no_group_of(&hosts);
     println!("{} accepted, {kills} kills", accepted.len());
     directory.disable_cleanup(false);

@@ -61,12 +61,7 @@ fn a_host_that_was_stopped_ends_nothing_twice() {
     assert!(child.wait().unwrap().success());
     let ids = finished(&path);
     assert_eq!(ids.len(), 4);
-    aftermath::everything_is_there(
-        &path,
-        Kind::Default,
-        &ids.into_iter().collect(),
-        &mut aftermath::Ended::new(),
-    );
+    aftermath::everything_is_there(&path, Kind::Default, &ids.into_iter().collect());
 }
 
 /// All evaluations, which have come to their end.

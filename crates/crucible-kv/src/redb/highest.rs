@@ -8,6 +8,9 @@ use bytes::Bytes;
 /// How many bytes at the beginning of a key say of what kind it is.
 const KIND: usize = 2;
 
+/// Of no more kinds is the highest key kept. Keys of others are looked for.
+const KINDS_MAX: usize = 256;
+
 /// What a key begins with.
 pub(super) type Kind = [u8; KIND];
 
@@ -24,7 +27,7 @@ impl Highest {
         highest.get(kind).is_some_and(|highest| **highest < *key)
     }
 
-    /// Takes note of the last key of a kind before it is in the tree. What the tree has of a kind that is not known yet is to be found
+    /// Takes note of the last key of a kind before it is in the tree. Whoever writes to the tree does so, and nobody else. What the tree has of a kind that is not known yet is to be found
     /// by `find`.
     pub(super) fn raise<E>(
         &self,
@@ -32,7 +35,13 @@ impl Highest {
         find: impl FnOnce(Kind) -> Result<Option<Bytes>, E>,
     ) -> Result<(), E> {
         let Some(kind) = key.first_chunk() else { return Ok(()) };
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(kind).cloned();
+        let known = {
+            let highest = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            if highest.len() >= KINDS_MAX && !highest.contains_key(kind) {
+                return Ok(());
+            }
+            highest.get(kind).cloned()
+        };
         let found = if known.is_some() { known } else { find(*kind)? };
         let highest = found.map_or_else(|| key.clone(), |found| found.max(key.clone()));
         // A copy: what is in memory there may be a part of something larger.
@@ -84,6 +93,19 @@ mod tests {
         let highest = Highest::default();
         raise(&highest, "aa3", None);
         assert!(highest.is_before(b"aa4") && !highest.is_before(b"aa3"));
+    }
+
+    #[test]
+    fn of_kinds_without_number_not_all_are_kept() {
+        let highest = Highest::default();
+        for kind in 0..=u16::MAX {
+            highest
+                .raise(&Bytes::copy_from_slice(&kind.to_be_bytes()), |_| Ok::<_, Infallible>(None))
+                .unwrap();
+        }
+        assert_eq!(highest.0.read().unwrap().len(), KINDS_MAX);
+        assert!(!highest.is_before(&[0xff, 0xff, 1]), "it is looked for");
+        assert!(highest.is_before(&[0, 0, 1]));
     }
 
     #[test]
