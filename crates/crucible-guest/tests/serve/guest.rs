@@ -35,7 +35,8 @@ pub(crate) struct Ended {
     pub(crate) stderr: Vec<u8>,
 }
 
-/// A guest that serves in a directory of its own. Dropped, it is ended, and the directory is removed.
+/// A guest that serves in a directory of its own, within another that nobody else writes into. Dropped, it is ended, and
+/// both are removed.
 #[derive(Debug)]
 pub(crate) struct Guest {
     pub(crate) directory: PathBuf,
@@ -59,8 +60,9 @@ fn program() -> &'static File {
 fn new_directory() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let path = std::env::temp_dir().join(format!("crucible-serve-{}-{number}", std::process::id()));
-    std::fs::create_dir(&path).unwrap();
+    let around = std::env::temp_dir().join(format!("crucible-serve-{}-{number}", std::process::id()));
+    let path = around.join("guest");
+    std::fs::create_dir_all(&path).unwrap();
     path
 }
 
@@ -202,7 +204,7 @@ impl Drop for Guest {
         // It ends by itself then; should it not, the test has failed for that already.
         let _killed = self.child.kill();
         let _reaped = self.child.wait();
-        let _removed = std::fs::remove_dir_all(&self.directory);
+        let _removed = std::fs::remove_dir_all(self.directory.parent().unwrap());
     }
 }
 
