@@ -10,7 +10,7 @@ use crucible_core::{
     SandboxSpec, run_over,
 };
 use crucible_guest::protocol::Layers;
-use crucible_link::{Channel as _, measure};
+use crucible_link::{Channel as _, WarmPool, WarmStats, measure};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use crate::carrier;
@@ -24,7 +24,6 @@ use crate::owner::Owner;
 use crate::policy::Policy;
 use crate::reaper;
 use crate::sandbox::DockerSandbox;
-use crate::warm::{Pool, WarmStats};
 
 /// User ids of targets, where a container's ids are the host's: far from those of people and services.
 pub(crate) const TARGET_IDS: Range<u32> = 20_000..0x7fff_0000;
@@ -48,7 +47,7 @@ pub(crate) struct Inner {
     pub(crate) info: EngineInfo,
     pub(crate) owner: Owner,
     pub(crate) images: Images,
-    pub(crate) pool: Pool,
+    pub(crate) pool: WarmPool<Policy, Container>,
     /// As many containers as there may be.
     pub(crate) slots: Arc<Semaphore>,
     /// How many CPUs a command can use at once, as far as this side knows.
@@ -63,7 +62,7 @@ pub(crate) struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.pool.clear();
+        drop(self.pool.clear());
         if let Some(carrier) = self.carrier.get_mut().take() {
             self.keeper.remove(carrier, None);
         }
@@ -98,7 +97,7 @@ impl DockerEngine {
                 .with_differences(settings.runtime.differences().iter().copied()),
             owner: Owner::new(),
             images: Images::default(),
-            pool: Pool::new(settings.warm, settings.warm_age),
+            pool: WarmPool::new(settings.warm, settings.warm_age),
             slots: Arc::new(Semaphore::new(settings.containers_max.min(Semaphore::MAX_PERMITS))),
             cpus: cpus(),
             carrier: Mutex::new(None),

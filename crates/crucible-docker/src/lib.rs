@@ -62,12 +62,11 @@ mod pull;
 mod reaper;
 mod runtime;
 mod sandbox;
-mod warm;
 
 pub use config::DockerBuilder;
+pub use crucible_link::WarmStats;
 pub use device::{DeviceRequest, Devices};
 pub use doctor::doctor;
 pub use engine::DockerEngine;
 pub use pull::{Credentials, PullPolicy, PullProgress};
 pub use runtime::Runtime;
-pub use warm::WarmStats;

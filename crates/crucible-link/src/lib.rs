@@ -6,7 +6,8 @@
 //! - [`request`] encodes, [`files`] puts, reads and lists files;
 //! - [`Control`] follows one command to its end and ends it when it must, with a [`Ledger`] of who was killed and why, a
 //!   [`Meter`] of what it wrote and a [`CpuWatch`];
-//! - [`Facts`] makes evidence and usage of what is known then.
+//! - [`Facts`] makes evidence and usage of what is known then;
+//! - [`WarmPool`] keeps sandboxes that were made before anybody asked for them.
 //!
 //! Every byte from a guest is hostile: what it says is decoded with bounds, each thing that it may say once is heard once, and
 //! nothing is waited for without a deadline. An error is [`EngineError::Protocol`](crucible_core::EngineError) or
@@ -27,6 +28,7 @@ mod ledger;
 mod meter;
 pub mod request;
 mod status;
+mod warm;
 mod watch;
 
 pub use channel::{Channel, ChannelExt};
@@ -41,4 +43,5 @@ pub use given_up::GivenUp;
 pub use ledger::Ledger;
 pub use meter::Meter;
 pub use status::Status;
+pub use warm::{WarmPool, WarmStats};
 pub use watch::{CpuWatch, measure};

@@ -23,6 +23,9 @@ const ESSENTIAL: [Layer; 7] = [
     Layer::BoundedDisk,
 ];
 
+/// The most sandboxes of a size that are kept open for those to come.
+const PREOPEN_MAX: usize = 512;
+
 /// How a [`SubprocessEngine`] is made. Closed by default:
 ///
 /// | | default | why |
@@ -34,6 +37,8 @@ const ESSENTIAL: [Layer; 7] = [
 /// | `drain_deadline` | 250 ms | what a command wrote is in the pipe when it ends; what comes later is others' |
 /// | `resolver` | the host's own | names of allow-lists mean inside what they mean outside |
 /// | `resolve` | nothing | an allow-list leads to public addresses only |
+/// | `preopen` | 0 | a sandbox that waits holds memory, a cgroup and user ids |
+/// | `preopen_age` | 60 s | who asks seldom has them for nothing |
 #[derive(Debug, Clone)]
 pub struct SubprocessBuilder {
     pub(crate) root: RootFs,
@@ -43,6 +48,8 @@ pub struct SubprocessBuilder {
     pub(crate) drain_deadline: Duration,
     pub(crate) resolver: Arc<dyn Resolver>,
     pub(crate) pins: Vec<(Endpoint, SocketAddr)>,
+    pub(crate) preopen: usize,
+    pub(crate) preopen_age: Duration,
 }
 
 impl Default for SubprocessBuilder {
@@ -55,6 +62,8 @@ impl Default for SubprocessBuilder {
             drain_deadline: Duration::from_millis(250),
             resolver: Arc::new(SystemResolver),
             pins: Vec::new(),
+            preopen: 0,
+            preopen_age: Duration::from_secs(60),
         }
     }
 }
@@ -127,6 +136,26 @@ impl SubprocessBuilder {
         self
     }
 
+    /// Keeps so many sandboxes open that nobody has asked for yet, of each of the (at most four) sizes that were asked for last:
+    /// memory, processes, disk and inodes of the limits. Whoever asks for one then need not wait for it. Each is used once; another is
+    /// opened in its place in the background. Where there is none, and for sandboxes with an allow-list, one is opened as without this.
+    /// [`SubprocessEngine::preopen_stats`] counts.
+    ///
+    /// One that waits holds some hundred KiB of the kernel's memory, a cgroup, and its user ids; 512 are the most.
+    #[must_use]
+    pub fn preopen(mut self, sandboxes: usize) -> Self {
+        self.preopen = sandboxes;
+        self
+    }
+
+    /// Sets for how long a sandbox waits that was opened ahead of time. After that it is closed, and no more are opened of its size
+    /// until one is asked for.
+    #[must_use]
+    pub fn preopen_age(mut self, age: Duration) -> Self {
+        self.preopen_age = age;
+        self
+    }
+
     /// Makes the engine: starts its spawner and opens a first sandbox to see that every layer holds. Blocks for a few
     /// milliseconds.
     ///
@@ -134,11 +163,15 @@ impl SubprocessBuilder {
     /// [`EngineError::LayerUnavailable`] names every layer that cannot be had and what mends it;
     /// [`EngineError::Invalid`] a layer that cannot be waived; [`EngineError::Setup`] the step that failed.
     pub fn build(self) -> Result<SubprocessEngine, EngineError> {
+        let too_many = (self.preopen > PREOPEN_MAX).then(|| {
+            let message = format!("is {}; {PREOPEN_MAX} sandboxes are the most", self.preopen);
+            crucible_core::Problem::new("preopen", message)
+        });
         let problems = self.waived.iter().filter(|layer| ESSENTIAL.contains(layer)).map(|layer| {
             let message = format!("names `{layer}`, without which this engine cannot run anything");
             crucible_core::Problem::new("waive", message)
         });
-        crucible_core::InvalidInput::check(problems.collect())?;
+        crucible_core::InvalidInput::check(problems.chain(too_many).collect())?;
         SubprocessEngine::from_builder(self)
     }
 }

@@ -51,6 +51,7 @@ mod resolver;
 mod root_fs;
 
 pub use config::SubprocessBuilder;
+pub use crucible_link::WarmStats;
 pub use os::{SubprocessEngine, doctor};
 pub use resolver::Resolver;
 pub use root_fs::RootFs;

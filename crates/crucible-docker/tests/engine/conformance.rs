@@ -39,15 +39,17 @@ fn open_door() -> Result<PathBuf, String> {
     if !has_haproxy.iter().any(|path| Path::new(path).exists()) {
         return Err("install this first: haproxy".to_owned());
     }
+    // The shell outlives this process by as long as it takes to end the proxy and to remove the directory.
+    let script = r#"trap : TERM; "$1" & wait; kill $!; wait; rm -r "$2""#;
     Command::new("setpriv")
-        .args(["--pdeathsig", "TERM"])
-        .arg(run)
+        .args(["--pdeathsig", "TERM", "sh", "-c", script, "sh"])
+        .args([&run, &directory])
         .env("UPSTREAM", daemon_socket())
         .env("LISTEN", &socket)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(|error| format!("setpriv: {error}"))?;
+        .map_err(|error| format!("setpriv or sh: {error}"))?;
     Ok(socket)
 }

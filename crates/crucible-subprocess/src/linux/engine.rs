@@ -1,9 +1,9 @@
 //! The engine.
 
 use std::collections::BTreeSet;
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -11,17 +11,20 @@ use crucible_core::{
     Enforcement, Engine, EngineError, EngineInfo, Evaluation, InvalidInput, Layer, LayerStatus, Limits,
     MissingLayer, Network, Outcome, RunContext, Sandbox, SandboxSpec, run_over,
 };
-use crucible_guest::protocol::{InitFlags, Plan, PlanFlags};
+use crucible_guest::protocol::{InitFlags, Plan};
 use crucible_link::errors::setup;
+use crucible_link::{WarmPool, WarmStats};
 
 use super::auditor::Auditor;
-use super::cgroup::{self, Controller, GroupLimits, Pool};
+use super::cgroup::{self, Controller, Pool};
 use super::egress::Names;
 use super::host::Host;
 use super::ids::Ids;
-use super::janitor::{Janitor, Remains, Resources};
+use super::janitor::{Janitor, Remains};
 use super::network::Networks;
+use super::preopen::Preopened;
 use super::probe;
+use super::resources::{Resources, Size};
 use super::sandbox::SubprocessSandbox;
 use super::slot::Slot;
 use super::spawner::{SendError, Setup, Spawner};
@@ -44,12 +47,10 @@ pub struct SubprocessEngine {
 
 #[derive(Debug)]
 pub(super) struct Inner {
-    pub(super) host: Host,
     pub(super) drain_deadline: Duration,
     pub(super) info: EngineInfo,
     /// Where allow-lists lead.
     pub(super) names: Arc<Names>,
-    waived: BTreeSet<Layer>,
     resources: Arc<Resources>,
     janitor: Janitor,
 }
@@ -80,6 +81,12 @@ impl SubprocessEngine {
         SubprocessBuilder::new()
     }
 
+    /// How the sandboxes that are opened ahead of time have fared; see [`SubprocessBuilder::preopen`].
+    #[must_use]
+    pub fn preopen_stats(&self) -> WarmStats {
+        self.inner.resources.preopened.stats()
+    }
+
     pub(crate) fn from_builder(builder: SubprocessBuilder) -> Result<Self, EngineError> {
         let host = Host::look();
         let waived = builder.waived;
@@ -108,6 +115,12 @@ impl SubprocessEngine {
         let spawner = Spawner::start(spawner_setup, Arc::clone(&auditor))
             .map_err(|error| probe::explain(error, &host))?;
         let enforcement = enforcement(&host, &waived, pool.as_ref(), &ids, &auditor);
+        // Without the one there are interfaces, without the other UDP and raw sockets.
+        let has_allow_lists = !waived.contains(&Layer::NetworkNamespace) && !waived.contains(&Layer::Seccomp);
+        let preopened = WarmPool::new(builder.preopen, builder.preopen_age);
+        if preopened.is_wanted() {
+            preopened.expect(&Size::from(&Limits::new()));
+        }
         let resources = Arc::new(Resources {
             tcp_spawner: spawner.dormant_with(InitFlags::INET),
             spawner,
@@ -119,19 +132,21 @@ impl SubprocessEngine {
             networks: Networks::default(),
             held: AtomicUsize::new(0),
             held_peak: AtomicUsize::new(0),
+            preopened,
+            host,
+            waived,
         });
         let janitor =
             Janitor::start(Arc::clone(&resources)).map_err(|error| setup("start the janitor", error))?;
         let mut info = EngineInfo::new(NAME, enforcement);
-        // Without the one there are interfaces, without the other UDP and raw sockets.
-        if !waived.contains(&Layer::NetworkNamespace) && !waived.contains(&Layer::Seccomp) {
+        if has_allow_lists {
             info = info.with_allow_lists();
         }
         let drain_deadline = builder.drain_deadline;
         let names = Arc::new(Names::new(builder.resolver, builder.pins));
-        let inner = Inner { host, drain_deadline, info, names, waived, resources, janitor };
+        let inner = Inner { drain_deadline, info, names, resources, janitor };
         let engine = Self { inner: Arc::new(inner) };
-        probe::try_out(&engine.inner).map_err(|error| probe::explain(error, &engine.inner.host))?;
+        probe::try_out(&engine.inner).map_err(|error| probe::explain(error, engine.inner.host()))?;
         Ok(engine)
     }
 }
@@ -230,16 +245,25 @@ fn enforcement(
 
 impl Inner {
     pub(super) fn is_waived(&self, layer: Layer) -> bool {
-        self.waived.contains(&layer)
+        self.resources.waived.contains(&layer)
+    }
+
+    pub(super) fn host(&self) -> &Host {
+        &self.resources.host
+    }
+
+    pub(super) fn resources(&self) -> &Resources {
+        &self.resources
     }
 
     /// Whether the limits can be enforced here at all.
     pub(super) fn check_limits(&self, limits: &Limits) -> Result<(), EngineError> {
         InvalidInput::check(limits.problems("limits"))?;
-        if !self.is_waived(Layer::Rlimits) && u64::from(limits.open_files) > self.host.open_files_max {
+        let open_files_max = self.host().open_files_max;
+        if !self.is_waived(Layer::Rlimits) && u64::from(limits.open_files) > open_files_max {
             let what = format!(
-                "{} open files: this host may have {} (raise its hard limit, `ulimit -Hn`)",
-                limits.open_files, self.host.open_files_max
+                "{} open files: this host may have {open_files_max} (raise its hard limit, `ulimit -Hn`)",
+                limits.open_files
             );
             return Err(EngineError::Unsupported { engine: NAME.to_owned(), what });
         }
@@ -247,91 +271,35 @@ impl Inner {
     }
 
     /// Takes what a sandbox needs of the host.
-    pub(super) fn lease(self: &Arc<Self>, limits: &Limits, network: &Network) -> Result<Lease, EngineError> {
-        let resources = &self.resources;
-        let Some(ids) = resources.ids.take() else {
-            return Err(EngineError::Unavailable {
-                what: "a user id that nobody has".to_owned(),
-                source: None,
-            });
-        };
-        let held = resources.held.fetch_add(1, Ordering::Relaxed) + 1;
-        resources.held_peak.fetch_max(held, Ordering::Relaxed);
-        let mut lease =
-            Lease { inner: Arc::clone(self), slot: Some(Slot { ids, group: None, network: None }) };
-        let slot = lease.slot.as_mut();
-        if let Some(slot) = slot {
-            if let Some(pool) = &resources.pool {
-                // The guest is one of the processes.
-                let processes = u64::from(limits.processes) + 1;
-                let limits = GroupLimits { memory_bytes: limits.memory_bytes, processes };
-                slot.group = Some(pool.take(limits).map_err(|error| setup("make a cgroup", error))?);
-            }
-            // What an allow-list is for is set up in a namespace that nobody has used, nor will.
-            let pooled = resources.pools_networks && *network == Network::None;
-            slot.network = if pooled { resources.networks.take() } else { None };
-        }
-        Ok(lease)
+    pub(super) fn lease(self: &Arc<Self>, size: Size, network: &Network) -> Result<Lease, EngineError> {
+        Ok(self.lease_of(self.resources.take(size, network)?))
     }
 
-    /// What a sandbox is to be like, for the spawner.
-    pub(super) fn plan(&self, slot: &Slot, limits: &Limits, network: &Network, ready: bool) -> Plan {
-        let mut flags = PlanFlags::default();
-        let mut set = |layer, flag: PlanFlags| {
-            if !self.waived.contains(&layer) {
-                flags = flags.with(flag);
+    /// What a sandbox holds of the host already.
+    pub(super) fn lease_of(self: &Arc<Self>, slot: Slot) -> Lease {
+        Lease { inner: Arc::clone(self), slot: Some(slot) }
+    }
+
+    /// A sandbox that stands already, if there is one, and its like are wanted.
+    pub(super) fn take_preopened(&self, size: Size) -> Option<Preopened> {
+        let preopened = &self.resources.preopened;
+        if !preopened.is_wanted() {
+            return None;
+        }
+        let found = loop {
+            match preopened.take(&size) {
+                Some(sandbox) if !sandbox.is_alive() => {
+                    preopened.note_failed();
+                    self.bury(sandbox.into_remains());
+                }
+                found => break found,
             }
         };
-        set(Layer::IpcNamespace, PlanFlags::IPC);
-        set(Layer::UtsNamespace, PlanFlags::UTS);
-        set(Layer::CgroupNamespace, PlanFlags::CGROUP);
-        set(Layer::Landlock, PlanFlags::LANDLOCK);
-        let namespace =
-            if slot.network.is_some() { PlanFlags::ENTER_NETWORK } else { PlanFlags::NEW_NETWORK };
-        set(Layer::NetworkNamespace, namespace);
-        if *network != Network::None {
-            set(Layer::NetworkNamespace, PlanFlags::EGRESS);
+        // More are made as soon as a sandbox has ended, and the processors have time; here, if there may be none until then.
+        if preopened.is_low(&size) {
+            self.janitor.ring();
         }
-        if !self.host.is_root() {
-            flags = flags.with(PlanFlags::SINGLE_ID);
-        }
-        if ready {
-            flags = flags.with(PlanFlags::READY);
-        }
-        let group = slot.group.as_ref();
-        if group.is_some_and(|group| group.born_in().is_some()) {
-            flags = flags.with(PlanFlags::INTO_CGROUP);
-        }
-        let tasks_files = group.map_or(0, |group| group.tasks().len());
-        Plan {
-            flags,
-            tasks_files: u8::try_from(tasks_files).unwrap_or(u8::MAX),
-            landlock_abi: self.host.landlock_abi.unwrap_or(0),
-            outer_guest_id: slot.ids.guest,
-            outer_target_id: slot.ids.target,
-            disk_bytes: limits.disk_bytes,
-            inodes: limits.inodes,
-        }
-    }
-
-    /// Asks the spawner for a sandbox, once.
-    pub(super) fn ask_spawner(
-        &self,
-        plan: &Plan,
-        slot: &Slot,
-        channel: BorrowedFd<'_>,
-    ) -> Result<(), SendError> {
-        let mut fds = vec![channel];
-        fds.extend(slot.network.as_ref().map(|fd| fd.as_fd()));
-        if let Some(group) = &slot.group {
-            fds.extend(group.born_in());
-            fds.extend(group.tasks());
-        }
-        self.spawner_for(plan).open(plan, &fds)
-    }
-
-    fn spawner_for(&self, plan: &Plan) -> &Spawner {
-        if plan.flags.has(PlanFlags::EGRESS) { &self.resources.tcp_spawner } else { &self.resources.spawner }
+        found
     }
 
     /// Who hears of violations.
@@ -349,7 +317,7 @@ impl Inner {
         let deadline = tokio::time::Instant::now() + SPAWNER_WAIT;
         let mut restarted = false;
         loop {
-            match self.ask_spawner(plan, slot, channel) {
+            match self.resources.ask_spawner(plan, slot, channel) {
                 Ok(()) => return Ok(()),
                 Err(SendError::Busy) if tokio::time::Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -357,7 +325,7 @@ impl Inner {
                 Err(SendError::Gone) if !restarted => {
                     restarted = true;
                     let (inner, plan) = (Arc::clone(self), *plan);
-                    let start = move || inner.spawner_for(&plan).restart();
+                    let start = move || inner.resources.spawner_for(&plan).restart();
                     let started = tokio::task::spawn_blocking(start).await;
                     started
                         .map_err(|error| setup("start the spawner again", std::io::Error::other(error)))??;
@@ -397,7 +365,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
-            self.inner.bury(Remains { slot, guest: None, pidfd: None, channel: None, mounts: None });
+            self.inner.bury(Remains::of_nobody(slot));
         }
     }
 }

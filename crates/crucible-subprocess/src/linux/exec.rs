@@ -71,7 +71,7 @@ pub(super) async fn exec(
         before: before.cpu.unwrap_or_default(),
         counted: || open.slot.group.as_ref().and_then(|group| group.cpu().ok().flatten()),
         channel: &open.link,
-        cpus: inner.host.cpus,
+        cpus: inner.host().cpus,
     };
     if let Some(group) = &open.slot.group {
         // The guest has enough to do meanwhile.
@@ -141,7 +141,7 @@ pub(super) async fn exec(
     let (stdout, stderr) = (stdout.finish(), stderr.finish());
     // The guest has said that nothing is left but itself, and that it ends: meanwhile we have done our sums.
     let ends = after == After::Close && end.exited.is_some() && !end.unconfirmed;
-    if ends && !open.confirm_death().await {
+    if ends && !open.is_doomed_alone() && !open.confirm_death().await {
         evidence.push(Evidence::NotConfirmedDead);
     }
     Ok(Exit::new(evidence).with_output(stdout, stderr).with_usage(usage).with_enforcement(enforcement))
@@ -160,7 +160,7 @@ pub(super) fn rlimits(inner: &Inner, limits: &Limits) -> Result<Vec<u8>, EngineE
     }
     if inner.is_waived(Layer::PidsCgroup) {
         // Counted for the user in its own user namespace; the guest is one of them where both share an id.
-        let processes = u64::from(limits.processes) + u64::from(!inner.host.is_root());
+        let processes = u64::from(limits.processes) + u64::from(!inner.host().is_root());
         wanted.push(same(libc::RLIMIT_NPROC, processes));
     }
     request::rlimits(&wanted)

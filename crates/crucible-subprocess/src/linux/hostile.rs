@@ -155,7 +155,12 @@ impl Scene {
             Ok(engine) => engine,
             Err(error) => panic!("{}", crucible_core::chain(&error)),
         };
-        let slot = engine.inner.lease(&limits(), &crucible_core::Network::None).unwrap().into_slot().unwrap();
+        let slot = engine
+            .inner
+            .lease(super::resources::Size::from(&limits()), &crucible_core::Network::None)
+            .unwrap()
+            .into_slot()
+            .unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
         let sandbox = SubprocessSandbox::over(&engine.inner, slot, limits(), ours);
         let (double, stand_in) = (Double { stream: theirs }, StandIn::start());

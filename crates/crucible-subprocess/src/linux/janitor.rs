@@ -3,81 +3,33 @@
 //! It is a thread and not a task, because what is left must go even when the host's runtime is gone.
 
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, Receiver, Sender, TryRecvError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crucible_core::EngineError;
 use crucible_guest::protocol::{FrameKind, Opened};
 use crucible_link::Frame;
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::process::Signal;
 
-use super::auditor::Auditor;
-use super::cgroup::Pool;
 use super::frames::FrameReader;
-use super::ids::Ids;
-use super::network::Networks;
+use super::preopen::Preopened;
+use super::resources::Resources;
 use super::slot::Slot;
-use super::spawner::Spawner;
 use super::violations::Guest;
 
 /// How long something may take to die before it is called stuck, in the log.
 const STUCK: Duration = Duration::from_secs(10);
 /// How often a cgroup that is still busy is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(2);
-/// The most groups and namespaces that are kept ready.
-const READY_MAX: usize = 32;
-/// How many are kept ready however little there is to do.
-const READY_MIN: usize = 2;
+/// How often it is seen what has waited too long for somebody to ask for it.
+const AGED: Duration = Duration::from_secs(5);
 /// After how long without anything to do the rest is given up.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long the end of an engine waits for what is dying.
 const LAST_WAIT: Duration = Duration::from_secs(5);
-
-/// What sandboxes are made of.
-#[derive(Debug)]
-pub(super) struct Resources {
-    pub(super) spawner: Spawner,
-    /// Whose filter admits TCP: for sandboxes with an allow-list. Nothing but memory until there is one.
-    pub(super) tcp_spawner: Spawner,
-    pub(super) auditor: Arc<Auditor>,
-    pub(super) ids: Ids,
-    /// `None` where every cgroup layer was waived.
-    pub(super) pool: Option<Pool>,
-    /// Whether network namespaces are kept for the next sandbox.
-    pub(super) pools_networks: bool,
-    pub(super) networks: Networks,
-    /// How many sandboxes hold something now, and the most there were: so much is kept ready.
-    pub(super) held: AtomicUsize,
-    pub(super) held_peak: AtomicUsize,
-}
-
-impl Resources {
-    /// How many groups, and how many namespaces, are to be ready now: as many as there were sandboxes at once, less those
-    /// that are held.
-    fn ready_wanted(&self) -> usize {
-        let most = self.held_peak.load(Ordering::Relaxed).clamp(READY_MIN, READY_MAX);
-        most.saturating_sub(self.held.load(Ordering::Relaxed))
-    }
-
-    /// Whether more is ready than is kept when there is nothing to do.
-    fn is_swollen(&self) -> bool {
-        self.held_peak.load(Ordering::Relaxed) > READY_MIN.max(self.held.load(Ordering::Relaxed))
-    }
-
-    /// Gives up what was made for more sandboxes than there are now.
-    fn shrink(&self) {
-        self.held_peak.store(self.held.load(Ordering::Relaxed), Ordering::Relaxed);
-        let wanted = self.ready_wanted();
-        if let Some(pool) = &self.pool {
-            pool.shrink(wanted);
-        }
-        self.networks.shrink(wanted);
-    }
-}
 
 /// What is left of a sandbox.
 #[derive(Debug)]
@@ -91,6 +43,13 @@ pub(super) struct Remains {
     pub(super) channel: Option<OwnedFd>,
     /// What keeps its mounts alive.
     pub(super) mounts: Option<OwnedFd>,
+}
+
+impl Remains {
+    /// What is left of a sandbox that never was.
+    pub(super) fn of_nobody(slot: Slot) -> Self {
+        Self { slot, guest: None, pidfd: None, channel: None, mounts: None }
+    }
 }
 
 /// The janitor's door.
@@ -138,7 +97,8 @@ impl Janitor {
         }
     }
 
-    fn ring(&self) {
+    /// Has it see what is lacking.
+    pub(super) fn ring(&self) {
         // A bell that rings already is heard.
         let _rung = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
     }
@@ -169,8 +129,10 @@ impl Work {
                 Ok(()) => {}
                 Err(Stopped) => {
                     last_moment.get_or_insert_with(|| Instant::now() + LAST_WAIT);
+                    self.take_unwanted(self.resources.preopened.clear());
                 }
             }
+            self.take_unwanted(self.resources.preopened.aged());
             self.mourned.retain_mut(|mourned| !mourned.settle(&self.resources));
             match last_moment {
                 None => self.prepare(),
@@ -211,6 +173,8 @@ impl Work {
             Some(TRY_AGAIN)
         } else if self.mourned.is_empty() && self.resources.is_swollen() {
             Some(IDLE)
+        } else if self.mourned.is_empty() && self.resources.preopened.stats().ready > 0 {
+            Some(AGED)
         } else if self.mourned.is_empty() {
             None
         } else {
@@ -232,29 +196,31 @@ impl Work {
         woken
     }
 
-    /// Makes groups and namespaces for the sandboxes to come: as many as there were at once.
-    fn prepare(&self) {
-        let resources = &self.resources;
-        let wanted = resources.ready_wanted();
-        if let Some(pool) = &resources.pool {
-            while pool.ready_count() < wanted {
-                if let Err(error) = pool.prepare() {
-                    tracing::warn!(%error, "a cgroup could not be made ahead of time");
-                    break;
-                }
+    /// Makes what the sandboxes to come need, and some of them as a whole.
+    fn prepare(&mut self) {
+        self.resources.prepare();
+        let preopened = &self.resources.preopened;
+        let (mut failed, mut left) = (false, Vec::new());
+        for size in preopened.lacking() {
+            if failed {
+                preopened.put_off(&size);
+                continue;
             }
-        }
-        while resources.pools_networks && resources.networks.count() < wanted {
-            match resources.spawner.make_network() {
-                Ok(network) => resources.networks.put(network),
-                // The engine is ending.
-                Err(EngineError::Closed { .. }) => break,
+            match Preopened::open(&self.resources, size, &mut left) {
+                Ok(sandbox) => preopened.put(&size, Some(sandbox)),
                 Err(error) => {
-                    tracing::warn!(%error, "a network namespace could not be made ahead of time");
-                    break;
+                    preopened.put(&size, None);
+                    tracing::warn!(%error, "a sandbox could not be opened ahead of time");
+                    failed = true;
                 }
             }
         }
+        self.mourned.extend(left.into_iter().map(Mourned::new));
+    }
+
+    /// Takes care of those that were opened ahead of time, and that nobody wants any more.
+    fn take_unwanted(&mut self, unwanted: Vec<Preopened>) {
+        self.mourned.extend(unwanted.into_iter().map(|sandbox| Mourned::new(sandbox.into_remains())));
     }
 }
 

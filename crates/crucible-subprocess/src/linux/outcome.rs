@@ -48,7 +48,7 @@ pub(super) fn enforcement(
     let capabilities = status.capabilities.unwrap_or(u64::MAX);
     hold(Layer::Capabilities, capabilities == 0, format!("capabilities {capabilities:#x}"));
     let filters = status.seccomp_filters.unwrap_or(0);
-    let ours = filters.saturating_sub(inner.host.seccomp_filters);
+    let ours = filters.saturating_sub(inner.host().seccomp_filters);
     let said = format!("{ours} filter, {}", inner.auditor().describe());
     hold(Layer::Seccomp, status.seccomp == Some(2) && ours > 0, said);
     hold(

@@ -16,6 +16,7 @@ use super::exec;
 use super::frames::{FrameReader, ReadError};
 use super::host::Host;
 use super::janitor::Remains;
+use super::resources::Size;
 use super::spawner::SendError;
 
 /// How long the first sandbox may take.
@@ -26,11 +27,11 @@ const NO_PROGRAM: &str = "/crucible/no/such/program";
 /// Opens a sandbox and lets a target get as far as execve(2) in it, through every layer. Blocks.
 pub(super) fn try_out(inner: &Arc<Inner>) -> Result<(), EngineError> {
     let limits = Limits::new();
-    let lease = inner.lease(&limits, &Network::None)?;
+    let lease = inner.lease(Size::from(&limits), &Network::None)?;
     let Some(slot) = lease.slot() else { return Err(lost("trying a sandbox out", false)) };
     let (ours, theirs) = blocking_pair()?;
-    let plan = inner.plan(slot, &limits, &Network::None, true);
-    match inner.ask_spawner(&plan, slot, theirs.as_fd()) {
+    let plan = inner.resources().plan(slot, Size::from(&limits), &Network::None, true);
+    match inner.resources().ask_spawner(&plan, slot, theirs.as_fd()) {
         Ok(()) => {}
         Err(SendError::Failed(error)) => return Err(error),
         Err(SendError::Busy | SendError::Gone) => return Err(lost("trying a sandbox out", false)),

@@ -22,10 +22,12 @@ use tokio::sync::Mutex;
 
 use super::cgroup::Group;
 use super::egress::Proxy;
-use super::engine::Inner;
+use super::engine::{Inner, Lease};
 use super::exec;
 use super::janitor::Remains;
 use super::link::{Link, Parts};
+use super::preopen::Preopened;
+use super::resources::Size;
 use super::slot::Slot;
 
 /// How long the end of a guest that ends is waited for without giving the thread up.
@@ -65,6 +67,8 @@ pub(super) struct Memory {
     start: Counters,
     /// Nothing has run since, or can.
     pub(super) is_last: bool,
+    /// The guest is alone, and was killed.
+    is_doomed: bool,
     /// CPU time of the guest itself by then.
     pub(super) guest: Duration,
     /// CPU time of all commands, in user mode and in the kernel.
@@ -75,6 +79,21 @@ pub(super) struct Memory {
 pub(super) fn channel() -> Result<(OwnedFd, OwnedFd), EngineError> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
         .map_err(|error| setup("make the guest's socket", error))
+}
+
+/// Asks for a sandbox; gives what it holds and our end of its guest's channel.
+async fn open_now(
+    inner: &Arc<Inner>,
+    size: Size,
+    network: &Network,
+    ready: bool,
+) -> Result<(Lease, OwnedFd), EngineError> {
+    let lease = inner.lease(size, network)?;
+    let (ours, theirs) = channel()?;
+    let Some(slot) = lease.slot() else { return Err(lost("opening a sandbox", false)) };
+    let plan = inner.resources().plan(slot, size, network, ready);
+    inner.open_guest(&plan, slot, theirs.as_fd()).await?;
+    Ok((lease, ours))
 }
 
 impl SubprocessSandbox {
@@ -88,14 +107,14 @@ impl SubprocessSandbox {
         inner.info.admit_image(spec.image.as_deref())?;
         InvalidInput::check(spec.network.problems("network"))?;
         inner.check_limits(&spec.limits)?;
-        let lease = inner.lease(&spec.limits, &spec.network)?;
-        let (ours, theirs) = channel()?;
-        let Some(slot) = lease.slot() else { return Err(lost("opening a sandbox", false)) };
-        let plan = inner.plan(slot, &spec.limits, &spec.network, ready);
-        inner.open_guest(&plan, slot, theirs.as_fd()).await?;
-        drop(theirs);
+        let size = Size::from(&spec.limits);
+        let preopened = if spec.network == Network::None { inner.take_preopened(size) } else { None };
+        let (lease, channel) = match preopened {
+            Some(Preopened { slot, channel }) => (inner.lease_of(slot), channel),
+            None => open_now(inner, size, &spec.network, ready).await?,
+        };
         // The guest is on its way. Without our end of its socket it ends again.
-        let stream = std::os::unix::net::UnixStream::from(ours);
+        let stream = std::os::unix::net::UnixStream::from(channel);
         stream.set_nonblocking(true).map_err(|error| setup("make the guest's socket", error))?;
         let stream = UnixStream::from_std(stream).map_err(|error| setup("make the guest's socket", error))?;
         let Some(slot) = lease.into_slot() else { return Err(lost("opening a sandbox", false)) };
@@ -237,7 +256,8 @@ impl Sandbox for SubprocessSandbox {
             let told = open.link.send(FrameKind::Close, 0, &[], &[]);
             let _told = tokio::time::timeout(CLOSE_GRACE, told).await;
         }
-        let dead = open.wait_until_dead().await;
+        // One that is as good as dead is waited for by the janitor.
+        let dead = open.remember().is_doomed || open.wait_until_dead().await;
         let usage = open.total_usage();
         if let Some(proxy) = self.open.as_mut().and_then(|open| open.proxy.as_mut()) {
             proxy.stop().await;
@@ -261,6 +281,20 @@ impl Open {
             return true;
         }
         self.confirm_death().await
+    }
+
+    /// Whether the guest is the only process that is left, by the kernel's own count, and was killed: then nothing untrusted lives,
+    /// and nothing can come of it. To wait until it has gone too is the janitor's business; nothing that it held is used before.
+    pub(super) fn is_doomed_alone(&self) -> bool {
+        let counted = self.slot.group.as_ref().and_then(|group| group.processes().ok().flatten());
+        let is_alone = counted.is_some_and(|count| count <= 1);
+        let is_doomed = is_alone
+            && self.link.pidfd().is_some_and(|pidfd| {
+                let killed = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+                matches!(killed, Ok(()) | Err(rustix::io::Errno::SRCH))
+            });
+        self.remember().is_doomed = is_doomed;
+        is_doomed
     }
 
     /// Waits for the death of a guest that has said that it ends; ends it if it takes too long. `false` if it still lives.

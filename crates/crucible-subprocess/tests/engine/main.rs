@@ -17,6 +17,7 @@ mod neighbours;
 mod nobody;
 mod ordinary;
 mod output;
+mod preopen;
 mod restart;
 mod root_fs;
 mod runs;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use crucible_core::{Engine as _, Layer};
-use crucible_subprocess::SubprocessEngine;
+use crucible_subprocess::{SubprocessBuilder, SubprocessEngine};
 
 /// What this user cannot have: nothing, for root; for an ordinary user what takes other ids than its own, and, unless a group
 /// was delegated to it, what takes groups.
@@ -31,7 +31,15 @@ pub(crate) fn has_cgroups() -> bool {
 
 /// An engine with every layer that this user can have.
 pub(crate) fn engine() -> SubprocessEngine {
-    let builder = SubprocessEngine::builder();
+    built(SubprocessEngine::builder())
+}
+
+/// One that keeps sandboxes open for those to come.
+pub(crate) fn preopened_engine() -> SubprocessEngine {
+    built(SubprocessEngine::builder().preopen(2))
+}
+
+fn built(builder: SubprocessBuilder) -> SubprocessEngine {
     match not_for_this_user().iter().fold(builder, |builder, layer| builder.waive(*layer)).build() {
         Ok(engine) => engine,
         Err(error) => panic!("{}", crucible_core::chain(&error)),

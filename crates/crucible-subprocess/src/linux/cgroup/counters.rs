@@ -34,6 +34,7 @@ enum MemoryFiles {
 
 #[derive(Debug)]
 struct PidsFiles {
+    current: CounterFile,
     events: CounterFile,
     /// Kernels before 6.10 have none.
     peak: Option<CounterFile>,
@@ -41,8 +42,9 @@ struct PidsFiles {
 
 impl PidsFiles {
     fn open(Member { directory, .. }: &Member) -> io::Result<Self> {
+        let current = CounterFile::open(directory, "pids.current")?;
         let events = CounterFile::open(directory, "pids.events")?;
-        Ok(Self { events, peak: CounterFile::open_if_there(directory, "pids.peak")? })
+        Ok(Self { current, events, peak: CounterFile::open_if_there(directory, "pids.peak")? })
     }
 }
 
@@ -108,6 +110,11 @@ impl CounterFiles {
         }
     }
 
+    /// How many processes and threads there are, those included that have ended and that nobody has waited for.
+    pub(super) fn processes(&self) -> io::Result<Option<u64>> {
+        self.pids.as_ref().map(|pids| pids.current.number()).transpose()
+    }
+
     pub(super) fn read(&self) -> io::Result<Counters> {
         let mut counters = Counters { cpu: self.cpu()?, ..Counters::default() };
         match &self.memory {
@@ -126,7 +133,7 @@ impl CounterFiles {
                 counters.memory_peak_bytes = peak.as_ref().map(CounterFile::number).transpose()?;
             }
         }
-        if let Some(PidsFiles { events, peak }) = &self.pids {
+        if let Some(PidsFiles { events, peak, .. }) = &self.pids {
             counters.forks_refused = events.keyed("max")?;
             counters.processes_peak = peak.as_ref().map(CounterFile::number).transpose()?;
         }

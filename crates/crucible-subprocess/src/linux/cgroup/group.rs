@@ -178,6 +178,11 @@ impl Group {
         Ok(self.counters.get_or_init(|| files))
     }
 
+    /// How many processes and threads are in the group; `None` where nothing counts them.
+    pub(crate) fn processes(&self) -> io::Result<Option<u64>> {
+        self.counter_files()?.processes()
+    }
+
     /// CPU time of everything that runs or has run in the group.
     pub(crate) fn cpu(&self) -> io::Result<Option<Duration>> {
         self.counter_files()?.cpu()
