@@ -6,11 +6,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crucible::{EvaluationId, RecordQuery, State, Storage as _, verify_against};
+use futures::StreamExt as _;
 
 use crate::{Kind, host};
 
 /// How long what dies with its host may take to be gone: "within 2 s" is promised, and a busy machine is slower.
 const GONE: Duration = Duration::from_secs(20);
+/// How many evaluations are read at once.
+const AT_ONCE: usize = 16;
 /// How long everything that was left may take to be run.
 const RUN: Duration = Duration::from_secs(120);
 
@@ -78,15 +81,19 @@ pub(crate) fn everything_is_there(path: &Path, kind: Kind, accepted: &BTreeSet<E
     block_on(async {
         let directory = host::open(path, kind).await;
         let storage = directory.storage();
-        for id in accepted {
-            let record = storage.record(*id).await.unwrap();
-            let record = record.unwrap_or_else(|| panic!("{id} was accepted, and is gone"));
-            let journal = storage.journal(*id, 0).await.unwrap();
-            verify_against(&journal, record.head).unwrap_or_else(|error| panic!("{id}: {error}"));
-            let endings = journal.iter().filter(|event| event.kind.is_terminal()).count();
-            assert!(endings <= 1, "{id} ended {endings} times: {journal:?}");
-            assert_eq!(endings == 1, record.state.is_terminal(), "{id}");
-        }
+        let check = |id: EvaluationId| {
+            let storage = &storage;
+            async move {
+                let record = storage.record(id).await.unwrap();
+                let record = record.unwrap_or_else(|| panic!("{id} was accepted, and is gone"));
+                let journal = storage.journal(id, 0).await.unwrap();
+                verify_against(&journal, record.head).unwrap_or_else(|error| panic!("{id}: {error}"));
+                let endings = journal.iter().filter(|event| event.kind.is_terminal()).count();
+                assert!(endings <= 1, "{id} ended {endings} times: {journal:?}");
+                assert_eq!(endings == 1, record.state.is_terminal(), "{id}");
+            }
+        };
+        futures::stream::iter(accepted).for_each_concurrent(AT_ONCE, |id| check(*id)).await;
         // As if it were a host that dies now: what it has claimed is nothing.
         drop((storage, directory));
     });

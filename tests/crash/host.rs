@@ -144,7 +144,7 @@ fn evaluation(n: usize) -> Evaluation {
         0 => Evaluation::shell(format!("exit {}", n % 7)),
         1 => Evaluation::shell("sleep 0.05; echo slept"),
         // More than is kept in the map.
-        2 => Evaluation::shell(format!("i=0; while [ $i -lt 3000 ]; do echo {n} line $i; i=$((i+1)); done")),
+        2 => Evaluation::shell(format!("i=0; while [ $i -lt 1500 ]; do echo {n} line $i; i=$((i+1)); done")),
         _ => Evaluation::shell(format!("head -c 200000 /dev/urandom > out; echo {n} >> out"))
             .with_collect(Collect::matching(["out"])),
     }

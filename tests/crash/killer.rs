@@ -11,8 +11,9 @@ use crucible::{EvaluationId, Timestamp};
 
 use crate::{Kind, aftermath, host};
 
-/// The longest that a host lives, in microseconds.
-const LIFE_US: u64 = 700_000;
+/// The longest that a host lives once it works, in microseconds: it accepts some hundred evaluations a second, which are all read
+/// again after each death.
+const LIFE_US: u64 = 300_000;
 /// How long a host may take to come as far as it is to be killed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
