@@ -66,6 +66,12 @@ impl Language {
         Self { name: name.into(), aliases: Vec::new(), extensions: Vec::new(), file, compile: None, run }
     }
 
+    /// Python, as [`Languages::builtin`] has it.
+    #[must_use]
+    pub fn python() -> Self {
+        script("python", "main.py", "python3").with_aliases(["python3", "py"]).with_extensions(["py"])
+    }
+
     /// Adds other names for it.
     #[must_use]
     pub fn with_aliases<S: Into<String>>(mut self, aliases: impl IntoIterator<Item = S>) -> Self {
@@ -174,11 +180,15 @@ impl Languages {
     }
 }
 
+fn file(name: &str) -> SandboxPath {
+    SandboxPath::new(name).unwrap_or_else(|_| SandboxPath::root())
+}
+
+fn script(name: &str, source: &str, interpreter: &str) -> Language {
+    Language::new(name, file(source), Command::new([interpreter, source]))
+}
+
 fn builtin() -> Vec<Language> {
-    let file = |name: &str| SandboxPath::new(name).unwrap_or_else(|_| SandboxPath::root());
-    let script = |name: &str, source: &str, interpreter: &str| {
-        Language::new(name, file(source), Command::new([interpreter, source]))
-    };
     let compiled = |name: &str, source: &str, command: Command| {
         // Compilers look for assembler and linker in `PATH`.
         let command = command.with_env("PATH", "/usr/local/go/bin:/usr/local/bin:/usr/bin:/bin");
@@ -186,7 +196,7 @@ fn builtin() -> Vec<Language> {
             .with_compile(Compile::new(command, ["main"]))
     };
     vec![
-        script("python", "main.py", "python3").with_aliases(["python3", "py"]).with_extensions(["py"]),
+        Language::python(),
         script("sh", "main.sh", "sh").with_aliases(["shell"]).with_extensions(["sh"]),
         script("bash", "main.bash", "bash").with_extensions(["bash"]),
         script("node", "main.js", "node")

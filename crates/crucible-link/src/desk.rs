@@ -131,6 +131,29 @@ impl Desk {
         Question { desk: self, id }
     }
 
+    /// Takes a question up that was sent before there was this desk, under the first id that it would give out.
+    #[must_use]
+    pub fn expect_first(&self) -> u32 {
+        let question = self.ask();
+        let id = question.id;
+        // It stays open until it is taken up.
+        std::mem::forget(question);
+        id
+    }
+
+    /// The question that was [expected](Self::expect_first).
+    #[must_use]
+    pub fn take_up(&self, id: u32) -> Question<'_> {
+        self.inboxes().entry(id).or_default();
+        Question { desk: self, id }
+    }
+
+    /// Whether a frame of one of these kinds waits for whoever asked.
+    #[must_use]
+    pub fn has_heard(&self, id: u32, kinds: &[FrameKind]) -> bool {
+        self.inboxes().get(&id).is_some_and(|inbox| inbox.iter().any(|frame| kinds.contains(&frame.kind)))
+    }
+
     pub(crate) fn take(&self, question: &Question<'_>) -> Option<Frame> {
         self.inboxes().get_mut(&question.id).and_then(VecDeque::pop_front)
     }

@@ -147,6 +147,21 @@ impl Facts<'_> {
     }
 }
 
+impl Facts<'_> {
+    /// What the command used since it got the word to go, for which it had waited. Its own account has all that it ever used; how that
+    /// is split between user mode and the kernel is taken for the part as well.
+    #[must_use]
+    pub fn usage_since_the_word(&self) -> Usage {
+        let mut usage = self.usage();
+        if let Some(total) = self.cpu_counted() {
+            let whole = (usage.cpu_user + usage.cpu_system).as_secs_f64().max(f64::MIN_POSITIVE);
+            let of_system = total.mul_f64((usage.cpu_system.as_secs_f64() / whole).clamp(0.0, 1.0));
+            (usage.cpu_user, usage.cpu_system) = (total.saturating_sub(of_system), of_system);
+        }
+        usage
+    }
+}
+
 /// What a wait status means (wait(2)); `None` if it is not that of an end.
 fn ending(status: i32) -> Option<Ending> {
     if !(0..=0xffff).contains(&status) {

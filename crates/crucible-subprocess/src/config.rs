@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crucible_core::{Endpoint, EngineError, Layer};
+use crucible_core::{Endpoint, EngineError, Language, Layer};
 
 use crate::os::SubprocessEngine;
 use crate::resolver::{Resolver, SystemResolver};
@@ -39,6 +39,8 @@ const PREOPEN_MAX: usize = 512;
 /// | `resolve` | nothing | an allow-list leads to public addresses only |
 /// | `preopen` | 0 | a sandbox that waits holds memory, a cgroup and user ids |
 /// | `preopen_age` | 60 s | who asks seldom has them for nothing |
+/// | `warm` | no language | an interpreter that waits holds as much memory as one that runs |
+/// | `warm_count` | one for each CPU | more cannot start at once |
 #[derive(Debug, Clone)]
 pub struct SubprocessBuilder {
     pub(crate) root: RootFs,
@@ -50,6 +52,8 @@ pub struct SubprocessBuilder {
     pub(crate) pins: Vec<(Endpoint, SocketAddr)>,
     pub(crate) preopen: usize,
     pub(crate) preopen_age: Duration,
+    pub(crate) warm: Vec<(Language, Vec<String>)>,
+    pub(crate) warm_count: usize,
 }
 
 impl Default for SubprocessBuilder {
@@ -64,6 +68,8 @@ impl Default for SubprocessBuilder {
             pins: Vec::new(),
             preopen: 0,
             preopen_age: Duration::from_secs(60),
+            warm: Vec::new(),
+            warm_count: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         }
     }
 }
@@ -148,7 +154,33 @@ impl SubprocessBuilder {
         self
     }
 
-    /// Sets for how long a sandbox waits that was opened ahead of time. After that it is closed, and no more are opened of its size
+    /// Keeps interpreters of a language started that have imported these modules and wait for a program, so that an evaluation in that
+    /// language need not wait for the interpreter. Each waits in a sandbox of its own, with every layer, and runs one program: nothing of
+    /// one program's is ever in the memory of another's, and each has its own hash seed and layout of addresses. What it took to start is
+    /// not counted as the program's time.
+    ///
+    /// The program finds what it would find otherwise: `__main__`, `sys.argv`, `sys.path`, its environment, its input. What differs is
+    /// that the modules are in `sys.modules` already. A module that cannot be imported is left to the program's own import.
+    ///
+    /// An evaluation is run cold, as without this, if no interpreter waits; if it brings files out (`collect`) or has an allow-list; if it
+    /// sets a variable that an interpreter reads when it starts (`PYTHON…`, `LD_…`, `LC_…`, `LANG`, `TZ` among them); and where
+    /// [`Layer::CpuCgroup`] is waived. [`SubprocessEngine::warm_stats`] counts.
+    ///
+    /// Only Python 3 can wait, run as `python3 FILE`: [`build`](Self::build) refuses others.
+    #[must_use]
+    pub fn warm<S: Into<String>>(mut self, language: Language, modules: impl IntoIterator<Item = S>) -> Self {
+        self.warm.push((language, modules.into_iter().map(Into::into).collect()));
+        self
+    }
+
+    /// Sets how many interpreters of each language wait, for each of the (at most four) sets of limits that were asked for last.
+    #[must_use]
+    pub fn warm_count(mut self, interpreters: usize) -> Self {
+        self.warm_count = interpreters;
+        self
+    }
+
+    /// Sets for how long a sandbox waits that was opened ahead of time, or an interpreter that was started. After that it is closed, and no more are opened of its size
     /// until one is asked for.
     #[must_use]
     pub fn preopen_age(mut self, age: Duration) -> Self {
@@ -163,9 +195,9 @@ impl SubprocessBuilder {
     /// [`EngineError::LayerUnavailable`] names every layer that cannot be had and what mends it;
     /// [`EngineError::Invalid`] a layer that cannot be waived; [`EngineError::Setup`] the step that failed.
     pub fn build(self) -> Result<SubprocessEngine, EngineError> {
-        let too_many = (self.preopen > PREOPEN_MAX).then(|| {
-            let message = format!("is {}; {PREOPEN_MAX} sandboxes are the most", self.preopen);
-            crucible_core::Problem::new("preopen", message)
+        let counts = [("preopen", self.preopen), ("warm_count", self.warm_count)];
+        let too_many = counts.into_iter().filter(|(_, count)| *count > PREOPEN_MAX).map(|(field, count)| {
+            crucible_core::Problem::new(field, format!("is {count}; {PREOPEN_MAX} are the most"))
         });
         let problems = self.waived.iter().filter(|layer| ESSENTIAL.contains(layer)).map(|layer| {
             let message = format!("names `{layer}`, without which this engine cannot run anything");

@@ -45,6 +45,12 @@ impl SubprocessEngine {
         match self.0 {}
     }
 
+    /// How the interpreters that are started ahead of time have fared.
+    #[must_use]
+    pub fn warm_stats(&self) -> crucible_link::WarmStats {
+        match self.0 {}
+    }
+
     pub(crate) fn from_builder(_builder: SubprocessBuilder) -> Result<Self, EngineError> {
         Err(unsupported())
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,6 +20,7 @@ use super::cgroup::{self, Controller, Pool};
 use super::egress::Names;
 use super::host::Host;
 use super::ids::Ids;
+use super::interpreter::{self, Interpreter, Warm};
 use super::janitor::{Janitor, Remains};
 use super::network::Networks;
 use super::preopen::Preopened;
@@ -87,7 +88,18 @@ impl SubprocessEngine {
         self.inner.resources.preopened.stats()
     }
 
+    /// How the interpreters that are started ahead of time have fared; see [`SubprocessBuilder::warm`].
+    #[must_use]
+    pub fn warm_stats(&self) -> WarmStats {
+        self.inner.resources.interpreters.stats()
+    }
+
     pub(crate) fn from_builder(builder: SubprocessBuilder) -> Result<Self, EngineError> {
+        let problems = builder
+            .warm
+            .iter()
+            .flat_map(|(language, modules)| Warm::new(language.clone(), modules.clone()).problems());
+        InvalidInput::check(problems.collect())?;
         let host = Host::look();
         let waived = builder.waived;
         let mut missing = Vec::new();
@@ -121,7 +133,13 @@ impl SubprocessEngine {
         if preopened.is_wanted() {
             preopened.expect(&Size::from(&Limits::new()));
         }
+        let (warm, count) = (builder.warm, builder.warm_count);
+        let warm: Vec<_> = warm.into_iter().map(|(language, modules)| Warm::new(language, modules)).collect();
+        let count = if warm.is_empty() || waived.contains(&Layer::CpuCgroup) { 0 } else { count };
+        let interpreters = WarmPool::new(count, builder.preopen_age);
         let resources = Arc::new(Resources {
+            warm,
+            interpreters,
             tcp_spawner: spawner.dormant_with(InitFlags::INET),
             spawner,
             auditor,
@@ -132,10 +150,16 @@ impl SubprocessEngine {
             networks: Networks::default(),
             held: AtomicUsize::new(0),
             held_peak: AtomicUsize::new(0),
+            dying: AtomicUsize::new(0),
             preopened,
             host,
             waived,
         });
+        if resources.interpreters.is_wanted() {
+            for language in 0..resources.warm.len() {
+                resources.interpreters.expect(&interpreter::Kind::new(language, &Limits::new(), &resources)?);
+            }
+        }
         let janitor =
             Janitor::start(Arc::clone(&resources)).map_err(|error| setup("start the janitor", error))?;
         let mut info = EngineInfo::new(NAME, enforcement);
@@ -282,21 +306,50 @@ impl Inner {
 
     /// A sandbox that stands already, if there is one, and its like are wanted.
     pub(super) fn take_preopened(&self, size: Size) -> Option<Preopened> {
-        let preopened = &self.resources.preopened;
-        if !preopened.is_wanted() {
+        self.take_from(&self.resources.preopened, &size, |sandbox| sandbox, |sandbox| sandbox)
+    }
+
+    /// An interpreter of one of the engine's languages that was started already, if there is one. Where the CPU time of a sandbox is
+    /// not counted, nobody could tell its program's from that of its start.
+    pub(super) fn take_interpreter(
+        &self,
+        language: usize,
+        limits: &Limits,
+    ) -> Result<Option<Interpreter>, EngineError> {
+        if self.is_waived(Layer::CpuCgroup) {
+            return Ok(None);
+        }
+        let kind = interpreter::Kind::new(language, limits, &self.resources)?;
+        let waiting = &self.resources.interpreters;
+        Ok(self.take_from(
+            waiting,
+            &kind,
+            |interpreter| &interpreter.sandbox,
+            |interpreter| interpreter.sandbox,
+        ))
+    }
+
+    fn take_from<K: PartialEq + Clone, T>(
+        &self,
+        pool: &WarmPool<K, T>,
+        key: &K,
+        sandbox: impl Fn(&T) -> &Preopened,
+        into_sandbox: impl Fn(T) -> Preopened,
+    ) -> Option<T> {
+        if !pool.is_wanted() {
             return None;
         }
         let found = loop {
-            match preopened.take(&size) {
-                Some(sandbox) if !sandbox.is_alive() => {
-                    preopened.note_failed();
-                    self.bury(sandbox.into_remains());
+            match pool.take(key) {
+                Some(found) if !sandbox(&found).is_alive() => {
+                    pool.note_failed();
+                    self.bury(into_sandbox(found).into_remains());
                 }
                 found => break found,
             }
         };
         // More are made as soon as a sandbox has ended, and the processors have time; here, if there may be none until then.
-        if preopened.is_low(&size) {
+        if pool.is_low(key) {
             self.janitor.ring();
         }
         found
@@ -340,6 +393,7 @@ impl Inner {
 
     /// Takes care of what is left of a sandbox, in the background.
     pub(super) fn bury(&self, remains: Remains) {
+        self.resources.dying.fetch_add(1, Ordering::Relaxed);
         self.janitor.bury(remains);
     }
 }
@@ -383,7 +437,8 @@ impl Engine for SubprocessEngine {
     }
 
     async fn run(&self, evaluation: &Evaluation, context: &RunContext) -> Result<Outcome, EngineError> {
-        run_over(&RunEngine(self.clone()), evaluation, context).await
+        let warm = interpreter::language_of(&self.inner.resources.warm, evaluation, &context.languages)?;
+        run_over(&RunEngine { engine: self.clone(), warm }, evaluation, context).await
     }
 
     async fn health(&self) -> Result<(), EngineError> {
@@ -398,19 +453,28 @@ impl Engine for SubprocessEngine {
 
 /// The engine as a run uses it: a sandbox is handed out before it stands, since its first command waits for that anyway.
 #[derive(Debug)]
-struct RunEngine(SubprocessEngine);
+struct RunEngine {
+    engine: SubprocessEngine,
+    /// The language whose interpreter may wait for it already.
+    warm: Option<usize>,
+}
 
 #[async_trait]
 impl Engine for RunEngine {
     fn info(&self) -> EngineInfo {
-        self.0.info()
+        self.engine.info()
     }
 
     async fn open(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, EngineError> {
-        Ok(Box::new(SubprocessSandbox::begin(&self.0.inner, spec, false).await?))
+        let inner = &self.engine.inner;
+        let sandbox = match self.warm {
+            Some(language) => SubprocessSandbox::begin_waiting(inner, spec, language).await?,
+            None => SubprocessSandbox::begin(inner, spec, false).await?,
+        };
+        Ok(Box::new(sandbox))
     }
 
     async fn health(&self) -> Result<(), EngineError> {
-        self.0.health().await
+        self.engine.health().await
     }
 }

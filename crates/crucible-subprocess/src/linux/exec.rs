@@ -1,24 +1,26 @@
 //! Running one command: from the request to its exit.
 
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crucible_core::{
     After, Command, EngineError, Evidence, ExecIo, Exit, InvalidInput, Layer, Limits, OutputStream,
 };
-use crucible_guest::protocol::{FrameKind, Rlimit, STDIO_PASSED};
+use crucible_guest::protocol::{Exited, FrameKind, Rlimit, STDIO_PASSED};
 use crucible_link::errors::{lost, setup};
 use crucible_link::{
-    Channel as _, Control, CpuWatch, Ended, Exchange, Facts, GivenUp, KILL_CONFIRM, Meter, RECEIVER_GRACE,
-    SETUP_TIMEOUT, request, wire,
+    Channel as _, Control, CpuWatch, Ended, Exchange, Facts, GivenUp, KILL_CONFIRM, Ledger, Meter, Question,
+    RECEIVER_GRACE, SETUP_TIMEOUT, request, wire,
 };
+use tokio::net::unix::pipe;
 use tokio_util::sync::CancellationToken;
 
 use super::egress;
 use super::engine::Inner;
 use super::outcome;
 use super::pump::{Pipes, Pump, feed};
+use super::resources::Resources;
 use super::sandbox::Open;
 
 /// How much of each stream is kept if nobody says.
@@ -40,32 +42,21 @@ pub(super) async fn exec(
     let ExecIo { stdin, output, capture_bytes, wall, cpu, output_bytes, signals, cancel, after, .. } = io;
     let wall = wall.unwrap_or(open.limits.wall);
     let meter = Meter::new(output_bytes.unwrap_or(open.limits.output_bytes));
-    let Pipes { theirs, stdin: stdin_end, outputs: [stdout, stderr] } =
-        Pipes::new().map_err(|error| setup("make the command's pipes", error))?;
-    let rlimits = rlimits(inner, &open.limits)?;
-    let variables = open.proxy.as_ref().map_or_else(Vec::new, |_| egress::variables(command));
-    let terms = request::Terms {
-        stdio: STDIO_PASSED,
-        variables: &variables,
-        after: wire(after),
-        deadline_us: crucible_link::guest_deadline_us(wall),
-        rlimits: &rlimits,
-    };
-    let payload = request::exec(command, terms)?;
-    let question = open.link.desk().ask();
-    let fds = [theirs[0].as_fd(), theirs[1].as_fd(), theirs[2].as_fd()];
-    let sent = open.link.send_with(FrameKind::Exec, question.id(), &payload, &[], &fds);
-    let sent = open.within(SETUP_TIMEOUT, "starting a command", async {
-        // One that is gone may have said why: that is read below.
-        if let Err(Ended::Error(error)) = sent.await { Err(error) } else { Ok(()) }
-    });
-    sent.await?;
-    drop(theirs);
+    let Asked { question, stdin: stdin_end, outputs: [stdout, stderr], word_to_go } =
+        match open.take_waiting() {
+            Some(waiting) => waiting.take_up(inner, &open.link, command)?,
+            None => ask(inner, open, command, after, wall).await?,
+        };
+    let has_waited = !word_to_go.is_empty();
     let deaf = CancellationToken::new();
     let budget = usize::try_from(capture_bytes.unwrap_or(CAPTURE_DEFAULT)).unwrap_or(usize::MAX);
     let mut stdout = Pump::new(OutputStream::Stdout, stdout, budget, &meter, output.clone(), &deaf);
     let mut stderr = Pump::new(OutputStream::Stderr, stderr, budget, &meter, output, &deaf);
-    let (before, guest_before) = open.before();
+    let (mut before, mut guest_before) = open.before();
+    if has_waited && let Some(group) = &open.slot.group {
+        // What it took to start is not the program's.
+        before.cpu = group.cpu().map_err(|error| setup("read a cgroup", error))?;
+    }
     let watch = CpuWatch {
         limit: cpu.unwrap_or(open.limits.cpu),
         before: before.cpu.unwrap_or_default(),
@@ -81,7 +72,7 @@ pub(super) async fn exec(
     let mut control = Control::new(exchange, after, wall, began);
     {
         let pumps = async { tokio::join!(stdout.run(), stderr.run()) };
-        let feed = feed(stdin_end, stdin);
+        let feed = feed(stdin_end, word_to_go, stdin);
         tokio::pin!(pumps, feed);
         let (mut read, mut fed) = (false, false);
         let controlled = control.run(&meter, &watch, &cancel, signals);
@@ -106,7 +97,10 @@ pub(super) async fn exec(
     }
     stdout.read_rest();
     stderr.read_rest();
-    let (ledger, end) = control.into_end();
+    let (ledger, mut end) = control.into_end();
+    if has_waited && let Some(exited) = &mut end.exited {
+        (exited.wall_us, guest_before) = since_the_word(&ledger, exited);
+    }
     let facts = Facts {
         before,
         guest_before,
@@ -122,7 +116,7 @@ pub(super) async fn exec(
         return Err(lost("running", end.status.is_some()));
     }
     let enforcement = outcome::enforcement(inner, &end, &open.limits, open.proxy.as_ref())?;
-    let usage = facts.usage();
+    let usage = if has_waited { facts.usage_since_the_word() } else { facts.usage() };
     {
         let mut memory = open.remember();
         memory.counters = facts.now;
@@ -141,26 +135,74 @@ pub(super) async fn exec(
     let (stdout, stderr) = (stdout.finish(), stderr.finish());
     // The guest has said that nothing is left but itself, and that it ends: meanwhile we have done our sums.
     let ends = after == After::Close && end.exited.is_some() && !end.unconfirmed;
-    if ends && !open.is_doomed_alone() && !open.confirm_death().await {
+    let is_left = ends && inner.resources().may_leave() && open.is_doomed_alone();
+    if ends && !is_left && !open.confirm_death().await {
         evidence.push(Evidence::NotConfirmedDead);
     }
     Ok(Exit::new(evidence).with_output(stdout, stderr).with_usage(usage).with_enforcement(enforcement))
 }
 
+/// A command that was asked for.
+pub(super) struct Asked<'a> {
+    pub(super) question: Question<'a>,
+    pub(super) stdin: OwnedFd,
+    pub(super) outputs: [pipe::Receiver; 2],
+    /// What a command that has waited reads before its own input.
+    pub(super) word_to_go: Vec<u8>,
+}
+
+/// Asks for a command.
+async fn ask<'a>(
+    inner: &Inner,
+    open: &'a Open,
+    command: &Command,
+    after: After,
+    wall: Duration,
+) -> Result<Asked<'a>, EngineError> {
+    let Pipes { theirs, stdin, outputs } =
+        Pipes::new().map_err(|error| setup("make the command's pipes", error))?;
+    let rlimits = rlimits(inner.resources(), &open.limits)?;
+    let variables = open.proxy.as_ref().map_or_else(Vec::new, |_| egress::variables(command));
+    let terms = request::Terms {
+        stdio: STDIO_PASSED,
+        variables: &variables,
+        after: wire(after),
+        deadline_us: crucible_link::guest_deadline_us(wall),
+        rlimits: &rlimits,
+    };
+    let payload = request::exec(command, terms)?;
+    let question = open.link.desk().ask();
+    let fds = [theirs[0].as_fd(), theirs[1].as_fd(), theirs[2].as_fd()];
+    let sent = open.link.send_with(FrameKind::Exec, question.id(), &payload, &[], &fds);
+    let sent = open.within(SETUP_TIMEOUT, "starting a command", async {
+        // One that is gone may have said why: that is read later.
+        if let Err(Ended::Error(error)) = sent.await { Err(error) } else { Ok(()) }
+    });
+    sent.await?;
+    Ok(Asked { question, stdin, outputs, word_to_go: Vec::new() })
+}
+
+/// How long a command has run that had waited before, and the guest's own time, of which it is not known how much was before: none of it
+/// is taken off.
+fn since_the_word(ledger: &Ledger, exited: &Exited) -> (u64, Duration) {
+    let elapsed = u64::try_from(ledger.elapsed().as_micros()).unwrap_or(u64::MAX);
+    (exited.wall_us.min(elapsed), Duration::from_micros(exited.guest_us))
+}
+
 /// The resource limits of each process, and those that stand in for cgroups that were waived.
-pub(super) fn rlimits(inner: &Inner, limits: &Limits) -> Result<Vec<u8>, EngineError> {
+pub(super) fn rlimits(resources: &Resources, limits: &Limits) -> Result<Vec<u8>, EngineError> {
     let mut wanted = Vec::new();
     let same = |resource, value| Rlimit { resource, soft: value, hard: value };
-    if !inner.is_waived(Layer::Rlimits) {
+    if !resources.is_waived(Layer::Rlimits) {
         wanted.extend(request::process_limits(limits));
         wanted.extend(request::priority_limits());
     }
-    if inner.is_waived(Layer::MemoryCgroup) {
+    if resources.is_waived(Layer::MemoryCgroup) {
         wanted.push(same(libc::RLIMIT_AS, limits.memory_bytes));
     }
-    if inner.is_waived(Layer::PidsCgroup) {
+    if resources.is_waived(Layer::PidsCgroup) {
         // Counted for the user in its own user namespace; the guest is one of them where both share an id.
-        let processes = u64::from(limits.processes) + u64::from(!inner.host().is_root());
+        let processes = u64::from(limits.processes) + u64::from(!resources.host.is_root());
         wanted.push(same(libc::RLIMIT_NPROC, processes));
     }
     request::rlimits(&wanted)

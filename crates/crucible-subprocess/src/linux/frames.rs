@@ -1,11 +1,17 @@
 //! Reading frames from a guest, and the descriptors that come along with them. Every byte is hostile.
 
-use std::io::IoSliceMut;
+use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
+use crucible_core::EngineError;
+use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, Writer};
+use crucible_link::errors::{protocol, setup};
 use crucible_link::{Frame, Frames, NotAFrame};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags,
+};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
@@ -121,4 +127,28 @@ impl FrameReader {
         self.frames.filled(received.bytes);
         Ok(received.bytes)
     }
+}
+
+/// Sends a frame over a socket that blocks, and descriptors along with it. It must fit into the socket's buffer.
+pub(super) fn send_blocking(
+    socket: BorrowedFd<'_>,
+    kind: FrameKind,
+    id: u32,
+    payload: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> Result<(), EngineError> {
+    let mut header = [0; HEADER_SIZE];
+    let length = u32::try_from(payload.len()).map_err(|_| protocol("a request is too long", false))?;
+    Header { kind, id, length }
+        .encode(&mut Writer::new(&mut header))
+        .map_err(|_| protocol("a header does not fit", false))?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(protocol("the descriptors do not fit", false));
+    }
+    let parts = [IoSlice::new(&header), IoSlice::new(payload)];
+    let sent = rustix::net::sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL)
+        .map_err(|error| setup("talk to the guest", error))?;
+    if sent < HEADER_SIZE + payload.len() { Err(protocol("a request does not fit", false)) } else { Ok(()) }
 }

@@ -15,13 +15,17 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::process::Signal;
 
 use super::frames::FrameReader;
+use super::interpreter::Interpreter;
 use super::preopen::Preopened;
 use super::resources::Resources;
 use super::slot::Slot;
+use super::undertakers::Undertakers;
 use super::violations::Guest;
 
 /// How long something may take to die before it is called stuck, in the log.
 const STUCK: Duration = Duration::from_secs(10);
+/// How often a guest that does not die is told to, again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// How often a cgroup that is still busy is tried again.
 const TRY_AGAIN: Duration = Duration::from_millis(2);
 /// How often it is seen what has waited too long for somebody to ask for it.
@@ -66,9 +70,10 @@ impl Janitor {
         let bell = Arc::new(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let (sender, receiver) = mpsc::channel();
         let theirs = Arc::clone(&bell);
-        let thread = std::thread::Builder::new()
-            .name("crucible-janitor".to_owned())
-            .spawn(move || Work { resources, jobs: receiver, bell: theirs, mourned: Vec::new() }.run())?;
+        let undertakers = Undertakers::start(&resources, &bell)?;
+        let thread = std::thread::Builder::new().name("crucible-janitor".to_owned()).spawn(move || {
+            Work { resources, jobs: receiver, bell: theirs, mourned: Vec::new(), undertakers }.run()
+        })?;
         let janitor = Self { jobs: Mutex::new(Some(sender)), bell, thread: Mutex::new(Some(thread)) };
         janitor.ring();
         Ok(janitor)
@@ -99,17 +104,24 @@ impl Janitor {
 
     /// Has it see what is lacking.
     pub(super) fn ring(&self) {
-        // A bell that rings already is heard.
-        let _rung = rustix::io::write(&*self.bell, &1_u64.to_ne_bytes());
+        ring(&self.bell);
     }
 }
 
+pub(super) fn ring(bell: &OwnedFd) {
+    // A bell that rings already is heard.
+    let _rung = rustix::io::write(bell, &1_u64.to_ne_bytes());
+}
+
 /// What the janitor waits for.
-struct Mourned {
+#[derive(Debug)]
+pub(super) struct Mourned {
     remains: Remains,
     since: Instant,
     /// The guest is dead, or there never was one: only its groups are in the way.
     dead: bool,
+    /// Whether there may be something new: its guest has been heard of, or nobody has looked for a while.
+    stirred: bool,
     told: bool,
     reader: FrameReader,
 }
@@ -118,7 +130,9 @@ struct Work {
     resources: Arc<Resources>,
     jobs: Receiver<Remains>,
     bell: Arc<OwnedFd>,
+    /// Those that live, or could not be given back a moment ago.
     mourned: Vec<Mourned>,
+    undertakers: Undertakers,
 }
 
 impl Work {
@@ -129,19 +143,16 @@ impl Work {
                 Ok(()) => {}
                 Err(Stopped) => {
                     last_moment.get_or_insert_with(|| Instant::now() + LAST_WAIT);
-                    self.take_unwanted(self.resources.preopened.clear());
+                    self.take_unwanted(self.resources.preopened.clear(), self.resources.interpreters.clear());
                 }
             }
-            self.take_unwanted(self.resources.preopened.aged());
-            self.mourned.retain_mut(|mourned| !mourned.settle(&self.resources));
+            self.take_unwanted(self.resources.preopened.aged(), self.resources.interpreters.aged());
+            self.bury_the_dead();
             match last_moment {
                 None => self.prepare(),
-                Some(_) if self.mourned.is_empty() => return,
+                Some(_) if self.left() == 0 => return,
                 Some(moment) if Instant::now() >= moment => {
-                    tracing::error!(
-                        sandboxes = self.mourned.len(),
-                        "sandboxes did not die with their engine"
-                    );
+                    tracing::error!(sandboxes = self.left(), "sandboxes did not die with their engine");
                     return;
                 }
                 Some(_) => {}
@@ -150,6 +161,26 @@ impl Work {
                 self.resources.shrink();
             }
         }
+    }
+
+    /// Sees who has died meanwhile, and hands them over.
+    fn bury_the_dead(&mut self) {
+        let returned = self.undertakers.returned();
+        let mut dead: Vec<_> = self.mourned.extract_if(.., Mourned::has_died).collect();
+        // To hand over takes longer than to do it, as long as nobody waits behind.
+        if let [only] = &mut *dead
+            && self.left() == 0
+            && only.give_back(&self.resources)
+        {
+            dead.clear();
+        }
+        dead.into_iter().for_each(|dead| self.undertakers.bury(dead));
+        self.mourned.extend(returned);
+    }
+
+    /// How many sandboxes are not given back.
+    fn left(&self) -> usize {
+        self.mourned.len() + self.undertakers.under_way()
     }
 
     fn take_jobs(&mut self) -> Result<(), Stopped> {
@@ -163,26 +194,26 @@ impl Work {
     }
 
     /// Sleeps until a guest dies, the bell rings, or a group is to be tried again.
-    fn wait(&self) -> Woken {
-        let watched = self.mourned.iter().filter(|mourned| !mourned.dead).filter_map(Mourned::watched);
-        let mut fds: Vec<PollFd<'_>> = std::iter::once(self.bell.as_fd())
-            .chain(watched)
-            .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
-            .collect();
+    fn wait(&mut self) -> Woken {
         let timeout = if self.mourned.iter().any(|mourned| mourned.dead) {
             Some(TRY_AGAIN)
-        } else if self.mourned.is_empty() && self.resources.is_swollen() {
+        } else if self.left() == 0 && self.resources.is_swollen() {
             Some(IDLE)
-        } else if self.mourned.is_empty() && self.resources.preopened.stats().ready > 0 {
+        } else if self.left() == 0 && self.resources.keeps_any() {
             Some(AGED)
-        } else if self.mourned.is_empty() {
+        } else if self.left() == 0 {
             None
         } else {
-            Some(Duration::from_secs(1))
+            Some(LOOK_AGAIN)
         };
         let timeout = timeout.and_then(|timeout| rustix::event::Timespec::try_from(timeout).ok());
-        let woken = match rustix::event::poll(&mut fds, timeout.as_ref()) {
-            Ok(0) if self.mourned.is_empty() => Woken::Idle,
+        let mut fds = vec![PollFd::from_borrowed_fd(self.bell.as_fd(), PollFlags::IN)];
+        let watched = self.mourned.iter().filter_map(Mourned::watched);
+        fds.extend(watched.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        let polled = rustix::event::poll(&mut fds, timeout.as_ref());
+        let stirs: Vec<bool> = fds.iter().skip(1).map(|fd| !fd.revents().is_empty()).collect();
+        let woken = match polled {
+            Ok(0) if self.left() == 0 => Woken::Idle,
             Ok(_) | Err(rustix::io::Errno::INTR) => Woken::Busy,
             Err(error) => {
                 tracing::error!(%error, "the janitor cannot wait");
@@ -190,6 +221,9 @@ impl Work {
                 Woken::Busy
             }
         };
+        let nobody = polled == Ok(0);
+        let watched = self.mourned.iter_mut().filter(|mourned| mourned.watched().is_some());
+        watched.zip(stirs).for_each(|(mourned, stirs)| mourned.stirred = stirs || nobody);
         let mut rings = [0; 8];
         // Nobody rang.
         let _heard = rustix::io::read(&*self.bell, &mut rings);
@@ -215,12 +249,32 @@ impl Work {
                 }
             }
         }
-        self.mourned.extend(left.into_iter().map(Mourned::new));
+        for kind in self.resources.interpreters.lacking() {
+            if failed {
+                self.resources.interpreters.put_off(&kind);
+                continue;
+            }
+            match Interpreter::start(&self.resources, &kind, &mut left) {
+                Ok(interpreter) => self.resources.interpreters.put(&kind, Some(interpreter)),
+                Err(error) => {
+                    self.resources.interpreters.put(&kind, None);
+                    tracing::warn!(%error, "an interpreter could not be started ahead of time");
+                    failed = true;
+                }
+            }
+        }
+        self.mourn(left);
+    }
+
+    fn mourn(&mut self, remains: Vec<Remains>) {
+        self.resources.dying.fetch_add(remains.len(), Ordering::Relaxed);
+        self.mourned.extend(remains.into_iter().map(Mourned::new));
     }
 
     /// Takes care of those that were opened ahead of time, and that nobody wants any more.
-    fn take_unwanted(&mut self, unwanted: Vec<Preopened>) {
-        self.mourned.extend(unwanted.into_iter().map(|sandbox| Mourned::new(sandbox.into_remains())));
+    fn take_unwanted(&mut self, sandboxes: Vec<Preopened>, interpreters: Vec<Interpreter>) {
+        let unwanted = sandboxes.into_iter().chain(interpreters.into_iter().map(|waiting| waiting.sandbox));
+        self.mourn(unwanted.map(Preopened::into_remains).collect());
     }
 }
 
@@ -239,23 +293,21 @@ enum Woken {
 impl Mourned {
     fn new(remains: Remains) -> Self {
         let dead = remains.pidfd.is_none() && remains.channel.is_none();
-        Self { remains, since: Instant::now(), dead, told: false, reader: FrameReader::new() }
+        let reader = FrameReader::new();
+        Self { remains, since: Instant::now(), dead, stirred: true, told: false, reader }
     }
 
+    /// What tells of the guest's end; nothing does any more if it is dead.
     fn watched(&self) -> Option<BorrowedFd<'_>> {
-        self.remains.pidfd.as_ref().or(self.remains.channel.as_ref()).map(|fd| fd.as_fd())
+        let watched = self.remains.pidfd.as_ref().or(self.remains.channel.as_ref());
+        watched.filter(|_| !self.dead).map(|fd| fd.as_fd())
     }
 
-    /// Does what can be done now; `true` if nothing is left to do.
-    fn settle(&mut self, resources: &Resources) -> bool {
-        if !self.dead {
+    /// Whether it has died. One that was handed over before, and came back, has.
+    fn has_died(&mut self) -> bool {
+        if !self.dead && self.stirred {
             self.learn();
             self.dead = self.look();
-        }
-        // The memory of its file system counts for its cgroup until it is gone.
-        self.remains.mounts = None;
-        if self.dead && self.give_back(resources) {
-            return true;
         }
         if !self.told && self.since.elapsed() > STUCK {
             self.told = true;
@@ -263,7 +315,7 @@ impl Mourned {
                 self.remains.slot.group.as_ref().map(super::cgroup::Group::describe).unwrap_or_default();
             tracing::error!(group, "a sandbox does not die: a process may be in an uninterruptible sleep");
         }
-        false
+        self.dead
     }
 
     /// Learns of the guest from its channel, if nobody has yet.
@@ -306,8 +358,10 @@ impl Mourned {
         false
     }
 
-    /// Gives back what the sandbox held, once nothing runs under it any more.
-    fn give_back(&mut self, resources: &Resources) -> bool {
+    /// Gives back what the sandbox held; `false` if something runs under it still.
+    pub(super) fn give_back(&mut self, resources: &Resources) -> bool {
+        // The memory of its file system counts for its cgroup until it is gone.
+        self.remains.mounts = None;
         if let Some(pool) = &resources.pool
             // This one is among those that are held.
             && let Err(error) = pool.put_back(&mut self.remains.slot.group, resources.ready_wanted() + 1)
@@ -322,9 +376,10 @@ impl Mourned {
         resources.auditor.violations.forget(|| self.guest());
         resources.ids.put(self.remains.slot.ids);
         if let Some(network) = self.remains.slot.network.take() {
-            resources.networks.put(network);
+            resources.networks.put_back(network, resources.wanted());
         }
         resources.held.fetch_sub(1, Ordering::Relaxed);
+        resources.dying.fetch_sub(1, Ordering::Relaxed);
         true
     }
 }

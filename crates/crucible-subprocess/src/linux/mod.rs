@@ -12,6 +12,7 @@ mod host;
 #[cfg(test)]
 mod hostile;
 mod ids;
+mod interpreter;
 mod janitor;
 mod link;
 mod network;
@@ -25,6 +26,7 @@ mod slot;
 mod spawner;
 mod sys;
 mod template;
+mod undertakers;
 mod violations;
 
 pub use doctor::doctor;

@@ -12,32 +12,52 @@ use std::sync::{Mutex, PoisonError};
 const KEPT_MAX: usize = 64;
 
 #[derive(Debug, Default)]
-pub(super) struct Networks(Mutex<Vec<OwnedFd>>);
+pub(super) struct Networks(Mutex<Kept>);
+
+#[derive(Debug, Default)]
+struct Kept {
+    free: Vec<OwnedFd>,
+    /// How many there are, those included that are in use.
+    count: usize,
+}
 
 impl Networks {
     /// A namespace that nobody uses, if there is one.
     pub(super) fn take(&self) -> Option<OwnedFd> {
-        self.lock().pop()
+        self.lock().free.pop()
     }
 
-    /// Keeps a namespace, unless there are enough.
-    pub(super) fn put(&self, namespace: OwnedFd) {
+    /// Takes back what was taken, and keeps it unless there are more than wanted.
+    pub(super) fn put_back(&self, namespace: OwnedFd, wanted: usize) {
         let mut kept = self.lock();
-        if kept.len() < KEPT_MAX {
-            kept.push(namespace);
+        if kept.count <= wanted.min(KEPT_MAX) {
+            kept.free.push(namespace);
+        } else {
+            kept.count -= 1;
         }
     }
 
-    /// Keeps no more than this.
+    /// Adds one that is new.
+    pub(super) fn add(&self, namespace: OwnedFd) {
+        let mut kept = self.lock();
+        kept.free.push(namespace);
+        kept.count += 1;
+    }
+
+    /// Keeps no more than this many that nobody uses.
     pub(super) fn shrink(&self, wanted: usize) {
-        self.lock().truncate(wanted);
+        let mut kept = self.lock();
+        let too_many = kept.free.len().saturating_sub(wanted);
+        kept.free.truncate(wanted);
+        kept.count -= too_many;
     }
 
-    pub(super) fn count(&self) -> usize {
-        self.lock().len()
+    /// Whether one more is to be made, for so many sandboxes at once. Those that had to do with one of their own do not bring it here.
+    pub(super) fn lacks(&self, wanted: usize) -> bool {
+        self.lock().count < wanted.min(KEPT_MAX)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<OwnedFd>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crucible_core::{Command, EngineError, Layer, Limits, MissingLayer, Network};
-use crucible_guest::protocol::{self, Failure, FrameKind, HEADER_SIZE, Header, STDIO_PASSED, Step, Writer};
+use crucible_guest::protocol::{self, Failure, FrameKind, STDIO_PASSED, Step};
 use crucible_link::Frame;
 use crucible_link::errors::{failed_step, lost, protocol, setup};
 use crucible_link::request;
@@ -13,7 +13,7 @@ use rustix::net::sockopt;
 
 use super::engine::Inner;
 use super::exec;
-use super::frames::{FrameReader, ReadError};
+use super::frames::{FrameReader, ReadError, send_blocking};
 use super::host::Host;
 use super::janitor::Remains;
 use super::resources::Size;
@@ -70,7 +70,7 @@ fn talk(
         streams.push(pipe.map_err(|error| setup("make a pipe", error))?);
     }
     let command = Command::new([NO_PROGRAM]);
-    let rlimits = exec::rlimits(inner, limits)?;
+    let rlimits = exec::rlimits(inner.resources(), limits)?;
     let terms = request::Terms {
         stdio: STDIO_PASSED,
         variables: &[],
@@ -97,7 +97,8 @@ fn talk(
                     streams.get(1).map(|p| p.1.as_fd()),
                     streams.get(2).map(|p| p.1.as_fd()),
                 ];
-                send(channel, &payload, &stdio.into_iter().flatten().collect::<Vec<_>>())?;
+                let stdio: Vec<_> = stdio.into_iter().flatten().collect();
+                send_blocking(channel.as_fd(), FrameKind::Exec, 1, &payload, &stdio)?;
             }
             FrameKind::ExecFailed => return judge(&frame),
             FrameKind::Failed => return Err(failure(&frame).map_or_else(|error| error, failed_step)),
@@ -105,24 +106,6 @@ fn talk(
         }
     }
     Err(lost("trying a sandbox out", false))
-}
-
-fn send(channel: &OwnedFd, payload: &[u8], fds: &[std::os::fd::BorrowedFd<'_>]) -> Result<(), EngineError> {
-    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
-    let mut header = [0; HEADER_SIZE];
-    let length = u32::try_from(payload.len()).map_err(|_| protocol("a request is too long", false))?;
-    Header { kind: FrameKind::Exec, id: 1, length }
-        .encode(&mut Writer::new(&mut header))
-        .map_err(|_| protocol("a header does not fit", false))?;
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !control.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(protocol("the descriptors do not fit", false));
-    }
-    let parts = [std::io::IoSlice::new(&header), std::io::IoSlice::new(payload)];
-    // It fits: the request is small, and the channel is empty.
-    let sent = rustix::net::sendmsg(channel, &parts, &mut control, SendFlags::NOSIGNAL);
-    sent.map(drop).map_err(|error| setup("talk to the guest", error))
 }
 
 /// The program is not there: everything before it held.

@@ -143,24 +143,32 @@ impl<'a> Pump<'a> {
 }
 
 /// Feeds a command's standard input. A command that does not read it, or closes it, is none of our business.
-pub(super) async fn feed(end: OwnedFd, stdin: Stdin) {
+pub(super) async fn feed(end: OwnedFd, first: Vec<u8>, stdin: Stdin) {
+    let nothing = match &stdin {
+        Stdin::Bytes(bytes) => bytes.is_empty(),
+        Stdin::Stream(_) => false,
+        _ => true,
+    };
+    // Dropping the end is the end of the input.
+    if nothing && first.is_empty() {
+        return;
+    }
+    let Ok(sender) = pipe::Sender::from_owned_fd(end) else { return };
+    if !write_all(&sender, &first).await {
+        return;
+    }
     match stdin {
-        Stdin::Bytes(bytes) if !bytes.is_empty() => {
-            if let Ok(sender) = pipe::Sender::from_owned_fd(end) {
-                write_all(&sender, &bytes).await;
-            }
+        Stdin::Bytes(bytes) => {
+            write_all(&sender, &bytes).await;
         }
         Stdin::Stream(mut pieces) => {
-            if let Ok(sender) = pipe::Sender::from_owned_fd(end) {
-                while let Some(bytes) = pieces.recv().await {
-                    if !write_all(&sender, &bytes).await {
-                        return;
-                    }
+            while let Some(bytes) = pieces.recv().await {
+                if !write_all(&sender, &bytes).await {
+                    return;
                 }
             }
         }
-        // Dropping the end is the end of the input.
-        _ => drop(end),
+        _ => {}
     }
 }
 

@@ -14,6 +14,7 @@ use super::auditor::Auditor;
 use super::cgroup::{GroupLimits, Pool};
 use super::host::Host;
 use super::ids::Ids;
+use super::interpreter::{self, Interpreter, Warm};
 use super::network::Networks;
 use super::preopen::Preopened;
 use super::slot::Slot;
@@ -42,8 +43,13 @@ pub(super) struct Resources {
     /// How many sandboxes hold something now, and the most there were: so much is kept ready.
     pub(super) held: AtomicUsize,
     pub(super) held_peak: AtomicUsize,
+    /// How many of them have ended and are not gone yet.
+    pub(super) dying: AtomicUsize,
     /// Sandboxes that stand already.
     pub(super) preopened: WarmPool<Size, Preopened>,
+    /// The languages whose interpreters are started ahead of time, and those that wait.
+    pub(super) warm: Vec<Warm>,
+    pub(super) interpreters: WarmPool<interpreter::Kind, Interpreter>,
 }
 
 /// What tells one sandbox without a network from another before anything runs in it.
@@ -67,6 +73,10 @@ impl From<&Limits> for Size {
 }
 
 impl Resources {
+    pub(super) fn is_waived(&self, layer: Layer) -> bool {
+        self.waived.contains(&layer)
+    }
+
     /// Takes what a sandbox needs of the host.
     pub(super) fn take(&self, size: Size, network: &Network) -> Result<Slot, EngineError> {
         let Some(ids) = self.ids.take() else {
@@ -101,7 +111,7 @@ impl Resources {
     pub(super) fn plan(&self, slot: &Slot, size: Size, network: &Network, ready: bool) -> Plan {
         let mut flags = PlanFlags::default();
         let mut set = |layer, flag: PlanFlags| {
-            if !self.waived.contains(&layer) {
+            if !self.is_waived(layer) {
                 flags = flags.with(flag);
             }
         };
@@ -157,11 +167,26 @@ impl Resources {
         if plan.flags.has(PlanFlags::EGRESS) { &self.tcp_spawner } else { &self.spawner }
     }
 
-    /// How many groups, and how many namespaces, are to be ready now: as many as there were sandboxes at once, less those
-    /// that are held.
+    /// Whether any sandbox waits for somebody to ask for it.
+    pub(super) fn keeps_any(&self) -> bool {
+        self.preopened.stats().ready > 0 || self.interpreters.stats().ready > 0
+    }
+
+    /// Whether one more sandbox may be left to the janitor before it is gone. Where they end faster than the kernel takes them
+    /// down, those that are not waited for would become ever more, each with memory and a group.
+    pub(super) fn may_leave(&self) -> bool {
+        let cpus = usize::try_from(self.host.cpus).unwrap_or(usize::MAX);
+        self.dying.load(Ordering::Relaxed) < cpus
+    }
+
+    /// For how many sandboxes at once there is to be everything: as many as there were.
+    pub(super) fn wanted(&self) -> usize {
+        self.held_peak.load(Ordering::Relaxed).clamp(READY_MIN, READY_MAX)
+    }
+
+    /// How many groups are to be ready now: less those that are held.
     pub(super) fn ready_wanted(&self) -> usize {
-        let most = self.held_peak.load(Ordering::Relaxed).clamp(READY_MIN, READY_MAX);
-        most.saturating_sub(self.held.load(Ordering::Relaxed))
+        self.wanted().saturating_sub(self.held.load(Ordering::Relaxed))
     }
 
     /// Whether more is ready than is kept when there is nothing to do.
@@ -190,9 +215,9 @@ impl Resources {
                 }
             }
         }
-        while self.pools_networks && self.networks.count() < wanted {
+        while self.pools_networks && self.networks.lacks(self.wanted()) {
             match self.spawner.make_network() {
-                Ok(network) => self.networks.put(network),
+                Ok(network) => self.networks.add(network),
                 // The engine is ending.
                 Err(EngineError::Closed { .. }) => break,
                 Err(error) => {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use crucible_core::{
-    Command, Endpoint, EngineError, ExecIo, Exit, InvalidInput, Limits, Listing, Network, Sandbox,
-    SandboxPath, SandboxSpec, Usage,
+    Command, Endpoint, EngineError, ExecIo, Exit, InvalidInput, Limits, Listing, Network, PlannedFile,
+    Sandbox, SandboxPath, SandboxSpec, Usage,
 };
 use crucible_guest::protocol::FrameKind;
 use crucible_link::errors::{lost, setup, why};
@@ -24,6 +24,7 @@ use super::cgroup::Group;
 use super::egress::Proxy;
 use super::engine::{Inner, Lease};
 use super::exec;
+use super::interpreter::{Interpreter, Waiting};
 use super::janitor::Remains;
 use super::link::{Link, Parts};
 use super::preopen::Preopened;
@@ -54,6 +55,8 @@ pub(super) struct Open {
     /// One command at a time.
     turn: Mutex<()>,
     pub(super) memory: SyncMutex<Memory>,
+    /// A command that was started already, and waits.
+    waiting: SyncMutex<Option<Waiting>>,
     /// A command was given up half way, or nothing more is to be asked.
     pub(super) spent: AtomicBool,
 }
@@ -81,6 +84,14 @@ pub(super) fn channel() -> Result<(OwnedFd, OwnedFd), EngineError> {
         .map_err(|error| setup("make the guest's socket", error))
 }
 
+/// Whether a sandbox can be had as it is asked for.
+fn check(inner: &Inner, spec: &SandboxSpec) -> Result<(), EngineError> {
+    inner.info.admit(&spec.isolation, &spec.network)?;
+    inner.info.admit_image(spec.image.as_deref())?;
+    InvalidInput::check(spec.network.problems("network"))?;
+    inner.check_limits(&spec.limits)
+}
+
 /// Asks for a sandbox; gives what it holds and our end of its guest's channel.
 async fn open_now(
     inner: &Arc<Inner>,
@@ -103,31 +114,77 @@ impl SubprocessSandbox {
         spec: SandboxSpec,
         ready: bool,
     ) -> Result<Self, EngineError> {
-        inner.info.admit(&spec.isolation, &spec.network)?;
-        inner.info.admit_image(spec.image.as_deref())?;
-        InvalidInput::check(spec.network.problems("network"))?;
-        inner.check_limits(&spec.limits)?;
+        check(inner, &spec)?;
         let size = Size::from(&spec.limits);
         let preopened = if spec.network == Network::None { inner.take_preopened(size) } else { None };
         let (lease, channel) = match preopened {
             Some(Preopened { slot, channel }) => (inner.lease_of(slot), channel),
             None => open_now(inner, size, &spec.network, ready).await?,
         };
+        let mut sandbox = Self::adopt(inner, lease, channel, spec.limits)?;
+        if let Network::Allow(endpoints) = &spec.network {
+            sandbox.open_door(endpoints).await?;
+        }
+        sandbox.put(&spec.files).await?;
+        Ok(sandbox)
+    }
+
+    /// A sandbox in which an interpreter of one of the engine's languages waits for its program, if there is one; else one like any
+    /// other.
+    pub(super) async fn begin_waiting(
+        inner: &Arc<Inner>,
+        spec: SandboxSpec,
+        language: usize,
+    ) -> Result<Self, EngineError> {
+        check(inner, &spec)?;
+        while let Some(Interpreter { sandbox: Preopened { slot, channel }, streams }) =
+            inner.take_interpreter(language, &spec.limits)?
+        {
+            let sandbox = Self::adopt(inner, inner.lease_of(slot), channel, spec.limits.clone())?;
+            let open = sandbox.open()?;
+            let waiting = Waiting::over(&open.link, language, streams);
+            let stands = async {
+                sandbox.put(&spec.files).await?;
+                let ready = waiting.is_ready(&open.link);
+                open.within(SETUP_TIMEOUT, "starting an interpreter", ready).await
+            };
+            match stands.await {
+                Ok(true) => {
+                    files::check_inputs(&open.link)?;
+                    *open.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(waiting);
+                    return Ok(sandbox);
+                }
+                // It has ended, or does so right now, and has run nothing.
+                Ok(false) | Err(EngineError::Lost { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            inner.resources().interpreters.note_failed();
+        }
+        Self::begin(inner, spec, false).await
+    }
+
+    /// A sandbox that stands, or will in a moment, and our end of its guest's channel.
+    fn adopt(
+        inner: &Arc<Inner>,
+        lease: Lease,
+        channel: OwnedFd,
+        limits: Limits,
+    ) -> Result<Self, EngineError> {
         // The guest is on its way. Without our end of its socket it ends again.
         let stream = std::os::unix::net::UnixStream::from(channel);
         stream.set_nonblocking(true).map_err(|error| setup("make the guest's socket", error))?;
         let stream = UnixStream::from_std(stream).map_err(|error| setup("make the guest's socket", error))?;
         let Some(slot) = lease.into_slot() else { return Err(lost("opening a sandbox", false)) };
-        let mut sandbox = Self::over(inner, slot, spec.limits, stream);
-        if let Network::Allow(endpoints) = &spec.network {
-            sandbox.open_door(endpoints).await?;
+        Ok(Self::over(inner, slot, limits, stream))
+    }
+
+    /// Sends input files.
+    async fn put(&self, files: &[PlannedFile]) -> Result<(), EngineError> {
+        if files.is_empty() {
+            return Ok(());
         }
-        if !spec.files.is_empty() {
-            let open = sandbox.open()?;
-            let put = files::put_inputs(&open.link, &spec.files);
-            open.within(inputs_timeout(&spec.files), "putting its files", put).await?;
-        }
-        Ok(sandbox)
+        let open = self.open()?;
+        open.within(inputs_timeout(files), "putting its files", files::put_inputs(&open.link, files)).await
     }
 
     /// A sandbox whose guest is at the other end of a channel.
@@ -140,6 +197,7 @@ impl SubprocessSandbox {
             proxy: None,
             turn: Mutex::new(()),
             memory: SyncMutex::new(Memory { counters, start: counters, ..Memory::default() }),
+            waiting: SyncMutex::new(None),
             spent: AtomicBool::new(false),
         };
         Self { inner: Arc::clone(inner), open: Some(open) }
@@ -189,6 +247,11 @@ impl Open {
             Some(group) => group.counters().map_err(|error| setup("read a cgroup", error)),
             None => Ok(Counters::default()),
         }
+    }
+
+    /// The command that was started already, once.
+    pub(super) fn take_waiting(&self) -> Option<Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub(super) fn remember(&self) -> std::sync::MutexGuard<'_, Memory> {

@@ -26,3 +26,4 @@ mod support;
 mod switched_off;
 mod violations;
 mod waivers;
+mod warm;

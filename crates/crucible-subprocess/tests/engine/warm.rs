@@ -1,0 +1,207 @@
+//! Interpreters that are started before there is a program for them: a program must not be able to tell.
+
+use std::time::{Duration, Instant};
+
+use crucible_core::{
+    Collect, Engine as _, EngineErrorKind, Evaluation, Language, Languages, Limit, Limits, Outcome,
+    RunContext, Verdict,
+};
+use crucible_subprocess::{SubprocessBuilder, SubprocessEngine};
+
+use super::support::{cgroups, engine, has_cgroups, members, not_for_this_user};
+
+const MODULES: [&str; 4] = ["json", "random", "collections", "no_such_module"];
+
+fn warm(count: usize) -> SubprocessEngine {
+    let builder = SubprocessEngine::builder().warm(Language::python(), MODULES).warm_count(count);
+    let builder =
+        not_for_this_user().iter().fold(builder, |builder: SubprocessBuilder, layer| builder.waive(*layer));
+    builder.build().unwrap()
+}
+
+fn wait_for(engine: &SubprocessEngine, count: u64) {
+    let began = Instant::now();
+    while engine.warm_stats().ready < count {
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", engine.warm_stats());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+async fn run(engine: &SubprocessEngine, evaluation: &Evaluation) -> Outcome {
+    engine.run(evaluation, &RunContext::new()).await.unwrap()
+}
+
+/// What a program can see of how it was started, and ways to end.
+const PROGRAMS: [(&str, &str); 14] = [
+    (
+        "itself",
+        "import sys, os\n\
+         print(__name__, __file__, __doc__, __package__, __spec__, sys.argv, sys.orig_argv, sys.path[0])\n\
+         print(sys.path, os.getcwd(), sorted(os.listdir('/box')), sys.flags, sys.dont_write_bytecode)\n\
+         print(sorted(k for k in os.environ), os.environ.get('GIVEN'), sorted(globals()))\n\
+         print(type(__builtins__), type(__loader__), 'sitecustomize' in sys.modules)",
+    ),
+    ("its input", "import sys\nprint(repr(sys.stdin.read()), sys.stdin.encoding)"),
+    ("its input as bytes", "import os\nprint(os.read(0, 5), os.read(0, 100))"),
+    ("an exception", "def f(n):\n    return 1 // n\n\nprint('before')\nf(0)"),
+    ("a syntax error", "print('never')\nif True print('x')"),
+    ("an exit code", "import sys\nsys.exit(3)"),
+    ("an exit with a message", "raise SystemExit('enough')"),
+    ("an interrupt", "raise KeyboardInterrupt"),
+    ("a signal", "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)"),
+    ("an abort", "import os\nos.abort()"),
+    ("what is done at exit", "import atexit\natexit.register(print, 'bye')\nprint('hello')"),
+    (
+        "threads and processes",
+        "import threading, multiprocessing, os\n\
+         def work(q, n):\n    q.put((n, __name__ in ('__main__', '__mp_main__')))\n\
+         if __name__ == '__main__':\n\
+         \x20   t = threading.Thread(target=print, args=('in a thread',)); t.start(); t.join()\n\
+         \x20   c = multiprocessing.get_context('fork'); q = c.SimpleQueue()\n\
+         \x20   p = c.Process(target=work, args=(q, 7)); p.start(); print(q.get()); p.join()\n\
+         \x20   print(threading.active_count(), threading.current_thread().name)",
+    ),
+    (
+        "its own source",
+        "import inspect, __main__\ndef f():\n    pass\nprint(inspect.getsource(f), __main__.f is f)",
+    ),
+    ("a module that is not there", "import no_such_module"),
+];
+
+#[tokio::test]
+async fn a_program_cannot_tell() {
+    let (warm, cold) = (warm(1), engine());
+    for (what, source) in PROGRAMS {
+        if has_cgroups() {
+            wait_for(&warm, 1);
+        }
+        let evaluation = Evaluation::python(source)
+            .with_arg("first")
+            .with_arg("")
+            .with_arg("a b")
+            .with_env("GIVEN", "it=is")
+            .with_stdin("line\nand another");
+        let (found, expected) = (run(&warm, &evaluation).await, run(&cold, &evaluation).await);
+        assert_eq!(found.verdict(), expected.verdict(), "{what}: {:?}", found.evidence());
+        assert_eq!(found.stdout.to_text(), expected.stdout.to_text(), "{what}");
+        assert_eq!(found.stderr.to_text(), expected.stderr.to_text(), "{what}");
+        assert_eq!(found.enforcement.reports().len(), expected.enforcement.reports().len(), "{what}");
+    }
+    let expected = if has_cgroups() { PROGRAMS.len() as u64 } else { 0 };
+    assert_eq!(warm.warm_stats().hits, expected, "{:?}", warm.warm_stats());
+}
+
+#[tokio::test]
+async fn nothing_is_shared_between_two() {
+    let engine = warm(2);
+    let source = "import random, os, sys\nprint(hash('x'), random.random(), id(object()), os.urandom(4), len(sys.modules))\n\
+                  open('/tmp/left', 'x'); open('left', 'x'); sys.modules['mine'] = 1";
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..4 {
+        if has_cgroups() {
+            wait_for(&engine, 2);
+        }
+        let outcome = run(&engine, &Evaluation::python(source)).await;
+        assert_eq!(*outcome.verdict(), Verdict::Exited { code: 0 }, "{}", outcome.stderr.to_text());
+        let text = outcome.stdout.to_text().into_owned();
+        let [hash, random, ..] = *text.split(' ').collect::<Vec<_>>() else { panic!("{text}") };
+        assert!(seen.insert(hash.to_owned()) && seen.insert(random.to_owned()), "{text}: {seen:?}");
+    }
+}
+
+/// Time that passed before there was a program is not the program's.
+#[tokio::test]
+async fn limits_count_from_when_the_program_begins() {
+    let engine = warm(1);
+    let limits = Limits::new().with_wall(Duration::from_millis(600)).with_cpu(Duration::from_millis(300));
+    let with = |source: &str| Evaluation::python(source).with_limits(limits.clone());
+    for (source, verdict) in [
+        ("print('done')", Verdict::Exited { code: 0 }),
+        ("import time; time.sleep(60)", Verdict::LimitExceeded { limit: Limit::Wall }),
+        ("while True: pass", Verdict::LimitExceeded { limit: Limit::Cpu }),
+    ] {
+        if has_cgroups() {
+            wait_for(&engine, 1);
+            std::thread::sleep(Duration::from_millis(900));
+        } else if matches!(verdict, Verdict::LimitExceeded { limit: Limit::Cpu }) {
+            continue;
+        }
+        let outcome = run(&engine, &with(source)).await;
+        assert_eq!(*outcome.verdict(), verdict, "{source}: {:?}", outcome.evidence());
+        assert!(outcome.usage.wall < Duration::from_secs(5), "{:?}", outcome.usage);
+    }
+}
+
+#[tokio::test]
+async fn what_is_used_is_what_the_program_used() {
+    if !has_cgroups() {
+        return;
+    }
+    let (warm, cold) = (warm(1), engine());
+    wait_for(&warm, 1);
+    std::thread::sleep(Duration::from_millis(300));
+    let evaluation = Evaluation::python("pass");
+    let (found, expected) = (run(&warm, &evaluation).await, run(&cold, &evaluation).await);
+    assert_eq!(warm.warm_stats().hits, 1);
+    let cpu = |outcome: &Outcome| outcome.usage.cpu_user + outcome.usage.cpu_system;
+    assert!(
+        cpu(&found) > Duration::ZERO && cpu(&found) < cpu(&expected),
+        "{:?} {:?}",
+        found.usage,
+        expected.usage
+    );
+    assert!(found.usage.memory_peak_bytes > Some(1 << 20), "{:?}", found.usage);
+}
+
+#[tokio::test]
+async fn what_cannot_wait_is_run_as_ever() {
+    let engine = warm(1);
+    for (evaluation, stdout) in [
+        (Evaluation::shell("echo shell"), "shell\n"),
+        (Evaluation::python("print(hash('x'))").with_env("PYTHONHASHSEED", "0"), ""),
+        (Evaluation::python("open('out', 'w').write('o')").with_collect(Collect::matching(["out"])), ""),
+        (Evaluation::command(["/usr/bin/python3", "-c", "print(1)"]), "1\n"),
+    ] {
+        let outcome = run(&engine, &evaluation).await;
+        assert_eq!(*outcome.verdict(), Verdict::Exited { code: 0 }, "{}", outcome.stderr.to_text());
+        assert!(outcome.stdout.to_text().ends_with(stdout), "{}", outcome.stdout.to_text());
+    }
+    assert_eq!(engine.warm_stats().hits, 0);
+}
+
+/// One whose interpreter was killed meanwhile is none, and nobody notices but the count.
+#[tokio::test]
+async fn one_that_has_died_runs_nothing() {
+    if !has_cgroups() {
+        return;
+    }
+    let engine = warm(1);
+    wait_for(&engine, 1);
+    let directories = cgroups(&engine);
+    let began = Instant::now();
+    let interpreter = loop {
+        let is_one = |pid: &i32| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("python3"))
+        };
+        if let Some(interpreter) = members(&directories).into_iter().find(is_one) {
+            break interpreter;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "no interpreter is in a group");
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    let interpreter = rustix::process::Pid::from_raw(interpreter).unwrap();
+    rustix::process::kill_process(interpreter, rustix::process::Signal::KILL).unwrap();
+    let outcome = run(&engine, &Evaluation::python("print('there')")).await;
+    assert_eq!(outcome.stdout.to_text(), "there\n", "{:?}", outcome.evidence());
+    assert_eq!(engine.warm_stats().failed, 1, "{:?}", engine.warm_stats());
+}
+
+#[test]
+fn what_cannot_be_started_ahead_is_refused() {
+    let sh = Languages::builtin().get("sh").unwrap().clone();
+    let error = SubprocessEngine::builder().warm(sh, [""; 0]).build().unwrap_err();
+    assert_eq!(error.kind(), EngineErrorKind::Invalid);
+    assert!(crucible_core::chain(&error).contains("Python 3 can"), "{}", crucible_core::chain(&error));
+    let error = SubprocessEngine::builder().warm(Language::python(), ["os; evil"]).build().unwrap_err();
+    assert!(crucible_core::chain(&error).contains("not the name of a module"), "{error}");
+}
