@@ -1,0 +1,51 @@
+//! A chart of a table: a bar a row.
+
+use std::fmt::Write as _;
+
+use crate::report::Table;
+
+const ROW: f64 = 26.0;
+const LABELS: f64 = 330.0;
+const BARS: f64 = 420.0;
+const TOP: f64 = 40.0;
+
+/// The table's bars as SVG.
+pub(crate) fn svg(table: &Table) -> String {
+    let most = table.bars.iter().map(|(_, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
+    let height = table.bars.iter().fold(TOP + 10.0, |height, _| height + ROW);
+    let width = LABELS + BARS + 90.0;
+    let mut svg = format!(
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" font-family=\"sans-serif\" \
+         font-size=\"13\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n<text x=\"8\" y=\"22\" \
+         font-weight=\"bold\">{} ({})</text>\n",
+        escaped(&table.title),
+        table.unit
+    );
+    let mut y = TOP;
+    for (name, value) in &table.bars {
+        let length = value / most * BARS;
+        let fill = if name.contains("crucible") { "#2b6cb0" } else { "#a0aec0" };
+        let (bar, middle) = (y + 4.0, y + 17.0);
+        let _written = writeln!(
+            svg,
+            "<text x=\"{:.0}\" y=\"{middle:.0}\" text-anchor=\"end\">{}</text>\
+             <rect x=\"{LABELS}\" y=\"{bar:.0}\" width=\"{length:.1}\" height=\"18\" fill=\"{fill}\"/>\
+             <text x=\"{:.0}\" y=\"{middle:.0}\">{}</text>",
+            LABELS - 8.0,
+            escaped(name),
+            LABELS + length + 6.0,
+            shown(*value)
+        );
+        y += ROW;
+    }
+    svg.push_str("</svg>\n");
+    svg
+}
+
+fn shown(value: f64) -> String {
+    if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

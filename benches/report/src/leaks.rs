@@ -1,0 +1,122 @@
+//! What a host leaves that is killed with SIGKILL while sandboxes run, begin and end.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crucible::{Engine as _, Evaluation, RunContext, SubprocessEngine};
+
+use crate::report::{Report, Table};
+use crate::scale::Scale;
+
+/// Within this time everything of a killed host is gone, as is promised.
+const GONE: Duration = Duration::from_secs(2);
+/// The longest that a host lives once it works.
+const LIFE_MS: u64 = 300;
+/// How many run at once in it.
+const AT_ONCE: usize = 8;
+
+/// What is left.
+#[derive(Debug, Default, Clone, Copy)]
+struct Left {
+    processes: usize,
+    groups: usize,
+    mounts: usize,
+}
+
+pub(crate) fn measure(report: &mut Report, scale: &Scale) {
+    let mounts = mounts();
+    let mut left = Left::default();
+    let mut hosts = Vec::new();
+    for kill in 0..scale.kills {
+        let life = Duration::from_millis(kill as u64 * 37 % LIFE_MS);
+        let host = live_and_die(life);
+        let began = Instant::now();
+        // Those that the kernel is still taking down are given the time that is promised.
+        let processes = loop {
+            let processes = processes_of(host);
+            if processes == 0 || began.elapsed() > GONE {
+                break processes;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        left.processes += processes;
+        hosts.push(host);
+    }
+    // A dead host removes nothing: the next engine does.
+    drop(SubprocessEngine::new().expect("an engine"));
+    left.groups = hosts.iter().map(|host| groups_of(*host)).sum();
+    left.mounts = crate::leaks::mounts().saturating_sub(mounts);
+    report.set("leaks", "kills", scale.kills);
+    report.set("leaks", "left", left.processes + left.groups + left.mounts);
+    let rows = [
+        ("processes, 2 s later", left.processes),
+        ("cgroups, once an engine was made again", left.groups),
+        ("mounts", left.mounts),
+    ];
+    report.add(Table {
+        name: "leaks",
+        title: "After SIGKILL".to_owned(),
+        note: format!(
+            "{} hosts were killed while {AT_ONCE} sandboxes at once ran, began and ended in each; what was left, of all of them together.",
+            scale.kills
+        ),
+        columns: vec!["left"],
+        rows: rows.iter().map(|(name, count)| ((*name).to_owned(), vec![count.to_string()])).collect(),
+        bars: rows.iter().map(|(name, count)| ((*name).to_owned(), *count as f64)).collect(),
+        unit: "left",
+    });
+}
+
+/// Starts a host, and kills it.
+fn live_and_die(life: Duration) -> u32 {
+    let own = std::env::current_exe().expect("this program");
+    let mut child = Command::new(own).arg("--victim").stdout(Stdio::piped()).spawn().expect("a host");
+    let mut line = String::new();
+    let stdout = child.stdout.take().expect("its output");
+    BufReader::new(stdout).read_line(&mut line).expect("its output");
+    assert_eq!(line, "working\n", "the host did not begin");
+    std::thread::sleep(life);
+    let host = child.id();
+    child.kill().expect("it can be killed");
+    child.wait().expect("it is reaped");
+    host
+}
+
+/// The host that is killed: short runs and long ones, for ever.
+pub(crate) fn be_killed() -> ! {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let engine = SubprocessEngine::builder().preopen(2).build().expect("an engine");
+    println!("working");
+    runtime.block_on(async {
+        let work = |engine: SubprocessEngine, number: usize| async move {
+            let script = if number % 2 == 0 { "sleep 60 & sleep 60" } else { "echo short" };
+            let evaluation = Evaluation::shell(script);
+            loop {
+                let _outcome = engine.run(&evaluation, &RunContext::new()).await;
+            }
+        };
+        futures::future::join_all((0..AT_ONCE).map(|number| work(engine.clone(), number))).await;
+    });
+    unreachable!("its tasks have no end")
+}
+
+/// Processes in the groups of a host's engine, whose names begin with its number.
+fn processes_of(host: u32) -> usize {
+    let group = format!("/crucible/{host}-");
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let groups = entries.filter_map(|entry| fs::read_to_string(entry.path().join("cgroup")).ok());
+    groups.filter(|groups| groups.contains(&group)).count()
+}
+
+fn groups_of(host: u32) -> usize {
+    let controllers = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
+    let parents = controllers.map(|controller| controller.path().join("crucible"));
+    let groups = parents.flat_map(|parent| fs::read_dir(parent).into_iter().flatten().flatten());
+    groups.filter(|group| group.file_name().to_string_lossy().starts_with(&format!("{host}-"))).count()
+}
+
+fn mounts() -> usize {
+    fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().lines().count()
+}

@@ -1,0 +1,100 @@
+//! Measures Crucible beside what else there is: bare processes, bubblewrap, hakoniwa, Docker, Python's `subprocess`. Everything that is
+//! compared is measured in one run, in an order that is shuffled each round; read the ratios.
+
+#![expect(clippy::expect_used, reason = "a measurement that cannot go on has nothing to report")]
+
+mod accuracy;
+#[path = "../../support/bare.rs"]
+mod bare;
+mod chart;
+mod containers;
+mod host;
+mod leaks;
+mod machine;
+mod page;
+mod platform;
+mod python;
+mod report;
+mod rivals;
+mod scale;
+mod start;
+#[expect(dead_code, reason = "the benchmarks share more than is needed here")]
+#[path = "../../support/mod.rs"]
+mod support;
+mod throughput;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Parser;
+
+use report::Report;
+use scale::Scale;
+
+/// Measures Crucible beside what else there is, on this machine: a quiet one, or the figures mean little.
+#[derive(Debug, Parser)]
+struct Options {
+    /// Fewer rounds: under four minutes in place of most of an hour.
+    #[arg(long)]
+    quick: bool,
+    /// Writes the figures to a file, as one JSON object.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Puts the tables into a page in place of those that are there, and the charts beside it.
+    #[arg(long, value_name = "FILE")]
+    page: Option<PathBuf>,
+    /// Measures these parts only.
+    #[arg(long, value_name = "PART", value_parser = PARTS.map(|(name, _)| name))]
+    only: Vec<String>,
+    /// A host that is killed, for the part `leaks`.
+    #[arg(long, hide = true)]
+    victim: bool,
+}
+
+type Part = fn(&mut Report, &Scale);
+
+const PARTS: [(&str, Part); 8] = [
+    ("start", start::measure),
+    ("throughput", throughput::measure),
+    ("python", python::measure),
+    ("containers", containers::measure),
+    ("host", host::measure),
+    ("platform", platform::measure),
+    ("accuracy", accuracy::measure),
+    ("leaks", leaks::measure),
+];
+
+fn main() -> ExitCode {
+    let options = Options::parse();
+    if options.victim {
+        leaks::be_killed();
+    }
+    let scale = if options.quick { Scale::QUICK } else { Scale::FULL };
+    let mut report = Report::new();
+    let machine = machine::describe();
+    println!("{machine}\n");
+    for (name, measure) in PARTS {
+        if !options.only.is_empty() && !options.only.iter().any(|only| only == name) {
+            continue;
+        }
+        let began = Instant::now();
+        eprintln!("{name} ...");
+        let before = report.tables().len();
+        measure(&mut report, &scale);
+        report.tables().iter().skip(before).for_each(|table| println!("{}\n", table.text()));
+        eprintln!("{name}: {} s", began.elapsed().as_secs());
+    }
+    let written = options
+        .json
+        .map_or(Ok(()), |path| std::fs::write(&path, report.json(&machine)).map_err(|error| (path, error)))
+        .and_then(|()| {
+            let Some(path) = options.page else { return Ok(()) };
+            page::write(&path, &machine, report.tables()).map_err(|error| (path, error))
+        });
+    if let Err((path, error)) = written {
+        eprintln!("{}: {error}", path.display());
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,119 @@
+//! Python: an interpreter's start is most of what a small program costs.
+
+use std::time::{Duration, Instant};
+
+use crucible::{Evaluation, Language, SubprocessEngine};
+
+use crate::bare::Bare;
+use crate::report::{Report, Table};
+use crate::rivals::{self, PYTHON, has};
+use crate::scale::Scale;
+use crate::start::{run, runtime};
+use crate::support::{Case, Order};
+
+/// What programs mostly import.
+const MODULES: [&str; 12] = [
+    "json",
+    "re",
+    "math",
+    "random",
+    "collections",
+    "itertools",
+    "datetime",
+    "decimal",
+    "functools",
+    "string",
+    "typing",
+    "os",
+];
+/// How many interpreters wait.
+const WAITING: usize = 2;
+/// How long one that was just started may take until it has imported all that.
+const IMPORTED: Duration = Duration::from_millis(60);
+const ROUNDS_FIRST: usize = 2;
+/// A host in Python, as most begin.
+const NAIVE: &str = "import subprocess, sys, time\n\
+    for _ in range(int(sys.argv[1])):\n    began = time.perf_counter()\n    \
+    subprocess.run([sys.executable, '-I', '-c', 'pass'], capture_output=True, check=True)\n    \
+    print(time.perf_counter() - began)";
+
+pub(crate) fn measure(report: &mut Report, scale: &Scale) {
+    if !has(PYTHON, "python3") {
+        return;
+    }
+    let runtime = runtime();
+    let imports = format!("import {}", MODULES.join(", "));
+    let warm = |modules: &[&str]| {
+        let builder = SubprocessEngine::builder().warm(Language::python(), modules.iter().copied());
+        builder.warm_count(WAITING).build().expect("an engine")
+    };
+    let (plain, with_modules) = (warm(&[]), warm(&MODULES));
+    let cold = SubprocessEngine::new().expect("an engine");
+    let (pass, importing) = (Evaluation::python("pass"), Evaluation::python(imports.clone()));
+    let bare = Bare::new(&[PYTHON, "-I", "-c", "pass"], 0);
+    let bare_importing = Bare::new(&[PYTHON, "-I", "-c", &imports], 0);
+    let mut cases = [
+        Case::new("bare python3 -I -c pass", || drop(bare.run())),
+        Case::new("crucible, cold", || run(&runtime, &cold, &pass)),
+        Case::new("crucible, warm", || run(&runtime, &plain, &pass)),
+    ];
+    let mut imported = [
+        Case::new("bare python3, 12 modules", || drop(bare_importing.run())),
+        Case::new("crucible, cold, 12 modules", || run(&runtime, &cold, &importing)),
+        Case::new("crucible, warm, 12 modules", || run(&runtime, &with_modules, &importing)),
+    ];
+    let mut order = Order::new();
+    for round in 0..scale.python_rounds + ROUNDS_FIRST {
+        for index in order.shuffled(cases.len() + imported.len()) {
+            // One that waits has to be there, and to have done what it is to do ahead of time.
+            settle(&plain);
+            settle(&with_modules);
+            std::thread::sleep(IMPORTED);
+            let case = match index.checked_sub(cases.len()) {
+                None => &mut cases[index],
+                Some(index) => &mut imported[index],
+            };
+            let began = Instant::now();
+            (case.run)();
+            if round >= ROUNDS_FIRST {
+                case.times.push(began.elapsed());
+            }
+        }
+    }
+    report.set_case("python_cold", &cases[1], &cases[0]);
+    report.set_case("python_warm", &cases[2], &cases[0]);
+    report.set_case("python_warm_imports", &imported[2], &imported[0]);
+    report.add(Table::of_cases(
+        "python",
+        "Python",
+        "`pass`, beside an interpreter without any isolation. Warm: an interpreter was started before there was a program, in a sandbox of \
+         its own with every layer, and runs this one program. Where nothing waits, it is as cold: a machine that is busy all the time runs \
+         no more programs a second this way.",
+        &cases,
+    ));
+    report.add(Table::of_cases(
+        "python-imports",
+        "Python, with twelve common modules",
+        format!("The program is `{imports}`; those that wait have imported these already."),
+        &imported,
+    ));
+    naive(report, scale.python_rounds);
+}
+
+fn settle(engine: &SubprocessEngine) {
+    let began = Instant::now();
+    while engine.warm_stats().ready < WAITING as u64 {
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", engine.warm_stats());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// What a host in Python sees of `subprocess.run`, from within.
+fn naive(report: &mut Report, rounds: usize) {
+    let output = rivals::standard(&[PYTHON, "-c", NAIVE, &rounds.to_string()]);
+    let text = String::from_utf8_lossy(&output);
+    let mut times: Vec<f64> = text.lines().filter_map(|line| line.parse().ok()).collect();
+    times.sort_by(f64::total_cmp);
+    let median = times.get(times.len() / 2).copied().unwrap_or_default();
+    report.set("python_naive", "median_us", (median * 1e6).round());
+}

@@ -1,0 +1,43 @@
+//! How much is measured.
+
+use std::time::Duration;
+
+/// How much is measured.
+#[derive(Debug)]
+pub(crate) struct Scale {
+    /// Rounds of short runs.
+    pub(crate) rounds: usize,
+    /// Rounds of Python.
+    pub(crate) python_rounds: usize,
+    /// Rounds of containers.
+    pub(crate) container_rounds: usize,
+    /// How long one throughput is measured, and how often.
+    pub(crate) span: Duration,
+    pub(crate) passes: usize,
+    /// Runs whose verdicts are held against what is known.
+    pub(crate) verdicts: usize,
+    /// How many hosts are killed.
+    pub(crate) kills: usize,
+}
+
+impl Scale {
+    pub(crate) const QUICK: Self = Self {
+        rounds: 80,
+        python_rounds: 20,
+        container_rounds: 8,
+        span: Duration::from_millis(700),
+        passes: 2,
+        verdicts: 2000,
+        kills: 5,
+    };
+
+    pub(crate) const FULL: Self = Self {
+        rounds: 400,
+        python_rounds: 150,
+        container_rounds: 40,
+        span: Duration::from_secs(3),
+        passes: 5,
+        verdicts: 50_000,
+        kills: 200,
+    };
+}

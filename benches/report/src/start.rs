@@ -1,0 +1,70 @@
+//! What one run costs: a small static program, from nothing to its outcome.
+
+use crucible::{Engine as _, Evaluation, RunContext, SubprocessEngine};
+use tokio::runtime::Runtime;
+
+use crate::bare::Bare;
+use crate::report::{Report, Table, round};
+use crate::rivals::{self, BUSYBOX, has};
+use crate::scale::Scale;
+use crate::support::{Case, Order, forget, ratio, run_rounds};
+
+pub(crate) const ARGV: [&str; 3] = [BUSYBOX, "echo", "hi"];
+
+/// A runtime of one thread: what waits for a run is woken by the kernel, and not by another thread.
+pub(crate) fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+/// Runs the program in an engine.
+pub(crate) fn run(runtime: &Runtime, engine: &SubprocessEngine, evaluation: &Evaluation) {
+    let outcome = runtime.block_on(engine.run(evaluation, &RunContext::new())).expect("a run");
+    assert!(outcome.is_success(), "{}: {}", outcome.verdict(), outcome.stderr.to_text());
+}
+
+pub(crate) fn measure(report: &mut Report, scale: &Scale) {
+    if !has(BUSYBOX, "busybox-static") {
+        return;
+    }
+    let runtime = runtime();
+    let cold = SubprocessEngine::new().expect("an engine");
+    let ready = SubprocessEngine::builder().preopen(4).build().expect("an engine");
+    let evaluation = Evaluation::command(ARGV);
+    let bare = Bare::new(&ARGV, 0);
+    let mut cases = vec![
+        Case::new("bare vfork+exec", || assert_eq!(bare.run(), b"hi\n")),
+        Case::new("std::process::Command", || assert_eq!(rivals::standard(&ARGV), b"hi\n")),
+        Case::new("crucible, cold", || run(&runtime, &cold, &evaluation)),
+        Case::new("crucible, pre-opened", || run(&runtime, &ready, &evaluation)),
+        Case::new("hakoniwa", || assert_eq!(rivals::hakoniwa(&ARGV), b"hi\n")),
+    ];
+    if rivals::has_bwrap() {
+        cases.push(Case::new("bwrap --unshare-all", || assert_eq!(rivals::bwrap(&ARGV), b"hi\n")));
+    }
+    let mut order = Order::new();
+    run_rounds(&mut cases, 20, &mut order);
+    forget(&mut cases);
+    run_rounds(&mut cases, scale.rounds, &mut order);
+    let Some((yardstick, others)) = cases.split_first() else { return };
+    let of = |name: &str| others.iter().find(|case| case.name.starts_with(name));
+    for (key, name) in
+        [("cold", "crucible, cold"), ("warm", "crucible, pre"), ("bwrap", "bwrap"), ("hakoniwa", "hakoniwa")]
+    {
+        let Some(case) = of(name) else { continue };
+        report.set_case(key, case, yardstick);
+        if let Some(cold) = of("crucible, cold") {
+            report.set(key, "ratio_to_cold", round(ratio(case.median(), cold.median())));
+        }
+    }
+    let stats = ready.preopen_stats();
+    report.set("warm", "hits", stats.hits);
+    report.set("warm", "misses", stats.misses);
+    report.add(Table::of_cases(
+        "start",
+        "One run",
+        "`busybox echo hi`, a static program, from the call to its whole output. Crucible: with every layer (user, mount, pid, network, \
+         IPC, UTS and cgroup namespaces, a read-only root, bounded places to write to, no capability, a system call filter, Landlock, \
+         cgroups that limit and count). bubblewrap has no cgroups and no filter here, hakoniwa neither.",
+        &cases,
+    ));
+}
