@@ -91,7 +91,7 @@ pub(crate) fn be_killed() -> ! {
     println!("working");
     runtime.block_on(async {
         let work = |engine: SubprocessEngine, number: usize| async move {
-            let script = if number % 2 == 0 { "sleep 60 & sleep 60" } else { "echo short" };
+            let script = if number.is_multiple_of(2) { "sleep 60 & sleep 60" } else { "echo short" };
             let evaluation = Evaluation::shell(script);
             loop {
                 let _outcome = engine.run(&evaluation, &RunContext::new()).await;

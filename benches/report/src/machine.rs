@@ -23,6 +23,6 @@ pub(crate) fn describe() -> String {
         "{cpus} CPUs ({model}{}), {} GiB of memory, Linux {}, cgroup version {cgroups}. The load was {load} when this began.",
         if is_virtual { ", in a virtual machine" } else { "" },
         kib.div_ceil(1024 * 1024),
-        kernel.trim()
+        kernel.trim().split('-').next().unwrap_or_default()
     )
 }
