@@ -2,9 +2,10 @@
 
 use std::fs::File;
 use std::hint::black_box;
+use std::path::PathBuf;
 
 use crucible::{Evaluation, SubprocessEngine};
-use rustix::mount::{MountFlags, UnmountFlags};
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use crate::bare::Bare;
 use crate::report::{Report, Table, round};
@@ -14,31 +15,49 @@ use crate::start::{ARGV, run, runtime};
 use crate::support::{Case, Order, forget, ratio, run_rounds};
 
 const HEAP: usize = 1 << 30;
-const FILES: usize = 20_000;
+/// As many as there may be where the limit is 20,000, and the engine has some as well.
+const FILES: usize = 19_000;
 const MOUNTS: usize = 2000;
 /// How many rounds are measured before the host is made large, or small again.
 const BLOCK: usize = 20;
 
-/// Something that makes the host large for as long as it lives.
-type Ballast = Box<dyn Fn() -> Box<dyn std::any::Any>>;
+/// What makes the host large for as long as it lives; `None` where this host may not have so much.
+type Ballast = fn() -> Option<Box<dyn std::any::Any>>;
 
+const KINDS: [(&str, &str, Ballast); 3] = [
+    ("heap", "1 GiB of heap", || Some(Box::new(black_box(vec![1_u8; HEAP])))),
+    ("files", "19,000 open files", || Some(Box::new(open_files()?))),
+    ("mounts", "2,000 mounts", || Some(Box::new(Mounted::new()?))),
+];
+
+/// In a mount namespace of its own, with which every mount ends, however this does.
 pub(crate) fn measure(report: &mut Report, scale: &Scale) {
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let flags = rustix::thread::UnshareFlags::NEWNS;
+            // SAFETY: this thread alone gets a mount namespace of its own; its descriptors stay those of all.
+            let apart = unsafe { rustix::thread::unshare_unsafe(flags) };
+            let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
+            let apart = apart.and_then(|()| rustix::mount::mount_change("/", private));
+            measure_apart(report, scale, apart.is_ok());
+        });
+    });
+}
+
+fn measure_apart(report: &mut Report, scale: &Scale, may_mount: bool) {
     if !has(BUSYBOX, "busybox-static") {
         return;
     }
     let runtime = runtime();
     let engine = SubprocessEngine::new().expect("an engine");
     let evaluation = Evaluation::command(ARGV);
-    let mounts = tempfile::tempdir().expect("a directory");
-    let place = mounts.path().to_owned();
-    let kinds: [(&str, &str, Ballast); 3] = [
-        ("heap", "1 GiB of heap", Box::new(|| Box::new(black_box(vec![1_u8; HEAP])))),
-        ("files", "20,000 open files", Box::new(|| Box::new(open_files()))),
-        ("mounts", "2,000 mounts", Box::new(move || Box::new(Mounted::new(&place)))),
-    ];
     let bare = Bare::new(&ARGV, 0);
     let (mut rows, mut bars) = (Vec::new(), Vec::new());
-    for (key, name, ballast) in kinds {
+    for (key, name, ballast) in KINDS {
+        if key == "mounts" && !may_mount || ballast().is_none() {
+            eprintln!("a host with {name} is left out: this one may not have so much");
+            continue;
+        }
         let case = |name| Case::new(name, || run(&runtime, &engine, &evaluation));
         let mut small = [Case::new("bare", || drop(bare.run())), case("small")];
         let mut large = [Case::new("bare", || drop(bare.run())), case("large")];
@@ -48,6 +67,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         for _ in (0..scale.rounds).step_by(BLOCK) {
             run_rounds(&mut small, BLOCK, &mut order);
             let held = ballast();
+            assert!(held.is_some(), "this host may have that no more: {name}");
             run_rounds(&mut large, BLOCK, &mut order);
             drop(held);
         }
@@ -64,8 +84,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         name: "host",
         title: "A host with much in hand".to_owned(),
         note: "The same run from a small host, and from one that has this much. The last column is what happens to bare vfork+exec, whose child \
-               copies the host's descriptors; a fork(2) would copy its page tables as well. (Where there may not be so many open files, there are \
-               as many as there may.)"
+copies the host's descriptors; a fork(2) would copy its page tables as well."
             .to_owned(),
         columns: vec!["small", "large", "ratio", "bare"],
         rows,
@@ -74,38 +93,35 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     });
 }
 
-fn open_files() -> Vec<File> {
+fn open_files() -> Option<Vec<File>> {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let wanted = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
-    // As many as there may be.
-    let _raised = rustix::process::setrlimit(rustix::process::Resource::Nofile, wanted);
-    // What the engine needs to have open must fit as well.
-    let most = limit
-        .maximum
-        .map_or(FILES, |most| FILES.min(usize::try_from(most).unwrap_or(FILES).saturating_sub(300)));
-    (0..most).map_while(|_| File::open("/dev/null").ok()).collect()
+    rustix::process::setrlimit(rustix::process::Resource::Nofile, wanted).ok()?;
+    (0..FILES).map(|_| File::open("/dev/null").ok()).collect()
 }
 
-/// Mounts in the host's own namespace, where it may make any.
-struct Mounted(Vec<std::path::PathBuf>);
+/// File systems in this thread's mount namespace.
+struct Mounted(Vec<PathBuf>, tempfile::TempDir);
 
 impl Mounted {
-    fn new(directory: &std::path::Path) -> Self {
-        let mounted = (0..MOUNTS).map_while(|number| {
-            let path = directory.join(number.to_string());
-            let made = std::fs::create_dir(&path).is_ok() || path.exists();
-            let mounted =
-                made && rustix::mount::mount("none", &path, "tmpfs", MountFlags::empty(), None).is_ok();
-            mounted.then_some(path)
-        });
-        Self(mounted.collect())
+    fn new() -> Option<Self> {
+        let mut mounted = Self(Vec::new(), tempfile::tempdir().ok()?);
+        for number in 0..MOUNTS {
+            let path = mounted.1.path().join(number.to_string());
+            std::fs::create_dir(&path).ok()?;
+            rustix::mount::mount("none", &path, "tmpfs", MountFlags::empty(), None).ok()?;
+            mounted.0.push(path);
+        }
+        Some(mounted)
     }
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
         for path in &self.0 {
-            let _unmounted = rustix::mount::unmount(path, UnmountFlags::DETACH);
+            if let Err(error) = rustix::mount::unmount(path, UnmountFlags::DETACH) {
+                eprintln!("{}: {error}", path.display());
+            }
         }
     }
 }

@@ -118,6 +118,13 @@ impl Desk {
     /// Opens a question with an id of its own.
     #[must_use]
     pub fn ask(&self) -> Question<'_> {
+        Question { desk: self, id: self.expect() }
+    }
+
+    /// Expects answers under an id of its own, which stays open until somebody [takes it up](Self::take_up). The first id is 1: what was
+    /// sent under it before there was this desk is answered here.
+    #[must_use]
+    pub fn expect(&self) -> u32 {
         // 0 is for what nobody asked for. Four thousand million questions later an id comes again.
         let id = loop {
             let id = self.last_id.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
@@ -128,20 +135,10 @@ impl Desk {
         self.inboxes().insert(id, VecDeque::new());
         let more = |left: u32| Some(left.saturating_add(STRAYS_A_QUESTION).min(STRAY_MAX));
         let _before = self.strays_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        Question { desk: self, id }
-    }
-
-    /// Takes a question up that was sent before there was this desk, under the first id that it would give out.
-    #[must_use]
-    pub fn expect_first(&self) -> u32 {
-        let question = self.ask();
-        let id = question.id;
-        // It stays open until it is taken up.
-        std::mem::forget(question);
         id
     }
 
-    /// The question that was [expected](Self::expect_first).
+    /// The question whose answers were [expected](Self::expect).
     #[must_use]
     pub fn take_up(&self, id: u32) -> Question<'_> {
         self.inboxes().entry(id).or_default();

@@ -23,8 +23,9 @@ const ESSENTIAL: [Layer; 7] = [
     Layer::BoundedDisk,
 ];
 
-/// The most sandboxes of a size that are kept open for those to come.
-const PREOPEN_MAX: usize = 512;
+/// The most sandboxes of a size, and interpreters of a kind, that are kept for those to come: of four each, they hold half of the user ids that an
+/// engine has.
+const PREOPEN_MAX: usize = 128;
 
 /// How a [`SubprocessEngine`] is made. Closed by default:
 ///
@@ -147,7 +148,7 @@ impl SubprocessBuilder {
     /// opened in its place in the background. Where there is none, and for sandboxes with an allow-list, one is opened as without this.
     /// [`SubprocessEngine::preopen_stats`] counts.
     ///
-    /// One that waits holds some hundred KiB of the kernel's memory, a cgroup, and its user ids; 512 are the most.
+    /// One that waits holds some hundred KiB of the kernel's memory, a cgroup, and its user ids; 128 of a size are the most.
     #[must_use]
     pub fn preopen(mut self, sandboxes: usize) -> Self {
         self.preopen = sandboxes;
@@ -163,8 +164,11 @@ impl SubprocessBuilder {
     /// that the modules are in `sys.modules` already. A module that cannot be imported is left to the program's own import.
     ///
     /// An evaluation is run cold, as without this, if no interpreter waits; if it brings files out (`collect`) or has an allow-list; if it
-    /// sets a variable that an interpreter reads when it starts (`PYTHON…`, `LD_…`, `LC_…`, `LANG`, `TZ` among them); and where
+    /// sets a variable that an interpreter reads when it starts (`PATH`, `HOME`, `PYTHON…`, `LD_…`, `LC_…`, `LANG`, `TZ` among them); and where
     /// [`Layer::CpuCgroup`] is waived. [`SubprocessEngine::warm_stats`] counts.
+    ///
+    /// Every limit is the host's to enforce, as ever; what is not there is the guest's own wall deadline, for a host that has stopped: it would
+    /// have to be set before it is known.
     ///
     /// Only Python 3 can wait, run as `python3 FILE`: [`build`](Self::build) refuses others.
     #[must_use]
@@ -173,7 +177,7 @@ impl SubprocessBuilder {
         self
     }
 
-    /// Sets how many interpreters of each language wait, for each of the (at most four) sets of limits that were asked for last.
+    /// Sets how many interpreters wait, of each of the (at most four) pairs of a language and limits that were asked for last.
     #[must_use]
     pub fn warm_count(mut self, interpreters: usize) -> Self {
         self.warm_count = interpreters;
@@ -181,7 +185,7 @@ impl SubprocessBuilder {
     }
 
     /// Sets for how long a sandbox waits that was opened ahead of time, or an interpreter that was started. After that it is closed, and no more are opened of its size
-    /// until one is asked for.
+    /// until one is asked for. It is looked at every five seconds.
     #[must_use]
     pub fn preopen_age(mut self, age: Duration) -> Self {
         self.preopen_age = age;

@@ -42,21 +42,24 @@ pub(super) async fn exec(
     let ExecIo { stdin, output, capture_bytes, wall, cpu, output_bytes, signals, cancel, after, .. } = io;
     let wall = wall.unwrap_or(open.limits.wall);
     let meter = Meter::new(output_bytes.unwrap_or(open.limits.output_bytes));
-    let Asked { question, stdin: stdin_end, outputs: [stdout, stderr], word_to_go } =
-        match open.take_waiting() {
-            Some(waiting) => waiting.take_up(inner, &open.link, command)?,
-            None => ask(inner, open, command, after, wall).await?,
-        };
-    let has_waited = !word_to_go.is_empty();
-    let deaf = CancellationToken::new();
-    let budget = usize::try_from(capture_bytes.unwrap_or(CAPTURE_DEFAULT)).unwrap_or(usize::MAX);
-    let mut stdout = Pump::new(OutputStream::Stdout, stdout, budget, &meter, output.clone(), &deaf);
-    let mut stderr = Pump::new(OutputStream::Stderr, stderr, budget, &meter, output, &deaf);
     let (mut before, mut guest_before) = open.before();
+    let waiting = open.take_waiting();
+    let has_waited = waiting.is_some();
     if has_waited && let Some(group) = &open.slot.group {
         // What it took to start is not the program's.
         before.cpu = group.cpu().map_err(|error| setup("read a cgroup", error))?;
     }
+    let Asked { question, stdin: stdin_end, outputs: [stdout, stderr] } = match waiting {
+        Some(waiting) => {
+            let word = waiting.take_up(inner, &open.link, command);
+            open.within(SETUP_TIMEOUT, "giving an interpreter its program", word).await?
+        }
+        None => ask(inner, open, command, after, wall).await?,
+    };
+    let deaf = CancellationToken::new();
+    let budget = usize::try_from(capture_bytes.unwrap_or(CAPTURE_DEFAULT)).unwrap_or(usize::MAX);
+    let mut stdout = Pump::new(OutputStream::Stdout, stdout, budget, &meter, output.clone(), &deaf);
+    let mut stderr = Pump::new(OutputStream::Stderr, stderr, budget, &meter, output, &deaf);
     let watch = CpuWatch {
         limit: cpu.unwrap_or(open.limits.cpu),
         before: before.cpu.unwrap_or_default(),
@@ -72,7 +75,7 @@ pub(super) async fn exec(
     let mut control = Control::new(exchange, after, wall, began);
     {
         let pumps = async { tokio::join!(stdout.run(), stderr.run()) };
-        let feed = feed(stdin_end, word_to_go, stdin);
+        let feed = feed(stdin_end, stdin);
         tokio::pin!(pumps, feed);
         let (mut read, mut fed) = (false, false);
         let controlled = control.run(&meter, &watch, &cancel, signals);
@@ -147,8 +150,6 @@ pub(super) struct Asked<'a> {
     pub(super) question: Question<'a>,
     pub(super) stdin: OwnedFd,
     pub(super) outputs: [pipe::Receiver; 2],
-    /// What a command that has waited reads before its own input.
-    pub(super) word_to_go: Vec<u8>,
 }
 
 /// Asks for a command.
@@ -179,7 +180,7 @@ async fn ask<'a>(
         if let Err(Ended::Error(error)) = sent.await { Err(error) } else { Ok(()) }
     });
     sent.await?;
-    Ok(Asked { question, stdin, outputs, word_to_go: Vec::new() })
+    Ok(Asked { question, stdin, outputs })
 }
 
 /// How long a command has run that had waited before, and the guest's own time, of which it is not known how much was before: none of it

@@ -9,7 +9,7 @@ use crucible_core::{
     Problem, SandboxPath,
 };
 use crucible_guest::protocol::{self, FrameKind, STDIO_PASSED, WriteRequest};
-use crucible_link::errors::setup;
+use crucible_link::errors::{lost, setup};
 use crucible_link::{Channel as _, files, request};
 use rustix::pipe::PipeFlags;
 use tokio::net::unix::pipe;
@@ -20,6 +20,7 @@ use super::frames::send_blocking;
 use super::janitor::Remains;
 use super::link::Link;
 use super::preopen::Preopened;
+use super::pump::write_all;
 use super::resources::{Resources, Size};
 
 /// What an interpreter runs before its program.
@@ -33,7 +34,10 @@ const REQUEST: u32 = 1;
 /// How often an interpreter is asked whether it is ready that was taken before it was.
 const LOOK_AGAIN: Duration = Duration::from_micros(500);
 /// What an interpreter reads in its environment when it starts, or whatever it is linked with.
-const READ_AT_START: [&str; 8] = ["PYTHON", "LD_", "LC_", "LANG", "GLIBC_", "MALLOC_", "OPENSSL_", "TZ"];
+const READ_AT_START: [&str; 10] =
+    ["PYTHON", "PATH", "HOME", "LD_", "LC_", "LANG", "GLIBC_", "MALLOC_", "OPENSSL_", "TZ"];
+/// Where an interpreter looks for modules of its user's when it starts, and where ours are.
+const LOOKED_FOR_AT_START: [&str; 2] = [".local", DIRECTORY];
 
 /// A language whose interpreters are started ahead of time.
 #[derive(Debug, Clone)]
@@ -76,7 +80,7 @@ pub(super) struct Waiting {
 impl Waiting {
     /// One that was started over a link on which nobody has asked anything yet.
     pub(super) fn over(link: &Link, language: usize, streams: Streams) -> Self {
-        Self { id: link.desk().expect_first(), language, streams }
+        Self { id: link.desk().expect(), language, streams }
     }
 
     /// Waits until it has imported what it is to; `false` if it has ended instead.
@@ -98,8 +102,12 @@ impl Waiting {
         }
     }
 
-    /// Goes on with it as with a command that was just asked for.
-    pub(super) fn take_up<'a>(
+    /// Gives it the word to go, and goes on with it as with a command that was just asked for. Nobody says of a program that it ran whose
+    /// interpreter did not get the word: that is an error.
+    ///
+    /// # Cancel safety
+    /// Dropping the future may leave a part of the word on the way: the sandbox is of no use then.
+    pub(super) async fn take_up<'a>(
         self,
         inner: &Inner,
         link: &'a Link,
@@ -109,12 +117,24 @@ impl Waiting {
         let Some(warm) = inner.resources().warm.get(language) else {
             return Err(EngineError::Closed { what: "the language".to_owned() });
         };
-        let receiver = |end| {
-            pipe::Receiver::from_owned_fd(end).map_err(|error| setup("make the command's pipes", error))
-        };
-        let outputs = [receiver(stdout)?, receiver(stderr)?];
-        let word_to_go = warm.word_to_go(command);
-        Ok(Asked { question: link.desk().take_up(id), stdin, outputs, word_to_go })
+        let pipes = |error| setup("make the command's pipes", error);
+        let outputs = [
+            pipe::Receiver::from_owned_fd(stdout).map_err(pipes)?,
+            pipe::Receiver::from_owned_fd(stderr).map_err(pipes)?,
+        ];
+        let stdin = give(stdin, &warm.word_to_go(command)).await?;
+        Ok(Asked { question: link.desk().take_up(id), stdin, outputs })
+    }
+}
+
+/// Gives an interpreter the word to go; gives back the pipe, over which its program's input comes next.
+async fn give(stdin: OwnedFd, word: &[u8]) -> Result<OwnedFd, EngineError> {
+    let pipes = |error| setup("make the command's pipes", error);
+    let stdin = pipe::Sender::from_owned_fd(stdin).map_err(pipes)?;
+    if write_all(&stdin, word).await {
+        stdin.into_nonblocking_fd().map_err(pipes)
+    } else {
+        Err(lost("giving an interpreter its program", false))
     }
 }
 
@@ -158,10 +178,12 @@ impl Warm {
     fn takes(&self, evaluation: &Evaluation, plan: &Plan) -> bool {
         let (run, command) = (&self.language.run, &plan.command);
         let is_read = |variable: &String| READ_AT_START.iter().any(|read| variable.starts_with(read));
+        let is_looked_for =
+            |path: &SandboxPath| LOOKED_FOR_AT_START.iter().any(|looked| path.as_str().starts_with(looked));
         command.argv.starts_with(&run.argv)
             && command.directory == run.directory
             && plan.compile.is_none()
-            && plan.files.iter().all(|file| !file.path.as_str().starts_with(DIRECTORY))
+            && !plan.files.iter().any(|file| is_looked_for(&file.path))
             && evaluation.network == Network::None
             && evaluation.collect.is_empty()
             && run.env.iter().all(|(name, value)| command.env.get(name) == Some(value))
@@ -292,11 +314,29 @@ mod tests {
             warm.takes(evaluation, &Plan::new(evaluation, &Languages::builtin()).unwrap())
         };
         assert!(takes(&Evaluation::python("pass")));
-        assert!(takes(&Evaluation::python("pass").with_arg("-x").with_env("HOME", "/box")));
-        assert!(!takes(&Evaluation::python("pass").with_env("PYTHONHASHSEED", "0")));
-        assert!(!takes(&Evaluation::python("pass").with_env("LC_ALL", "C")));
+        assert!(takes(&Evaluation::python("pass").with_arg("-x").with_env("TOKEN", "t")));
+        for variable in ["PYTHONHASHSEED", "PATH", "HOME", "LC_ALL", "LD_PRELOAD"] {
+            assert!(!takes(&Evaluation::python("pass").with_env(variable, "x")), "{variable}");
+        }
+        for path in [".local/lib/python3.11/site-packages/x.pth", ".crucible/sitecustomize.py"] {
+            assert!(!takes(&Evaluation::python("pass").with_file(path, "x")), "{path}");
+        }
         assert!(!takes(&Evaluation::shell("true")));
         assert!(!takes(&Evaluation::python("pass").with_collect(crucible_core::Collect::matching(["out"]))));
+    }
+
+    #[test]
+    fn what_starts_an_interpreter_is_the_first_that_a_desk_expects() {
+        assert_eq!(crucible_link::Desk::new().expect(), REQUEST);
+    }
+
+    #[tokio::test]
+    async fn whose_interpreter_did_not_get_the_word_did_not_run() {
+        let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
+        drop(theirs);
+        let error = give(ours, b"0000000000000000").await.unwrap_err();
+        assert_eq!(error.kind(), crucible_core::EngineErrorKind::Lost);
+        assert!(!error.target_started());
     }
 
     #[test]

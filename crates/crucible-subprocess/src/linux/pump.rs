@@ -143,37 +143,29 @@ impl<'a> Pump<'a> {
 }
 
 /// Feeds a command's standard input. A command that does not read it, or closes it, is none of our business.
-pub(super) async fn feed(end: OwnedFd, first: Vec<u8>, stdin: Stdin) {
-    let nothing = match &stdin {
-        Stdin::Bytes(bytes) => bytes.is_empty(),
-        Stdin::Stream(_) => false,
-        _ => true,
-    };
-    // Dropping the end is the end of the input.
-    if nothing && first.is_empty() {
-        return;
-    }
-    let Ok(sender) = pipe::Sender::from_owned_fd(end) else { return };
-    if !write_all(&sender, &first).await {
-        return;
-    }
+pub(super) async fn feed(end: OwnedFd, stdin: Stdin) {
     match stdin {
-        Stdin::Bytes(bytes) => {
-            write_all(&sender, &bytes).await;
+        Stdin::Bytes(bytes) if !bytes.is_empty() => {
+            if let Ok(sender) = pipe::Sender::from_owned_fd(end) {
+                write_all(&sender, &bytes).await;
+            }
         }
         Stdin::Stream(mut pieces) => {
-            while let Some(bytes) = pieces.recv().await {
-                if !write_all(&sender, &bytes).await {
-                    return;
+            if let Ok(sender) = pipe::Sender::from_owned_fd(end) {
+                while let Some(bytes) = pieces.recv().await {
+                    if !write_all(&sender, &bytes).await {
+                        return;
+                    }
                 }
             }
         }
-        _ => {}
+        // Dropping the end is the end of the input.
+        _ => drop(end),
     }
 }
 
 /// Writes everything; `false` if nobody reads any more.
-async fn write_all(sender: &pipe::Sender, mut bytes: &[u8]) -> bool {
+pub(super) async fn write_all(sender: &pipe::Sender, mut bytes: &[u8]) -> bool {
     while !bytes.is_empty() {
         if sender.ready(Interest::WRITABLE).await.is_err() {
             return false;

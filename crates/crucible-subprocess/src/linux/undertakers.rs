@@ -53,6 +53,8 @@ impl Undertakers {
     pub(super) fn bury(&mut self, mourned: Mourned) {
         if self.dead.as_ref().is_some_and(|dead| dead.send(mourned).is_ok()) {
             self.under_way += 1;
+        } else {
+            tracing::error!("nobody gives a sandbox back any more; its cgroup is left to the next engine");
         }
     }
 

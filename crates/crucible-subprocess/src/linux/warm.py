@@ -37,7 +37,8 @@ def wait(modules):
         while len(data) < count:
             piece = os.read(0, count - len(data))
             if not piece:
-                os._exit(0)
+                # The host has given this up.
+                os._exit(1)
             data += piece
         return data
 

@@ -147,7 +147,7 @@ async fn with_the_engine_they_end() {
 
 #[test]
 fn there_is_a_most() {
-    let error = SubprocessEngine::builder().preopen(513).build().unwrap_err();
+    let error = SubprocessEngine::builder().preopen(129).build().unwrap_err();
     assert_eq!(error.kind(), EngineErrorKind::Invalid);
     assert!(crucible_core::chain(&error).contains("preopen"), "{}", crucible_core::chain(&error));
 }

@@ -161,12 +161,33 @@ async fn what_cannot_wait_is_run_as_ever() {
         (Evaluation::python("print(hash('x'))").with_env("PYTHONHASHSEED", "0"), ""),
         (Evaluation::python("open('out', 'w').write('o')").with_collect(Collect::matching(["out"])), ""),
         (Evaluation::command(["/usr/bin/python3", "-c", "print(1)"]), "1\n"),
+        (
+            Evaluation::python("import sys; print(sys.executable)").with_env("PATH", "/usr/bin"),
+            "/usr/bin/python3\n",
+        ),
     ] {
         let outcome = run(&engine, &evaluation).await;
         assert_eq!(*outcome.verdict(), Verdict::Exited { code: 0 }, "{}", outcome.stderr.to_text());
         assert!(outcome.stdout.to_text().ends_with(stdout), "{}", outcome.stdout.to_text());
     }
     assert_eq!(engine.warm_stats().hits, 0);
+}
+
+/// A word that does not fit into a pipe is taken up while it is given.
+#[tokio::test]
+async fn a_program_can_have_many_arguments() {
+    let engine = warm(1);
+    if has_cgroups() {
+        wait_for(&engine, 1);
+    }
+    let long = "x".repeat(100_000);
+    let evaluation = Evaluation::python("import sys, os; print(len(sys.argv[1]), len(os.environ['LONG']))")
+        .with_arg(long.clone())
+        .with_env("LONG", long)
+        .with_stdin("unread");
+    let outcome = run(&engine, &evaluation).await;
+    assert_eq!(outcome.stdout.to_text(), "100000 100000\n", "{}", outcome.stderr.to_text());
+    assert_eq!(engine.warm_stats().hits, u64::from(has_cgroups()));
 }
 
 /// One whose interpreter was killed meanwhile is none, and nobody notices but the count.
