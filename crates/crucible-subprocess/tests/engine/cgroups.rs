@@ -217,16 +217,19 @@ fn the_most_memory_is_what_the_kernel_counted() {
     }
     is_v2();
     assert!(doctor().fact("peaks").unwrap().starts_with("memory counted by the kernel; "), "{}", doctor());
-    // Two processes with 24 MiB each: no process alone has as much.
+    // Two processes with 24 MiB each at the same time: no process alone has as much. The child stays until its parent has
+    // its own, and says so by the end of the pipe.
     let source = "
 import os
 read, write = os.pipe()
 if os.fork() == 0:
+    os.close(write)
     held = bytearray(os.urandom(4096)) * (24 * 256)
-    os.write(write, b'x')
+    os.read(read, 1)
     os._exit(0)
+os.close(read)
 held = bytearray(os.urandom(4096)) * (24 * 256)
-os.read(read, 1)
+os.write(write, b'x')
 os.wait()";
     let outcome = run(&without(&[]), &Evaluation::python(source).with_limits(limits()));
     printed(&outcome);
