@@ -123,6 +123,7 @@ pub(super) async fn exec(
     {
         let mut memory = open.remember();
         memory.counters = facts.now;
+        memory.has_run = true;
         memory.is_last = after == After::Close && end.exited.is_some() && !end.unconfirmed;
         memory.used.0 = memory.used.0.saturating_add(usage.cpu_user);
         memory.used.1 = memory.used.1.saturating_add(usage.cpu_system);

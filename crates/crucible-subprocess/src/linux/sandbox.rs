@@ -68,6 +68,8 @@ pub(super) struct Memory {
     pub(super) counters: Counters,
     /// The counters before the first.
     start: Counters,
+    /// Something has run.
+    pub(super) has_run: bool,
     /// Nothing has run since, or can.
     pub(super) is_last: bool,
     /// The guest is alone, and was killed.
@@ -397,9 +399,11 @@ impl Open {
         let before = memory.start.cpu.unwrap_or_default();
         let total = counters.cpu.unwrap_or_default().saturating_sub(before).saturating_sub(memory.guest);
         usage.cpu_user += total.saturating_sub(usage.cpu_user + usage.cpu_system);
-        drop(memory);
         usage.memory_peak_bytes = counters.memory_peak_bytes;
-        usage.processes_peak = counters.processes_peak.map(|peak| peak.saturating_sub(1));
+        // The guest is one of them; and where nothing has run, the count is of the sandbox before.
+        let commands = |peak: u64| if memory.has_run { peak.saturating_sub(1) } else { 0 };
+        usage.processes_peak = counters.processes_peak.map(commands);
+        drop(memory);
         Ok(usage)
     }
 }

@@ -210,8 +210,13 @@ async fn one_that_has_died_runs_nothing() {
         assert!(began.elapsed() < Duration::from_secs(20), "no interpreter is in a group");
         std::thread::sleep(Duration::from_millis(2));
     };
-    let interpreter = rustix::process::Pid::from_raw(interpreter).unwrap();
-    rustix::process::kill_process(interpreter, rustix::process::Signal::KILL).unwrap();
+    let pid = rustix::process::Pid::from_raw(interpreter).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    // Until it is gone it may still look like one that waits, and the run is lost.
+    while members(&directories).contains(&interpreter) {
+        assert!(began.elapsed() < Duration::from_secs(20), "it does not die");
+        std::thread::sleep(Duration::from_millis(2));
+    }
     let outcome = run(&engine, &Evaluation::python("print('there')")).await;
     assert_eq!(outcome.stdout.to_text(), "there\n", "{:?}", outcome.evidence());
     assert_eq!(engine.warm_stats().failed, 1, "{:?}", engine.warm_stats());

@@ -7,8 +7,11 @@ use std::time::Duration;
 use crucible_link::Counters;
 
 use super::detect::Version;
-use super::files::{self, CounterFile};
+use super::files::CounterFile;
 use super::group::Member;
+
+/// The guest and its command: whatever runs, there are two at once.
+const PROCESSES_MIN: u64 = 2;
 
 /// The opened files that the kernel's counts are read from.
 #[derive(Debug)]
@@ -23,6 +26,7 @@ enum MemoryFiles {
     V1 {
         directory: PathBuf,
         control: CounterFile,
+        usage: CounterFile,
         peak: CounterFile,
     },
     V2 {
@@ -66,7 +70,8 @@ impl CounterFiles {
             Some(Member { version: Version::V1, directory }) => Some(MemoryFiles::V1 {
                 directory: directory.clone(),
                 control: CounterFile::open(directory, "memory.oom_control")?,
-                peak: CounterFile::open(directory, "memory.max_usage_in_bytes")?,
+                usage: CounterFile::open(directory, "memory.usage_in_bytes")?,
+                peak: CounterFile::open_to_reset(directory, "memory.max_usage_in_bytes")?,
             }),
             Some(Member { version: Version::V2, directory }) => Some(MemoryFiles::V2 {
                 events: CounterFile::open(directory, "memory.events")?,
@@ -83,16 +88,23 @@ impl CounterFiles {
     /// Sets the memory's peak back; `false` if more than this is still in use, or the kernel has killed somebody there.
     pub(super) fn start_again(&mut self, left_over_bytes: u64) -> io::Result<bool> {
         match &self.memory {
-            Some(MemoryFiles::V1 { directory, control, .. }) => {
-                let usage = CounterFile::open(directory, "memory.usage_in_bytes")?;
+            Some(MemoryFiles::V1 { control, usage, peak, .. }) => {
                 if control.keyed("oom_kill")? != Some(0) || usage.number()? > left_over_bytes {
                     return Ok(false);
                 }
-                files::write(directory, "memory.max_usage_in_bytes", "0").map(|()| true)
+                peak.reset().map(|()| true)
             }
             Some(MemoryFiles::V2 { .. }) => Ok(false),
             None => Ok(true),
         }
+    }
+
+    /// Whether the group has counted no more processes at once than the next sandbox has in any case, and refused none: then what it
+    /// will have counted by then is the next sandbox's, although the kernel sets nothing back.
+    pub(super) fn counts_anew(&self) -> io::Result<bool> {
+        let Some(PidsFiles { events, peak, .. }) = &self.pids else { return Ok(true) };
+        let peak = peak.as_ref().map(CounterFile::number).transpose()?;
+        Ok(peak.is_none_or(|peak| peak <= PROCESSES_MIN) && events.keyed("max")? == Some(0))
     }
 
     /// Counts processes in another group from now on.
@@ -119,7 +131,7 @@ impl CounterFiles {
         let mut counters = Counters { cpu: self.cpu()?, ..Counters::default() };
         match &self.memory {
             None => {}
-            Some(MemoryFiles::V1 { directory, control, peak }) => {
+            Some(MemoryFiles::V1 { directory, control, peak, .. }) => {
                 counters.oom_kills = control.keyed("oom_kill")?;
                 counters.memory_peak_bytes = Some(peak.number()?);
                 if counters.oom_kills > Some(0) {

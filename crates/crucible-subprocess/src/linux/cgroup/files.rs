@@ -32,6 +32,20 @@ impl CounterFile {
         }
     }
 
+    /// One that [`CounterFile::reset`] can write to.
+    pub(super) fn open_to_reset(directory: &Path, name: &str) -> io::Result<Self> {
+        let path = directory.join(name);
+        match OpenOptions::new().read(true).write(true).open(&path) {
+            Ok(file) => Ok(Self { file, path }),
+            Err(error) => Err(named(&path, &error)),
+        }
+    }
+
+    /// Has the kernel begin anew with what is so now.
+    pub(super) fn reset(&self) -> io::Result<()> {
+        self.file.write_all_at(b"0", 0).map_err(|error| named(&self.path, &error))
+    }
+
     /// `None` where the kernel has no such file.
     pub(super) fn open_if_there(directory: &Path, name: &str) -> io::Result<Option<Self>> {
         match Self::open(directory, name) {

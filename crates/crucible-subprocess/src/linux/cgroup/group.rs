@@ -211,41 +211,50 @@ impl Group {
         Ok(())
     }
 
-    /// Makes a group in which everything has died ready for another sandbox with the same limits, under another name;
-    /// `false` if it has to be removed instead. `EBUSY` as long as something runs in it.
+    /// Makes a group in which everything has died ready for another sandbox with the same limits; `name` is for what has to be made
+    /// anew. `false` if it has to be removed instead. `EBUSY` as long as something runs in it.
     ///
-    /// Making and removing groups costs the kernel a quarter of a whole run, most of it for memory. The processes are
-    /// counted in a new group each time, because their peak cannot be set back; and removing the old one shows that
-    /// nothing runs any more. In version 2 all this is one directory.
+    /// Making and removing groups costs the kernel a quarter of a whole run. In version 2 the group is one directory, and most
+    /// kernels do not set the peak of its memory back.
     pub(super) fn reuse(&mut self, name: &str) -> io::Result<bool> {
-        let (Some(limits), Some(pids)) = (self.limits, self.pids.clone()) else { return Ok(false) };
+        let Some(limits) = self.limits else { return Ok(false) };
+        if self.processes()? != Some(0) {
+            return Err(io::Error::from_raw_os_error(libc::EBUSY));
+        }
         let members = [&self.memory, &self.pids, &self.cpu].into_iter().flatten();
         if members.clone().any(|member| member.version == Version::V2)
             || members.count() != self.directories.len()
         {
             return Ok(false);
         }
-        fs::remove_dir(&pids.directory)?;
-        let Some(place) = self.directories.iter().position(|directory| *directory == pids.directory) else {
-            return Ok(false);
-        };
         let Some(mut counters) = self.counters.take() else { return Ok(false) };
         if !counters.start_again(limits.memory_bytes / LEFT_OVER_PART)? {
             return Ok(false);
         }
-        let directory = pids.directory.with_file_name(name);
-        fs::create_dir(&directory)?;
-        let member = Member { version: Version::V1, directory: directory.clone() };
-        if let (Some(slot), Some(tasks)) = (self.directories.get_mut(place), self.tasks.get_mut(place)) {
-            *slot = directory.clone();
-            *tasks = OpenOptions::new().write(true).open(directory.join("tasks"))?.into();
+        if !counters.counts_anew()? {
+            self.renew_pids(name, limits, &mut counters)?;
         }
-        files::write(&directory, "pids.max", &limits.processes.to_string())?;
-        counters.watch_processes(&member)?;
-        self.pids = Some(member);
         self.start = counters.read()?;
         self.counters = OnceLock::from(counters);
         Ok(true)
+    }
+
+    /// Another group to count processes in: the peak of the old one cannot be set back.
+    fn renew_pids(&mut self, name: &str, limits: GroupLimits, counters: &mut CounterFiles) -> io::Result<()> {
+        let Some(pids) = &mut self.pids else { return Ok(()) };
+        fs::remove_dir(&pids.directory)?;
+        let place = self.directories.iter().position(|directory| *directory == pids.directory);
+        let directory = pids.directory.with_file_name(name);
+        fs::create_dir(&directory)?;
+        pids.directory.clone_from(&directory);
+        if let Some(place) = place
+            && let (Some(slot), Some(tasks)) = (self.directories.get_mut(place), self.tasks.get_mut(place))
+        {
+            slot.clone_from(&directory);
+            *tasks = OpenOptions::new().write(true).open(directory.join("tasks"))?.into();
+        }
+        files::write(&directory, "pids.max", &limits.processes.to_string())?;
+        counters.watch_processes(pids)
     }
 
     /// Where the groups are, for messages.
