@@ -22,6 +22,7 @@ mod reap;
 mod sandbox;
 mod seccomp;
 mod serve;
+mod slot;
 mod spawn;
 mod streams;
 pub(crate) mod sys;

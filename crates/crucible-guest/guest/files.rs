@@ -51,6 +51,15 @@ impl Files {
         Ok(Self { root, owner, buffer, upload: None, input_failure: None })
     }
 
+    /// What was taken may be taken again.
+    ///
+    /// # Safety
+    /// As for [`Once::give_back`].
+    pub(crate) unsafe fn give_back() {
+        // SAFETY: the caller's promise.
+        unsafe { BUFFER.give_back() };
+    }
+
     /// What is left of the file system.
     pub(crate) fn room(&self) -> Option<Room> {
         sys::room(self.root).ok()

@@ -3,7 +3,7 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-/// A static value that is handed out once, for good. In this order: whoever takes it uses its beginning first, which is in
+/// A static value that is handed out once. In this order: whoever takes it uses its beginning first, which is in
 /// the same page of memory then.
 #[repr(C)]
 pub(crate) struct Once<T> {
@@ -30,6 +30,16 @@ impl<T> Once<T> {
     }
 }
 
+impl<T> Once<T> {
+    /// Whoever comes next may take it once more.
+    ///
+    /// # Safety
+    /// Whoever took it has ended, and its stack with it: nobody has the reference any more.
+    pub(crate) unsafe fn give_back(&self) {
+        self.taken.store(false, Ordering::Release);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,5 +49,8 @@ mod tests {
         static VALUE: Once<u32> = Once::new(7);
         assert_eq!(VALUE.take(), Some(&mut 7));
         assert_eq!(VALUE.take(), None);
+        // SAFETY: the reference was a temporary.
+        unsafe { VALUE.give_back() };
+        assert_eq!((VALUE.take(), VALUE.take()), (Some(&mut 7), None));
     }
 }

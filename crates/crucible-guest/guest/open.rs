@@ -6,6 +6,7 @@ use super::number::Text;
 use super::path::c_str;
 use super::sandbox::{self, Inherited};
 use super::seccomp::{self, Sockets};
+use super::slot;
 use super::spawn::{At as _, StepError};
 use super::sys::{
     self, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, Fd, Forked,
@@ -57,12 +58,12 @@ impl Factory {
         fds: &[Fd],
     ) -> core::result::Result<(), StepError> {
         let Joined { network, cgroup, tasks } = Joined::new(plan, fds)?;
-        let mut flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNS;
-        for (flag, namespace) in [
-            (PlanFlags::NEW_NETWORK, CLONE_NEWNET),
-            (PlanFlags::IPC, CLONE_NEWIPC),
-            (PlanFlags::UTS, CLONE_NEWUTS),
-        ] {
+        let is_slot = plan.flags.has(PlanFlags::SLOT);
+        let mut flags = CLONE_NEWUSER;
+        if !is_slot {
+            flags |= namespaces_of_a_sandbox(plan);
+        }
+        for (flag, namespace) in [(PlanFlags::NEW_NETWORK, CLONE_NEWNET), (PlanFlags::UTS, CLONE_NEWUTS)] {
             if plan.flags.has(flag) {
                 flags |= namespace;
             }
@@ -76,6 +77,9 @@ impl Factory {
         if let Ok(Forked::Child) = forked {
             let inherited =
                 Inherited { plan: *plan, control, tasks, maps: (maps_wait, maps_written), life: self.life };
+            if is_slot {
+                slot::main(&inherited);
+            }
             sandbox::main(&inherited);
         }
         // While this end is open, writing to the other is no SIGPIPE, which would end the spawner and every sandbox: the host
@@ -94,15 +98,21 @@ impl Factory {
     }
 }
 
+/// The namespaces that no two sandboxes share, even where one follows the other.
+pub(crate) fn namespaces_of_a_sandbox(plan: &Plan) -> u64 {
+    let ipc = if plan.flags.has(PlanFlags::IPC) { CLONE_NEWIPC } else { 0 };
+    CLONE_NEWPID | CLONE_NEWNS | ipc
+}
+
 /// What a sandbox joins, in the order in which it came along.
-struct Joined {
-    network: Option<Fd>,
-    cgroup: Option<Fd>,
-    tasks: [Fd; MAX_TASKS_FILES],
+pub(crate) struct Joined {
+    pub(crate) network: Option<Fd>,
+    pub(crate) cgroup: Option<Fd>,
+    pub(crate) tasks: [Fd; MAX_TASKS_FILES],
 }
 
 impl Joined {
-    fn new(plan: &Plan, fds: &[Fd]) -> core::result::Result<Self, StepError> {
+    pub(crate) fn new(plan: &Plan, fds: &[Fd]) -> core::result::Result<Self, StepError> {
         let mut fds = fds.iter().copied();
         let mut next = || fds.next().ok_or(StepError(Step::REQUEST, Errno::PROTO));
         let network = if plan.flags.has(PlanFlags::ENTER_NETWORK) { Some(next()?) } else { None };

@@ -2,6 +2,8 @@
 //!
 //! Every step is needed, in this order; one that fails ends the sandbox, with its name told to the host.
 
+use core::sync::atomic::{AtomicI32, Ordering};
+
 use super::control::Control;
 use super::door;
 use super::errno::{Errno, Result, retry};
@@ -12,7 +14,7 @@ use super::serve::{self, Guest, Place};
 use super::spawn::{At as _, StepError};
 use super::sys::{self, CLONE_NEWCGROUP, Fd, MS_NODEV, MS_NOEXEC, MS_NOSUID, POLLHUP, POLLIN, PollFd};
 use super::target;
-use crate::protocol::{MAX_TASKS_FILES, PROXY_PORT, Plan, PlanFlags, Step};
+use crate::protocol::{FrameKind, MAX_TASKS_FILES, Opened, PROXY_PORT, Plan, PlanFlags, Step};
 
 /// The target's user and group id inside.
 pub(crate) const TARGET_ID: u32 = 1000;
@@ -49,21 +51,8 @@ fn set_up(inherited: &Inherited) -> core::result::Result<Guest, StepError> {
     sys::set_name(c"crucible-guest");
     // The spawner ignores its children; process 1 must not.
     sys::heed_children().at(Step::SIGNALS)?;
-    for tasks in inherited.tasks.iter().take(usize::from(plan.tasks_files)) {
-        // "0" is whoever writes. Writing a process id instead, or to `cgroup.procs`, waits for an RCU grace period.
-        sys::write(*tasks, b"0").at(Step::CGROUP)?;
-    }
-    if plan.flags.has(PlanFlags::CGROUP) {
-        // After joining: what the sandbox sees as its root is the cgroup it is in now.
-        sys::unshare(CLONE_NEWCGROUP).at(Step::CGROUP_NAMESPACE)?;
-    }
-    wait_for_maps(inherited).at(Step::MAPS)?;
-    if !plan.flags.has(PlanFlags::SINGLE_ID) {
-        sys::drop_groups().at(Step::CREDENTIALS)?;
-        sys::set_gid(0).at(Step::CREDENTIALS)?;
-        sys::set_uid(0).at(Step::CREDENTIALS)?;
-    }
-    tie_to_spawner(inherited).at(Step::DEATH_SIGNAL)?;
+    join(plan, &inherited.tasks)?;
+    become_root(inherited)?;
     mount_disk(plan).at(Step::MOUNT_DISK)?;
     mount_proc(plan).at(Step::MOUNT_PROC)?;
     if plan.flags.has(PlanFlags::UTS) {
@@ -74,12 +63,23 @@ fn set_up(inherited: &Inherited) -> core::result::Result<Guest, StepError> {
         // While we may still change the namespace, which nobody may afterwards.
         door::open(inherited.control, port).at(Step::DOOR)?;
     }
-    drop_capabilities().at(Step::CAPABILITIES)?;
+    target::seal_capabilities().at(Step::CAPABILITIES)?;
+    sys::set_capabilities(target::KEPT).at(Step::CAPABILITIES)?;
     sys::set_undumpable().at(Step::CAPABILITIES)?;
     sys::set_no_new_privs().at(Step::NO_NEW_PRIVS)?;
+    let control = arrange_descriptors(inherited.control).at(Step::DESCRIPTORS)?;
+    close_in(plan, control, proxy, false)
+}
+
+/// The last steps, for whoever has its socket in place and no capability to set anything up any more.
+fn close_in(
+    plan: &Plan,
+    control: Control,
+    proxy: Option<u16>,
+    in_slot: bool,
+) -> core::result::Result<Guest, StepError> {
     // Nothing is set up any more: from here on the filter is for the guest what it is for the target.
     sys::forget_key();
-    let control = arrange_descriptors(inherited.control).at(Step::DESCRIPTORS)?;
     if plan.flags.has(PlanFlags::LANDLOCK) {
         landlock::restrict(plan.landlock_abi, proxy, &[]).at(Step::LANDLOCK)?;
     }
@@ -88,6 +88,7 @@ fn set_up(inherited: &Inherited) -> core::result::Result<Guest, StepError> {
         single_id: plan.flags.has(PlanFlags::SINGLE_ID),
         target_id: Some(TARGET_ID),
         bounded: true,
+        lends_mounts: !in_slot,
         sealed: true,
     };
     let guest = Guest::new(control, place)?;
@@ -95,6 +96,91 @@ fn set_up(inherited: &Inherited) -> core::result::Result<Guest, StepError> {
         guest.say_ready().at(Step::DESCRIPTORS)?;
     }
     Ok(guest)
+}
+
+/// Process 1 in a slot: its user, host name and network, and what it can never do, are the slot's.
+pub(crate) fn main_in_slot(opening: &Opening) -> ! {
+    match set_up_in_slot(opening) {
+        Ok(guest) => serve::run(guest),
+        Err(StepError(step, error)) => {
+            let _told = opening.control.fail(0, step, error);
+            sys::exit(1)
+        }
+    }
+}
+
+/// What the guest got from its slot.
+pub(crate) struct Opening {
+    pub(crate) plan: Plan,
+    pub(crate) control: Control,
+    pub(crate) tasks: [Fd; MAX_TASKS_FILES],
+    /// Ends of the pipe that ends with the slot.
+    pub(crate) life: (Fd, Fd),
+    /// The guest's process id, as the host has it.
+    pub(crate) pid: AtomicI32,
+}
+
+fn set_up_in_slot(opening: &Opening) -> core::result::Result<Guest, StepError> {
+    let plan = &opening.plan;
+    sys::set_name(c"crucible-guest");
+    introduce(opening).at(Step::CLONE)?;
+    join(plan, &opening.tasks)?;
+    sys::close(opening.life.1);
+    tie_to_parent(opening.life.0).at(Step::DEATH_SIGNAL)?;
+    mount_disk(plan).at(Step::MOUNT_DISK)?;
+    mount_proc(plan).at(Step::MOUNT_PROC)?;
+    sys::set_capabilities(target::KEPT).at(Step::CAPABILITIES)?;
+    sys::close_from(CONTROL.0 + 1).at(Step::DESCRIPTORS)?;
+    close_in(plan, opening.control, None, true)
+}
+
+/// Says who it is: the slot, which would have to, sleeps as long as we live.
+fn introduce(opening: &Opening) -> Result<()> {
+    let pidfd = sys::own_pidfd()?;
+    let opened = Opened { pid: opening.pid.load(Ordering::Acquire).unsigned_abs() };
+    let sent = opening.control.answer_with(FrameKind::Opened, 0, Some(pidfd), |writer| opened.encode(writer));
+    sys::close(pidfd);
+    sent
+}
+
+/// Joins the sandbox's cgroups.
+fn join(plan: &Plan, tasks: &[Fd]) -> core::result::Result<(), StepError> {
+    for tasks in tasks.iter().take(usize::from(plan.tasks_files)) {
+        // "0" is whoever writes. Writing a process id instead, or to `cgroup.procs`, waits for an RCU grace period.
+        sys::write(*tasks, b"0").at(Step::CGROUP)?;
+    }
+    if plan.flags.has(PlanFlags::CGROUP) {
+        // After joining: what the sandbox sees as its root is the cgroup it is in now.
+        sys::unshare(CLONE_NEWCGROUP).at(Step::CGROUP_NAMESPACE)?;
+    }
+    Ok(())
+}
+
+/// A slot gets what its sandboxes have in common, and goes on to open them.
+pub(crate) fn become_slot(inherited: &Inherited) -> core::result::Result<Control, StepError> {
+    let plan = &inherited.plan;
+    sys::set_name(c"crucible-slot");
+    sys::heed_children().at(Step::SIGNALS)?;
+    become_root(inherited)?;
+    target::seal_capabilities().at(Step::CAPABILITIES)?;
+    sys::set_capabilities(target::KEPT | 1 << sys::CAP_SYS_ADMIN).at(Step::CAPABILITIES)?;
+    sys::set_undumpable().at(Step::CAPABILITIES)?;
+    sys::set_no_new_privs().at(Step::NO_NEW_PRIVS)?;
+    if plan.flags.has(PlanFlags::UTS) {
+        sys::set_host_name(HOST_NAME).at(Step::HOSTNAME)?;
+    }
+    arrange_descriptors(inherited.control).at(Step::DESCRIPTORS)
+}
+
+/// Becomes root inside, as soon as the spawner has written who that is outside.
+fn become_root(inherited: &Inherited) -> core::result::Result<(), StepError> {
+    wait_for_maps(inherited).at(Step::MAPS)?;
+    if !inherited.plan.flags.has(PlanFlags::SINGLE_ID) {
+        sys::drop_groups().at(Step::CREDENTIALS)?;
+        sys::set_gid(0).at(Step::CREDENTIALS)?;
+        sys::set_uid(0).at(Step::CREDENTIALS)?;
+    }
+    tie_to_parent(inherited.life.0).at(Step::DEATH_SIGNAL)
 }
 
 fn wait_for_maps(inherited: &Inherited) -> Result<()> {
@@ -109,11 +195,11 @@ fn wait_for_maps(inherited: &Inherited) -> Result<()> {
     }
 }
 
-/// The guest ends with the spawner. A change of credentials clears the setting, so it is made after the last; and
-/// the spawner may have gone before it was made, which its pipe tells (its process id is always 0 in here).
-fn tie_to_spawner(inherited: &Inherited) -> Result<()> {
+/// The guest ends with the spawner, or with its slot. A change of credentials clears the setting, so it is made after the last; and
+/// the parent may have gone before it was made, which a pipe of its tells (its process id is always 0 in here).
+fn tie_to_parent(life: Fd) -> Result<()> {
     sys::die_with_parent()?;
-    let mut life = [PollFd { fd: inherited.life.0, events: POLLIN, found: 0 }];
+    let mut life = [PollFd { fd: life, events: POLLIN, found: 0 }];
     sys::poll(&mut life, 0)?;
     match life {
         [PollFd { found, .. }] if found & POLLHUP != 0 => Err(Errno::PIPE),
@@ -152,11 +238,6 @@ fn mount_disk(plan: &Plan) -> Result<()> {
 fn mount_proc(plan: &Plan) -> Result<()> {
     let options = if plan.flags.has(PlanFlags::SINGLE_ID) { c"hidepid=2" } else { c"hidepid=2,gid=0" };
     sys::mount_new(c"proc", c"/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, options)
-}
-
-fn drop_capabilities() -> Result<()> {
-    target::seal_capabilities()?;
-    sys::set_capabilities(target::KEPT)
 }
 
 /// The socket becomes 3, standard input becomes the `/dev/null` that 1 is, and everything else is closed.

@@ -50,6 +50,17 @@ impl Streams {
         }
     }
 
+    /// What was taken may be taken again.
+    ///
+    /// # Safety
+    /// As for [`Once::give_back`].
+    pub(crate) unsafe fn give_back() {
+        // SAFETY: the caller's promise.
+        unsafe { OUTPUT.give_back() };
+        // SAFETY: likewise.
+        unsafe { INPUT.give_back() };
+    }
+
     /// Makes the pipes of a command. Gives its ends.
     pub(crate) fn open(&mut self) -> Result<[Fd; 3]> {
         self.close();

@@ -65,6 +65,17 @@ impl Pointers {
         }
     }
 
+    /// What was taken may be taken again.
+    ///
+    /// # Safety
+    /// As for [`Once::give_back`].
+    pub(crate) unsafe fn give_back() {
+        // SAFETY: the caller's promise.
+        unsafe { POINTERS.give_back() };
+        // SAFETY: likewise.
+        unsafe { STACK.give_back() };
+    }
+
     /// Starts a program. When this returns, it is executed or has failed.
     pub(crate) fn start(
         &mut self,

@@ -27,6 +27,17 @@ const ESSENTIAL: [Layer; 7] = [
 /// engine has.
 const PREOPEN_MAX: usize = 128;
 
+/// Who may follow whom in a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum SlotSharing {
+    /// Anybody: what a sandbox leaves to the next is the same namespaces without anything in them, and the same user ids.
+    #[default]
+    All,
+    /// Evaluations of one tenant only: for another tenant a slot is ended, and a new one made.
+    Tenant,
+}
+
 /// How a [`SubprocessEngine`] is made. Closed by default:
 ///
 /// | | default | why |
@@ -39,6 +50,8 @@ const PREOPEN_MAX: usize = 128;
 /// | `resolver` | the host's own | names of allow-lists mean inside what they mean outside |
 /// | `resolve` | nothing | an allow-list leads to public addresses only |
 /// | `preopen` | 0 | a sandbox that waits holds memory, a cgroup and user ids |
+/// | `slots` | 0 | as above |
+/// | `slot_sharing` | all | nothing of a sandbox is in the next |
 /// | `preopen_age` | 60 s | who asks seldom has them for nothing |
 /// | `warm` | no language | an interpreter that waits holds as much memory as one that runs |
 /// | `warm_count` | one for each CPU | more cannot start at once |
@@ -53,6 +66,8 @@ pub struct SubprocessBuilder {
     pub(crate) pins: Vec<(Endpoint, SocketAddr)>,
     pub(crate) preopen: usize,
     pub(crate) preopen_age: Duration,
+    pub(crate) slots: usize,
+    pub(crate) slot_sharing: SlotSharing,
     pub(crate) warm: Vec<(Language, Vec<String>)>,
     pub(crate) warm_count: usize,
 }
@@ -69,6 +84,8 @@ impl Default for SubprocessBuilder {
             pins: Vec::new(),
             preopen: 0,
             preopen_age: Duration::from_secs(60),
+            slots: 0,
+            slot_sharing: SlotSharing::default(),
             warm: Vec::new(),
             warm_count: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         }
@@ -155,6 +172,31 @@ impl SubprocessBuilder {
         self
     }
 
+    /// Keeps so many slots, of each of the (at most four) sizes that were asked for last: for hosts that run more than their processors
+    /// can, one after another. A slot is a small process outside of every sandbox that keeps the user, network and UTS namespace and the
+    /// user ids, and opens sandboxes in them one after another: each has pid, mount and IPC namespaces, files and processes of its own, and
+    /// counters that begin anew. That takes half of the processor time of a sandbox that is made from nothing, and the next one always
+    /// stands already.
+    ///
+    /// They are for [`run`](crucible_core::Engine::run); a sandbox that is opened for a session is none of theirs. A slot is ended, and
+    /// another made in its place, after 1,000 sandboxes, and after any in which something was not as it should be: a limit that ended it, a
+    /// call that the filter refused, a guest that did not end by itself. Where no slot is free, and for sandboxes with an allow-list, the
+    /// evaluation has a sandbox that is [opened ahead](Self::preopen) or made for it. [`SubprocessEngine::slot_stats`] counts.
+    ///
+    /// There should be some more than run at once; 128 of a size are the most.
+    #[must_use]
+    pub fn slots(mut self, slots: usize) -> Self {
+        self.slots = slots;
+        self
+    }
+
+    /// Sets who may follow whom in a slot.
+    #[must_use]
+    pub fn slot_sharing(mut self, sharing: SlotSharing) -> Self {
+        self.slot_sharing = sharing;
+        self
+    }
+
     /// Keeps interpreters of a language started that have imported these modules and wait for a program, so that an evaluation in that
     /// language need not wait for the interpreter. Each waits in a sandbox of its own, with every layer, and runs one program: nothing of
     /// one program's is ever in the memory of another's, and each has its own hash seed and layout of addresses. What it took to start is
@@ -184,7 +226,7 @@ impl SubprocessBuilder {
         self
     }
 
-    /// Sets for how long a sandbox waits that was opened ahead of time, or an interpreter that was started. After that it is closed, and no more are opened of its size
+    /// Sets for how long a sandbox waits that was opened ahead of time, in a slot or not, or an interpreter that was started. After that it is closed, and no more are opened of its size
     /// until one is asked for. It is looked at every five seconds.
     #[must_use]
     pub fn preopen_age(mut self, age: Duration) -> Self {
@@ -199,7 +241,7 @@ impl SubprocessBuilder {
     /// [`EngineError::LayerUnavailable`] names every layer that cannot be had and what mends it;
     /// [`EngineError::Invalid`] a layer that cannot be waived; [`EngineError::Setup`] the step that failed.
     pub fn build(self) -> Result<SubprocessEngine, EngineError> {
-        let counts = [("preopen", self.preopen), ("warm_count", self.warm_count)];
+        let counts = [("preopen", self.preopen), ("slots", self.slots), ("warm_count", self.warm_count)];
         let too_many = counts.into_iter().filter(|(_, count)| *count > PREOPEN_MAX).map(|(field, count)| {
             crucible_core::Problem::new(field, format!("is {count}; {PREOPEN_MAX} are the most"))
         });

@@ -50,7 +50,7 @@ mod os;
 mod resolver;
 mod root_fs;
 
-pub use config::SubprocessBuilder;
+pub use config::{SlotSharing, SubprocessBuilder};
 pub use crucible_link::WarmStats;
 pub use os::{SubprocessEngine, doctor};
 pub use resolver::Resolver;

@@ -12,6 +12,7 @@ pub(crate) const CAP_FOWNER: u32 = 3;
 pub(crate) const CAP_KILL: u32 = 5;
 pub(crate) const CAP_SETGID: u32 = 6;
 pub(crate) const CAP_SETUID: u32 = 7;
+pub(crate) const CAP_SYS_ADMIN: u32 = 21;
 
 /// prctl(2)
 fn prctl(option: usize, argument: usize) -> Result<usize> {

@@ -4,9 +4,9 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use super::check;
 use super::machine::{nr, syscall};
-use crate::agent::errno::Result;
+use super::{Fd, check, read, write};
+use crate::agent::errno::{Errno, Result};
 
 /// 0: there is no key, because there is no filter yet, or because it has been forgotten.
 static KEY: AtomicU64 = AtomicU64::new(0);
@@ -35,4 +35,20 @@ pub(crate) fn make_key() -> Result<u64> {
 /// Forgets the key: from now on the filter refuses us what it refuses everybody.
 pub(crate) fn forget_key() {
     KEY.store(0, Ordering::Relaxed);
+}
+
+/// Puts the key where whoever shares our memory, and not our descriptors, cannot find it: into a pipe.
+pub(crate) fn hide_key(pipe_end: Fd) -> Result<()> {
+    let bytes = KEY.load(Ordering::Relaxed).to_ne_bytes();
+    if write(pipe_end, &bytes)? == bytes.len() { Ok(()) } else { Err(Errno::INVAL) }
+}
+
+/// Takes the key from the pipe again.
+pub(crate) fn recall_key(pipe_end: Fd) -> Result<()> {
+    let mut bytes = [0; 8];
+    if read(pipe_end, &mut bytes)? != bytes.len() {
+        return Err(Errno::INVAL);
+    }
+    KEY.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+    Ok(())
 }

@@ -15,7 +15,7 @@ mod socket;
 pub(crate) use files::*;
 pub(crate) use identity::*;
 use key::key;
-pub(crate) use key::{forget_key, make_key};
+pub(crate) use key::{forget_key, hide_key, make_key, recall_key};
 pub(crate) use layers::*;
 pub(crate) use mounts::*;
 pub(crate) use network::*;

@@ -1,7 +1,7 @@
 //! Processes, signals, time.
 
 use super::files::to_fd;
-use super::machine::{clone_vfork, nr, syscall};
+use super::machine::{clone_vfork, clone3_vfork, nr, syscall};
 use super::{Fd, O_CLOEXEC, O_NONBLOCK, check, key, signed, wide};
 use crate::agent::errno::{Errno, Result};
 
@@ -9,6 +9,7 @@ pub(crate) const SIGKILL: i32 = 9;
 pub(crate) const SIGCHLD: i32 = 17;
 
 pub(crate) const CLONE_VM: u64 = 0x100;
+const CLONE_PARENT_SETTID: u64 = 0x0010_0000;
 pub(crate) const CLONE_PIDFD: u64 = 0x1000;
 pub(crate) const CLONE_VFORK: u64 = 0x4000;
 pub(crate) const CLONE_NEWNS: u64 = 0x0002_0000;
@@ -139,6 +140,45 @@ pub(crate) fn vfork<T>(
     // child has left our memory (CLONE_VFORK).
     let pid = check(unsafe { clone_vfork(flags, top, entry, (&raw mut *argument).cast()) })?;
     i32::try_from(pid).map_err(|_| Errno::INVAL)
+}
+
+/// clone3(2) as vfork(2), into namespaces of its own: the child runs `entry(argument)` on a stack of its own in our memory, and we
+/// sleep until it ends. Its process id, as we have it, is where `pid` says that it
+/// is wanted, within the argument.
+pub(crate) fn vfork_into<T>(
+    flags: u64,
+    cgroup: Option<Fd>,
+    stack: &mut [u8],
+    entry: extern "C" fn(*mut u8) -> !,
+    argument: &mut T,
+    pid: impl FnOnce(&mut T) -> *mut i32,
+) -> Result<i32> {
+    let mut arguments = CloneArgs {
+        flags: flags | CLONE_VM | CLONE_VFORK | CLONE_PARENT_SETTID,
+        parent_tid: pid(argument) as u64,
+        exit_signal: SIGCHLD as u64,
+        stack: stack.as_mut_ptr() as u64,
+        stack_size: stack.len() as u64,
+        ..CloneArgs::default()
+    };
+    if let Some(cgroup) = cgroup {
+        arguments.flags |= CLONE_INTO_CGROUP;
+        arguments.cgroup = u64::from(cgroup.0.unsigned_abs());
+    }
+    if (arguments.stack + arguments.stack_size) % 16 != 0 {
+        return Err(Errno::INVAL);
+    }
+    let (size, argument) = (size_of::<CloneArgs>(), (&raw mut *argument).cast());
+    // SAFETY: the stack and the argument are exclusively borrowed until the call returns, and it returns only when the child has
+    // left our memory (CLONE_VFORK). The kernel writes the process id before the child runs.
+    let child = check(unsafe { clone3_vfork((&raw const arguments).cast(), size, key(), entry, argument) })?;
+    i32::try_from(child).map_err(|_| Errno::INVAL)
+}
+
+/// pidfd_open(2) of ourselves.
+pub(crate) fn own_pidfd() -> Result<Fd> {
+    // SAFETY: no memory is involved.
+    check(unsafe { syscall(nr::PIDFD_OPEN, [signed(pid()), 0, 0, 0, 0, 0]) }).and_then(to_fd)
 }
 
 /// execve(2). Returns only to say why not.

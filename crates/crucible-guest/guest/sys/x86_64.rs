@@ -42,6 +42,29 @@ pub(crate) unsafe fn clone_vfork(
     result
 }
 
+/// Calls clone3(2) such that the child runs `entry(argument)` on the stack that the call's arguments name.
+///
+/// # Safety
+/// As for [`clone_vfork`]; `arguments` is a `struct clone_args` of `size` bytes with a stack whose end is 16-byte aligned, and what it
+/// points to is valid for the call.
+pub(crate) unsafe fn clone3_vfork(
+    arguments: *const u8,
+    size: usize,
+    key: usize,
+    entry: extern "C" fn(*mut u8) -> !,
+    argument: *mut u8,
+) -> isize {
+    let result: isize;
+    // SAFETY: as in `clone_vfork`; the key is in a register that the kernel does not look at in this call.
+    unsafe {
+        asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r13", "call r12", "ud2", "2:",
+            inlateout("rax") nr::CLONE3 as isize => result, in("rdi") arguments, in("rsi") size, in("rdx") 0,
+            in("r10") 0, in("r8") 0, in("r9") key, in("r12") entry, in("r13") argument, lateout("rcx") _,
+            lateout("r11") _);
+    }
+    result
+}
+
 /// The numbers of system calls that the guest makes.
 pub(crate) mod nr {
     pub(crate) const READ: u32 = 0;
@@ -102,6 +125,7 @@ pub(crate) mod nr {
     pub(crate) const SECCOMP: u32 = 317;
     pub(crate) const GETRANDOM: u32 = 318;
     pub(crate) const PIDFD_SEND_SIGNAL: u32 = 424;
+    pub(crate) const PIDFD_OPEN: u32 = 434;
     pub(crate) const CLONE3: u32 = 435;
     pub(crate) const CLOSE_RANGE: u32 = 436;
     pub(crate) const OPENAT2: u32 = 437;

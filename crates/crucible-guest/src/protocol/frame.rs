@@ -53,6 +53,8 @@ kinds! {
     Close = 8,
     /// To the guest: what does the sandbox use?
     Measure = 9,
+    /// To a slot in which no sandbox is open: open one, see [`Plan`](super::Plan). What it joins comes along, as with that.
+    Next = 10,
     /// To the host, from the spawner: the guest exists, see [`Opened`](super::Opened). Its pidfd comes along.
     Opened = 64,
     /// To the host: the sandbox stands, see [`Ready`](super::Ready).
@@ -85,6 +87,8 @@ kinds! {
     /// To the host, before `Exited`, from a guest that sees the cgroup it is in: what was counted, see
     /// [`Counted`](super::Counted).
     Counted = 78,
+    /// To the host, from a slot: the sandbox has ended, and everything in it: the guest's wait status (four bytes).
+    Gone = 79,
 }
 
 /// The header of a frame. The payload follows.

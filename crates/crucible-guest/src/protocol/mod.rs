@@ -93,6 +93,8 @@ steps! {
     OPEN_BOX = 23, "open `/box`";
     /// Loopback, and a socket that listens on it.
     DOOR = 24, "open the sandbox's way out to the proxy";
+    /// A pipe to keep the key in.
+    SLOT = 25, "set up a slot";
     /// `clone3` of the target.
     TARGET_CLONE = 30, "start the target process";
     /// `setsid` of the target.

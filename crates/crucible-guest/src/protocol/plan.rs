@@ -32,12 +32,22 @@ impl PlanFlags {
     /// was, or will be, in that namespace.
     pub const EGRESS: Self = Self(1 << 9);
 
-    const ALL: u32 = (1 << 10) - 1;
+    /// A slot in place of a sandbox: a process that keeps what sandboxes that follow one another share, and opens one for each
+    /// [`FrameKind::Next`](super::FrameKind::Next).
+    pub const SLOT: Self = Self(1 << 10);
+
+    const ALL: u32 = (1 << 11) - 1;
 
     /// Both sets of flags.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// Those of this set alone that are in `other` too.
+    #[must_use]
+    pub const fn only(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     /// Whether all of `other` is set.
@@ -103,6 +113,7 @@ impl Plan {
         let sound = plan.flags.0 & !PlanFlags::ALL == 0
             && !plan.flags.has(networks)
             && (plan.flags.has(PlanFlags::NEW_NETWORK) || !plan.flags.has(PlanFlags::EGRESS))
+            && !plan.flags.has(PlanFlags::SLOT.with(PlanFlags::EGRESS))
             && usize::from(plan.tasks_files) <= MAX_TASKS_FILES
             && plan.disk_bytes > 0
             && plan.inodes > 0;

@@ -29,7 +29,7 @@ fn a_plan_that_contradicts_itself_is_none() {
     assert!(!is_a_plan(Plan { tasks_files: most + 1, ..PLAN }));
     assert!(!is_a_plan(Plan { disk_bytes: 0, ..PLAN }));
     assert!(!is_a_plan(Plan { inodes: 0, ..PLAN }));
-    assert!(!is_a_plan(Plan { flags: PlanFlags(1 << 10), ..PLAN }));
+    assert!(!is_a_plan(Plan { flags: PlanFlags(1 << 11), ..PLAN }));
     assert!(!is_a_plan(Plan { flags: PlanFlags(u32::MAX), ..PLAN }));
     let both = PlanFlags::NEW_NETWORK.with(PlanFlags::ENTER_NETWORK);
     assert!(!is_a_plan(Plan { flags: both, ..PLAN }));
@@ -37,6 +37,9 @@ fn a_plan_that_contradicts_itself_is_none() {
     let shared = PlanFlags::ENTER_NETWORK.with(PlanFlags::EGRESS);
     assert!(!is_a_plan(Plan { flags: shared, ..PLAN }));
     assert!(!is_a_plan(Plan { flags: PlanFlags::EGRESS, ..PLAN }));
+    let slot = PlanFlags::SLOT.with(PlanFlags::NEW_NETWORK);
+    assert!(is_a_plan(Plan { flags: slot, ..PLAN }));
+    assert!(!is_a_plan(Plan { flags: slot.with(PlanFlags::EGRESS), ..PLAN }));
     assert!(is_a_plan(Plan { flags: PlanFlags::NEW_NETWORK.with(PlanFlags::EGRESS), ..PLAN }));
 }
 

@@ -18,6 +18,7 @@ use crucible_link::{WarmPool, WarmStats};
 use super::auditor::Auditor;
 use super::cgroup::{self, Controller, Pool};
 use super::egress::Names;
+use super::holdings::Holdings;
 use super::host::Host;
 use super::ids::Ids;
 use super::interpreter::{self, Interpreter, Warm};
@@ -27,7 +28,7 @@ use super::preopen::Preopened;
 use super::probe;
 use super::resources::{Resources, Size};
 use super::sandbox::SubprocessSandbox;
-use super::slot::Slot;
+use super::slots::Slots;
 use super::spawner::{SendError, Setup, Spawner};
 use super::template::Template;
 use crate::config::SubprocessBuilder;
@@ -88,6 +89,12 @@ impl SubprocessEngine {
         self.inner.resources.preopened.stats()
     }
 
+    /// How the slots have fared; see [`SubprocessBuilder::slots`]. A slot that was given up for whatever reason counts as aged.
+    #[must_use]
+    pub fn slot_stats(&self) -> WarmStats {
+        self.inner.resources.slots.stats()
+    }
+
     /// How the interpreters that are started ahead of time have fared; see [`SubprocessBuilder::warm`].
     #[must_use]
     pub fn warm_stats(&self) -> WarmStats {
@@ -133,6 +140,10 @@ impl SubprocessEngine {
         if preopened.is_wanted() {
             preopened.expect(&Size::from(&Limits::new()));
         }
+        let slots = Slots::new(builder.slots, builder.slot_sharing, builder.preopen_age);
+        if slots.is_wanted() {
+            slots.expect(Size::from(&Limits::new()));
+        }
         let (warm, count) = (builder.warm, builder.warm_count);
         let warm: Vec<_> = warm.into_iter().map(|(language, modules)| Warm::new(language, modules)).collect();
         let count = if warm.is_empty() || waived.contains(&Layer::CpuCgroup) { 0 } else { count };
@@ -152,6 +163,7 @@ impl SubprocessEngine {
             held_peak: AtomicUsize::new(0),
             dying: AtomicUsize::new(0),
             preopened,
+            slots,
             host,
             waived,
         });
@@ -300,13 +312,34 @@ impl Inner {
     }
 
     /// What a sandbox holds of the host already.
-    pub(super) fn lease_of(self: &Arc<Self>, slot: Slot) -> Lease {
-        Lease { inner: Arc::clone(self), slot: Some(slot) }
+    pub(super) fn lease_of(self: &Arc<Self>, holdings: Holdings) -> Lease {
+        Lease { inner: Arc::clone(self), holdings: Some(holdings) }
     }
 
     /// A sandbox that stands already, if there is one, and its like are wanted.
     pub(super) fn take_preopened(&self, size: Size) -> Option<Preopened> {
         self.take_from(&self.resources.preopened, &size, |sandbox| sandbox, |sandbox| sandbox)
+    }
+
+    /// A sandbox that waits in a slot, for a tenant, if there is one.
+    pub(super) fn take_from_slots(&self, size: Size, tenant: &str) -> Option<Preopened> {
+        let slots = &self.resources.slots;
+        if !slots.is_wanted() {
+            return None;
+        }
+        let (found, lacks) = loop {
+            match slots.take(size, tenant) {
+                (Some(found), _) if !found.is_alive() => {
+                    slots.note_failed(size);
+                    self.bury(found.into_remains());
+                }
+                found => break found,
+            }
+        };
+        if lacks {
+            self.janitor.ring();
+        }
+        found
     }
 
     /// An interpreter of one of the engine's languages that was started already, if there is one. Where the CPU time of a sandbox is
@@ -364,13 +397,13 @@ impl Inner {
     pub(super) async fn open_guest(
         self: &Arc<Self>,
         plan: &Plan,
-        slot: &Slot,
+        holdings: &Holdings,
         channel: BorrowedFd<'_>,
     ) -> Result<(), EngineError> {
         let deadline = tokio::time::Instant::now() + SPAWNER_WAIT;
         let mut restarted = false;
         loop {
-            match self.resources.ask_spawner(plan, slot, channel) {
+            match self.resources.ask_spawner(plan, holdings, channel) {
                 Ok(()) => return Ok(()),
                 Err(SendError::Busy) if tokio::time::Instant::now() < deadline => {
                     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -394,6 +427,11 @@ impl Inner {
     /// Takes care of what is left of a sandbox, in the background.
     pub(super) fn bury(&self, remains: Remains) {
         self.resources.dying.fetch_add(1, Ordering::Relaxed);
+        self.bury_dying(remains);
+    }
+
+    /// The same for one that counts as dying already.
+    pub(super) fn bury_dying(&self, remains: Remains) {
         self.janitor.bury(remains);
     }
 }
@@ -401,25 +439,25 @@ impl Inner {
 /// What a sandbox holds of the host, before there is a sandbox. Dropped, it is given back.
 pub(super) struct Lease {
     inner: Arc<Inner>,
-    slot: Option<Slot>,
+    holdings: Option<Holdings>,
 }
 
 impl Lease {
     /// What was leased.
-    pub(super) fn slot(&self) -> Option<&Slot> {
-        self.slot.as_ref()
+    pub(super) fn holdings(&self) -> Option<&Holdings> {
+        self.holdings.as_ref()
     }
 
     /// Hands what was leased over to a sandbox, which gives it back from now on.
-    pub(super) fn into_slot(mut self) -> Option<Slot> {
-        self.slot.take()
+    pub(super) fn into_holdings(mut self) -> Option<Holdings> {
+        self.holdings.take()
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(slot) = self.slot.take() {
-            self.inner.bury(Remains::of_nobody(slot));
+        if let Some(holdings) = self.holdings.take() {
+            self.inner.bury(Remains::of_nobody(holdings));
         }
     }
 }
@@ -431,14 +469,17 @@ impl Engine for SubprocessEngine {
     }
 
     async fn open(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, EngineError> {
-        let sandbox = SubprocessSandbox::begin(&self.inner, spec, true).await?;
+        let sandbox = SubprocessSandbox::begin(&self.inner, spec, None, true).await?;
         sandbox.wait_until_ready().await?;
         Ok(Box::new(sandbox))
     }
 
     async fn run(&self, evaluation: &Evaluation, context: &RunContext) -> Result<Outcome, EngineError> {
         let warm = interpreter::language_of(&self.inner.resources.warm, evaluation, &context.languages)?;
-        run_over(&RunEngine { engine: self.clone(), warm }, evaluation, context).await
+        let has_slots = self.inner.resources.slots.is_wanted();
+        // Whoever compiles first has two sandboxes, and the second is as good.
+        let tenant = has_slots.then(|| evaluation.tenant.clone());
+        run_over(&RunEngine { engine: self.clone(), warm, tenant }, evaluation, context).await
     }
 
     async fn health(&self) -> Result<(), EngineError> {
@@ -457,6 +498,8 @@ struct RunEngine {
     engine: SubprocessEngine,
     /// The language whose interpreter may wait for it already.
     warm: Option<usize>,
+    /// On whose behalf it runs, where there are slots.
+    tenant: Option<String>,
 }
 
 #[async_trait]
@@ -469,7 +512,7 @@ impl Engine for RunEngine {
         let inner = &self.engine.inner;
         let sandbox = match self.warm {
             Some(language) => SubprocessSandbox::begin_waiting(inner, spec, language).await?,
-            None => SubprocessSandbox::begin(inner, spec, false).await?,
+            None => SubprocessSandbox::begin(inner, spec, self.tenant.as_deref(), false).await?,
         };
         Ok(Box::new(sandbox))
     }

@@ -45,7 +45,7 @@ pub(super) async fn exec(
     let (mut before, mut guest_before) = open.before();
     let waiting = open.take_waiting();
     let has_waited = waiting.is_some();
-    if has_waited && let Some(group) = &open.slot.group {
+    if has_waited && let Some(group) = &open.holdings.group {
         // What it took to start is not the program's.
         before.cpu = group.cpu().map_err(|error| setup("read a cgroup", error))?;
     }
@@ -63,11 +63,11 @@ pub(super) async fn exec(
     let watch = CpuWatch {
         limit: cpu.unwrap_or(open.limits.cpu),
         before: before.cpu.unwrap_or_default(),
-        counted: || open.slot.group.as_ref().and_then(|group| group.cpu().ok().flatten()),
+        counted: || open.holdings.group.as_ref().and_then(|group| group.cpu().ok().flatten()),
         channel: &open.link,
         cpus: inner.host().cpus,
     };
-    if let Some(group) = &open.slot.group {
+    if let Some(group) = &open.holdings.group {
         // The guest has enough to do meanwhile.
         group.open_counters().map_err(|error| setup("read a cgroup", error))?;
     }
@@ -132,10 +132,12 @@ pub(super) async fn exec(
     if after != After::Close && !end.gone {
         given_up.not_after_all();
     }
+    let is_ordinary = !ledger.has_killed() && !end.gone;
     let mut evidence = facts.evidence(ledger.into_entries());
     // What the command's processes did was counted before they were answered, and so before they could end.
     let violations = inner.auditor().violations.take(|| open.link.guest());
     evidence.extend(violations.into_iter().map(|what| Evidence::Violation { what }));
+    open.remember().is_clean = is_ordinary && !evidence.iter().any(|fact| matches!(fact, Evidence::Violation { .. }));
     let (stdout, stderr) = (stdout.finish(), stderr.finish());
     // The guest has said that nothing is left but itself, and that it ends: meanwhile we have done our sums.
     let ends = after == After::Close && end.exited.is_some() && !end.unconfirmed;

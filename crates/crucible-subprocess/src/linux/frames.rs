@@ -15,6 +15,9 @@ use rustix::net::{
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
+/// The most descriptors along with a frame: a command's streams, or the cgroups of a sandbox.
+const FDS_MAX: usize = 4;
+
 /// Why there is no next frame.
 #[derive(Debug)]
 pub(super) enum ReadError {
@@ -46,6 +49,12 @@ pub(super) struct FrameReader {
 impl FrameReader {
     pub(super) fn new() -> Self {
         Self::default()
+    }
+
+    /// What comes is another guest's.
+    pub(super) fn begin_anew(&mut self) {
+        (self.pidfd, self.mounts, self.door) = (None, None, None);
+        (self.expects_door, self.received) = (false, 0);
     }
 
     /// The sandbox has an allow-list.
@@ -142,7 +151,7 @@ pub(super) fn send_blocking(
     Header { kind, id, length }
         .encode(&mut Writer::new(&mut header))
         .map_err(|_| protocol("a header does not fit", false))?;
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(protocol("the descriptors do not fit", false));

@@ -155,14 +155,14 @@ impl Scene {
             Ok(engine) => engine,
             Err(error) => panic!("{}", crucible_core::chain(&error)),
         };
-        let slot = engine
+        let holdings = engine
             .inner
             .lease(super::resources::Size::from(&limits()), &crucible_core::Network::None)
             .unwrap()
-            .into_slot()
+            .into_holdings()
             .unwrap();
         let (ours, theirs) = UnixStream::pair().unwrap();
-        let sandbox = SubprocessSandbox::over(&engine.inner, slot, limits(), ours);
+        let sandbox = SubprocessSandbox::over(&engine.inner, holdings, limits(), ours);
         let (double, stand_in) = (Double { stream: theirs }, StandIn::start());
         let pid = stand_in.0.id().to_le_bytes();
         double.say_with(&frame(FrameKind::Opened, 0, &pid), &[stand_in.pidfd().as_fd()]);

@@ -15,6 +15,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::process::Signal;
 
 use super::frames::FrameReader;
+use super::holdings::Holdings;
 use super::interpreter::Interpreter;
 use super::preopen::Preopened;
 use super::resources::Resources;
@@ -38,7 +39,7 @@ const LAST_WAIT: Duration = Duration::from_secs(5);
 /// What is left of a sandbox.
 #[derive(Debug)]
 pub(super) struct Remains {
-    pub(super) slot: Slot,
+    pub(super) holdings: Holdings,
     /// The guest's process id, if anyone learnt of it.
     pub(super) guest: Option<u32>,
     /// The guest, if anyone learnt of it.
@@ -51,8 +52,8 @@ pub(super) struct Remains {
 
 impl Remains {
     /// What is left of a sandbox that never was.
-    pub(super) fn of_nobody(slot: Slot) -> Self {
-        Self { slot, guest: None, pidfd: None, channel: None, mounts: None }
+    pub(super) fn of_nobody(holdings: Holdings) -> Self {
+        Self { holdings, guest: None, pidfd: None, channel: None, mounts: None }
     }
 }
 
@@ -144,9 +145,11 @@ impl Work {
                 Err(Stopped) => {
                     last_moment.get_or_insert_with(|| Instant::now() + LAST_WAIT);
                     self.take_unwanted(self.resources.preopened.clear(), self.resources.interpreters.clear());
+                    self.take_unwanted(self.resources.slots.clear(), Vec::new());
                 }
             }
             self.take_unwanted(self.resources.preopened.aged(), self.resources.interpreters.aged());
+            self.take_unwanted(self.resources.slots.aged(), Vec::new());
             self.bury_the_dead();
             match last_moment {
                 None => self.prepare(),
@@ -249,6 +252,20 @@ impl Work {
                 }
             }
         }
+        for size in self.resources.slots.lacking() {
+            if failed {
+                self.resources.slots.put_off(size);
+                continue;
+            }
+            match Slot::make(&self.resources, size, &mut left) {
+                Ok(sandbox) => self.resources.slots.put(size, Some(sandbox)),
+                Err(error) => {
+                    self.resources.slots.put(size, None);
+                    tracing::warn!(%error, "a slot could not be made");
+                    failed = true;
+                }
+            }
+        }
         for kind in self.resources.interpreters.lacking() {
             if failed {
                 self.resources.interpreters.put_off(&kind);
@@ -291,16 +308,20 @@ enum Woken {
 }
 
 impl Mourned {
-    fn new(remains: Remains) -> Self {
-        let dead = remains.pidfd.is_none() && remains.channel.is_none();
-        let reader = FrameReader::new();
+    fn new(mut remains: Remains) -> Self {
+        let slot = remains.holdings.slot.as_mut();
+        let reader = slot.map(|slot| std::mem::take(&mut slot.reader)).unwrap_or_default();
+        let dead = remains.pidfd.is_none() && remains.channel.is_none() && remains.holdings.slot.is_none();
         Self { remains, since: Instant::now(), dead, stirred: true, told: false, reader }
     }
 
-    /// What tells of the guest's end; nothing does any more if it is dead.
+    /// What tells of the guest's end, and of its slot's; nothing does any more if they are dead.
     fn watched(&self) -> Option<BorrowedFd<'_>> {
-        let watched = self.remains.pidfd.as_ref().or(self.remains.channel.as_ref());
-        watched.filter(|_| !self.dead).map(|fd| fd.as_fd())
+        let watched = self.remains.pidfd.as_ref().or(self.remains.channel.as_ref()).map(|fd| fd.as_fd());
+        let slot = self.remains.holdings.slot.as_ref().map(Slot::process);
+        // What has ended stays readable: with it, nobody would ever wait.
+        let lives = |fd: &BorrowedFd<'_>| slot.is_none() || !is_readable(*fd);
+        watched.filter(lives).or(slot).filter(|_| !self.dead)
     }
 
     /// Whether it has died. One that was handed over before, and came back, has.
@@ -312,7 +333,7 @@ impl Mourned {
         if !self.told && self.since.elapsed() > STUCK {
             self.told = true;
             let group =
-                self.remains.slot.group.as_ref().map(super::cgroup::Group::describe).unwrap_or_default();
+                self.remains.holdings.group.as_ref().map(super::cgroup::Group::describe).unwrap_or_default();
             tracing::error!(group, "a sandbox does not die: a process may be in an uninterruptible sleep");
         }
         self.dead
@@ -346,16 +367,24 @@ impl Mourned {
 
     /// Whether the guest is dead. Until it is, it is told to die: as process 1 it takes everything with it.
     fn look(&self) -> bool {
-        let Some(pidfd) = &self.remains.pidfd else { return self.dead };
-        if is_readable(pidfd.as_fd()) {
-            return true;
+        let is_dead = |process: BorrowedFd<'_>| {
+            if is_readable(process) {
+                return true;
+            }
+            if let Some(group) = &self.remains.holdings.group {
+                group.kill();
+            }
+            // It may just have died.
+            let _ended = rustix::process::pidfd_send_signal(process, Signal::KILL);
+            false
+        };
+        let guest = self.remains.pidfd.as_ref().map(|pidfd| is_dead(pidfd.as_fd()));
+        let slot = self.remains.holdings.slot.as_ref().map(|slot| is_dead(slot.process()));
+        match (guest, slot) {
+            (None, None) => self.dead,
+            // Without its slot a guest ends; who it was is not known where it had just begun.
+            (guest, slot) => guest != Some(false) && slot != Some(false),
         }
-        if let Some(group) = &self.remains.slot.group {
-            group.kill();
-        }
-        // It may just have died.
-        let _ended = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
-        false
     }
 
     /// Gives back what the sandbox held; `false` if something runs under it still.
@@ -364,18 +393,18 @@ impl Mourned {
         self.remains.mounts = None;
         if let Some(pool) = &resources.pool
             // This one is among those that are held.
-            && let Err(error) = pool.put_back(&mut self.remains.slot.group, resources.ready_wanted() + 1)
+            && let Err(error) = pool.put_back(&mut self.remains.holdings.group, resources.ready_wanted() + 1)
         {
             if error.raw_os_error() != Some(libc::EBUSY) && !self.told {
                 self.told = true;
-                let group = self.remains.slot.group.as_ref().map(super::cgroup::Group::describe);
+                let group = self.remains.holdings.group.as_ref().map(super::cgroup::Group::describe);
                 tracing::error!(group, %error, "a cgroup cannot be removed");
             }
             return false;
         }
         resources.auditor.violations.forget(|| self.guest());
-        resources.ids.put(self.remains.slot.ids);
-        if let Some(network) = self.remains.slot.network.take() {
+        resources.ids.put(self.remains.holdings.ids);
+        if let Some(network) = self.remains.holdings.network.take() {
             resources.networks.put_back(network, resources.wanted());
         }
         resources.held.fetch_sub(1, Ordering::Relaxed);

@@ -37,6 +37,9 @@ struct State {
     guest: OnceLock<Life>,
     /// The guest's process id, as the spawner and this process see it: the spawner's word, before the guest can say any.
     guest_pid: OnceLock<u32>,
+    /// The guest's slot has said that nothing of the sandbox is left.
+    gone: OnceLock<()>,
+    is_in_slot: bool,
     /// The way out, until somebody takes it.
     door: SyncMutex<Option<OwnedFd>>,
 }
@@ -69,17 +72,35 @@ pub(super) struct Parts {
     pub(super) guest: Option<u32>,
     pub(super) pidfd: Option<OwnedFd>,
     pub(super) mounts: Option<OwnedFd>,
+    /// With what was read and not looked at.
+    pub(super) reader: FrameReader,
+    /// The guest's slot has said that nothing of the sandbox is left.
+    pub(super) is_gone: bool,
 }
 
 impl Link {
     pub(super) fn new(stream: UnixStream) -> Self {
+        Self::over(stream, FrameReader::new(), false)
+    }
+
+    /// The channel to a guest in a slot, from which something may have been read already.
+    pub(super) fn in_slot(stream: UnixStream, reader: FrameReader) -> Self {
+        Self::over(stream, reader, true)
+    }
+
+    fn over(stream: UnixStream, reader: FrameReader, is_in_slot: bool) -> Self {
         Self {
             stream,
             writing: Mutex::new(()),
-            reading: Mutex::new(FrameReader::new()),
+            reading: Mutex::new(reader),
             desk: Desk::new(),
-            state: State::default(),
+            state: State { is_in_slot, ..State::default() },
         }
+    }
+
+    /// Whether the guest's slot has said that nothing of the sandbox is left.
+    pub(super) fn is_gone(&self) -> bool {
+        self.state.gone.get().is_some()
     }
 
     /// The guest's pidfd, once the spawner has sent it.
@@ -100,6 +121,10 @@ impl Link {
     /// # Cancel safety
     /// Dropping the future loses nothing.
     pub(super) async fn died(&self) {
+        // Its slot reaps it: that is the last of it.
+        if self.state.is_in_slot && self.wait_for(|| self.state.gone.get().copied()).await.is_ok() {
+            return;
+        }
         if let Some(Life::Watched(pidfd)) = self.state.guest.get()
             && pidfd.readable().await.is_ok()
         {
@@ -197,6 +222,10 @@ impl Link {
                 }
                 None => self.desk.note_broken("it opens a door that nobody asked for"),
             },
+            FrameKind::Gone if self.state.is_in_slot => {
+                let _the_first = self.state.gone.set(());
+                self.desk.note_end();
+            }
             FrameKind::Ready => self.desk.note_ready(&frame.payload),
             FrameKind::Failed => self.desk.note_failed(&frame.payload),
             _ => self.desk.note_broken("it says what nobody asked for"),
@@ -218,7 +247,8 @@ impl Link {
             Life::Unwatched(pidfd) => pidfd,
         });
         let pidfd = known.or_else(|| reader.take_pidfd());
-        Parts { stream: self.stream, guest, pidfd, mounts: reader.take_mounts() }
+        let (mounts, is_gone) = (reader.take_mounts(), self.state.gone.get().is_some());
+        Parts { stream: self.stream, guest, pidfd, mounts, reader, is_gone }
     }
 }
 

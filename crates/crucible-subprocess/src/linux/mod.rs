@@ -8,6 +8,7 @@ mod egress;
 mod engine;
 mod exec;
 mod frames;
+mod holdings;
 mod host;
 #[cfg(test)]
 mod hostile;
@@ -21,8 +22,10 @@ mod preopen;
 mod probe;
 mod pump;
 mod resources;
+mod returning;
 mod sandbox;
 mod slot;
+mod slots;
 mod spawner;
 mod sys;
 mod template;

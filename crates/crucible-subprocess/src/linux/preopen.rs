@@ -8,16 +8,16 @@ use crucible_link::errors::lost;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::cgroup::Group;
+use super::holdings::Holdings;
 use super::janitor::Remains;
 use super::resources::{Resources, Size};
 use super::sandbox::channel;
-use super::slot::Slot;
 use super::spawner::SendError;
 
 /// A sandbox that stands, or will in a moment, and in which nothing has run.
 #[derive(Debug)]
 pub(super) struct Preopened {
-    pub(super) slot: Slot,
+    pub(super) holdings: Holdings,
     /// Our end of the guest's channel, from which nothing has been read.
     pub(super) channel: OwnedFd,
 }
@@ -30,10 +30,10 @@ impl Preopened {
         left: &mut Vec<Remains>,
     ) -> Result<Self, EngineError> {
         let (ours, theirs) = channel()?;
-        let slot = resources.take(size, &Network::None)?;
-        let plan = resources.plan(&slot, size, &Network::None, true);
-        if let Err(error) = resources.ask_spawner(&plan, &slot, theirs.as_fd()) {
-            left.push(Remains::of_nobody(slot));
+        let holdings = resources.take(size, &Network::None)?;
+        let plan = resources.plan(&holdings, size, &Network::None, true);
+        if let Err(error) = resources.ask_spawner(&plan, &holdings, theirs.as_fd()) {
+            left.push(Remains::of_nobody(holdings));
             return Err(match error {
                 SendError::Failed(error) => error,
                 // The next sandbox that is asked for starts it again.
@@ -41,8 +41,8 @@ impl Preopened {
             });
         }
         // What cannot be opened now is tried again when it is needed, and then its error is heard.
-        let _opened = slot.group.as_ref().map(Group::open_counters);
-        Ok(Self { slot, channel: ours })
+        let _opened = holdings.group.as_ref().map(Group::open_counters);
+        Ok(Self { holdings, channel: ours })
     }
 
     /// Whether its guest lives, as far as can be seen without a word from it.
@@ -55,7 +55,7 @@ impl Preopened {
 
     /// What is left of it if nobody uses it.
     pub(super) fn into_remains(self) -> Remains {
-        let Self { slot, channel } = self;
-        Remains { slot, guest: None, pidfd: None, channel: Some(channel), mounts: None }
+        let Self { holdings, channel } = self;
+        Remains { holdings, guest: None, pidfd: None, channel: Some(channel), mounts: None }
     }
 }

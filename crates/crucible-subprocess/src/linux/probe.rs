@@ -28,10 +28,10 @@ const NO_PROGRAM: &str = "/crucible/no/such/program";
 pub(super) fn try_out(inner: &Arc<Inner>) -> Result<(), EngineError> {
     let limits = Limits::new();
     let lease = inner.lease(Size::from(&limits), &Network::None)?;
-    let Some(slot) = lease.slot() else { return Err(lost("trying a sandbox out", false)) };
+    let Some(holdings) = lease.holdings() else { return Err(lost("trying a sandbox out", false)) };
     let (ours, theirs) = blocking_pair()?;
-    let plan = inner.resources().plan(slot, Size::from(&limits), &Network::None, true);
-    match inner.resources().ask_spawner(&plan, slot, theirs.as_fd()) {
+    let plan = inner.resources().plan(holdings, Size::from(&limits), &Network::None, true);
+    match inner.resources().ask_spawner(&plan, holdings, theirs.as_fd()) {
         Ok(()) => {}
         Err(SendError::Failed(error)) => return Err(error),
         Err(SendError::Busy | SendError::Gone) => return Err(lost("trying a sandbox out", false)),
@@ -39,9 +39,9 @@ pub(super) fn try_out(inner: &Arc<Inner>) -> Result<(), EngineError> {
     drop(theirs);
     let mut reader = FrameReader::new();
     let tried = talk(inner, &limits, &ours, &mut reader);
-    if let Some(slot) = lease.into_slot() {
+    if let Some(holdings) = lease.into_holdings() {
         inner.bury(Remains {
-            slot,
+            holdings,
             guest: None,
             pidfd: reader.take_pidfd(),
             channel: Some(ours),

@@ -12,12 +12,13 @@ use crucible_link::errors::setup;
 
 use super::auditor::Auditor;
 use super::cgroup::{GroupLimits, Pool};
+use super::holdings::Holdings;
 use super::host::Host;
 use super::ids::Ids;
 use super::interpreter::{self, Interpreter, Warm};
 use super::network::Networks;
 use super::preopen::Preopened;
-use super::slot::Slot;
+use super::slots::Slots;
 use super::spawner::{SendError, Spawner};
 
 /// The most groups and namespaces that are kept ready.
@@ -47,6 +48,8 @@ pub(super) struct Resources {
     pub(super) dying: AtomicUsize,
     /// Sandboxes that stand already.
     pub(super) preopened: WarmPool<Size, Preopened>,
+    /// Those in slots.
+    pub(super) slots: Slots,
     /// The languages whose interpreters are started ahead of time, and those that wait.
     pub(super) warm: Vec<Warm>,
     pub(super) interpreters: WarmPool<interpreter::Kind, Interpreter>,
@@ -78,7 +81,7 @@ impl Resources {
     }
 
     /// Takes what a sandbox needs of the host.
-    pub(super) fn take(&self, size: Size, network: &Network) -> Result<Slot, EngineError> {
+    pub(super) fn take(&self, size: Size, network: &Network) -> Result<Holdings, EngineError> {
         let Some(ids) = self.ids.take() else {
             return Err(EngineError::Unavailable {
                 what: "a user id that nobody has".to_owned(),
@@ -104,11 +107,11 @@ impl Resources {
         let network = if pooled { self.networks.take() } else { None };
         let held = self.held.fetch_add(1, Ordering::Relaxed) + 1;
         self.held_peak.fetch_max(held, Ordering::Relaxed);
-        Ok(Slot { ids, group, network })
+        Ok(Holdings { ids, group, network, slot: None })
     }
 
     /// What a sandbox is to be like, for the spawner.
-    pub(super) fn plan(&self, slot: &Slot, size: Size, network: &Network, ready: bool) -> Plan {
+    pub(super) fn plan(&self, holdings: &Holdings, size: Size, network: &Network, ready: bool) -> Plan {
         let mut flags = PlanFlags::default();
         let mut set = |layer, flag: PlanFlags| {
             if !self.is_waived(layer) {
@@ -120,7 +123,7 @@ impl Resources {
         set(Layer::CgroupNamespace, PlanFlags::CGROUP);
         set(Layer::Landlock, PlanFlags::LANDLOCK);
         let namespace =
-            if slot.network.is_some() { PlanFlags::ENTER_NETWORK } else { PlanFlags::NEW_NETWORK };
+            if holdings.network.is_some() { PlanFlags::ENTER_NETWORK } else { PlanFlags::NEW_NETWORK };
         set(Layer::NetworkNamespace, namespace);
         if *network != Network::None {
             set(Layer::NetworkNamespace, PlanFlags::EGRESS);
@@ -131,7 +134,7 @@ impl Resources {
         if ready {
             flags = flags.with(PlanFlags::READY);
         }
-        let group = slot.group.as_ref();
+        let group = holdings.group.as_ref();
         if group.is_some_and(|group| group.born_in().is_some()) {
             flags = flags.with(PlanFlags::INTO_CGROUP);
         }
@@ -140,8 +143,8 @@ impl Resources {
             flags,
             tasks_files: u8::try_from(tasks_files).unwrap_or(u8::MAX),
             landlock_abi: self.host.landlock_abi.unwrap_or(0),
-            outer_guest_id: slot.ids.guest,
-            outer_target_id: slot.ids.target,
+            outer_guest_id: holdings.ids.guest,
+            outer_target_id: holdings.ids.target,
             disk_bytes: size.disk_bytes,
             inodes: size.inodes,
         }
@@ -151,12 +154,13 @@ impl Resources {
     pub(super) fn ask_spawner(
         &self,
         plan: &Plan,
-        slot: &Slot,
+        holdings: &Holdings,
         channel: BorrowedFd<'_>,
     ) -> Result<(), SendError> {
         let mut fds = vec![channel];
-        fds.extend(slot.network.as_ref().map(|fd| fd.as_fd()));
-        if let Some(group) = &slot.group {
+        fds.extend(holdings.network.as_ref().map(|fd| fd.as_fd()));
+        // A slot is in none of its sandboxes' groups.
+        if let (Some(group), false) = (&holdings.group, plan.flags.has(PlanFlags::SLOT)) {
             fds.extend(group.born_in());
             fds.extend(group.tasks());
         }
@@ -169,7 +173,9 @@ impl Resources {
 
     /// Whether any sandbox waits for somebody to ask for it.
     pub(super) fn keeps_any(&self) -> bool {
-        self.preopened.stats().ready > 0 || self.interpreters.stats().ready > 0
+        self.preopened.stats().ready > 0
+            || self.slots.stats().ready > 0
+            || self.interpreters.stats().ready > 0
     }
 
     /// Whether one more sandbox may be left to the janitor before it is gone. Where they end faster than the kernel takes them

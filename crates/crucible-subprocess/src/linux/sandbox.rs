@@ -24,12 +24,13 @@ use super::cgroup::Group;
 use super::egress::Proxy;
 use super::engine::{Inner, Lease};
 use super::exec;
+use super::holdings::Holdings;
 use super::interpreter::{Interpreter, Waiting};
 use super::janitor::Remains;
 use super::link::{Link, Parts};
 use super::preopen::Preopened;
 use super::resources::Size;
-use super::slot::Slot;
+use super::returning::Returning;
 
 /// How long the end of a guest that ends is waited for without giving the thread up.
 const LAST_BREATH: Duration = Duration::from_micros(300);
@@ -48,7 +49,7 @@ pub(super) struct SubprocessSandbox {
 #[derive(Debug)]
 pub(super) struct Open {
     pub(super) link: Link,
-    pub(super) slot: Slot,
+    pub(super) holdings: Holdings,
     pub(super) limits: Limits,
     /// Where the sandbox has an allow-list.
     pub(super) proxy: Option<Proxy>,
@@ -72,6 +73,8 @@ pub(super) struct Memory {
     pub(super) has_run: bool,
     /// Nothing has run since, or can.
     pub(super) is_last: bool,
+    /// All went as it should, as far as the sandbox goes: the next may be like it.
+    pub(super) is_clean: bool,
     /// The guest is alone, and was killed.
     is_doomed: bool,
     /// CPU time of the guest itself by then.
@@ -103,24 +106,31 @@ async fn open_now(
 ) -> Result<(Lease, OwnedFd), EngineError> {
     let lease = inner.lease(size, network)?;
     let (ours, theirs) = channel()?;
-    let Some(slot) = lease.slot() else { return Err(lost("opening a sandbox", false)) };
-    let plan = inner.resources().plan(slot, size, network, ready);
-    inner.open_guest(&plan, slot, theirs.as_fd()).await?;
+    let Some(holdings) = lease.holdings() else { return Err(lost("opening a sandbox", false)) };
+    let plan = inner.resources().plan(holdings, size, network, ready);
+    inner.open_guest(&plan, holdings, theirs.as_fd()).await?;
     Ok((lease, ours))
 }
 
 impl SubprocessSandbox {
-    /// Asks for a sandbox and sends its input files after it, without waiting until it stands.
+    /// Asks for a sandbox and sends its input files after it, without waiting until it stands. One that is for a single run, on behalf of
+    /// a tenant, may be in a slot.
     pub(super) async fn begin(
         inner: &Arc<Inner>,
         spec: SandboxSpec,
+        tenant: Option<&str>,
         ready: bool,
     ) -> Result<Self, EngineError> {
         check(inner, &spec)?;
         let size = Size::from(&spec.limits);
-        let preopened = if spec.network == Network::None { inner.take_preopened(size) } else { None };
+        let preopened = if spec.network == Network::None {
+            let in_slot = tenant.and_then(|tenant| inner.take_from_slots(size, tenant));
+            in_slot.or_else(|| inner.take_preopened(size))
+        } else {
+            None
+        };
         let (lease, channel) = match preopened {
-            Some(Preopened { slot, channel }) => (inner.lease_of(slot), channel),
+            Some(Preopened { holdings, channel }) => (inner.lease_of(holdings), channel),
             None => open_now(inner, size, &spec.network, ready).await?,
         };
         let mut sandbox = Self::adopt(inner, lease, channel, spec.limits)?;
@@ -139,10 +149,10 @@ impl SubprocessSandbox {
         language: usize,
     ) -> Result<Self, EngineError> {
         check(inner, &spec)?;
-        while let Some(Interpreter { sandbox: Preopened { slot, channel }, streams }) =
+        while let Some(Interpreter { sandbox: Preopened { holdings, channel }, streams }) =
             inner.take_interpreter(language, &spec.limits)?
         {
-            let sandbox = Self::adopt(inner, inner.lease_of(slot), channel, spec.limits.clone())?;
+            let sandbox = Self::adopt(inner, inner.lease_of(holdings), channel, spec.limits.clone())?;
             let open = sandbox.open()?;
             let waiting = Waiting::over(&open.link, language, streams);
             let stands = async {
@@ -162,7 +172,7 @@ impl SubprocessSandbox {
             }
             inner.resources().interpreters.note_failed();
         }
-        Self::begin(inner, spec, false).await
+        Self::begin(inner, spec, None, false).await
     }
 
     /// A sandbox that stands, or will in a moment, and our end of its guest's channel.
@@ -176,8 +186,8 @@ impl SubprocessSandbox {
         let stream = std::os::unix::net::UnixStream::from(channel);
         stream.set_nonblocking(true).map_err(|error| setup("make the guest's socket", error))?;
         let stream = UnixStream::from_std(stream).map_err(|error| setup("make the guest's socket", error))?;
-        let Some(slot) = lease.into_slot() else { return Err(lost("opening a sandbox", false)) };
-        Ok(Self::over(inner, slot, limits, stream))
+        let Some(holdings) = lease.into_holdings() else { return Err(lost("opening a sandbox", false)) };
+        Ok(Self::over(inner, holdings, limits, stream))
     }
 
     /// Sends input files.
@@ -190,11 +200,20 @@ impl SubprocessSandbox {
     }
 
     /// A sandbox whose guest is at the other end of a channel.
-    pub(super) fn over(inner: &Arc<Inner>, slot: Slot, limits: Limits, stream: UnixStream) -> Self {
-        let counters = slot.group.as_ref().map(Group::start).unwrap_or_default();
+    pub(super) fn over(
+        inner: &Arc<Inner>,
+        mut holdings: Holdings,
+        limits: Limits,
+        stream: UnixStream,
+    ) -> Self {
+        let counters = holdings.group.as_ref().map(Group::start).unwrap_or_default();
+        let link = match &mut holdings.slot {
+            Some(slot) => Link::in_slot(stream, std::mem::take(&mut slot.reader)),
+            None => Link::new(stream),
+        };
         let open = Open {
-            link: Link::new(stream),
-            slot,
+            link,
+            holdings,
             limits,
             proxy: None,
             turn: Mutex::new(()),
@@ -245,7 +264,7 @@ impl SubprocessSandbox {
 impl Open {
     /// What the kernel has counted so far; nothing where there is no cgroup.
     pub(super) fn counters(&self) -> Result<Counters, EngineError> {
-        match &self.slot.group {
+        match &self.holdings.group {
             Some(group) => group.counters().map_err(|error| setup("read a cgroup", error)),
             None => Ok(Counters::default()),
         }
@@ -327,7 +346,7 @@ impl Sandbox for SubprocessSandbox {
         if let Some(proxy) = self.open.as_mut().and_then(|open| open.proxy.as_mut()) {
             proxy.stop().await;
         }
-        self.bury();
+        self.give_up();
         if dead { usage } else { Err(lost("closing: it could not be confirmed dead", true)) }
     }
 }
@@ -340,6 +359,9 @@ impl Open {
 
     /// Waits until the guest is dead, which takes everything with it; ends it if it takes too long.
     async fn wait_until_dead(&self) -> bool {
+        if self.link.is_gone() {
+            return true;
+        }
         self.get_to_know().await;
         if self.link.pidfd().is_none() {
             // There never was a guest.
@@ -351,7 +373,7 @@ impl Open {
     /// Whether the guest is the only process that is left, by the kernel's own count, and was killed: then nothing untrusted lives,
     /// and nothing can come of it. To wait until it has gone too is the janitor's business; nothing that it held is used before.
     pub(super) fn is_doomed_alone(&self) -> bool {
-        let counted = self.slot.group.as_ref().and_then(|group| group.processes().ok().flatten());
+        let counted = self.holdings.group.as_ref().and_then(|group| group.processes().ok().flatten());
         let is_alone = counted.is_some_and(|count| count <= 1);
         let is_doomed = is_alone
             && self.link.pidfd().is_some_and(|pidfd| {
@@ -364,6 +386,13 @@ impl Open {
 
     /// Waits for the death of a guest that has said that it ends; ends it if it takes too long. `false` if it still lives.
     pub(super) async fn confirm_death(&self) -> bool {
+        if self.holdings.slot.is_some() {
+            if tokio::time::timeout(CLOSE_GRACE, self.link.died()).await.is_ok() {
+                return true;
+            }
+            self.kill();
+            return tokio::time::timeout(KILL_CONFIRM, self.link.died()).await.is_ok();
+        }
         // It dies within a fraction of a millisecond: to sleep as a task and be woken by another thread takes longer.
         if self.link.dies_within(LAST_BREATH)
             || tokio::time::timeout(CLOSE_GRACE, self.link.died()).await.is_ok()
@@ -376,7 +405,7 @@ impl Open {
 
     /// Ends everything at once, by the kernel's hand.
     pub(super) fn kill(&self) {
-        if let Some(group) = &self.slot.group {
+        if let Some(group) = &self.holdings.group {
             group.kill();
         }
         if let Some(pidfd) = self.link.pidfd() {
@@ -409,11 +438,26 @@ impl Open {
 }
 
 impl SubprocessSandbox {
+    /// Hands the sandbox's slot on, if it was in one that is as good as new; otherwise what is left of it to the janitor.
+    fn give_up(&mut self) {
+        let is_clean = |open: &mut Open| {
+            let memory = open.memory.get_mut().unwrap_or_else(PoisonError::into_inner);
+            open.holdings.slot.is_some() && memory.is_last && memory.is_clean
+        };
+        if let Some(open) = self.open.take_if(is_clean) {
+            Returning::new(&self.inner, open.holdings, open.link.into_parts()).go_on();
+        }
+        self.bury();
+    }
+
     fn bury(&mut self) {
-        let Some(Open { link, slot, .. }) = self.open.take() else { return };
-        let Parts { stream, guest, pidfd, mounts } = link.into_parts();
+        let Some(Open { link, holdings, .. }) = self.open.take() else { return };
+        if let Some(slot) = &holdings.slot {
+            self.inner.resources().slots.lose(slot.size);
+        }
+        let Parts { stream, guest, pidfd, mounts, .. } = link.into_parts();
         let channel = stream.into_std().ok().map(OwnedFd::from);
-        self.inner.bury(Remains { slot, guest, pidfd, channel, mounts });
+        self.inner.bury(Remains { holdings, guest, pidfd, channel, mounts });
     }
 }
 

@@ -21,6 +21,7 @@ mod preopen;
 mod restart;
 mod root_fs;
 mod runs;
+mod slots;
 mod small_memory;
 mod support;
 mod switched_off;

@@ -212,14 +212,15 @@ impl Group {
     }
 
     /// Makes a group in which everything has died ready for another sandbox with the same limits; `name` is for what has to be made
-    /// anew. `false` if it has to be removed instead. `EBUSY` as long as something runs in it.
+    /// anew. `false` if it has to be removed instead, which shows whether anything runs in it.
     ///
     /// Making and removing groups costs the kernel a quarter of a whole run. In version 2 the group is one directory, and most
     /// kernels do not set the peak of its memory back.
     pub(super) fn reuse(&mut self, name: &str) -> io::Result<bool> {
         let Some(limits) = self.limits else { return Ok(false) };
+        // Those count too that are dead and that nobody has waited for: once the spawner is gone, that is up to the host's process 1.
         if self.processes()? != Some(0) {
-            return Err(io::Error::from_raw_os_error(libc::EBUSY));
+            return Ok(false);
         }
         let members = [&self.memory, &self.pids, &self.cpu].into_iter().flatten();
         if members.clone().any(|member| member.version == Version::V2)

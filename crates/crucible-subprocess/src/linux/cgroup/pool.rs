@@ -103,6 +103,25 @@ impl Pool {
         Ok(())
     }
 
+    /// Makes a group in which everything has died ready for another sandbox of the same size, or puts another in its place. `EBUSY` as
+    /// long as something runs in it; then it is left where it is.
+    pub(crate) fn renew(&self, group: &mut Option<Group>) -> io::Result<()> {
+        let Some(used) = group else { return Ok(()) };
+        let limits = used.limits();
+        if used.reuse(&self.name())? {
+            return Ok(());
+        }
+        used.remove()?;
+        *group = None;
+        if let Some(limits) = limits {
+            let fresh = self.take(limits)?;
+            // What cannot be opened now is tried again when it is needed, and then its error is heard.
+            let _opened = fresh.open_counters();
+            *group = Some(fresh);
+        }
+        Ok(())
+    }
+
     fn make(&self) -> io::Result<Group> {
         Group::make(&self.places, &self.owner, &self.name())
     }
