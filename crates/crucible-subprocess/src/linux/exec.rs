@@ -137,7 +137,8 @@ pub(super) async fn exec(
     // What the command's processes did was counted before they were answered, and so before they could end.
     let violations = inner.auditor().violations.take(|| open.link.guest());
     evidence.extend(violations.into_iter().map(|what| Evidence::Violation { what }));
-    open.remember().is_clean = is_ordinary && !evidence.iter().any(|fact| matches!(fact, Evidence::Violation { .. }));
+    open.remember().is_clean =
+        is_ordinary && !evidence.iter().any(|fact| matches!(fact, Evidence::Violation { .. }));
     let (stdout, stderr) = (stdout.finish(), stderr.finish());
     // The guest has said that nothing is left but itself, and that it ends: meanwhile we have done our sums.
     let ends = after == After::Close && end.exited.is_some() && !end.unconfirmed;

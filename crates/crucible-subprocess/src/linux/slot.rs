@@ -24,10 +24,8 @@ const MADE_WITHIN: Duration = Duration::from_secs(10);
 /// How many sandboxes a slot opens before another takes its place: whatever the kernel may keep in its namespaces does not add up.
 const RUNS_MAX: u32 = 1000;
 /// What is the slot's: everything else is each sandbox's own.
-const KEPT: PlanFlags = PlanFlags::NEW_NETWORK
-    .with(PlanFlags::ENTER_NETWORK)
-    .with(PlanFlags::UTS)
-    .with(PlanFlags::SINGLE_ID);
+const KEPT: PlanFlags =
+    PlanFlags::NEW_NETWORK.with(PlanFlags::ENTER_NETWORK).with(PlanFlags::UTS).with(PlanFlags::SINGLE_ID);
 /// What a sandbox in a slot has of its own.
 const OWN: PlanFlags = PlanFlags::IPC
     .with(PlanFlags::CGROUP)

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::nobody::run_as_nobody;
-use super::support::{engine, preopened_engine};
+use super::support::{engine, engine_with_slots, preopened_engine};
 use crucible_conformance::engine_conformance;
 use crucible_core::Engine;
 use crucible_core::testing::{Faults, FaultyEngine};
@@ -11,6 +11,8 @@ use crucible_core::testing::{Faults, FaultyEngine};
 engine_conformance!(subprocess, || async { engine() });
 
 engine_conformance!(preopened, || async { preopened_engine() });
+
+engine_conformance!(in_slots, || async { engine_with_slots() });
 
 engine_conformance!(subprocess_in_an_arc, || async {
     let engine: Arc<dyn Engine> = Arc::new(engine());

@@ -31,10 +31,10 @@ fn the_other_tests_as_an_ordinary_user() {
     as_an_ordinary_user("others", &modules, 2);
 }
 
-/// Those that count what their process has, one at a time.
+/// Those that count what their process has, or look for its children, one at a time.
 #[test]
 fn tests_that_count_as_an_ordinary_user() {
-    as_an_ordinary_user("counted", &["egress::counted"], 1);
+    as_an_ordinary_user("counted", &["egress::counted", "slots"], 1);
 }
 
 fn as_an_ordinary_user(name: &str, modules: &[&str], threads: usize) {

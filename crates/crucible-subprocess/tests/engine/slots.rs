@@ -50,7 +50,7 @@ async fn run_in_slot(engine: &SubprocessEngine, evaluation: &Evaluation) -> Outc
 async fn the_next_finds_nothing_of_the_one_before() {
     let engine = builder(1).build().unwrap();
     let leave = Evaluation::shell(
-        "ls -A /tmp /box /dev/shm; ls /proc | grep -c '^[0-9]'; echo $$; hostname; cat /proc/self/cgroup; \
+        "ls -A /tmp /box /dev/shm; set -- /proc/[0-9]*; echo $#; echo $$; hostname; cat /proc/self/cgroup; \
          grep -E 'Cap|NoNew|Seccomp|Uid|Gid|SigIgn|SigBlk' /proc/self/status; umask; ls -l /proc/self/fd | wc -l; \
          readlink /proc/self/ns/pid >&2; \
          echo mine > /tmp/left; echo mine > /box/left; (trap '' TERM HUP; sleep 1000) & disown 2>/dev/null; true",
@@ -89,7 +89,10 @@ os.wait()";
     // Others before it, whose counts are none of its own.
     for evaluation in [&small, &burns, &small, &burns, &small] {
         let (warm, cold) = (run_in_slot(&engine, evaluation).await, run(&cold, evaluation).await);
-        assert_eq!((warm.verdict(), cold.verdict()), (&Verdict::Exited { code: 0 }, &Verdict::Exited { code: 0 }));
+        assert_eq!(
+            (warm.verdict(), cold.verdict()),
+            (&Verdict::Exited { code: 0 }, &Verdict::Exited { code: 0 })
+        );
         let layers = |outcome: &Outcome| -> Vec<_> {
             let reports = outcome.enforcement.reports().iter();
             reports.map(|report| (report.layer, report.status)).collect()
@@ -123,7 +126,8 @@ async fn after_a_limit_or_a_violation_it_is_another_slot() {
         "import ctypes, os\nprint(ctypes.CDLL(None).mount(b'x', b'/tmp', b'tmpfs', 0, None))",
     );
     let outcome = run_in_slot(&engine, &mounts).await;
-    let is_violation = |fact: &Evidence| matches!(fact, Evidence::Violation { what } if what.contains("mount"));
+    let is_violation =
+        |fact: &Evidence| matches!(fact, Evidence::Violation { what } if what.contains("mount"));
     if outcome.evidence().iter().any(is_violation) {
         until(&engine, "it is given up", |stats| stats.aged == 4).await;
     }
@@ -193,7 +197,8 @@ fn processes_named(name: &str) -> Vec<rustix::process::Pid> {
         Some(value.trim().to_owned())
     };
     let own = std::process::id().to_string();
-    let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let pids =
+        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let is_ours = |pid: &String| {
         status(pid, "Name").as_deref() == Some(name)
             && status(pid, "PPid").and_then(|spawner| status(&spawner, "PPid")) == Some(own.clone())
@@ -294,9 +299,9 @@ impl Engine for InSlots {
 fn every_attack_is_blocked_in_a_used_slot() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let plain = SubprocessEngine::builder().slots(1);
-    let engine = not_for_this_user().iter().fold(plain, |builder, layer| builder.waive(*layer)).build().unwrap();
-    let in_slots =
-        Arc::new(InSlots { engine, runs: AtomicU64::new(0), hits: AtomicU64::new(0) });
+    let engine =
+        not_for_this_user().iter().fold(plain, |builder, layer| builder.waive(*layer)).build().unwrap();
+    let in_slots = Arc::new(InSlots { engine, runs: AtomicU64::new(0), hits: AtomicU64::new(0) });
     let shared = Arc::clone(&in_slots);
     let suite = Suite::new(move |without| {
         if without.is_empty() {

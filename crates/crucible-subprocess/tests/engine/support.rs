@@ -39,6 +39,11 @@ pub(crate) fn preopened_engine() -> SubprocessEngine {
     built(SubprocessEngine::builder().preopen(2))
 }
 
+/// One in whose slots sandboxes follow one another.
+pub(crate) fn engine_with_slots() -> SubprocessEngine {
+    built(SubprocessEngine::builder().slots(2))
+}
+
 fn built(builder: SubprocessBuilder) -> SubprocessEngine {
     match not_for_this_user().iter().fold(builder, |builder, layer| builder.waive(*layer)).build() {
         Ok(engine) => engine,
