@@ -184,6 +184,10 @@ impl Warm {
             && command.directory == run.directory
             && plan.compile.is_none()
             && !plan.files.iter().any(|file| is_looked_for(&file.path))
+            && !plan
+                .files
+                .iter()
+                .any(|file| file.path == self.language.file && may_be_an_archive(&file.content))
             && evaluation.network == Network::None
             && evaluation.collect.is_empty()
             && run.env.iter().all(|(name, value)| command.env.get(name) == Some(value))
@@ -215,6 +219,11 @@ impl Warm {
     fn bootstrap(&self) -> String {
         format!("{BOOTSTRAP}wait({:?})\n", self.modules)
     }
+}
+
+/// Whether an interpreter would take a program for an archive of modules: where it finds the end of one (`zipimport`).
+fn may_be_an_archive(program: &[u8]) -> bool {
+    program.windows(4).any(|bytes| bytes == b"PK\x05\x06")
 }
 
 /// The first of the languages that an evaluation can wait for less with.
@@ -321,6 +330,7 @@ mod tests {
         for path in [".local/lib/python3.11/site-packages/x.pth", ".crucible/sitecustomize.py"] {
             assert!(!takes(&Evaluation::python("pass").with_file(path, "x")), "{path}");
         }
+        assert!(!takes(&Evaluation::python("x = 'PK\x05\x06'")));
         assert!(!takes(&Evaluation::shell("true")));
         assert!(!takes(&Evaluation::python("pass").with_collect(crucible_core::Collect::matching(["out"]))));
     }

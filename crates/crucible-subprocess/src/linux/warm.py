@@ -4,6 +4,22 @@ def wait(modules):
     import os
     import sys
 
+    imported = set(sys.modules)
+
+    # The first that is registered is the last that is called: whatever the program does at its end comes before.
+    import atexit
+
+    @atexit.register
+    def leave():
+        # What is not among the modules is not taken apart at the end. One that the program has put something into is.
+        for name, (module, size) in loaded.items():
+            if modules.get(name) is module and len(vars(module)) == size:
+                del modules[name]
+
+    modules = sys.modules
+    loaded = {}
+    if "atexit" not in imported:
+        del sys.modules["atexit"]
     here = os.path.dirname(__file__)
     sys.path[:] = [entry for entry in sys.path if entry != here]
     sys.path_importer_cache.pop(here, None)
@@ -15,15 +31,39 @@ def wait(modules):
         except BaseException:
             # What is missing is missing for the program too, whose own import says so.
             pass
+    # The site looks for this after us. It has nothing to do with whatever program there will be.
+    import site
+
+    if site.ENABLE_USER_SITE:
+        look = site.execusercustomize
+        look()
+
+        def was_done():
+            site.execusercustomize = look
+
+        site.execusercustomize = was_done
+    # An interpreter looks whether its program is an archive, and notes that it is none: ours never is.
+    program = os.path.abspath(sys.argv[0]) if sys.version_info >= (3, 9) else sys.argv[0]
+    sys.path_importer_cache[program] = None
     import gc
 
     # What is there now stays until the end, and is not taken apart even then: half of the time of a short program would go there. It
-    # holds itself, where nobody looks for what does.
+    # holds itself, where nobody looks for what does. The program's own module ends as it always does: what is collected with it must
+    # not be among what is frozen, and a dictionary with nothing in it is not. So do the streams: their end writes what is left.
+    own = vars(sys.modules["__main__"])
+    content = dict(own)
+    own.clear()
     gc.collect()
-    kept = gc.get_objects()
-    kept.append(kept)
-    del kept
-    gc.freeze()
+    if not gc.is_tracked(own):
+        ends = {id(sys.modules["__main__"])}
+        for stream in [sys.stdin, sys.stdout, sys.stderr]:
+            ends |= {id(stream), id(stream.buffer), id(getattr(stream.buffer, "raw", None))}
+        kept = [thing for thing in gc.get_objects() if id(thing) not in ends]
+        kept.append(kept)
+        del kept, ends
+        gc.freeze()
+    own.update(content)
+    del own, content
     del sys.modules["gc"]
     for directory in [os.path.join(here, "__pycache__"), here]:
         if os.path.isdir(directory):
@@ -41,6 +81,10 @@ def wait(modules):
                 os._exit(1)
             data += piece
         return data
+
+    for name, module in sys.modules.items():
+        if name not in {"__main__", "builtins", "sys"} and type(module) is type(sys):
+            loaded[name] = module, len(vars(module))
 
     lengths = read(16)
     arguments = read(int(lengths[:8], 16)).split(b"\0")[:-1]

@@ -32,7 +32,7 @@ async fn run(engine: &SubprocessEngine, evaluation: &Evaluation) -> Outcome {
 }
 
 /// What a program can see of how it was started, and ways to end.
-const PROGRAMS: [(&str, &str); 14] = [
+const PROGRAMS: [(&str, &str); 17] = [
     (
         "itself",
         "import sys, os\n\
@@ -66,6 +66,31 @@ const PROGRAMS: [(&str, &str); 14] = [
         "import inspect, __main__\ndef f():\n    pass\nprint(inspect.getsource(f), __main__.f is f)",
     ),
     ("a module that is not there", "import no_such_module"),
+    (
+        "what is let go at the end",
+        "import json, weakref\n\
+         class Told:\n\
+         \x20   def __init__(self, name): self.name = name\n\
+         \x20   def __del__(self): print('gone', self.name)\n\
+         mine = Told('mine')\n\
+         json.mine = Told('in a module')\n\
+         weakref.finalize(mine, print, 'finalized')",
+    ),
+    (
+        "what the interpreter has noted",
+        "import sys, site, atexit, os\n\
+         print(sys.path_importer_cache.get('/box/main.py', 'nothing'), 'usercustomize' in sys.modules)\n\
+         print(site.execusercustomize.__module__, site.execusercustomize.__name__)\n\
+         before = sorted(sys.modules)\n\
+         atexit.register(lambda: print(sorted(sys.modules) == before, os.getpid(), sys.modules['os'] is os))",
+    ),
+    (
+        "a log that is written at the end",
+        "import logging, logging.handlers, sys, threading, time\n\
+         held = logging.handlers.MemoryHandler(100, target=logging.StreamHandler(sys.stdout))\n\
+         log = logging.getLogger('x'); log.addHandler(held); log.warning('held')\n\
+         threading.Thread(target=time.sleep, args=(100,), daemon=True).start()",
+    ),
 ];
 
 #[tokio::test]
