@@ -8,6 +8,9 @@ mod accuracy;
 mod bare;
 mod chart;
 mod containers;
+mod curve;
+mod growth;
+mod held;
 mod host;
 mod leaks;
 mod machine;
@@ -54,7 +57,7 @@ struct Options {
 
 type Part = fn(&mut Report, &Scale);
 
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
     ("start", start::measure),
     ("throughput", throughput::measure),
     ("python", python::measure),
@@ -63,6 +66,7 @@ const PARTS: [(&str, Part); 8] = [
     ("platform", platform::measure),
     ("accuracy", accuracy::measure),
     ("leaks", leaks::measure),
+    ("growth", growth::measure),
 ];
 
 fn main() -> ExitCode {
