@@ -29,6 +29,8 @@ pub(crate) struct Scale {
     pub(crate) inputs: usize,
     /// Evaluations that listeners hear of.
     pub(crate) heard: usize,
+    /// Runs after which nothing is to have grown.
+    pub(crate) soak: usize,
 }
 
 impl Scale {
@@ -46,6 +48,7 @@ impl Scale {
         output: 16 << 20,
         inputs: 10_000,
         heard: 3_000,
+        soak: 2_000,
     };
 
     pub(crate) const FULL: Self = Self {
@@ -62,5 +65,6 @@ impl Scale {
         output: 1 << 30,
         inputs: 10_000,
         heard: 20_000,
+        soak: 200_000,
     };
 }
