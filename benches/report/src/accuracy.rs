@@ -105,6 +105,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
             .map(|(name, (count, wrong))| ((*name).to_owned(), vec![count.to_string(), wrong.to_string()]))
             .collect(),
         bars: tally.iter().map(|(name, (count, _))| ((*name).to_owned(), *count as f64)).collect(),
+        curve: None,
         unit: "runs",
     });
 }

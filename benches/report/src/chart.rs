@@ -1,4 +1,4 @@
-//! A chart of a table: a bar a row.
+//! A chart of a table: a bar a row, or curves.
 
 use std::fmt::Write as _;
 
@@ -9,8 +9,11 @@ const LABELS: f64 = 330.0;
 const BARS: f64 = 420.0;
 const TOP: f64 = 40.0;
 
-/// The table's bars as SVG.
+/// The table's bars, or its curves, as SVG.
 pub(crate) fn svg(table: &Table) -> String {
+    if let Some(curve) = &table.curve {
+        return curve.svg(table);
+    }
     let most = table.bars.iter().map(|(_, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
     let height = table.bars.iter().fold(TOP + 10.0, |height, _| height + ROW);
     let width = LABELS + BARS + 90.0;
@@ -46,6 +49,6 @@ fn shown(value: f64) -> String {
     if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
 }
 
-fn escaped(text: &str) -> String {
+pub(crate) fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

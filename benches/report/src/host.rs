@@ -89,14 +89,13 @@ copies the host's descriptors; a fork(2) would copy its page tables as well."
         columns: vec!["small", "large", "ratio", "bare"],
         rows,
         bars,
+        curve: None,
         unit: "large to small",
     });
 }
 
 fn open_files() -> Option<Vec<File>> {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let wanted = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
-    rustix::process::setrlimit(rustix::process::Resource::Nofile, wanted).ok()?;
+    crate::held::raise_descriptors();
     (0..FILES).map(|_| File::open("/dev/null").ok()).collect()
 }
 

@@ -1,12 +1,12 @@
 //! What a host leaves that is killed with SIGKILL while sandboxes run, begin and end.
 
-use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crucible::{Engine as _, Evaluation, RunContext, SubprocessEngine};
 
+use crate::held;
 use crate::report::{Report, Table};
 use crate::scale::Scale;
 
@@ -26,7 +26,7 @@ struct Left {
 }
 
 pub(crate) fn measure(report: &mut Report, scale: &Scale) {
-    let mounts = mounts();
+    let mounts = held::mounts();
     let mut left = Left::default();
     let mut hosts = Vec::new();
     for kill in 0..scale.kills {
@@ -35,7 +35,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         let began = Instant::now();
         // Those that the kernel is still taking down are given the time that is promised.
         let processes = loop {
-            let processes = processes_of(host);
+            let processes = held::processes_of(host).len();
             if processes == 0 || began.elapsed() > GONE {
                 break processes;
             }
@@ -46,8 +46,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     }
     // A dead host removes nothing: the next engine does.
     drop(SubprocessEngine::new().expect("an engine"));
-    left.groups = hosts.iter().map(|host| groups_of(*host)).sum();
-    left.mounts = crate::leaks::mounts().saturating_sub(mounts);
+    left.groups = hosts.iter().map(|host| held::groups_of(*host).len()).sum();
+    left.mounts = held::mounts().saturating_sub(mounts);
     report.set("leaks", "kills", scale.kills);
     report.set("leaks", "left", left.processes + left.groups + left.mounts);
     let rows = [
@@ -65,6 +65,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         columns: vec!["left"],
         rows: rows.iter().map(|(name, count)| ((*name).to_owned(), vec![count.to_string()])).collect(),
         bars: rows.iter().map(|(name, count)| ((*name).to_owned(), *count as f64)).collect(),
+        curve: None,
         unit: "left",
     });
 }
@@ -100,23 +101,4 @@ pub(crate) fn be_killed() -> ! {
         futures::future::join_all((0..AT_ONCE).map(|number| work(engine.clone(), number))).await;
     });
     unreachable!("its tasks have no end")
-}
-
-/// Processes in the groups of a host's engine, whose names begin with its number.
-fn processes_of(host: u32) -> usize {
-    let group = format!("/crucible/{host}-");
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let groups = entries.filter_map(|entry| fs::read_to_string(entry.path().join("cgroup")).ok());
-    groups.filter(|groups| groups.contains(&group)).count()
-}
-
-fn groups_of(host: u32) -> usize {
-    let controllers = fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten();
-    let parents = controllers.map(|controller| controller.path().join("crucible"));
-    let groups = parents.flat_map(|parent| fs::read_dir(parent).into_iter().flatten().flatten());
-    groups.filter(|group| group.file_name().to_string_lossy().starts_with(&format!("{host}-"))).count()
-}
-
-fn mounts() -> usize {
-    fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().lines().count()
 }

@@ -8,6 +8,9 @@ mod accuracy;
 mod bare;
 mod chart;
 mod containers;
+mod curve;
+mod growth;
+mod held;
 mod host;
 mod leaks;
 mod machine;
@@ -17,6 +20,7 @@ mod python;
 mod report;
 mod rivals;
 mod scale;
+mod soak;
 mod start;
 #[expect(dead_code, reason = "the benchmarks share more than is needed here")]
 #[path = "../../support/mod.rs"]
@@ -35,7 +39,7 @@ use scale::Scale;
 /// Measures Crucible beside what else there is, on this machine: a quiet one, or the figures mean little.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Fewer rounds: under four minutes in place of most of an hour.
+    /// Fewer rounds: under five minutes in place of an hour.
     #[arg(long)]
     quick: bool,
     /// Writes the figures to a file, as one JSON object.
@@ -54,7 +58,7 @@ struct Options {
 
 type Part = fn(&mut Report, &Scale);
 
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 10] = [
     ("start", start::measure),
     ("throughput", throughput::measure),
     ("python", python::measure),
@@ -63,6 +67,8 @@ const PARTS: [(&str, Part); 8] = [
     ("platform", platform::measure),
     ("accuracy", accuracy::measure),
     ("leaks", leaks::measure),
+    ("growth", growth::measure),
+    ("soak", soak::measure),
 ];
 
 fn main() -> ExitCode {

@@ -1,23 +1,37 @@
-//! What the platform adds to a run, with queue and storage in memory.
+//! What the platform adds to a run, with queue and storage in memory, and what it takes from many at once.
 
-use crucible::{Crucible, Engine, Evaluation, MemoryQueue, MemoryStorage, RunContext, SubprocessEngine};
+use std::time::{Duration, Instant};
+
+use crucible::{
+    Crucible, Engine, Evaluation, MemoryQueue, MemoryStorage, Outcome, RunContext, SubprocessEngine,
+};
 use crucible_core::testing::FakeEngine;
 use tokio::runtime::Runtime;
 
-use crate::report::{Report, Table, micros};
+use crate::report::{Report, Table, micros, round};
 use crate::scale::Scale;
 use crate::support::{Case, Order, forget, run_rounds};
+use crate::throughput::median;
+
+/// So many submit at once, to as many workers.
+const AT_ONCE: usize = 32;
 
 pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let runtime = Runtime::new().expect("a runtime");
     let engine = SubprocessEngine::new().expect("an engine");
-    let (nothing, sandboxed) = (platform(&runtime, FakeEngine::new()), platform(&runtime, engine.clone()));
+    one_at_a_time(report, scale, &runtime, &engine);
+    many_at_once(report, scale, &runtime, &engine);
+}
+
+fn one_at_a_time(report: &mut Report, scale: &Scale, runtime: &Runtime, engine: &SubprocessEngine) {
+    let (nothing, sandboxed) =
+        (platform(runtime, FakeEngine::new(), 2), platform(runtime, engine.clone(), 2));
     let (fake, evaluation) = (FakeEngine::new(), Evaluation::command(["/bin/true"]));
     let mut cases = [
-        Case::new("an engine that does nothing, alone", || alone(&runtime, &fake, &evaluation)),
-        Case::new("crucible over it: submit to outcome", || through(&runtime, &nothing, &evaluation)),
-        Case::new("a sandboxed run, alone", || alone(&runtime, &engine, &evaluation)),
-        Case::new("crucible over that: submit to outcome", || through(&runtime, &sandboxed, &evaluation)),
+        Case::new("an engine that does nothing, alone", || alone(runtime, &fake, &evaluation)),
+        Case::new("crucible over it: submit to outcome", || through(runtime, &nothing, &evaluation)),
+        Case::new("a sandboxed run, alone", || alone(runtime, engine, &evaluation)),
+        Case::new("crucible over that: submit to outcome", || through(runtime, &sandboxed, &evaluation)),
     ];
     let mut order = Order::new();
     run_rounds(&mut cases, 20, &mut order);
@@ -34,9 +48,59 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     ));
 }
 
-fn platform(runtime: &Runtime, engine: impl Engine) -> Crucible {
+fn many_at_once(report: &mut Report, scale: &Scale, runtime: &Runtime, engine: &SubprocessEngine) {
+    const NAMES: [&str; 4] = [
+        "a sandboxed run, alone",
+        "crucible over it: submit to outcome",
+        "an engine that does nothing, alone",
+        "crucible over that: submit to outcome",
+    ];
+    let mut figures: [Vec<f64>; 4] = Default::default();
+    let mut order = Order::new();
+    for _ in 0..scale.passes {
+        for index in order.shuffled(NAMES.len()) {
+            let (engine, fake) = (engine.clone(), FakeEngine::new());
+            // What a platform in memory has done stays there: one that does nothing else is to have done little.
+            let short = scale.span / 3;
+            figures[index].push(match index {
+                0 => a_second(runtime, scale.span, move || run(engine.clone())),
+                1 => {
+                    let platform = platform(runtime, engine, AT_ONCE);
+                    a_second(runtime, scale.span, move || evaluate(platform.clone()))
+                }
+                2 => a_second(runtime, short, move || run(fake.clone())),
+                _ => {
+                    let platform = platform(runtime, fake, AT_ONCE);
+                    a_second(runtime, short, move || evaluate(platform.clone()))
+                }
+            });
+        }
+    }
+    let figures = figures.map(median);
+    report.set("platform", "throughput_32_ratio", round(figures[1] / figures[0]));
+    report.set("platform", "per_second_32", figures[3].round());
+    let row = |index: usize| {
+        let alone = figures[index / 2 * 2];
+        let cells = vec![format!("{:.0}", figures[index]), format!("{:.2}", figures[index] / alone)];
+        (NAMES[index].to_owned(), cells)
+    };
+    report.add(Table {
+        name: "platform-throughput",
+        title: format!("The platform, {AT_ONCE} at once"),
+        note: format!(
+            "Evaluations a second, by {AT_ONCE} who submit and wait and as many workers, beside the engine's `run` by {AT_ONCE}."
+        ),
+        columns: vec!["a second", "ratio"],
+        rows: (0..NAMES.len()).map(row).collect(),
+        bars: NAMES.iter().zip(figures).map(|(name, figure)| ((*name).to_owned(), figure)).collect(),
+        curve: None,
+        unit: "evaluations a second",
+    });
+}
+
+fn platform(runtime: &Runtime, engine: impl Engine, workers: usize) -> Crucible {
     let _inside = runtime.enter();
-    let builder = Crucible::builder().engine("only", engine);
+    let builder = Crucible::builder().engine("only", engine).workers(workers);
     builder.queue(MemoryQueue::bounded(100)).storage(MemoryStorage::new()).build().expect("a platform")
 }
 
@@ -51,4 +115,36 @@ fn alone(runtime: &Runtime, engine: &(impl Engine + Clone), evaluation: &Evaluat
 fn through(runtime: &Runtime, platform: &Crucible, evaluation: &Evaluation) {
     let outcome = runtime.block_on(platform.evaluate(evaluation.clone())).expect("an outcome");
     assert!(outcome.is_success(), "{}", outcome.verdict());
+}
+
+async fn run(engine: impl Engine) -> Outcome {
+    engine.run(&Evaluation::command(["/bin/true"]), &RunContext::new()).await.expect("a run")
+}
+
+async fn evaluate(platform: Crucible) -> Outcome {
+    platform.evaluate(Evaluation::command(["/bin/true"])).await.expect("an outcome")
+}
+
+/// How often a second something is done by so many at once.
+fn a_second<D>(runtime: &Runtime, span: Duration, what: impl Fn() -> D + Clone + Send + 'static) -> f64
+where
+    D: Future<Output = Outcome> + Send,
+{
+    let began = Instant::now();
+    let tasks: Vec<_> = (0..AT_ONCE)
+        .map(|_| {
+            let what = what.clone();
+            runtime.spawn(async move {
+                let mut times = 0_u32;
+                while began.elapsed() < span {
+                    let outcome = what().await;
+                    assert!(outcome.is_success(), "{}", outcome.verdict());
+                    times += 1;
+                }
+                times
+            })
+        })
+        .collect();
+    let times: u32 = tasks.into_iter().map(|task| runtime.block_on(task).expect("no panic")).sum();
+    f64::from(times) / began.elapsed().as_secs_f64()
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use crate::curve::Curve;
 use crate::support::{Case, ratio};
 
 /// What was measured.
@@ -25,6 +26,8 @@ pub(crate) struct Table {
     pub(crate) rows: Vec<(String, Vec<String>)>,
     /// What the chart shows: a figure a row.
     pub(crate) bars: Vec<(String, f64)>,
+    /// What it shows in place of these, where figures grow with others.
+    pub(crate) curve: Option<Curve>,
     pub(crate) unit: &'static str,
 }
 
@@ -90,6 +93,7 @@ impl Table {
                 .iter()
                 .map(|case| (case.name.to_owned(), case.median().as_secs_f64() * 1000.0))
                 .collect(),
+            curve: None,
             unit: "ms, median",
         }
     }

@@ -18,6 +18,19 @@ pub(crate) struct Scale {
     pub(crate) verdicts: usize,
     /// How many hosts are killed.
     pub(crate) kills: usize,
+    /// The most evaluations that wait, in memory and in a data directory.
+    pub(crate) queued: usize,
+    pub(crate) queued_durably: usize,
+    /// The most sandboxes at once.
+    pub(crate) at_once: usize,
+    /// The most bytes of output.
+    pub(crate) output: u64,
+    /// The most input files.
+    pub(crate) inputs: usize,
+    /// Evaluations that listeners hear of.
+    pub(crate) heard: usize,
+    /// Runs after which nothing is to have grown.
+    pub(crate) soak: usize,
 }
 
 impl Scale {
@@ -29,6 +42,13 @@ impl Scale {
         passes: 2,
         verdicts: 2000,
         kills: 5,
+        queued: 10_000,
+        queued_durably: 1_000,
+        at_once: 256,
+        output: 16 << 20,
+        inputs: 10_000,
+        heard: 3_000,
+        soak: 2_000,
     };
 
     pub(crate) const FULL: Self = Self {
@@ -39,5 +59,12 @@ impl Scale {
         passes: 5,
         verdicts: 50_000,
         kills: 200,
+        queued: 100_000,
+        queued_durably: 100_000,
+        at_once: 512,
+        output: 1 << 30,
+        inputs: 10_000,
+        heard: 20_000,
+        soak: 200_000,
     };
 }

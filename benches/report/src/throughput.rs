@@ -77,11 +77,12 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         columns: vec!["1 at once", "2", "8", "32"],
         rows: (0..subjects.len()).map(row).collect(),
         bars: subjects.iter().zip(&medians).map(|((name, _), row)| ((*name).to_owned(), row[2])).collect(),
+        curve: None,
         unit: "runs a second, 8 at once",
     });
 }
 
-fn by_threads(at_once: usize, span: Duration, run: impl Fn() + Sync) -> f64 {
+pub(crate) fn by_threads(at_once: usize, span: Duration, run: impl Fn() + Sync) -> f64 {
     let began = Instant::now();
     let runs: u32 = std::thread::scope(|scope| {
         let work = || {
@@ -98,7 +99,7 @@ fn by_threads(at_once: usize, span: Duration, run: impl Fn() + Sync) -> f64 {
     f64::from(runs) / began.elapsed().as_secs_f64()
 }
 
-fn by_tasks(runtime: &Runtime, engine: &SubprocessEngine, at_once: usize, span: Duration) -> f64 {
+pub(crate) fn by_tasks(runtime: &Runtime, engine: &SubprocessEngine, at_once: usize, span: Duration) -> f64 {
     let began = Instant::now();
     let runs = runtime.block_on(async {
         let work = |engine: SubprocessEngine| async move {
@@ -120,7 +121,7 @@ fn by_tasks(runtime: &Runtime, engine: &SubprocessEngine, at_once: usize, span: 
     f64::from(runs) / began.elapsed().as_secs_f64()
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
+pub(crate) fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or_default()
 }

@@ -1,0 +1,47 @@
+//! Platforms in which evaluations wait for as long as they are to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crucible::{Crucible, Evaluation, Handle, Queue, Storage};
+use crucible_core::testing::{FakeEngine, Play};
+
+/// A platform over an engine that does nothing. Its only worker is kept busy by the first evaluation.
+pub(super) struct Blocked {
+    platform: Crucible,
+    first: Handle,
+    is_free: Arc<AtomicBool>,
+}
+
+impl Blocked {
+    pub(super) async fn new(queue: impl Queue, storage: impl Storage) -> Self {
+        let is_free = Arc::new(AtomicBool::new(false));
+        let script = {
+            let is_free = Arc::clone(&is_free);
+            move |_: &_| if is_free.load(Ordering::Acquire) { Play::exit(0) } else { Play::hang() }
+        };
+        let builder = Crucible::builder().engine("only", FakeEngine::scripted(script)).workers(1);
+        let platform = builder.queue(queue).storage(storage).build().expect("a platform");
+        let first = platform.submit(evaluation()).await.expect("it is taken");
+        while platform.stats().await.expect("figures").running == 0 {
+            tokio::task::yield_now().await;
+        }
+        Self { platform, first, is_free }
+    }
+
+    /// Submits an evaluation, which waits.
+    pub(super) async fn submit(&self) -> Handle {
+        self.platform.submit(evaluation()).await.expect("it is taken")
+    }
+
+    /// Lets the worker go, and waits until it has done the last of those that wait.
+    pub(super) async fn work_off(&self, last: &Handle) {
+        self.is_free.store(true, Ordering::Release);
+        self.first.cancel().await.expect("it can be cancelled");
+        assert!(last.outcome().await.expect("an outcome").is_success(), "the last one fails");
+    }
+}
+
+fn evaluation() -> Evaluation {
+    Evaluation::python("print(6 * 7)")
+}

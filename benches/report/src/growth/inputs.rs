@@ -1,0 +1,82 @@
+//! What input files cost, by their number.
+
+use crucible::{Evaluation, Limits, SubprocessEngine};
+
+use super::grouped;
+use crate::curve::Curve;
+use crate::report::{Report, Table, round};
+use crate::rivals::{BUSYBOX, has};
+use crate::scale::Scale;
+use crate::start::{run, runtime};
+use crate::support::{Case, Order, forget, run_rounds};
+
+const COUNTS: [usize; 5] = [1, 10, 100, 1_000, 10_000];
+const CONTENT: &[u8] = b"a small file, as there are in a tree of sources\n";
+
+pub(crate) fn measure(report: &mut Report, scale: &Scale) {
+    if !has(BUSYBOX, "busybox-static") {
+        return;
+    }
+    let runtime = runtime();
+    let engine = SubprocessEngine::new().expect("an engine");
+    let place = tempfile::tempdir_in("/dev/shm").expect("a place in memory");
+    let (mut rows, mut curve) = (Vec::new(), Curve::new(["crucible", "bare"]));
+    for count in COUNTS.into_iter().filter(|count| *count <= scale.inputs) {
+        let none = evaluation(0, count);
+        let all = evaluation(count, count);
+        let mut cases = [
+            Case::new("without", || run(&runtime, &engine, &none)),
+            Case::new("with", || run(&runtime, &engine, &all)),
+            Case::new("bare", || write(place.path(), count)),
+        ];
+        let mut order = Order::new();
+        run_rounds(&mut cases, 2, &mut order);
+        forget(&mut cases);
+        run_rounds(&mut cases, (20_000 / count).clamp(5, scale.rounds / 2), &mut order);
+        let of_each = |time: std::time::Duration| time.as_secs_f64() * 1e6 / count as f64;
+        let (without, with, bare) = (cases[0].median(), cases[1].median(), cases[2].median());
+        let (ours, bare) = (of_each(with.saturating_sub(without)), of_each(bare));
+        let key = format!("growth_inputs_{count}");
+        report.set(&key, "us_per_file", round(ours));
+        report.set(&key, "ratio", round(ours / bare));
+        let cells = [format!("{ours:.1} µs"), format!("{bare:.1} µs"), format!("{:.2}", ours / bare)];
+        let whole = format!("{:.1} ms", with.as_secs_f64() * 1e3);
+        rows.push((grouped(count as u64), cells.into_iter().chain([whole]).collect()));
+        curve.push(count as f64, [ours, bare]);
+    }
+    report.add(Table {
+        name: "growth-inputs",
+        title: "Growth: input files".to_owned(),
+        note: "A run beside so many small files, less the same run without; bare: this process writes them into a file system of the same kind, \
+               and removes them. No bend: a file is a frame to the guest, and five calls there, of which making the file takes the most. Of a \
+               file or ten it is the difference between two whole runs, and these vary by more. There is no bound on the number but \
+               `Limits::inodes`, which is raised here from its 4096."
+            .to_owned(),
+        columns: vec!["a file", "bare", "ratio", "the whole run"],
+        rows,
+        bars: Vec::new(),
+        curve: Some(curve),
+        unit: "µs a file",
+    });
+}
+
+/// A program that does nothing, beside so many files, where there may be as many as `room`.
+fn evaluation(count: usize, room: usize) -> Evaluation {
+    let limits = Limits::new().with_inodes(room as u64 + 100);
+    let evaluation = Evaluation::command([BUSYBOX, "true"]).with_limits(limits);
+    (0..count).fold(evaluation, |evaluation, number| evaluation.with_file(name(number), CONTENT))
+}
+
+/// The same files, written by this process itself into a file system of the same kind.
+fn write(place: &std::path::Path, count: usize) {
+    for number in 0..count {
+        std::fs::write(place.join(name(number)), CONTENT).expect("a file");
+    }
+    for number in 0..count {
+        std::fs::remove_file(place.join(name(number))).expect("a file");
+    }
+}
+
+fn name(number: usize) -> String {
+    format!("file-{number}.txt")
+}

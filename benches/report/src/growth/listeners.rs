@@ -1,0 +1,91 @@
+//! What those who listen to everything cost, by their number.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use crucible::{Crucible, Evaluation, EventFilter, MemoryQueue, MemoryStorage};
+use crucible_core::testing::FakeEngine;
+use futures::{StreamExt as _, stream};
+use tokio::runtime::Runtime;
+
+use super::grouped;
+use crate::curve::Curve;
+use crate::report::{Report, Table, round};
+use crate::scale::Scale;
+
+const LISTENERS: [usize; 5] = [0, 1, 10, 100, 1_000];
+/// So many submit at once, and wait for what comes of it.
+const AT_ONCE: usize = 8;
+
+#[derive(Debug, Default)]
+struct Heard {
+    delivered: AtomicU64,
+    missed: AtomicU64,
+}
+
+pub(crate) fn measure(report: &mut Report, scale: &Scale) {
+    let runtime = Runtime::new().expect("a runtime");
+    let (mut rows, mut curve) = (Vec::new(), Curve::new(["crucible"]));
+    for count in LISTENERS {
+        let evaluations = scale.heard;
+        let (us, delivered, missed) = runtime.block_on(listened_to(count, evaluations));
+        let of_each = delivered as f64 / evaluations as f64 / count.max(1) as f64;
+        let key = format!("growth_listeners_{count}");
+        report.set(&key, "us_per_evaluation", round(us));
+        report.set(&key, "delivered", delivered);
+        report.set(&key, "missed", missed);
+        let cells = [format!("{us:.1} µs"), grouped(delivered), format!("{of_each:.1}"), grouped(missed)];
+        rows.push((grouped(count as u64), cells.into()));
+        curve.push(count as f64, [us]);
+    }
+    report.add(Table {
+        name: "growth-listeners",
+        title: "Growth: listeners".to_owned(),
+        note: format!(
+            "Evaluations by {AT_ONCE} at once over an engine that does nothing, while so many hear of everything. An event is not copied: \
+             each listener costs a place in its ring, and the waking of its task. That is as much for each of them, so there is one bend: \
+             where all of them together take longer than the evaluation. Missed are those events for which a ring of 4,096 had no place."
+        ),
+        columns: vec!["an evaluation", "events heard", "each, of each", "missed"],
+        rows,
+        bars: Vec::new(),
+        curve: Some(curve),
+        unit: "µs an evaluation",
+    });
+}
+
+/// Microseconds an evaluation, events that were heard, and events that were missed.
+async fn listened_to(count: usize, evaluations: usize) -> (f64, u64, u64) {
+    let builder = Crucible::builder().engine("only", FakeEngine::new()).workers(AT_ONCE);
+    let queue = MemoryQueue::bounded(100);
+    let platform = builder.queue(queue).storage(MemoryStorage::new()).build().expect("a platform");
+    let heard = Arc::new(Heard::default());
+    let mut listeners = Vec::new();
+    for _ in 0..count {
+        let mut events = platform.subscribe(EventFilter::all()).await.expect("events");
+        let heard = Arc::clone(&heard);
+        listeners.push(tokio::spawn(async move {
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(_) => heard.delivered.fetch_add(1, Ordering::Relaxed),
+                    Err(lagged) => heard.missed.fetch_add(lagged.missed, Ordering::Relaxed),
+                };
+            }
+        }));
+    }
+    let began = Instant::now();
+    let runs = (0..evaluations).map(|_| {
+        let platform = platform.clone();
+        async move {
+            let run = tokio::spawn(async move { platform.evaluate(Evaluation::command(["true"])).await });
+            assert!(run.await.expect("no panic").expect("an outcome").is_success(), "it fails");
+        }
+    });
+    stream::iter(runs).buffer_unordered(AT_ONCE).for_each(async |()| ()).await;
+    let us = began.elapsed().as_secs_f64() * 1e6 / evaluations as f64;
+    // What is under way arrives.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    listeners.iter().for_each(tokio::task::JoinHandle::abort);
+    (us, heard.delivered.load(Ordering::Relaxed), heard.missed.load(Ordering::Relaxed))
+}

@@ -1,0 +1,98 @@
+//! How fast output of any length comes out.
+
+use std::io::Read as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crucible::{Engine as _, Evaluation, Limits, RunContext, SubprocessEngine};
+
+use crate::curve::Curve;
+use crate::report::{Report, Table, round};
+use crate::rivals::{BUSYBOX, has};
+use crate::scale::Scale;
+use crate::start::runtime;
+use crate::support::{Case, Order, forget, ratio, run_rounds};
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const LENGTHS: [(u64, &str); 6] = [
+    (KIB, "1 KiB"),
+    (64 * KIB, "64 KiB"),
+    (MIB, "1 MiB"),
+    (16 * MIB, "16 MiB"),
+    (256 * MIB, "256 MiB"),
+    (1024 * MIB, "1 GiB"),
+];
+
+pub(crate) fn measure(report: &mut Report, scale: &Scale) {
+    if !has(BUSYBOX, "busybox-static") {
+        return;
+    }
+    let runtime = runtime();
+    let engine = SubprocessEngine::new().expect("an engine");
+    let (mut rows, mut curve) = (Vec::new(), Curve::new(["crucible", "bare"]));
+    for (length, name) in LENGTHS.into_iter().filter(|(length, _)| *length <= scale.output) {
+        let argv = program(length);
+        let hour = Duration::from_secs(3600);
+        let limits = Limits::new().with_output_bytes(length).with_wall(hour).with_cpu(hour);
+        let (evaluation, context) =
+            (Evaluation::command(argv.clone()).with_limits(limits), RunContext::new());
+        let mut cases = [
+            Case::new("bare", || assert_eq!(read_to_the_end(&argv), length)),
+            Case::new("crucible", || {
+                let outcome = runtime.block_on(engine.run(&evaluation, &context)).expect("a run");
+                assert!(outcome.is_success(), "{}", outcome.verdict());
+                assert_eq!(outcome.stdout.total_bytes, length);
+            }),
+        ];
+        let mut order = Order::new();
+        run_rounds(&mut cases, 2, &mut order);
+        forget(&mut cases);
+        // The shorter, the more often; three times at least.
+        let rounds = usize::try_from(512 * MIB / length).unwrap_or(usize::MAX).clamp(3, scale.rounds / 4);
+        run_rounds(&mut cases, rounds, &mut order);
+        let mib = |case: &Case<'_>| length as f64 / MIB as f64 / case.median().as_secs_f64();
+        let key = format!("growth_output_{}_kib", length / KIB);
+        report.set(&key, "mib_per_second", round(mib(&cases[1])));
+        report.set(&key, "ratio", round(ratio(cases[0].median(), cases[1].median())));
+        let speeds = [mib(&cases[1]), mib(&cases[0])].map(|mib| format!("{mib:.1}"));
+        let ratio = format!("{:.2}", ratio(cases[0].median(), cases[1].median()));
+        rows.push((name.to_owned(), speeds.into_iter().chain([ratio]).collect()));
+        curve.push(length as f64, [mib(&cases[1]), mib(&cases[0])]);
+    }
+    report.add(Table {
+        name: "growth-output",
+        title: "Growth: output".to_owned(),
+        note: "`busybox dd` writes zeros, 64 KiB at a time; bare: its pipe is read to the end, and nothing is kept. Crucible keeps a MiB, half \
+               from the beginning and half from the end, and counts and hashes everything. Two bends: up to about a MiB it is the start that \
+               takes the time, in both; from there on the speed of the pipe, and in Crucible of SHA-256 as well, which takes the reader more \
+               time than read(2) does. So its longest outputs are as fast a MiB as its medium ones."
+            .to_owned(),
+        columns: vec!["MiB a second", "bare", "ratio"],
+        rows,
+        bars: Vec::new(),
+        curve: Some(curve),
+        unit: "MiB a second",
+    });
+}
+
+/// A program that writes so much, as much at once as a pipe holds.
+fn program(length: u64) -> Vec<String> {
+    let piece = length.min(64 * KIB);
+    let (piece, count) = (format!("bs={piece}"), format!("count={}", length / piece));
+    [BUSYBOX, "dd", "if=/dev/zero", &piece, &count, "status=none"].map(str::to_owned).into()
+}
+
+/// Runs a program as the standard library does, and keeps nothing of what it writes.
+fn read_to_the_end(argv: &[String]) -> u64 {
+    let [program, arguments @ ..] = argv else { return 0 };
+    let mut command = Command::new(program);
+    let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().expect("a process");
+    let mut pipe = child.stdout.take().expect("its output");
+    let (mut buffer, mut length) = (vec![0; 64 * 1024], 0);
+    while let count @ 1.. = pipe.read(&mut buffer).expect("its output") {
+        length += count as u64;
+    }
+    assert!(child.wait().expect("it is reaped").success(), "it fails");
+    length
+}

@@ -1,0 +1,123 @@
+//! What so many at once cost: runs a second, and memory for each sandbox that stands.
+
+use std::time::{Duration, Instant};
+
+use crucible::{Engine as _, Evaluation, Limits, RunContext, SubprocessEngine};
+use tokio::runtime::Runtime;
+
+use super::grouped;
+use crate::bare::Bare;
+use crate::curve::Curve;
+use crate::held;
+use crate::report::{Report, Table, round};
+use crate::rivals::{BUSYBOX, has};
+use crate::scale::Scale;
+use crate::start::ARGV;
+use crate::throughput::{by_tasks, by_threads, median};
+
+const AT_ONCE: [usize; 6] = [1, 8, 32, 64, 256, 512];
+/// More than a sandbox has open files in its host.
+const FILES: u64 = 20;
+/// Within this time all are there.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Bytes for each sandbox.
+#[derive(Debug, Default)]
+struct Memory {
+    host: f64,
+    processes: f64,
+    charged: f64,
+}
+
+pub(crate) fn measure(report: &mut Report, scale: &Scale) {
+    if !has(BUSYBOX, "busybox-static") {
+        return;
+    }
+    let runtime = Runtime::new().expect("a runtime");
+    let engine = SubprocessEngine::new().expect("an engine");
+    let bare = Bare::new(&ARGV, 0);
+    let files = held::raise_descriptors();
+    let (mut rows, mut curve) = (Vec::new(), Curve::new(["crucible", "bare"]));
+    for at_once in AT_ONCE.into_iter().filter(|at_once| *at_once <= scale.at_once) {
+        if at_once as u64 * FILES > files {
+            eprintln!("{at_once} at once are left out: this host may have {files} open files");
+            continue;
+        }
+        let (mut ours, mut bares) = (Vec::new(), Vec::new());
+        for _ in 0..scale.passes.min(3) {
+            ours.push(by_tasks(&runtime, &engine, at_once, scale.span / 2));
+            bares.push(by_threads(at_once, scale.span / 2, || drop(bare.run())));
+        }
+        let (ours, bares) = (median(ours), median(bares));
+        let memory = asleep(&runtime, &engine, at_once);
+        let key = format!("growth_running_{at_once}");
+        report.set(&key, "per_second", ours.round());
+        report.set(&key, "ratio", round(ours / bares));
+        report.set(&key, "host_bytes", memory.host.round());
+        report.set(&key, "process_bytes", memory.processes.round());
+        report.set(&key, "charged_bytes", memory.charged.round());
+        let kib = [memory.host, memory.processes, memory.charged];
+        let kib = kib.map(|bytes| format!("{:.0} KiB", bytes / 1024.0));
+        let cells = [format!("{ours:.0}"), format!("{bares:.0}"), format!("{:.2}", ours / bares)];
+        rows.push((grouped(at_once as u64), cells.into_iter().chain(kib).collect()));
+        curve.push(at_once as f64, [ours, bares]);
+    }
+    report.add(Table {
+        name: "growth-running",
+        title: "Growth: sandboxes at once".to_owned(),
+        note: "`busybox echo hi` by so many at once, beside bare processes; and what each of so many sandboxes holds while its program sleeps: \
+               memory of the host, memory of its two processes (a page that many share counts for each in part), and what the kernel charges \
+               to its cgroup, its own memory among it. Up to 8: there is always work for every processor. Down from 32 on: an engine keeps \
+               cgroups and network namespaces for 32 sandboxes, those among them that are being taken down, and others have new ones made, of \
+               which the namespace is the dearest. Further down, and bare processes with it: ever more tasks take turns on the same \
+               processors. A process has less memory of its own the more of them share the pages of the program. The host allocates as much \
+               for each, but takes more of the system for it the less of that fits into the holes that its allocator has anyway."
+            .to_owned(),
+        columns: vec!["runs a second", "bare", "ratio", "host", "processes", "charged"],
+        rows,
+        bars: Vec::new(),
+        curve: Some(curve),
+        unit: "runs a second",
+    });
+}
+
+/// What each of so many sandboxes holds while its program sleeps.
+fn asleep(runtime: &Runtime, engine: &SubprocessEngine, count: usize) -> Memory {
+    let host = std::process::id();
+    let groups = held::groups_of(host);
+    let context = RunContext::new();
+    let limits = Limits::new().with_wall(Duration::from_secs(600));
+    let evaluation = Evaluation::command([BUSYBOX, "sleep", "600"]).with_limits(limits);
+    let (resident, charged) = (held::resident(), held::charged(&groups));
+    let runs: Vec<_> = (0..count)
+        .map(|_| {
+            let (engine, evaluation, context) = (engine.clone(), evaluation.clone(), context.clone());
+            runtime.spawn(async move { engine.run(&evaluation, &context).await })
+        })
+        .collect();
+    let began = Instant::now();
+    let processes = loop {
+        let processes = held::processes_of(host);
+        if processes.iter().filter(|process| sleeps(**process)).count() == count {
+            break processes;
+        }
+        assert!(began.elapsed() < PATIENCE, "not all of {count} sandboxes came to stand");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let of_each = |now: u64, before: u64| now.saturating_sub(before) as f64 / count as f64;
+    let memory = Memory {
+        host: of_each(held::resident(), resident),
+        processes: of_each(held::proportional(&processes), 0),
+        charged: of_each(held::charged(&groups), charged),
+    };
+    context.cancel.cancel();
+    for run in runs {
+        runtime.block_on(run).expect("no panic").expect("a run");
+    }
+    memory
+}
+
+/// Whether a process is the program, and not what is about to become one.
+fn sleeps(process: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name == "busybox\n")
+}
