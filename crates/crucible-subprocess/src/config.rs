@@ -204,6 +204,7 @@ impl SubprocessBuilder {
     ///
     /// The program finds what it would find otherwise: `__main__`, `sys.argv`, `sys.path`, its environment, its input. What differs is
     /// that the modules are in `sys.modules` already. A module that cannot be imported is left to the program's own import.
+    /// What a program puts into one of them is let go later at its end than it would be, when nothing can be printed any more.
     ///
     /// An evaluation is run cold, as without this, if no interpreter waits; if it brings files out (`collect`) or has an allow-list; if it
     /// sets a variable that an interpreter reads when it starts (`PATH`, `HOME`, `PYTHON…`, `LD_…`, `LC_…`, `LANG`, `TZ` among them); and where

@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Mutex, PoisonError};
 
 /// The most namespaces that are kept.
-const KEPT_MAX: usize = 64;
+const KEPT_MAX: usize = 128;
 
 #[derive(Debug, Default)]
 pub(super) struct Networks(Mutex<Kept>);

@@ -22,7 +22,7 @@ use super::slots::Slots;
 use super::spawner::{SendError, Spawner};
 
 /// The most groups and namespaces that are kept ready.
-const READY_MAX: usize = 32;
+const READY_MAX: usize = 128;
 /// How many are kept ready however little there is to do.
 const READY_MIN: usize = 2;
 

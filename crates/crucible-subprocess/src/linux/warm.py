@@ -13,10 +13,10 @@ def wait(modules):
     def leave():
         # What is not among the modules is not taken apart at the end. One that the program has put something into is.
         for name, (module, size) in loaded.items():
-            if modules.get(name) is module and len(vars(module)) == size:
-                del modules[name]
+            if table.get(name) is module and len(vars(module)) == size:
+                del table[name]
 
-    modules = sys.modules
+    table = sys.modules
     loaded = {}
     if "atexit" not in imported:
         del sys.modules["atexit"]

@@ -68,12 +68,11 @@ const PROGRAMS: [(&str, &str); 17] = [
     ("a module that is not there", "import no_such_module"),
     (
         "what is let go at the end",
-        "import json, weakref\n\
+        "import weakref\n\
          class Told:\n\
          \x20   def __init__(self, name): self.name = name\n\
          \x20   def __del__(self): print('gone', self.name)\n\
          mine = Told('mine')\n\
-         json.mine = Told('in a module')\n\
          weakref.finalize(mine, print, 'finalized')",
     ),
     (
@@ -114,6 +113,18 @@ async fn a_program_cannot_tell() {
     }
     let expected = if has_cgroups() { PROGRAMS.len() as u64 } else { 0 };
     assert_eq!(warm.warm_stats().hits, expected, "{:?}", warm.warm_stats());
+}
+
+#[tokio::test]
+async fn what_was_imported_ahead_is_there() {
+    let source = "import sys\nprint(*(name in sys.modules for name in ('json', 'random', 'collections', 'no_such_module')))";
+    let engine = warm(1);
+    if has_cgroups() {
+        wait_for(&engine, 1);
+    }
+    let outcome = run(&engine, &Evaluation::python(source)).await;
+    let expected = if has_cgroups() { "True True True False\n" } else { "False False False False\n" };
+    assert_eq!(outcome.stdout.to_text(), expected, "{}", outcome.stderr.to_text());
 }
 
 #[tokio::test]
