@@ -9,10 +9,12 @@ mod bare;
 mod chart;
 mod containers;
 mod host;
+mod humaneval;
 mod leaks;
 mod machine;
 mod page;
 mod platform;
+mod problems;
 mod python;
 mod report;
 mod rivals;
@@ -54,10 +56,11 @@ struct Options {
 
 type Part = fn(&mut Report, &Scale);
 
-const PARTS: [(&str, Part); 8] = [
+const PARTS: [(&str, Part); 9] = [
     ("start", start::measure),
     ("throughput", throughput::measure),
     ("python", python::measure),
+    ("humaneval", humaneval::measure),
     ("containers", containers::measure),
     ("host", host::measure),
     ("platform", platform::measure),

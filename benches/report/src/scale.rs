@@ -9,6 +9,9 @@ pub(crate) struct Scale {
     pub(crate) rounds: usize,
     /// Rounds of Python.
     pub(crate) python_rounds: usize,
+    /// How many problems of HumanEval, and how often all of them.
+    pub(crate) problems: usize,
+    pub(crate) problem_passes: usize,
     /// Rounds of containers.
     pub(crate) container_rounds: usize,
     /// How long one throughput is measured, and how often.
@@ -24,6 +27,8 @@ impl Scale {
     pub(crate) const QUICK: Self = Self {
         rounds: 80,
         python_rounds: 20,
+        problems: 164,
+        problem_passes: 1,
         container_rounds: 8,
         span: Duration::from_millis(700),
         passes: 2,
@@ -34,6 +39,8 @@ impl Scale {
     pub(crate) const FULL: Self = Self {
         rounds: 400,
         python_rounds: 150,
+        problems: 164,
+        problem_passes: 5,
         container_rounds: 40,
         span: Duration::from_secs(3),
         passes: 5,
