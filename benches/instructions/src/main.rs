@@ -9,6 +9,8 @@ mod baseline;
 mod callgrind;
 mod comparison;
 mod counts;
+#[path = "../../support/nothing.rs"]
+mod nothing;
 mod paths;
 
 use std::process::ExitCode;

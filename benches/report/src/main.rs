@@ -4,6 +4,7 @@
 #![expect(clippy::expect_used, reason = "a measurement that cannot go on has nothing to report")]
 
 mod accuracy;
+mod allocated;
 #[path = "../../support/bare.rs"]
 mod bare;
 mod chart;
@@ -56,7 +57,7 @@ struct Options {
 
 type Part = fn(&mut Report, &Scale);
 
-const PARTS: [(&str, Part); 9] = [
+const PARTS: [(&str, Part); 10] = [
     ("start", start::measure),
     ("throughput", throughput::measure),
     ("python", python::measure),
@@ -64,6 +65,7 @@ const PARTS: [(&str, Part); 9] = [
     ("containers", containers::measure),
     ("host", host::measure),
     ("platform", platform::measure),
+    ("allocations", allocated::measure),
     ("accuracy", accuracy::measure),
     ("leaks", leaks::measure),
 ];

@@ -2,16 +2,13 @@
 
 use std::hint::black_box;
 
-use async_trait::async_trait;
-use crucible_core::{
-    Crucible, Enforcement, Engine, EngineError, EngineInfo, Evaluation, Layer, LayerStatus, Outcome,
-    RunContext, Sandbox, SandboxSpec,
-};
+use crucible_core::Crucible;
 use crucible_queue::MemoryQueue;
 use crucible_storage::MemoryStorage;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{Step, sample};
+use crate::nothing::Nothing;
 
 /// As many workers on every machine.
 const WORKERS: usize = 4;
@@ -56,30 +53,4 @@ fn platform(runtime: &Runtime) -> Crucible {
         .workers(WORKERS)
         .build()
         .expect("a platform")
-}
-
-/// An engine that has the outcome of everything.
-#[derive(Debug)]
-struct Nothing {
-    outcome: Outcome,
-}
-
-#[async_trait]
-impl Engine for Nothing {
-    fn info(&self) -> EngineInfo {
-        let enforced = |report: Enforcement, layer: &Layer| report.with(*layer, LayerStatus::Waived, "");
-        EngineInfo::new("nothing", Layer::ALL.iter().fold(Enforcement::new(), enforced))
-    }
-
-    async fn open(&self, _: SandboxSpec) -> Result<Box<dyn Sandbox>, EngineError> {
-        Err(EngineError::Unsupported { engine: "nothing".to_owned(), what: "sandboxes".to_owned() })
-    }
-
-    async fn run(&self, _: &Evaluation, _: &RunContext) -> Result<Outcome, EngineError> {
-        Ok(self.outcome.clone())
-    }
-
-    async fn health(&self) -> Result<(), EngineError> {
-        Ok(())
-    }
 }
