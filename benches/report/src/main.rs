@@ -1,4 +1,4 @@
-//! Measures Crucible beside what else there is: bare processes, bubblewrap, hakoniwa, Docker, Python's `subprocess`. Everything that is
+//! Measures Crucible beside what else there is: bare processes, bubblewrap, nsjail, hakoniwa, Docker, Python's `subprocess`. Everything that is
 //! compared is measured in one run, in an order that is shuffled each round; read the ratios.
 
 #![expect(clippy::expect_used, reason = "a measurement that cannot go on has nothing to report")]

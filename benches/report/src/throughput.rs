@@ -37,6 +37,10 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         let bwrap = |at_once, span| by_threads(at_once, span, || drop(rivals::bwrap(&ARGV)));
         subjects.push(("bwrap --unshare-all", Box::new(bwrap)));
     }
+    if let Some(nsjail) = rivals::find_nsjail() {
+        let run = move |at_once, span| by_threads(at_once, span, || drop(rivals::nsjail(&nsjail, &ARGV)));
+        subjects.push(("nsjail", Box::new(run)));
+    }
     let mut figures = vec![[const { Vec::new() }; AT_ONCE.len()]; subjects.len()];
     let mut order = Order::new();
     for _ in 0..scale.passes {
@@ -55,6 +59,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
             let of = match *name {
                 "crucible, cold" => "cold_",
                 "crucible, pre-opened" => "preopened_",
+                "nsjail" => "nsjail_",
                 _ => "bwrap_",
             };
             report.set(&key, &format!("{of}per_second"), medians[row][column].round());
