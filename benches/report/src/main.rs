@@ -13,6 +13,7 @@ mod host;
 mod humaneval;
 mod leaks;
 mod machine;
+mod neighbours;
 mod page;
 mod platform;
 mod problems;
@@ -57,13 +58,14 @@ struct Options {
 
 type Part = fn(&mut Report, &Scale);
 
-const PARTS: [(&str, Part); 10] = [
+const PARTS: [(&str, Part); 11] = [
     ("start", start::measure),
     ("throughput", throughput::measure),
     ("python", python::measure),
     ("humaneval", humaneval::measure),
     ("containers", containers::measure),
     ("host", host::measure),
+    ("neighbours", neighbours::measure),
     ("platform", platform::measure),
     ("allocations", allocated::measure),
     ("accuracy", accuracy::measure),

@@ -17,6 +17,8 @@ pub(crate) struct Scale {
     /// How long one throughput is measured, and how often.
     pub(crate) span: Duration,
     pub(crate) passes: usize,
+    /// Runs beside neighbours that misbehave.
+    pub(crate) neighbour_rounds: usize,
     /// Runs whose verdicts are held against what is known.
     pub(crate) verdicts: usize,
     /// How many hosts are killed.
@@ -32,6 +34,7 @@ impl Scale {
         container_rounds: 8,
         span: Duration::from_millis(700),
         passes: 2,
+        neighbour_rounds: 60,
         verdicts: 2000,
         kills: 5,
     };
@@ -44,6 +47,7 @@ impl Scale {
         container_rounds: 40,
         span: Duration::from_secs(3),
         passes: 5,
+        neighbour_rounds: 400,
         verdicts: 50_000,
         kills: 200,
     };
