@@ -14,17 +14,8 @@ impl<'a> Case<'a> {
         Self { name, run: Box::new(run), times: Vec::new() }
     }
 
-    pub(crate) fn quantile(&self, quantile: f64) -> Duration {
-        let mut times = self.times.clone();
-        times.sort();
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            clippy::cast_precision_loss,
-            reason = "an index into a few hundred times"
-        )]
-        let index = (times.len().saturating_sub(1) as f64 * quantile) as usize;
-        times.get(index).copied().unwrap_or_default()
+    pub(crate) fn quantile(&self, of: f64) -> Duration {
+        quantile(&self.times, of)
     }
 
     pub(crate) fn median(&self) -> Duration {
@@ -67,6 +58,20 @@ pub(crate) fn print_table(cases: &[Case<'_>]) {
             ratio(case.median(), first),
         );
     }
+}
+
+/// The time that this part of them is not above.
+pub(crate) fn quantile(times: &[Duration], quantile: f64) -> Duration {
+    let mut times = times.to_vec();
+    times.sort();
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "an index into a few hundred times"
+    )]
+    let index = (times.len().saturating_sub(1) as f64 * quantile) as usize;
+    times.get(index).copied().unwrap_or_default()
 }
 
 pub(crate) fn ratio(a: Duration, b: Duration) -> f64 {

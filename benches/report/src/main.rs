@@ -1,9 +1,10 @@
-//! Measures Crucible beside what else there is: bare processes, bubblewrap, hakoniwa, Docker, Python's `subprocess`. Everything that is
+//! Measures Crucible beside what else there is: bare processes, bubblewrap, nsjail, hakoniwa, Docker, Python's `subprocess`. Everything that is
 //! compared is measured in one run, in an order that is shuffled each round; read the ratios.
 
 #![expect(clippy::expect_used, reason = "a measurement that cannot go on has nothing to report")]
 
 mod accuracy;
+mod allocated;
 #[path = "../../support/bare.rs"]
 mod bare;
 mod chart;
@@ -12,10 +13,13 @@ mod curve;
 mod growth;
 mod held;
 mod host;
+mod humaneval;
 mod leaks;
 mod machine;
+mod neighbours;
 mod page;
 mod platform;
+mod problems;
 mod python;
 mod report;
 mod rivals;
@@ -39,7 +43,7 @@ use scale::Scale;
 /// Measures Crucible beside what else there is, on this machine: a quiet one, or the figures mean little.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Fewer rounds: under five minutes in place of an hour.
+    /// Fewer rounds: under four minutes in place of an hour.
     #[arg(long)]
     quick: bool,
     /// Writes the figures to a file, as one JSON object.
@@ -56,15 +60,21 @@ struct Options {
     victim: bool,
 }
 
+/// Parts that a quick run leaves out unless they are named.
+const LONG: [&str; 2] = ["growth", "soak"];
+
 type Part = fn(&mut Report, &Scale);
 
-const PARTS: [(&str, Part); 10] = [
+const PARTS: [(&str, Part); 13] = [
     ("start", start::measure),
     ("throughput", throughput::measure),
     ("python", python::measure),
+    ("humaneval", humaneval::measure),
     ("containers", containers::measure),
     ("host", host::measure),
+    ("neighbours", neighbours::measure),
     ("platform", platform::measure),
+    ("allocations", allocated::measure),
     ("accuracy", accuracy::measure),
     ("leaks", leaks::measure),
     ("growth", growth::measure),
@@ -81,7 +91,8 @@ fn main() -> ExitCode {
     let machine = machine::describe();
     println!("{machine}\n");
     for (name, measure) in PARTS {
-        if !options.only.is_empty() && !options.only.iter().any(|only| only == name) {
+        let is_named = options.only.iter().any(|only| only == name);
+        if !is_named && (!options.only.is_empty() || options.quick && LONG.contains(&name)) {
             continue;
         }
         let began = Instant::now();

@@ -1,6 +1,6 @@
 //! What Crucible is measured beside.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub(crate) const BUSYBOX: &str = "/bin/busybox";
@@ -8,6 +8,10 @@ pub(crate) const PYTHON: &str = "/usr/bin/python3";
 const BWRAP: &str = "/usr/bin/bwrap";
 const BWRAP_OPTIONS: &str = "--unshare-all --ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/lib /lib \
     --symlink usr/lib64 /lib64 --proc /proc --dev /dev --tmpfs /tmp";
+
+/// Every namespace, the loopback not even up, a root of its own that cannot be written to; no cgroups and no filter, as with bubblewrap.
+const NSJAIL_OPTIONS: &str =
+    "--mode o --really_quiet --iface_no_lo --bindmount_ro /usr --bindmount_ro /bin --tmpfsmount /tmp --";
 
 /// Whether a program is there; one that is not is said to be left out.
 pub(crate) fn has(program: &str, package: &str) -> bool {
@@ -27,6 +31,25 @@ pub(crate) fn bwrap(argv: &[&str]) -> Vec<u8> {
     let mut command = Command::new(BWRAP);
     command.args(BWRAP_OPTIONS.split_whitespace()).args(argv);
     output(&mut command)
+}
+
+/// Where nsjail is, if it is: where `CRUCIBLE_NSJAIL` says, where `benches/nsjail` builds it, or in `PATH`. One that is not is said to be left
+/// out.
+pub(crate) fn find_nsjail() -> Option<PathBuf> {
+    let built = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/nsjail/nsjail")).to_owned();
+    let named = std::env::var_os("CRUCIBLE_NSJAIL").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let in_path = std::env::split_paths(&path).map(|directory| directory.join("nsjail"));
+    let found = named.into_iter().chain([built]).chain(in_path).find(|path| path.is_file());
+    if found.is_none() {
+        eprintln!("nsjail is left out: `benches/nsjail` builds it");
+    }
+    found
+}
+
+/// A program under nsjail, with every namespace.
+pub(crate) fn nsjail(nsjail: &Path, argv: &[&str]) -> Vec<u8> {
+    output(Command::new(nsjail).args(NSJAIL_OPTIONS.split_whitespace()).args(argv))
 }
 
 /// A program by the standard library.

@@ -9,11 +9,16 @@ pub(crate) struct Scale {
     pub(crate) rounds: usize,
     /// Rounds of Python.
     pub(crate) python_rounds: usize,
+    /// How many problems of HumanEval, and how often all of them.
+    pub(crate) problems: usize,
+    pub(crate) problem_passes: usize,
     /// Rounds of containers.
     pub(crate) container_rounds: usize,
     /// How long one throughput is measured, and how often.
     pub(crate) span: Duration,
     pub(crate) passes: usize,
+    /// Runs beside neighbours that misbehave.
+    pub(crate) neighbour_rounds: usize,
     /// Runs whose verdicts are held against what is known.
     pub(crate) verdicts: usize,
     /// How many hosts are killed.
@@ -37,9 +42,12 @@ impl Scale {
     pub(crate) const QUICK: Self = Self {
         rounds: 80,
         python_rounds: 20,
+        problems: 164,
+        problem_passes: 1,
         container_rounds: 8,
         span: Duration::from_millis(700),
         passes: 2,
+        neighbour_rounds: 60,
         verdicts: 2000,
         kills: 5,
         queued: 10_000,
@@ -54,9 +62,12 @@ impl Scale {
     pub(crate) const FULL: Self = Self {
         rounds: 400,
         python_rounds: 150,
+        problems: 164,
+        problem_passes: 5,
         container_rounds: 40,
         span: Duration::from_secs(3),
         passes: 5,
+        neighbour_rounds: 400,
         verdicts: 50_000,
         kills: 200,
         queued: 100_000,

@@ -41,15 +41,22 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     if rivals::has_bwrap() {
         cases.push(Case::new("bwrap --unshare-all", || assert_eq!(rivals::bwrap(&ARGV), b"hi\n")));
     }
+    if let Some(nsjail) = rivals::find_nsjail() {
+        cases.push(Case::new("nsjail", move || assert_eq!(rivals::nsjail(&nsjail, &ARGV), b"hi\n")));
+    }
     let mut order = Order::new();
     run_rounds(&mut cases, 20, &mut order);
     forget(&mut cases);
     run_rounds(&mut cases, scale.rounds, &mut order);
     let Some((yardstick, others)) = cases.split_first() else { return };
     let of = |name: &str| others.iter().find(|case| case.name.starts_with(name));
-    for (key, name) in
-        [("cold", "crucible, cold"), ("warm", "crucible, pre"), ("bwrap", "bwrap"), ("hakoniwa", "hakoniwa")]
-    {
+    for (key, name) in [
+        ("cold", "crucible, cold"),
+        ("warm", "crucible, pre"),
+        ("bwrap", "bwrap"),
+        ("hakoniwa", "hakoniwa"),
+        ("nsjail", "nsjail"),
+    ] {
         let Some(case) = of(name) else { continue };
         report.set_case(key, case, yardstick);
         if let Some(cold) = of("crucible, cold") {
@@ -64,7 +71,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         "One run",
         "`busybox echo hi`, a static program, from the call to its whole output. Crucible: with every layer (user, mount, pid, network, \
          IPC, UTS and cgroup namespaces, a read-only root, bounded places to write to, no capability, a system call filter, Landlock, \
-         cgroups that limit and count). bubblewrap has no cgroups and no filter here, hakoniwa neither.",
+         cgroups that limit and count). bubblewrap has no cgroups and no filter here, nor have hakoniwa and nsjail.",
         &cases,
     ));
 }

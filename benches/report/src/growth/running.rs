@@ -67,8 +67,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         title: "Growth: sandboxes at once".to_owned(),
         note: "`busybox echo hi` by so many at once, beside bare processes; and what each of so many sandboxes holds while its program sleeps: \
                memory of the host, memory of its two processes (a page that many share counts for each in part), and what the kernel charges \
-               to its cgroup, its own memory among it. Up to 8: there is always work for every processor. Down from 32 on: an engine keeps \
-               cgroups and network namespaces for 32 sandboxes, those among them that are being taken down, and others have new ones made, of \
+               to its cgroup, its own memory among it. Up to 8: there is always work for every processor. Down beyond: an engine keeps \
+               cgroups and network namespaces for 128 sandboxes, those among them that are being taken down, and others have new ones made, of \
                which the namespace is the dearest. Further down, and bare processes with it: ever more tasks take turns on the same \
                processors. A process has less memory of its own the more of them share the pages of the program. The host allocates as much \
                for each, but takes more of the system for it the less of that fits into the holes that its allocator has anyway."

@@ -1,0 +1,69 @@
+//! Counting instructions: callgrind of valgrind, which runs a program on a processor of its own and so counts the same on any machine.
+
+use std::collections::HashMap;
+use std::process::Command;
+
+use crate::counts::Counts;
+
+/// The inner loop of SHA-256. It is counted apart: it takes half of everything here, where a processor has no instructions for it (callgrind's
+/// has none), and would hide what the rest takes.
+const HASHING: &str = "sha2::";
+
+/// Runs a path of this program under callgrind.
+pub(crate) fn count(name: &str) -> Result<Counts, String> {
+    let own = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
+    let scratch = tempfile::tempdir().map_err(|error| format!("a directory: {error}"))?;
+    let out = scratch.path().join("out");
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--quiet", "--collect-atstart=no", "--toggle-collect=*counted_steps*"]);
+    command.arg(format!("--callgrind-out-file={}", out.display())).arg(own).args(["--run", name]);
+    let output = command.output().map_err(|error| format!("valgrind: {error}: install `valgrind`"))?;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let failed = || format!("{name}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    let profile = std::fs::read_to_string(&out).map_err(|_| failed())?;
+    let (instructions, hashing) = sums(&profile);
+    let mut numbers = said.split_whitespace().map_while(|number| number.parse().ok());
+    match (output.status.success(), numbers.next(), numbers.next(), numbers.next()) {
+        (true, Some(steps), Some(allocations), Some(bytes)) if instructions > 0 => {
+            Ok(Counts { steps, instructions, hashing, allocations, bytes })
+        }
+        _ => Err(failed()),
+    }
+}
+
+/// Sums a profile up: what was not hashing, and what was. A function's name stands where it is first spoken of, and a number for it later; a
+/// line of numbers is a place and what was executed there, unless it follows a `calls=`, where it is what others executed.
+fn sums(profile: &str) -> (u64, u64) {
+    let (mut names, mut sums) = (HashMap::new(), (0, 0));
+    let (mut is_hashing, mut is_of_others) = (false, false);
+    for line in profile.lines() {
+        if let Some(function) = line.strip_prefix("fn=").or_else(|| line.strip_prefix("cfn=")) {
+            let (number, name) = function.split_once(' ').unwrap_or((function, ""));
+            let known = names.entry(number).or_insert_with(|| name.contains(HASHING));
+            if line.starts_with("fn=") {
+                is_hashing = *known;
+            }
+        } else if line.starts_with("calls=") {
+            is_of_others = true;
+        } else if line.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first)) {
+            let executed = line.split(' ').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0_u64);
+            match (std::mem::take(&mut is_of_others), is_hashing) {
+                (true, _) => {}
+                (false, true) => sums.1 += executed,
+                (false, false) => sums.0 += executed,
+            }
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_is_what_each_function_itself_executed() {
+        let profile = "events: Ir\nfn=(1) main\n0 5\ncfn=(2) sha2::compress\ncalls=2 0\n0 70\n+3 6\n\nfn=(2)\n0 40\n* 30\n\ntotals: 81\n";
+        assert_eq!(sums(profile), (11, 70));
+    }
+}

@@ -1,0 +1,100 @@
+//! What was counted, beside the baseline.
+
+use crate::baseline::Baseline;
+use crate::counts::Counts;
+
+/// By how much the instructions of a path may be more: above what a hash's seed and the time of day do to them, and below what anybody would
+/// want to hear of late.
+pub(crate) const ALLOWED_PERCENT: u64 = 3;
+const RENEW: &str = "`benches/instructions/check --renew` renews the baseline";
+
+/// What there is to say.
+#[derive(Debug, Default)]
+pub(crate) struct Comparison {
+    /// A line for each path that takes more than it may, or that is not in both.
+    pub(crate) failures: Vec<String>,
+    /// A line for each path that takes so much less that the baseline guards it no more.
+    pub(crate) hints: Vec<String>,
+}
+
+/// Holds counts against a baseline. Allocations are compared to the last one.
+pub(crate) fn compare(baseline: &Baseline, counted: &[(&'static str, Counts)]) -> Comparison {
+    let mut comparison = Comparison::default();
+    for (name, now) in counted {
+        match baseline.paths.get(*name) {
+            Some(before) if before.steps == now.steps => one(&mut comparison, name, before, now),
+            _ => comparison.failures.push(format!("{name}: the baseline does not have it; {RENEW}")),
+        }
+    }
+    for name in baseline.paths.keys().filter(|name| counted.iter().all(|(counted, _)| counted != name)) {
+        comparison.failures.push(format!("{name}: in the baseline, and no path any more; {RENEW}"));
+    }
+    comparison
+}
+
+fn one(comparison: &mut Comparison, name: &str, before: &Counts, now: &Counts) {
+    let figures = [
+        ("instructions", before.instructions, now.instructions, ALLOWED_PERCENT),
+        ("instructions of hashing", before.hashing, now.hashing, ALLOWED_PERCENT),
+        ("allocations", before.allocations, now.allocations, 0),
+    ];
+    for (what, before, now, allowed) in figures {
+        let line = |than: &str| {
+            let percent = (now as f64 / (before as f64).max(1.0) - 1.0) * 100.0;
+            format!("{name}: {now} {what} where the baseline has {before} ({percent:+.1} %): {than}; {RENEW}")
+        };
+        if now * 100 > before * (100 + allowed) {
+            comparison.failures.push(line(&format!("more than {allowed} % more")));
+        } else if now * 100 < before * (100 - allowed) {
+            comparison.hints.push(line("less, and the baseline guards that no more"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compared(before: Counts, now: Counts) -> Comparison {
+        let taken_with = serde_json::json!({"rustc": "", "valgrind": "", "libc": ""});
+        let taken_with = serde_json::from_value(taken_with).unwrap();
+        let baseline = Baseline { taken_with, paths: [("a path".to_owned(), before)].into() };
+        compare(&baseline, &[("a path", now)])
+    }
+
+    fn counts(instructions: u64, allocations: u64) -> Counts {
+        Counts { steps: 1, instructions, hashing: 0, allocations, bytes: 0 }
+    }
+
+    #[test]
+    fn three_percent_more_is_let_pass_and_four_are_not() {
+        assert!(compared(counts(1000, 5), counts(1030, 5)).failures.is_empty());
+        let failures = compared(counts(1000, 5), counts(1040, 5)).failures;
+        let wanted = "a path: 1040 instructions where the baseline has 1000 (+4.0 %): more than 3 % more; \
+                      `benches/instructions/check --renew` renews the baseline";
+        assert_eq!(failures, [wanted]);
+    }
+
+    #[test]
+    fn one_more_allocation_is_too_many() {
+        assert_eq!(compared(counts(1000, 5), counts(1000, 6)).failures.len(), 1);
+        assert_eq!(compared(counts(1000, 0), counts(1000, 1)).failures.len(), 1);
+    }
+
+    #[test]
+    fn what_takes_much_less_is_told_and_does_not_fail() {
+        let comparison = compared(counts(1000, 5), counts(900, 4));
+        assert!(comparison.failures.is_empty());
+        assert_eq!(comparison.hints.len(), 2);
+        assert!(compared(counts(1000, 5), counts(980, 5)).hints.is_empty());
+    }
+
+    #[test]
+    fn a_path_is_in_both() {
+        let mut other = compared(counts(1, 1), counts(1, 1));
+        assert!(other.failures.is_empty());
+        let before = Counts { steps: 2, ..counts(1, 1) };
+        other = compared(before, counts(1, 1));
+        assert_eq!(other.failures.len(), 1);
+    }
+}

@@ -1,0 +1,74 @@
+//! What Crucible's hot paths take, counted and not timed, so that a busy machine says the same as a quiet one: instructions, by valgrind's
+//! callgrind, and allocations. `benches/instructions/check` builds this, and has it hold the counts against `baseline.json`.
+
+#![expect(clippy::expect_used, reason = "a measurement that cannot go on has nothing to report")]
+
+#[path = "../../support/allocator.rs"]
+mod allocator;
+mod baseline;
+mod callgrind;
+mod comparison;
+mod counts;
+#[path = "../../support/nothing.rs"]
+mod nothing;
+mod paths;
+
+use std::process::ExitCode;
+
+use baseline::{Baseline, TakenWith};
+use counts::Counts;
+
+#[global_allocator]
+static ALLOCATOR: allocator::Counting = allocator::Counting;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let said = match (arguments.next().as_deref(), arguments.next()) {
+        (None, None) => check(),
+        (Some("--renew"), None) => renew(),
+        // What `callgrind` runs.
+        (Some("--run"), Some(name)) => counts::run(&name),
+        _ => Err("usage: benches/instructions/check [--renew]".to_owned()),
+    };
+    match said {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// All paths, one after another.
+fn count() -> Result<Vec<(&'static str, Counts)>, String> {
+    paths::ALL.iter().map(|path| Ok((path.name, callgrind::count(path.name)?))).collect()
+}
+
+fn check() -> Result<(), String> {
+    let baseline = Baseline::read()?;
+    let here = TakenWith::here()?;
+    if here != baseline.taken_with {
+        println!("the baseline was taken with {}; this is {here}", baseline.taken_with);
+    }
+    let counted = count()?;
+    for (name, counts) in &counted {
+        println!("{name:<44} {counts}");
+    }
+    // That the comparison can fail is shown each time: where the baseline had been lower by more than is allowed, each path has to be found.
+    let found = comparison::compare(&baseline_of(&counted, &here).lowered(), &counted).failures.len();
+    if found != counted.len() {
+        return Err(format!("of {} paths that need more, {found} were found", counted.len()));
+    }
+    let comparison = comparison::compare(&baseline, &counted);
+    comparison.hints.iter().for_each(|hint| println!("{hint}"));
+    if comparison.failures.is_empty() { Ok(()) } else { Err(comparison.failures.join("\n")) }
+}
+
+fn renew() -> Result<(), String> {
+    baseline_of(&count()?, &TakenWith::here()?).write()
+}
+
+fn baseline_of(counted: &[(&'static str, Counts)], here: &TakenWith) -> Baseline {
+    let paths = counted.iter().map(|(name, counts)| ((*name).to_owned(), *counts));
+    Baseline { taken_with: here.clone(), paths: paths.collect() }
+}

@@ -1,0 +1,56 @@
+//! The platform as a whole, over an engine that does nothing.
+
+use std::hint::black_box;
+
+use crucible_core::Crucible;
+use crucible_queue::MemoryQueue;
+use crucible_storage::MemoryStorage;
+use tokio::runtime::{Builder, Runtime};
+
+use super::{Step, sample};
+use crate::nothing::Nothing;
+
+/// As many workers on every machine.
+const WORKERS: usize = 4;
+const AT_ONCE: usize = 16;
+
+/// Everything happens in one thread, and so in the same order each time.
+pub(super) fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().build().expect("a runtime")
+}
+
+pub(super) fn evaluate(_: usize) -> Step {
+    let runtime = runtime();
+    let (platform, evaluation) = (platform(&runtime), sample::evaluation());
+    Box::new(move || {
+        black_box(runtime.block_on(platform.evaluate(evaluation.clone())).expect("an outcome"));
+    })
+}
+
+pub(super) fn evaluate_many(_: usize) -> Step {
+    let runtime = runtime();
+    let (platform, evaluation) = (platform(&runtime), sample::evaluation());
+    Box::new(move || {
+        runtime.block_on(async {
+            let mut handles = Vec::with_capacity(AT_ONCE);
+            for _ in 0..AT_ONCE {
+                handles.push(platform.submit(evaluation.clone()).await.expect("it is accepted"));
+            }
+            for handle in handles {
+                black_box(handle.outcome().await.expect("an outcome"));
+            }
+        });
+    })
+}
+
+fn platform(runtime: &Runtime) -> Crucible {
+    let _inside = runtime.enter();
+    let outcome = sample::outcome();
+    Crucible::builder()
+        .engine("only", Nothing { outcome })
+        .queue(MemoryQueue::bounded(100))
+        .storage(MemoryStorage::new())
+        .workers(WORKERS)
+        .build()
+        .expect("a platform")
+}

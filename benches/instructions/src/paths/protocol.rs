@@ -1,0 +1,69 @@
+//! The conversation with the guest.
+
+use std::hint::black_box;
+
+use crucible_core::{Command, Limits};
+use crucible_guest::protocol::{
+    After, Exited, FrameKind, HEADER_SIZE, Header, STDIO_PASSED, Started, Writer,
+};
+use crucible_link::Frames;
+use crucible_link::request::{self, Terms};
+
+use super::Step;
+
+/// About as long as a status file (proc(5)) is.
+const STATUS: usize = 1400;
+
+pub(super) fn encode(_: usize) -> Step {
+    let command = Command::new(["/usr/bin/python3", "-I", "main.py", "--verbose"])
+        .with_env("LANG", "C.UTF-8")
+        .with_env("SEED", "7");
+    let variables = ["HOME=/box", "PATH=/usr/bin:/bin", "TMPDIR=/tmp"].map(str::to_owned);
+    Box::new(move || {
+        let mut limits = request::process_limits(&Limits::new());
+        limits.extend(request::priority_limits());
+        let rlimits = request::rlimits(&limits).expect("limits");
+        let (stdio, after) = (STDIO_PASSED, After::Close);
+        let terms = Terms { stdio, variables: &variables, after, deadline_us: 12_000_000, rlimits: &rlimits };
+        let request = request::exec(black_box(&command), terms).expect("a request");
+        let mut header = [0; HEADER_SIZE];
+        let length = u32::try_from(request.len()).expect("a length");
+        Header { kind: FrameKind::Exec, id: 1, length }
+            .encode(&mut Writer::new(&mut header))
+            .expect("a header");
+        black_box((header, request));
+    })
+}
+
+/// What the guest says of an ordinary command.
+pub(super) fn decode(_: usize) -> Step {
+    let mut said = Vec::new();
+    let started = Started { pid: 2, status: &[b'x'; STATUS] };
+    frame(&mut said, FrameKind::Started, |writer| started.encode(writer).expect("room"));
+    frame(&mut said, FrameKind::Stdout, |writer| writer.raw(&[b'x'; 2000]).expect("room"));
+    let exited = Exited { empty: true, wall_us: 12_000, ..Exited::default() };
+    frame(&mut said, FrameKind::Exited, |writer| exited.encode(writer).expect("room"));
+    let mut frames = Frames::new();
+    Box::new(move || {
+        let room = frames.room();
+        room.get_mut(..said.len()).expect("room").copy_from_slice(&said);
+        frames.filled(said.len());
+        while let Some(frame) = frames.cut().expect("frames") {
+            match frame.kind {
+                FrameKind::Started => drop(black_box(Started::decode(&frame.payload).expect("a start"))),
+                FrameKind::Exited => drop(black_box(Exited::decode(&frame.payload).expect("an end"))),
+                _ => drop(black_box(frame)),
+            }
+        }
+    })
+}
+
+fn frame(said: &mut Vec<u8>, kind: FrameKind, write: impl FnOnce(&mut Writer<'_>)) {
+    let (mut header, mut payload) = ([0; HEADER_SIZE], [0; 3000]);
+    let mut writer = Writer::new(&mut payload);
+    write(&mut writer);
+    let length = u32::try_from(writer.len()).expect("a length");
+    Header { kind, id: 1, length }.encode(&mut Writer::new(&mut header)).expect("a header");
+    said.extend_from_slice(&header);
+    said.extend_from_slice(writer.written());
+}

@@ -1,0 +1,103 @@
+//! What neighbours cost that misbehave: the same evaluations alone, and beside a fork bomb, a flood of output and a full disk, which start
+//! again as soon as they are ended.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crucible::{Engine as _, Evaluation, Limits, RunContext, SubprocessEngine, Verdict};
+use futures::StreamExt as _;
+use tokio::runtime::Runtime;
+
+use crate::report::{Report, Table, micros, round};
+use crate::scale::Scale;
+use crate::support::{quantile, ratio};
+
+/// How many well-behaved evaluations run at once: one for each CPU of a small machine.
+const AT_ONCE: usize = 2;
+
+const NEIGHBOURS: [&str; 3] = [
+    "bomb() { bomb | bomb; }; bomb",
+    "while :; do echo a line of no use to anybody; done",
+    "while :; do cat /dev/zero > /tmp/full; done",
+];
+
+pub(crate) fn measure(report: &mut Report, scale: &Scale) {
+    let engine = SubprocessEngine::new().expect("an engine");
+    let (alone, beside, ended) =
+        Runtime::new().expect("a runtime").block_on(compare(&engine, scale.neighbour_rounds));
+    report.set("neighbours", "ratio", round(ratio(beside, alone)));
+    report.set("neighbours", "alone_us", micros(alone));
+    report.set("neighbours", "beside_us", micros(beside));
+    report.set("neighbours", "ended", ended);
+    let rows = [("crucible, alone", alone), ("crucible, beside neighbours", beside)];
+    report.add(Table {
+        name: "neighbours",
+        title: "Neighbours".to_owned(),
+        note: format!(
+            "{} evaluations, {AT_ONCE} at once, alone and beside a fork bomb, a flood of output and a full disk, which start again as soon as \
+             they end; {ended} of these were ended meanwhile. All verdicts are right.",
+            scale.neighbour_rounds
+        ),
+        columns: vec!["median", "ratio"],
+        rows: rows
+            .iter()
+            .map(|(name, time)| {
+                let cells = vec![format!("{} µs", micros(*time)), format!("{:.2}", ratio(*time, alone))];
+                ((*name).to_owned(), cells)
+            })
+            .collect(),
+        bars: rows.iter().map(|(name, time)| ((*name).to_owned(), time.as_secs_f64() * 1000.0)).collect(),
+        curve: None,
+        unit: "ms, median",
+    });
+}
+
+/// The median alone, the median beside neighbours, and how many of these were ended meanwhile.
+async fn compare(engine: &SubprocessEngine, rounds: usize) -> (Duration, Duration, usize) {
+    // The first runs warm everything up.
+    well_behaved(engine, 20).await;
+    let alone = well_behaved(engine, rounds).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let neighbours =
+        NEIGHBOURS.map(|script| tokio::spawn(disturb(engine.clone(), script, Arc::clone(&stop))));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let beside = well_behaved(engine, rounds).await;
+    stop.store(true, Ordering::Relaxed);
+    let mut ended = 0;
+    for neighbour in neighbours {
+        ended += neighbour.await.expect("no panic");
+    }
+    (alone, beside, ended)
+}
+
+/// The median wall time of well-behaved evaluations, each of which must be right.
+async fn well_behaved(engine: &SubprocessEngine, rounds: usize) -> Duration {
+    let script = "i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done; echo $i";
+    let evaluation = Evaluation::shell(script);
+    let runs = (0..rounds).map(|_| {
+        let (engine, evaluation) = (engine.clone(), evaluation.clone());
+        async move {
+            let run = tokio::spawn(async move { engine.run(&evaluation, &RunContext::new()).await });
+            let outcome = run.await.expect("no panic").expect("a run");
+            assert_eq!(*outcome.verdict(), Verdict::Exited { code: 0 });
+            assert_eq!(outcome.stdout.to_text(), "20000\n");
+            outcome.usage.wall
+        }
+    });
+    let times: Vec<Duration> = futures::stream::iter(runs).buffer_unordered(AT_ONCE).collect().await;
+    quantile(&times, 0.5)
+}
+
+/// Runs a neighbour again and again. It is always ended at a limit.
+async fn disturb(engine: SubprocessEngine, script: &'static str, stop: Arc<AtomicBool>) -> usize {
+    let limits = Limits::new().with_wall(Duration::from_secs(2)).with_processes(64);
+    let evaluation = Evaluation::shell(script).with_limits(limits);
+    let mut ended = 0;
+    while !stop.load(Ordering::Relaxed) {
+        let outcome = engine.run(&evaluation, &RunContext::new()).await.expect("a run");
+        assert!(matches!(outcome.verdict(), Verdict::LimitExceeded { .. }), "{}", outcome.verdict());
+        ended += 1;
+    }
+    ended
+}
