@@ -178,6 +178,9 @@ impl SubprocessBuilder {
     /// counters that begin anew. That takes half of the processor time of a sandbox that is made from nothing, and the next one always
     /// stands already.
     ///
+    /// Somebody who takes the guest over, our own process in the sandbox, has the slot and those that follow in it: see `docs/security.md`
+    /// and [`slot_sharing`](Self::slot_sharing).
+    ///
     /// They are for [`run`](crucible_core::Engine::run); a sandbox that is opened for a session is none of theirs. A slot is ended, and
     /// another made in its place, after 1,000 sandboxes, and after any in which something was not as it should be: a limit that ended it, a
     /// call that the filter refused, a guest that did not end by itself. Where no slot is free, and for sandboxes with an allow-list, the

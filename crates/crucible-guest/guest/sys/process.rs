@@ -165,7 +165,7 @@ pub(crate) fn vfork_into<T>(
         arguments.flags |= CLONE_INTO_CGROUP;
         arguments.cgroup = u64::from(cgroup.0.unsigned_abs());
     }
-    if (arguments.stack + arguments.stack_size) % 16 != 0 {
+    if !(arguments.stack + arguments.stack_size).is_multiple_of(16) {
         return Err(Errno::INVAL);
     }
     let (size, argument) = (size_of::<CloneArgs>(), (&raw mut *argument).cast());

@@ -100,10 +100,10 @@ impl Returning {
             }
         };
         match resources.slots.give_back(size, Preopened { holdings, channel }) {
-            Ok(()) => {
+            None => {
                 resources.dying.fetch_sub(1, Ordering::Relaxed);
             }
-            Err(unwanted) => self.inner.bury_dying(unwanted.into_remains()),
+            Some(unwanted) => self.inner.bury_dying(unwanted.into_remains()),
         }
     }
 }

@@ -134,7 +134,7 @@ impl Slots {
         match made {
             Some(sandbox) => {
                 self.state().stats.made += 1;
-                if let Err(sandbox) = self.give_back(size, sandbox) {
+                if let Some(sandbox) = self.give_back(size, sandbox) {
                     self.state().retire(sandbox);
                 }
             }
@@ -151,15 +151,15 @@ impl Slots {
         self.state().less(size);
     }
 
-    /// Takes one back in which the next sandbox waits; not if nobody has asked for its size for a while.
-    pub(super) fn give_back(&self, size: Size, sandbox: Preopened) -> Result<(), Preopened> {
+    /// Takes one back in which the next sandbox waits; gives it to whoever brings it if nobody has asked for its size for a while.
+    pub(super) fn give_back(&self, size: Size, sandbox: Preopened) -> Option<Preopened> {
         let mut state = self.state();
         match state.sizes.iter_mut().find(|of_size| of_size.size == size) {
             Some(of_size) => {
                 of_size.idle.push((sandbox, Instant::now()));
-                Ok(())
+                None
             }
-            None => Err(sandbox),
+            None => Some(sandbox),
         }
     }
 
