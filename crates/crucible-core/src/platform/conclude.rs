@@ -58,8 +58,12 @@ impl Shared {
         if self.asked_to_cancel(record).await {
             return (cancelled("on request", outcome), Settled::Ack);
         }
-        // The platform is closing. What had not started, or may run twice, is left for the next worker.
         let unstarted = outcome.evidence().contains(&Evidence::CancelledBeforeStart);
+        if !self.abort.is_cancelled() {
+            let what = "it says that the run was cancelled, which nobody had asked for".to_owned();
+            return self.failed(record, &EngineError::Protocol { what, started: !unstarted });
+        }
+        // The platform is closing. What had not started, or may run twice, is left for the next worker.
         if unstarted || record.evaluation.retry.idempotent {
             return requeued(record);
         }

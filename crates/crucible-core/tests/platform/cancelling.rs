@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crucible_core::testing::{Fault, Faults, FaultyBus, FaultyStorage};
+use crucible_core::testing::{FakeEngine, Fault, Faults, FaultyBus, FaultyStorage, Play};
 use crucible_core::{
-    Digest, EvaluationId, Event, EventKind, Evidence, Priority, Queue as _, Record, State, Storage as _,
-    Ticket, Timestamp, Verdict, WorkerId,
+    Digest, EvaluationId, Event, EventKind, Evidence, KillReason, Priority, Queue as _, Record, Signal,
+    State, Storage as _, Ticket, Timestamp, Verdict, WorkerId,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -189,5 +189,19 @@ async fn cancelling_races_with_everything_and_there_is_one_end() {
             State::Cancelled => assert!(asked),
             state => panic!("{state}"),
         }
+    }
+}
+
+/// An engine that says so when nobody has asked has failed; the evaluation does not run for ever because of it.
+#[tokio::test(start_paused = true)]
+async fn a_run_that_was_cancelled_by_nobody_is_an_engines_failure() {
+    for evidence in [
+        Evidence::CancelledBeforeStart,
+        Evidence::Killed { signal: Signal::KILL, reason: KillReason::Cancelled, after: Duration::ZERO },
+    ] {
+        let house = House::with_engine(FakeEngine::scripted(move |_| Play::evidence(vec![evidence.clone()])));
+        let crucible = house.build();
+        let error = within(crucible.evaluate(command("exit 0"))).await.unwrap_err();
+        assert!(crucible_core::chain(&error).contains("nobody had asked for"), "{error:?}");
     }
 }
