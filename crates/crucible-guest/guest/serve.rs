@@ -220,6 +220,7 @@ impl Guest {
             }
             FrameKind::Stdin => self.streams.feed(self.control, header.id, payload).at(Step::STREAMS)?,
             FrameKind::CloseStdin => self.streams.close_stdin(),
+            FrameKind::Feed => self.feed(header.id, payload, fds)?,
             FrameKind::Signal => self.signal(payload)?,
             FrameKind::Write => self.files.write(self.control, header.id, payload)?,
             FrameKind::Read => self.files.read(self.control, header.id, payload)?,
@@ -306,6 +307,23 @@ impl Guest {
                 }
             }
         }
+    }
+
+    /// Hands bytes to a program that waits for them, once its input files are there.
+    fn feed(&mut self, id: u32, mut bytes: &[u8], fds: &Fds) -> core::result::Result<(), StepError> {
+        let [to] = *fds.as_slice() else { return Err(StepError(Step::REQUEST, Errno::PROTO)) };
+        let mut fed = self.files.take_input_failure();
+        while fed.is_ok() && !bytes.is_empty() {
+            match retry(|| sys::write(to, bytes)) {
+                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+                Err(error) => fed = Err(StepError(Step::STREAMS, error)),
+            }
+        }
+        if fed.is_err() {
+            self.signal_everything(SIGKILL);
+        }
+        fed?;
+        self.control.answer(FrameKind::Done, id, |_| Ok(())).at(Step::STREAMS)
     }
 
     fn say_started(&self, id: u32, pid: i32, with_status: bool) -> Result<()> {

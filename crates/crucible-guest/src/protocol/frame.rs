@@ -55,6 +55,9 @@ kinds! {
     Measure = 9,
     /// To a slot in which no sandbox is open: open one, see [`Plan`](super::Plan). What it joins comes along, as with that.
     Next = 10,
+    /// To the guest: write these bytes to the descriptor that comes along, once all that was asked before is done. Whatever runs waits for
+    /// them: if they cannot be had, everything is ended.
+    Feed = 11,
     /// To the host, from the spawner: the guest exists, see [`Opened`](super::Opened). Its pidfd comes along.
     Opened = 64,
     /// To the host: the sandbox stands, see [`Ready`](super::Ready).

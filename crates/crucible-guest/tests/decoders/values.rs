@@ -44,7 +44,7 @@ pub(crate) fn text() -> impl Strategy<Value = Vec<u8>> {
 
 pub(crate) fn frame_kind() -> impl Strategy<Value = FrameKind> {
     let kinds: Vec<_> = (0..=255).filter_map(FrameKind::from_number).collect();
-    assert_eq!(kinds.len(), 26);
+    assert_eq!(kinds.len(), 27);
     select(kinds)
 }
 

@@ -16,7 +16,7 @@ fn a_header_that_is_none_ends_the_guest_with_an_error_and_its_command() {
     for bytes in [
         header(0, 0, [0; 3], 1),
         header(0, 255, [0; 3], 1),
-        header(0, 11, [0; 3], 1),
+        header(0, 12, [0; 3], 1),
         header(0, FrameKind::Exec as u8, [0, 0, 1], 1),
         header(too_long, FrameKind::Write as u8, [0; 3], 1),
         header(u32::MAX, FrameKind::Write as u8, [0; 3], 1),

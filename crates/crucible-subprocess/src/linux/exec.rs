@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crucible_core::{
-    After, Command, EngineError, Evidence, ExecIo, Exit, InvalidInput, Layer, Limits, OutputStream,
+    After, Command, EngineError, Evidence, ExecIo, Exit, InvalidInput, Layer, Limits, OutputStream, Stdin,
 };
 use crucible_guest::protocol::{Exited, FrameKind, Rlimit, STDIO_PASSED};
 use crucible_link::errors::{lost, setup};
@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::egress;
 use super::engine::Inner;
+use super::interpreter;
 use super::outcome;
 use super::pump::{Pipes, Pump, feed};
 use super::resources::Resources;
@@ -49,9 +50,10 @@ pub(super) async fn exec(
         // What it took to start is not the program's.
         before.cpu = group.cpu().map_err(|error| setup("read a cgroup", error))?;
     }
-    let Asked { question, stdin: stdin_end, outputs: [stdout, stderr] } = match waiting {
+    let has_input = !matches!(&stdin, Stdin::Bytes(bytes) if bytes.is_empty());
+    let Asked { question, stdin: stdin_end, outputs: [stdout, stderr], fed } = match waiting {
         Some(waiting) => {
-            let word = waiting.take_up(inner, &open.link, command);
+            let word = waiting.take_up(inner, &open.link, command, has_input);
             open.within(SETUP_TIMEOUT, "giving an interpreter its program", word).await?
         }
         None => ask(inner, open, command, after, wall).await?,
@@ -101,6 +103,9 @@ pub(super) async fn exec(
     stdout.read_rest();
     stderr.read_rest();
     let (ledger, mut end) = control.into_end();
+    if let (Some(fed), true, false) = (&fed, end.exited.is_some(), ledger.has_killed()) {
+        interpreter::was_given(&open.link, fed)?;
+    }
     if has_waited && let Some(exited) = &mut end.exited {
         (exited.wall_us, guest_before) = since_the_word(&ledger, exited);
     }
@@ -154,6 +159,8 @@ pub(super) struct Asked<'a> {
     pub(super) question: Question<'a>,
     pub(super) stdin: OwnedFd,
     pub(super) outputs: [pipe::Receiver; 2],
+    /// The word to go, for one that had waited.
+    pub(super) fed: Option<Question<'a>>,
 }
 
 /// Asks for a command.
@@ -184,7 +191,7 @@ async fn ask<'a>(
         if let Err(Ended::Error(error)) = sent.await { Err(error) } else { Ok(()) }
     });
     sent.await?;
-    Ok(Asked { question, stdin, outputs })
+    Ok(Asked { question, stdin, outputs, fed: None })
 }
 
 /// How long a command has run that had waited before, and the guest's own time, of which it is not known how much was before: none of it

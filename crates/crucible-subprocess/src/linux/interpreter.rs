@@ -5,14 +5,14 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use crucible_core::{
-    Command, EngineError, Evaluation, FileReason, InvalidInput, Language, Languages, Limits, Network, Plan,
-    Problem, SandboxPath,
+    Command, EngineError, Evaluation, InvalidInput, Language, Languages, Limits, Network, Plan, Problem,
+    SandboxPath,
 };
 use crucible_guest::protocol::{self, FrameKind, STDIO_PASSED, WriteRequest};
 use crucible_link::errors::{lost, setup};
-use crucible_link::{Channel as _, files, request};
+use crucible_link::{Channel as _, ChannelExt as _, Ended, Question, files, request};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::pipe::PipeFlags;
-use tokio::net::unix::pipe;
 
 use super::engine::Inner;
 use super::exec::{Asked, rlimits};
@@ -20,7 +20,7 @@ use super::frames::send_blocking;
 use super::janitor::Remains;
 use super::link::Link;
 use super::preopen::Preopened;
-use super::pump::write_all;
+use super::pump::receiver;
 use super::resources::{Resources, Size};
 
 /// What an interpreter runs before its program.
@@ -84,26 +84,25 @@ impl Waiting {
     }
 
     /// Waits until it has imported what it is to; `false` if it has ended instead.
-    pub(super) async fn is_ready(&self, link: &Link) -> Result<bool, EngineError> {
-        let ends = [FrameKind::Exited, FrameKind::ExecFailed, FrameKind::Failed];
+    pub(super) async fn is_ready(&self) -> Result<bool, EngineError> {
+        let ask = |error| setup("ask after an interpreter", error);
         loop {
-            // Its directory is the last that goes. Whatever was asked before is done when this is answered.
-            let listed =
-                files::list(link, &DIRECTORY.try_into().unwrap_or_else(|_| SandboxPath::root())).await;
-            let is_gone = matches!(listed, Err(EngineError::File { reason: FileReason::NotFound, .. }));
-            if link.desk().has_heard(self.id, &ends) {
+            let mut reader = [PollFd::from_borrowed_fd(self.streams.stdin.as_fd(), PollFlags::empty())];
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            if rustix::event::poll(&mut reader, Some(&now)).map_err(ask)? > 0 {
+                // Nobody will read it any more.
                 return Ok(false);
             }
-            if is_gone {
+            // It reads what it finds there when all is done.
+            if rustix::io::ioctl_fionread(&self.streams.stdin).map_err(ask)? == 0 {
                 return Ok(true);
             }
-            listed?;
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
     /// Gives it the word to go, and goes on with it as with a command that was just asked for. Nobody says of a program that it ran whose
-    /// interpreter did not get the word: that is an error.
+    /// interpreter did not get the word: that is an error, which [`was_given`] finds.
     ///
     /// # Cancel safety
     /// Dropping the future may leave a part of the word on the way: the sandbox is of no use then.
@@ -112,30 +111,43 @@ impl Waiting {
         inner: &Inner,
         link: &'a Link,
         command: &Command,
+        has_input: bool,
     ) -> Result<Asked<'a>, EngineError> {
         let Self { id, language, streams: Streams { stdin, outputs: [stdout, stderr] } } = self;
         let Some(warm) = inner.resources().warm.get(language) else {
             return Err(EngineError::Closed { what: "the language".to_owned() });
         };
         let pipes = |error| setup("make the command's pipes", error);
-        let outputs = [
-            pipe::Receiver::from_owned_fd(stdout).map_err(pipes)?,
-            pipe::Receiver::from_owned_fd(stderr).map_err(pipes)?,
-        ];
-        let stdin = give(stdin, &warm.word_to_go(command)).await?;
-        Ok(Asked { question: link.desk().take_up(id), stdin, outputs })
+        let outputs = [receiver(stdout).map_err(pipes)?, receiver(stderr).map_err(pipes)?];
+        // By way of the guest, which has put the program in its place by then: nobody need wait for that.
+        let fed = link.desk().ask();
+        let word = warm.word_to_go(command);
+        let sent = link.send_with(FrameKind::Feed, fed.id(), &word, &[], &[stdin.as_fd()]).await;
+        // One that is gone may have said why: that is read later.
+        if let Err(Ended::Error(error)) = sent {
+            return Err(error);
+        }
+        let mut fed = Some(fed);
+        if has_input && let Some(fed) = fed.take() {
+            // What comes next on the same way must not come before.
+            match link.answer(&fed).await {
+                Ok(frame) if frame.kind == FrameKind::Done => {}
+                _ => return Err(not_given(link)),
+            }
+        }
+        Ok(Asked { question: link.desk().take_up(id), stdin, outputs, fed })
     }
 }
 
-/// Gives an interpreter the word to go; gives back the pipe, over which its program's input comes next.
-async fn give(stdin: OwnedFd, word: &[u8]) -> Result<OwnedFd, EngineError> {
-    let pipes = |error| setup("make the command's pipes", error);
-    let stdin = pipe::Sender::from_owned_fd(stdin).map_err(pipes)?;
-    if write_all(&stdin, word).await {
-        stdin.into_nonblocking_fd().map_err(pipes)
-    } else {
-        Err(lost("giving an interpreter its program", false))
-    }
+/// Whether an interpreter that has ended had got the word to go; an error if it had not, and has run nothing.
+pub(super) fn was_given(link: &Link, fed: &Question<'_>) -> Result<(), EngineError> {
+    if link.desk().has_heard(fed.id(), &[FrameKind::Done]) { Ok(()) } else { Err(not_given(link)) }
+}
+
+/// Why an interpreter did not get the word to go.
+fn not_given(link: &Link) -> EngineError {
+    let failed = files::check_inputs(link);
+    failed.err().unwrap_or_else(|| lost("giving an interpreter its program", false))
 }
 
 impl Warm {
@@ -273,6 +285,7 @@ fn begin(warm: &Warm, kind: &Kind, channel: BorrowedFd<'_>) -> Result<Streams, E
     };
     let ((stdin_theirs, stdin), (stdout, stdout_theirs), (stderr, stderr_theirs)) =
         (pipe()?, pipe()?, pipe()?);
+    rustix::io::write(&stdin, b"r").map_err(|error| setup("start an interpreter", error))?;
     let bootstrap = warm.bootstrap();
     let write = WriteRequest { first: true, last: true, quiet: true, mode: 0o600, path: FILE, data: &[] };
     let mut payload = request::encode(64 + FILE.len(), |writer| write.encode_head(writer))?;
@@ -342,11 +355,15 @@ mod tests {
 
     #[tokio::test]
     async fn whose_interpreter_did_not_get_the_word_did_not_run() {
-        let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
-        drop(theirs);
-        let error = give(ours, b"0000000000000000").await.unwrap_err();
+        let (ours, _theirs) = tokio::net::UnixStream::pair().unwrap();
+        let link = Link::new(ours);
+        let fed = link.desk().ask();
+        let error = was_given(&link, &fed).unwrap_err();
         assert_eq!(error.kind(), crucible_core::EngineErrorKind::Lost);
         assert!(!error.target_started());
+        let done = crucible_link::Frame { kind: FrameKind::Done, id: fed.id(), payload: bytes::Bytes::new() };
+        link.desk().put(done);
+        assert!(was_given(&link, &fed).is_ok());
     }
 
     #[test]

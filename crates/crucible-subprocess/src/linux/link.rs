@@ -48,7 +48,7 @@ struct State {
 #[derive(Debug)]
 enum Life {
     Watched(AsyncFd<OwnedFd>),
-    /// The runtime could not.
+    /// The runtime could not, or need not.
     Unwatched(OwnedFd),
 }
 
@@ -268,8 +268,10 @@ impl Channel for Link {
         }
         let read = reader.next(&self.stream).await;
         if let Some(pidfd) = reader.take_pidfd() {
+            // In a slot it is heard of otherwise.
+            let life = if self.state.is_in_slot { Life::Unwatched(pidfd) } else { Life::watch(pidfd) };
             // The reader has but one.
-            let _the_only_one = self.state.guest.set(Life::watch(pidfd));
+            let _the_only_one = self.state.guest.set(life);
         }
         let frame = match read {
             Ok(Some(frame)) => frame,

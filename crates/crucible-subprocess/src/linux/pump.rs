@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use bytes::Bytes;
 use crucible_core::{Capture, Captured, OutputChunk, OutputSink, OutputStream, Stdin};
 use crucible_link::Meter;
+use rustix::fs::OFlags;
 use rustix::pipe::PipeFlags;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
@@ -33,9 +34,15 @@ impl Pipes {
         Ok(Self {
             theirs: [stdin_theirs, stdout_theirs, stderr_theirs],
             stdin,
-            outputs: [pipe::Receiver::from_owned_fd(stdout)?, pipe::Receiver::from_owned_fd(stderr)?],
+            outputs: [receiver(stdout)?, receiver(stderr)?],
         })
     }
+}
+
+/// The reading end of a pipe of ours, which need not be looked at to see what it is.
+pub(super) fn receiver(end: OwnedFd) -> io::Result<pipe::Receiver> {
+    rustix::fs::fcntl_setfl(&end, OFlags::NONBLOCK)?;
+    pipe::Receiver::from_owned_fd_unchecked(end)
 }
 
 /// Reads one output stream to its end.

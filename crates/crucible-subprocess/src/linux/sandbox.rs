@@ -156,13 +156,15 @@ impl SubprocessSandbox {
             let open = sandbox.open()?;
             let waiting = Waiting::over(&open.link, language, streams);
             let stands = async {
-                sandbox.put(&spec.files).await?;
-                let ready = waiting.is_ready(&open.link);
-                open.within(SETUP_TIMEOUT, "starting an interpreter", ready).await
+                let ready = waiting.is_ready();
+                let is_ready = open.within(SETUP_TIMEOUT, "starting an interpreter", ready).await?;
+                if is_ready {
+                    sandbox.put(&spec.files).await?;
+                }
+                Ok(is_ready)
             };
             match stands.await {
                 Ok(true) => {
-                    files::check_inputs(&open.link)?;
                     *open.waiting.lock().unwrap_or_else(PoisonError::into_inner) = Some(waiting);
                     return Ok(sandbox);
                 }
@@ -391,7 +393,9 @@ impl Open {
                 return true;
             }
             self.kill();
-            return tokio::time::timeout(KILL_CONFIRM, self.link.died()).await.is_ok();
+            let died = tokio::time::timeout(KILL_CONFIRM, self.link.died()).await;
+            // Where the slot is gone too, nobody says so.
+            return died.is_ok() || self.link.dies_within(LAST_BREATH);
         }
         // It dies within a fraction of a millisecond: to sleep as a task and be woken by another thread takes longer.
         if self.link.dies_within(LAST_BREATH)

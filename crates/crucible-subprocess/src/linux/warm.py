@@ -69,7 +69,6 @@ def wait(modules):
         if os.path.isdir(directory):
             for name in os.listdir(directory):
                 os.unlink(os.path.join(directory, name))
-            # The last one tells the host that all of this is done.
             os.rmdir(directory)
 
     def read(count):
@@ -86,6 +85,8 @@ def wait(modules):
         if name not in {"__main__", "builtins", "sys"} and type(module) is type(sys):
             loaded[name] = module, len(vars(module))
 
+    # A byte is there from the beginning: that it has been read tells the host that all of this is done.
+    read(1)
     lengths = read(16)
     arguments = read(int(lengths[:8], 16)).split(b"\0")[:-1]
     variables = read(int(lengths[8:], 16)).split(b"\0")[:-1]
