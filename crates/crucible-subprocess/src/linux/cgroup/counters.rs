@@ -10,9 +10,6 @@ use super::detect::Version;
 use super::files::CounterFile;
 use super::group::Member;
 
-/// The guest and its command: whatever runs, there are two at once.
-const PROCESSES_MIN: u64 = 2;
-
 /// The opened files that the kernel's counts are read from.
 #[derive(Debug)]
 pub(super) struct CounterFiles {
@@ -85,26 +82,14 @@ impl CounterFiles {
         Ok(Self { cpu, memory, pids })
     }
 
-    /// Sets the memory's peak back; `false` if more than this is still in use, or the kernel has killed somebody there.
+    /// Sets the memory's peak back; `false` if more than this is still in use.
     pub(super) fn start_again(&mut self, left_over_bytes: u64) -> io::Result<bool> {
         match &self.memory {
-            Some(MemoryFiles::V1 { control, usage, peak, .. }) => {
-                if control.keyed("oom_kill")? != Some(0) || usage.number()? > left_over_bytes {
-                    return Ok(false);
-                }
-                peak.reset().map(|()| true)
-            }
+            Some(MemoryFiles::V1 { usage, .. }) if usage.number()? > left_over_bytes => Ok(false),
+            Some(MemoryFiles::V1 { peak, .. }) => peak.reset().map(|()| true),
             Some(MemoryFiles::V2 { .. }) => Ok(false),
             None => Ok(true),
         }
-    }
-
-    /// Whether the group has counted no more processes at once than the next sandbox has in any case, and refused none: then what it
-    /// will have counted by then is the next sandbox's, although the kernel sets nothing back.
-    pub(super) fn counts_anew(&self) -> io::Result<bool> {
-        let Some(PidsFiles { events, peak, .. }) = &self.pids else { return Ok(true) };
-        let peak = peak.as_ref().map(CounterFile::number).transpose()?;
-        Ok(peak.is_none_or(|peak| peak <= PROCESSES_MIN) && events.keyed("max")? == Some(0))
     }
 
     /// Counts processes in another group from now on.

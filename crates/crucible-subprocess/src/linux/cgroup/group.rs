@@ -44,11 +44,21 @@ pub(crate) struct Group {
 /// mostly memory that the kernel keeps for whoever comes next.
 const LEFT_OVER_PART: u64 = 64;
 
+/// The guest and its command: whatever runs, there are two at once.
+const PROCESSES_MIN: u64 = 2;
+
 /// A directory of the group, in the hierarchy of a controller.
 #[derive(Debug, Clone)]
 pub(super) struct Member {
     pub(super) version: Version,
     pub(super) directory: PathBuf,
+}
+
+/// Whether a group has counted no more processes at once than the next sandbox has in any case, and refused none: then what it will have
+/// counted by then is the next sandbox's, although the kernel sets nothing back.
+fn counts_anew(counted: Counters) -> bool {
+    counted.processes_peak.is_none_or(|peak| peak <= PROCESSES_MIN)
+        && counted.forks_refused.is_none_or(|count| count == 0)
 }
 
 impl Group {
@@ -218,6 +228,10 @@ impl Group {
     /// kernels do not set the peak of its memory back.
     pub(super) fn reuse(&mut self, name: &str) -> io::Result<bool> {
         let Some(limits) = self.limits else { return Ok(false) };
+        // Where nobody has looked at it, it has not been used.
+        if self.counters.get().is_none() {
+            return Ok(false);
+        }
         // Those count too that are dead and that nobody has waited for: once the spawner is gone, that is up to the host's process 1.
         if self.processes()? != Some(0) {
             return Ok(false);
@@ -229,13 +243,16 @@ impl Group {
             return Ok(false);
         }
         let Some(mut counters) = self.counters.take() else { return Ok(false) };
-        if !counters.start_again(limits.memory_bytes / LEFT_OVER_PART)? {
+        let counted = counters.read()?;
+        if counted.oom_kills > Some(0) || !counters.start_again(limits.memory_bytes / LEFT_OVER_PART)? {
             return Ok(false);
         }
-        if !counters.counts_anew()? {
+        self.start = if counts_anew(counted) {
+            counted
+        } else {
             self.renew_pids(name, limits, &mut counters)?;
-        }
-        self.start = counters.read()?;
+            counters.read()?
+        };
         self.counters = OnceLock::from(counters);
         Ok(true)
     }
