@@ -53,6 +53,7 @@ pub(crate) async fn exec(
         variables: &path,
         after: wire(after),
         deadline_us: guest_deadline_us(wall),
+        status: true,
         rlimits: &rlimits(inner, &open.limits)?,
     };
     let payload = request::exec(command, terms)?;

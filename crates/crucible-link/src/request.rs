@@ -43,6 +43,8 @@ pub struct Terms<'a> {
     pub after: protocol::After,
     /// After how many microseconds the guest ends it by itself.
     pub deadline_us: u64,
+    /// Whether the kernel's word on it is wanted, right after it was executed.
+    pub status: bool,
     /// Its resource limits, as [`rlimits`] writes them.
     pub rlimits: &'a [u8],
 }
@@ -66,7 +68,7 @@ pub fn exec(command: &Command, terms: Terms<'_>) -> Result<Vec<u8>, EngineError>
         let request = Exec {
             stdio: terms.stdio,
             after: terms.after,
-            status: true,
+            status: terms.status,
             deadline_us: terms.deadline_us,
             rlimits: terms.rlimits,
             directory: &directory,

@@ -24,7 +24,8 @@ pub(super) fn encode(_: usize) -> Step {
         limits.extend(request::priority_limits());
         let rlimits = request::rlimits(&limits).expect("limits");
         let (stdio, after) = (STDIO_PASSED, After::Close);
-        let terms = Terms { stdio, variables: &variables, after, deadline_us: 12_000_000, rlimits: &rlimits };
+        let (deadline_us, status) = (12_000_000, true);
+        let terms = Terms { stdio, variables: &variables, after, deadline_us, status, rlimits: &rlimits };
         let request = request::exec(black_box(&command), terms).expect("a request");
         let mut header = [0; HEADER_SIZE];
         let length = u32::try_from(request.len()).expect("a length");

@@ -10,8 +10,8 @@ use crucible_core::{
 use crucible_guest::protocol::{Exited, FrameKind, Rlimit, STDIO_PASSED};
 use crucible_link::errors::{lost, setup};
 use crucible_link::{
-    Channel as _, Control, CpuWatch, Ended, Exchange, Facts, GivenUp, KILL_CONFIRM, Ledger, Meter, Question,
-    RECEIVER_GRACE, SETUP_TIMEOUT, request, wire,
+    Channel as _, Control, CpuWatch, End, Ended, Exchange, Facts, GivenUp, KILL_CONFIRM, Ledger, Meter,
+    Question, RECEIVER_GRACE, SETUP_TIMEOUT, request, wire,
 };
 use tokio::net::unix::pipe;
 use tokio_util::sync::CancellationToken;
@@ -109,6 +109,7 @@ pub(super) async fn exec(
     if has_waited && let Some(exited) = &mut end.exited {
         (exited.wall_us, guest_before) = since_the_word(&ledger, exited);
     }
+    recall_status(open, &mut end);
     let facts = Facts {
         before,
         guest_before,
@@ -154,6 +155,17 @@ pub(super) async fn exec(
     Ok(Exit::new(evidence).with_output(stdout, stderr).with_usage(usage).with_enforcement(enforcement))
 }
 
+/// In a slot the kernel's word on the programs is asked for now and then: what it says they have from the slot.
+fn recall_status(open: &Open, end: &mut End) {
+    if let (Some(status), true) = (&mut end.status, open.holdings.slot.is_some()) {
+        let mut memory = open.remember();
+        match &memory.known_status {
+            Some(known) => status.clone_from(known),
+            None => memory.known_status = Some(status.clone()),
+        }
+    }
+}
+
 /// A command that was asked for.
 pub(super) struct Asked<'a> {
     pub(super) question: Question<'a>,
@@ -180,6 +192,7 @@ async fn ask<'a>(
         variables: &variables,
         after: wire(after),
         deadline_us: crucible_link::guest_deadline_us(wall),
+        status: open.remember().known_status.is_none(),
         rlimits: &rlimits,
     };
     let payload = request::exec(command, terms)?;

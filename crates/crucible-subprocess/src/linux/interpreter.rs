@@ -298,6 +298,7 @@ fn begin(warm: &Warm, kind: &Kind, channel: BorrowedFd<'_>) -> Result<Streams, E
         after: protocol::After::Close,
         // It may wait for long. The host's clock decides, as it always does.
         deadline_us: 0,
+        status: true,
         rlimits: &kind.rlimits,
     };
     let payload = request::exec(&command, terms)?;

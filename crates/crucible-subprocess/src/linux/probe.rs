@@ -76,6 +76,7 @@ fn talk(
         variables: &[],
         after: protocol::After::Close,
         deadline_us: 0,
+        status: true,
         rlimits: &rlimits,
     };
     let payload = request::exec(&command, terms)?;
