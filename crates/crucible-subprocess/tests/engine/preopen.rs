@@ -102,8 +102,9 @@ async fn one_that_has_died_is_not_handed_out() {
         std::thread::sleep(Duration::from_millis(2));
     }
     assert_eq!(run(&engine, &Evaluation::shell("echo there")).await, "there\n");
+    // Another may have been opened by then.
     let stats = engine.preopen_stats();
-    assert_eq!((stats.hits, stats.misses, stats.failed), (0, 1, 1));
+    assert_eq!((stats.hits + stats.misses, stats.failed), (1, 1));
 }
 
 #[tokio::test]
