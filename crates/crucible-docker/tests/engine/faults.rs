@@ -171,12 +171,13 @@ fn refusals_of_the_daemon_have_their_kinds() {
 #[test]
 fn a_stream_that_is_cut() {
     with_daemon(async {
-        for (after, started) in [(Duration::from_millis(1), false), (Duration::from_secs(3), true)] {
-            let (switch, rule) = on(ATTACH, Action::CutAfter(after));
+        // Before there is a guest at the other end, and when the program runs.
+        for (said, started) in [(b"\r\n\r\n".as_slice(), false), (b"it runs", true)] {
+            let (switch, rule) = on(ATTACH, Action::CutAt(said));
             let wire = Wire::new(rule);
             let engine = made(builder().endpoint(&wire.endpoint)).await.unwrap();
             switch.store(true, Ordering::SeqCst);
-            let error = refused(&engine, &shell("sleep 100")).await;
+            let error = refused(&engine, &shell("echo it runs; sleep 100")).await;
             assert_eq!(error.kind(), EngineErrorKind::Lost, "{}", crucible_core::chain(&error));
             assert_eq!(error.target_started(), started);
             engine.close().await;

@@ -40,6 +40,8 @@ pub(crate) enum Action {
     Cut,
     /// The connection ends after a while.
     CutAfter(Duration),
+    /// The connection ends when the daemon has said this.
+    CutAt(&'static [u8]),
 }
 
 pub(crate) fn message(status: u16, text: &str) -> Action {
@@ -163,17 +165,42 @@ async fn serve(
         }
         Action::Cut => return Ok(()),
         Action::Delay(delay) => tokio::time::sleep(delay).await,
-        Action::Pass | Action::CutAfter(_) => {}
+        Action::Pass | Action::CutAfter(_) | Action::CutAt(_) => {}
     }
     let mut daemon = UnixStream::connect(upstream).await?;
     daemon.write_all(&request).await?;
-    let both = copy_bidirectional(&mut client, &mut daemon);
-    if let Action::CutAfter(after) = action {
-        let _cut = tokio::time::timeout(after, both).await;
-    } else {
-        both.await?;
+    match action {
+        Action::CutAt(said) => return copy_until(said, client, daemon).await,
+        Action::CutAfter(after) => {
+            let _cut = tokio::time::timeout(after, copy_bidirectional(&mut client, &mut daemon)).await;
+        }
+        _ => {
+            copy_bidirectional(&mut client, &mut daemon).await?;
+        }
     }
     Ok(())
+}
+
+/// Copies in both directions until the daemon has said this.
+async fn copy_until(said: &[u8], client: UnixStream, daemon: UnixStream) -> std::io::Result<()> {
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_daemon, mut to_daemon) = daemon.into_split();
+    let asking = tokio::io::copy(&mut from_client, &mut to_daemon);
+    let answering = async {
+        let mut heard = Vec::new();
+        while !heard.windows(said.len()).any(|bytes| bytes == said) {
+            let before = heard.len();
+            if from_daemon.read_buf(&mut heard).await? == 0 {
+                break;
+            }
+            to_client.write_all(&heard[before..]).await?;
+        }
+        Ok(())
+    };
+    tokio::select! {
+        answered = answering => answered,
+        Err(error) = asking => Err(error),
+    }
 }
 
 /// A path with `{}` for names, without a version and a query.
