@@ -266,7 +266,11 @@ impl Guest {
         };
         let began_us = sys::now_us();
         let started = self.pointers.start(&self.place, exec, stdio);
-        passed.close();
+        match (&started, exec.after, passed.as_slice()) {
+            // Its output ends with us: whoever reads it is not woken by its last process, which has better things to do.
+            (Ok(_), After::Close, [stdin, ..]) => sys::close(*stdin),
+            _ => passed.close(),
+        }
         self.streams.close_target_ends();
         match started {
             Ok(pid) => {

@@ -117,6 +117,12 @@ impl<'a, C: Channel, K: Fn() + Send + Sync> Control<'a, C, K> {
         }
     }
 
+    /// Whether the command has ended and, if that was wanted, the guest has said that it is alone.
+    #[must_use]
+    pub const fn leaves_nobody(&self) -> bool {
+        self.end.exited.is_some() && !self.end.unconfirmed && !self.end.gone
+    }
+
     /// Whom we killed and why, and how the command ended.
     #[must_use]
     pub fn into_end(self) -> (Ledger, End) {

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crucible_core::{
@@ -58,10 +59,11 @@ pub(super) async fn exec(
         }
         None => ask(inner, open, command, after, wall).await?,
     };
-    let deaf = CancellationToken::new();
+    let (deaf, complete) = (CancellationToken::new(), AtomicBool::new(false));
     let budget = usize::try_from(capture_bytes.unwrap_or(CAPTURE_DEFAULT)).unwrap_or(usize::MAX);
-    let mut stdout = Pump::new(OutputStream::Stdout, stdout, budget, &meter, output.clone(), &deaf);
-    let mut stderr = Pump::new(OutputStream::Stderr, stderr, budget, &meter, output, &deaf);
+    let mut stdout =
+        Pump::new(OutputStream::Stdout, stdout, budget, &meter, output.clone(), &deaf, &complete);
+    let mut stderr = Pump::new(OutputStream::Stderr, stderr, budget, &meter, output, &deaf, &complete);
     let watch = CpuWatch {
         limit: cpu.unwrap_or(open.limits.cpu),
         before: before.cpu.unwrap_or_default(),
@@ -80,16 +82,20 @@ pub(super) async fn exec(
         let feed = feed(stdin_end, stdin);
         tokio::pin!(pumps, feed);
         let (mut read, mut fed) = (false, false);
-        let controlled = control.run(&meter, &watch, &cancel, signals);
-        tokio::pin!(controlled);
-        loop {
-            tokio::select! {
-                done = &mut controlled => break done?,
-                _ = &mut pumps, if !read => read = true,
-                () = &mut feed, if !fed => fed = true,
+        {
+            let controlled = control.run(&meter, &watch, &cancel, signals);
+            tokio::pin!(controlled);
+            loop {
+                tokio::select! {
+                    done = &mut controlled => break done?,
+                    _ = &mut pumps, if !read => read = true,
+                    () = &mut feed, if !fed => fed = true,
+                }
             }
         }
         if !read {
+            // The guest, which ends now, has the other ends too: that we woke at the command's end cost the command's end.
+            complete.store(after == After::Close && control.leaves_nobody(), Ordering::Relaxed);
             let grace = if after == After::Keep { inner.drain_deadline } else { RECEIVER_GRACE };
             if tokio::time::timeout(grace, &mut pumps).await.is_err() {
                 deaf.cancel();

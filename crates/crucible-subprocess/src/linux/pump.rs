@@ -1,7 +1,10 @@
 //! A command's standard streams: what it writes is captured, counted and passed on; what it reads is fed to it.
 
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use bytes::Bytes;
 use crucible_core::{Capture, Captured, OutputChunk, OutputSink, OutputStream, Stdin};
@@ -54,6 +57,8 @@ pub(super) struct Pump<'a> {
     pub(super) sink: OutputSink,
     /// Once cancelled, nothing is passed on any more: who listens has been given time enough.
     pub(super) deaf: &'a CancellationToken,
+    /// Nobody writes any more, though the stream may not have its end yet: what is there is all there is.
+    pub(super) complete: &'a AtomicBool,
     buffer: Vec<u8>,
 }
 
@@ -65,20 +70,26 @@ impl<'a> Pump<'a> {
         meter: &'a Meter,
         sink: OutputSink,
         deaf: &'a CancellationToken,
+        complete: &'a AtomicBool,
     ) -> Self {
-        Self { stream, receiver, capture: Capture::new(budget), meter, sink, deaf, buffer: Vec::new() }
+        let capture = Capture::new(budget);
+        Self { stream, receiver, capture, meter, sink, deaf, complete, buffer: Vec::new() }
     }
 
-    /// Reads until every writer has gone, or there is more than the limit: who goes on writing then has to wait, and is
-    /// ended.
+    /// Reads until every writer has gone, or it is known that none writes any more, or there is more than the limit: who goes on
+    /// writing then has to wait, and is ended.
     ///
     /// # Cancel safety
     /// Dropping the future loses no byte from the capture.
     pub(super) async fn run(&mut self) {
         while !self.meter.is_exceeded() {
-            let read = self.receiver.readable().await.and_then(|()| self.read());
+            let ready = poll_fn(|context| {
+                if self.is_complete() { Poll::Ready(Ok(())) } else { self.receiver.poll_read_ready(context) }
+            });
+            let read = ready.await.and_then(|()| self.read());
             match read {
                 Ok(Some(0)) => return,
+                Ok(None) if self.is_complete() => return,
                 Ok(Some(count)) => {
                     self.take(count).await;
                     // A command that writes as fast as we read keeps the pipe ready for ever, and whoever watches its
@@ -98,7 +109,7 @@ impl<'a> Pump<'a> {
     pub(super) fn read_rest(&mut self) {
         let mut rest = 0;
         while rest < PIPE_MAX
-            && let Ok(count @ 1..) = self.read_once()
+            && let Ok(count @ 1..) = self.read_once(true)
         {
             self.count(count);
             rest += count;
@@ -107,20 +118,27 @@ impl<'a> Pump<'a> {
 
     /// Reads once; `None` if nothing was there after all.
     fn read(&mut self) -> io::Result<Option<usize>> {
-        match self.read_once() {
+        match self.read_once(self.is_complete()) {
             Ok(count) => Ok(Some(count)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    fn read_once(&mut self) -> io::Result<usize> {
+    fn is_complete(&self) -> bool {
+        self.complete.load(Ordering::Relaxed)
+    }
+
+    /// Reads once, `at_last` whether or not it has been noticed that there is something.
+    fn read_once(&mut self, at_last: bool) -> io::Result<usize> {
         if self.buffer.is_empty() {
             // Most commands write little: the buffer grows with the first full read.
             self.buffer = vec![0; 4096];
         }
-        let count = self.receiver.try_read(&mut self.buffer)?;
-        Ok(count)
+        if at_last {
+            return Ok(rustix::io::retry_on_intr(|| rustix::io::read(&self.receiver, &mut *self.buffer))?);
+        }
+        self.receiver.try_read(&mut self.buffer)
     }
 
     fn count(&mut self, count: usize) {
