@@ -79,6 +79,7 @@ const PROGRAMS: [(&str, &str); 17] = [
         "what the interpreter has noted",
         "import sys, site, atexit, os\n\
          print(sys.path_importer_cache.get('/box/main.py', 'nothing'), 'usercustomize' in sys.modules)\n\
+         print([hook.__qualname__ for hook in sys.path_hooks], 'gc' in sys.modules)\n\
          print(site.execusercustomize.__module__, site.execusercustomize.__name__)\n\
          before = sorted(sys.modules)\n\
          atexit.register(lambda: print(sorted(sys.modules) == before, os.getpid(), sys.modules['os'] is os))",
