@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use crucible_core::{HostReport, Layer};
 
+use super::build::layer_of;
 use super::cgroup::{self, Controller, Found, Place, Version};
-use super::engine::{NAME, layer_of};
+use super::engine::NAME;
 use super::host::{Host, Obstacle};
 use super::probe;
 use crate::config::SubprocessBuilder;

@@ -2,6 +2,7 @@
 
 mod ancestry;
 mod auditor;
+mod build;
 mod cgroup;
 mod doctor;
 mod egress;
@@ -15,6 +16,7 @@ mod hostile;
 mod ids;
 mod interpreter;
 mod janitor;
+mod lease;
 mod link;
 mod network;
 mod outcome;

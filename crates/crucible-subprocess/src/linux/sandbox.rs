@@ -22,11 +22,12 @@ use tokio::sync::Mutex;
 
 use super::cgroup::Group;
 use super::egress::Proxy;
-use super::engine::{Inner, Lease};
+use super::engine::Inner;
 use super::exec;
 use super::holdings::Holdings;
 use super::interpreter::{Interpreter, Waiting};
 use super::janitor::Remains;
+use super::lease::Lease;
 use super::link::{Link, Parts};
 use super::preopen::Preopened;
 use super::resources::Size;
