@@ -40,6 +40,8 @@ fn protocol() -> Seeds {
         stdio: STDIO_PASSED,
         after: After::End,
         status: true,
+        quiet_us: 6,
+        lend_mounts: true,
         deadline_us: 5,
         rlimits: &[0; 20],
         directory: b".\0",

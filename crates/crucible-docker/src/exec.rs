@@ -54,6 +54,8 @@ pub(crate) async fn exec(
         after: wire(after),
         deadline_us: guest_deadline_us(wall),
         status: true,
+        quiet_us: 0,
+        lend_mounts: false,
         rlimits: &rlimits(inner, &open.limits)?,
     };
     let payload = request::exec(command, terms)?;

@@ -71,7 +71,6 @@ fn here(arguments: &Arguments, control: Control) -> core::result::Result<Guest, 
         single_id: false,
         target_id: target_id(arguments),
         bounded: false,
-        lends_mounts: true,
         sealed: false,
     };
     Guest::new(control, place)
@@ -100,14 +99,8 @@ fn contained(arguments: &Arguments, control: Control) -> core::result::Result<Gu
     if !arguments.has(b"--no-landlock") && restrict_files().is_ok() {
         layers = layers.with(Layers::LANDLOCK);
     }
-    let place = Place {
-        directory: c"/box",
-        single_id: false,
-        target_id: Some(id),
-        bounded: true,
-        lends_mounts: true,
-        sealed: true,
-    };
+    let place =
+        Place { directory: c"/box", single_id: false, target_id: Some(id), bounded: true, sealed: true };
     let guest = Guest::new(control, place)?;
     // The last: what the steps above take, the filter refuses.
     if !arguments.has(b"--no-seccomp") && refuse_calls().is_ok() {

@@ -10,6 +10,9 @@ use crate::protocol::{
 /// Room for any answer but bytes of files and streams, which are sent from where they are.
 const ANSWER_MAX: usize = 8 * 1024;
 
+/// Room for what is said of a command: that it runs, with its status file, and that it has ended.
+const BATCH_MAX: usize = 5 * 1024;
+
 /// Where frames come from and go to: one socket, or two pipes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Control {
@@ -17,6 +20,36 @@ pub(crate) struct Control {
     output: Fd,
     /// Whether descriptors can come along, which takes a socket.
     is_socket: bool,
+}
+
+/// Frames that travel together, so that whoever reads them is woken once.
+pub(crate) struct Batch {
+    bytes: [u8; BATCH_MAX],
+    length: usize,
+}
+
+impl Batch {
+    pub(crate) const fn new() -> Self {
+        Self { bytes: [0; BATCH_MAX], length: 0 }
+    }
+
+    /// Adds a frame whose payload is written by `write`.
+    pub(crate) fn add(
+        &mut self,
+        kind: FrameKind,
+        id: u32,
+        write: impl FnOnce(&mut Writer<'_>) -> core::result::Result<(), Overflow>,
+    ) -> Result<()> {
+        let free = self.bytes.get_mut(self.length..).unwrap_or_default();
+        let (header, payload) = free.split_at_mut_checked(HEADER_SIZE).ok_or(Errno::INVAL)?;
+        let mut writer = Writer::new(payload);
+        write(&mut writer).map_err(|_| Errno::INVAL)?;
+        let written = writer.len();
+        let length = u32::try_from(written).map_err(|_| Errno::INVAL)?;
+        Header { kind, id, length }.encode(&mut Writer::new(header)).map_err(|_| Errno::INVAL)?;
+        self.length += HEADER_SIZE + written;
+        Ok(())
+    }
 }
 
 impl Control {
@@ -88,6 +121,12 @@ impl Control {
         let mut writer = Writer::new(&mut payload);
         write(&mut writer).map_err(|_| Errno::INVAL)?;
         self.send(kind, id, &[], writer.written(), fd)
+    }
+
+    /// Sends all that was added to a batch, if anything was, and a descriptor along with it.
+    pub(crate) fn send_batch(self, batch: &mut Batch, fd: Option<Fd>) -> Result<()> {
+        let length = core::mem::replace(&mut batch.length, 0);
+        self.send_all(batch.bytes.get(..length).unwrap_or_default(), &[], fd)
     }
 
     /// Says that a request failed.

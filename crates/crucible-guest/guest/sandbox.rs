@@ -68,16 +68,11 @@ fn set_up(inherited: &Inherited) -> core::result::Result<Guest, StepError> {
     sys::set_undumpable().at(Step::CAPABILITIES)?;
     sys::set_no_new_privs().at(Step::NO_NEW_PRIVS)?;
     let control = arrange_descriptors(inherited.control).at(Step::DESCRIPTORS)?;
-    close_in(plan, control, proxy, false)
+    close_in(plan, control, proxy)
 }
 
 /// The last steps, for whoever has its socket in place and no capability to set anything up any more.
-fn close_in(
-    plan: &Plan,
-    control: Control,
-    proxy: Option<u16>,
-    in_slot: bool,
-) -> core::result::Result<Guest, StepError> {
+fn close_in(plan: &Plan, control: Control, proxy: Option<u16>) -> core::result::Result<Guest, StepError> {
     // Nothing is set up any more: from here on the filter is for the guest what it is for the target.
     sys::forget_key();
     if plan.flags.has(PlanFlags::LANDLOCK) {
@@ -88,7 +83,6 @@ fn close_in(
         single_id: plan.flags.has(PlanFlags::SINGLE_ID),
         target_id: Some(TARGET_ID),
         bounded: true,
-        lends_mounts: !in_slot,
         sealed: true,
     };
     let guest = Guest::new(control, place)?;
@@ -131,7 +125,7 @@ fn set_up_in_slot(opening: &Opening) -> core::result::Result<Guest, StepError> {
     mount_proc(plan).at(Step::MOUNT_PROC)?;
     sys::set_capabilities(target::KEPT).at(Step::CAPABILITIES)?;
     sys::close_from(CONTROL.0 + 1).at(Step::DESCRIPTORS)?;
-    close_in(plan, opening.control, None, true)
+    close_in(plan, opening.control, None)
 }
 
 /// Says who it is: the slot, which would have to, sleeps as long as we live.

@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use super::cgroup::Cgroup;
-use super::control::Control;
+use super::control::{Batch, Control};
 use super::disk::Disk;
 use super::errno::{Errno, Result, retry};
 use super::files::Files;
@@ -36,8 +36,6 @@ pub(crate) struct Place {
     pub(crate) target_id: Option<u32>,
     /// Whether the file system of `directory` is bounded, and so worth measuring.
     pub(crate) bounded: bool,
-    /// Whether the host gets the mounts at the end: in a slot, whose next sandbox stands already, nobody waits for theirs.
-    pub(crate) lends_mounts: bool,
     /// Whether the guest's capabilities are sealed, which every target inherits.
     pub(crate) sealed: bool,
 }
@@ -48,12 +46,21 @@ struct Running {
     id: u32,
     after: After,
     began_us: u64,
+    /// What is still to be said of its start.
+    unsaid: Option<Unsaid>,
     /// When the guest ends it by itself.
     deadline_us: Option<u64>,
     deadline_passed: bool,
     /// The guest's mounts, which the host gets when the guest ends with the command: ending them takes a while, and as long
     /// as somebody holds on to them, that can wait. Where they cannot be had, it does not.
     mounts: Option<Fd>,
+}
+
+/// What is to be said of a command's start, unless it ends before.
+#[derive(Clone, Copy)]
+struct Unsaid {
+    at_us: u64,
+    with_status: bool,
 }
 
 /// The guest's state.
@@ -156,6 +163,7 @@ impl Guest {
             }
             let [control, children, stdin, stdout, stderr] = fds;
             self.check_deadline();
+            self.say_what_is_due()?;
             self.streams.pump(self.control, stdin, [stdout, stderr])?;
             if children.found & POLLIN != 0 {
                 next = self.reap()?;
@@ -167,11 +175,12 @@ impl Guest {
         Ok(())
     }
 
-    /// How long to wait for something to happen: until the deadline.
+    /// How long to wait for something to happen: until the deadline, or until something is to be said.
     fn timeout_ms(&self) -> i32 {
-        let deadline =
-            self.running.as_ref().filter(|running| !running.deadline_passed).and_then(|r| r.deadline_us);
-        match deadline {
+        let running = self.running.as_ref();
+        let deadline = running.filter(|running| !running.deadline_passed).and_then(|r| r.deadline_us);
+        let unsaid = running.and_then(|running| running.unsaid).map(|unsaid| unsaid.at_us);
+        match deadline.into_iter().chain(unsaid).min() {
             Some(at) => i32::try_from(at.saturating_sub(sys::now_us()).div_ceil(1000)).unwrap_or(i32::MAX),
             None => -1,
         }
@@ -275,20 +284,22 @@ impl Guest {
         match started {
             Ok(pid) => {
                 let deadline_us = (exec.deadline_us > 0).then(|| began_us.saturating_add(exec.deadline_us));
+                // What it writes comes to the host by itself, or after this is said.
+                let quiet_us = if exec.stdio == STDIO_PASSED { u64::from(exec.quiet_us) } else { 0 };
+                let at_us = began_us.saturating_add(quiet_us);
                 self.running = Some(Running {
                     pid,
                     id,
                     after: exec.after,
                     began_us,
+                    unsaid: Some(Unsaid { at_us, with_status: exec.status }),
                     deadline_us,
                     deadline_passed: false,
                     mounts: None,
                 });
-                self.say_started(id, pid, exec.status).at(Step::USAGE)?;
-                // Now, while the command runs and we wait.
-                if let (After::Close, true, Some(running)) =
-                    (exec.after, self.place.lends_mounts, &mut self.running)
-                {
+                self.say_what_is_due().at(Step::USAGE)?;
+                let lends = exec.lend_mounts && exec.after == After::Close;
+                if let (true, Some(running)) = (lends, &mut self.running) {
                     let mounts = sys::open(c"/proc/self/ns/mnt", sys::O_RDONLY | sys::O_CLOEXEC, 0);
                     running.mounts = mounts.ok();
                 }
@@ -330,12 +341,32 @@ impl Guest {
         self.control.answer(FrameKind::Done, id, |_| Ok(())).at(Step::STREAMS)
     }
 
-    fn say_started(&self, id: u32, pid: i32, with_status: bool) -> Result<()> {
+    /// Says that the command runs, once it has run for as long as nobody need know.
+    fn say_what_is_due(&mut self) -> Result<()> {
+        let Some(Unsaid { at_us, .. }) = self.running.as_ref().and_then(|running| running.unsaid) else {
+            return Ok(());
+        };
+        if sys::now_us() < at_us {
+            return Ok(());
+        }
+        let mut batch = Batch::new();
+        self.add_started(&mut batch)?;
+        self.control.send_batch(&mut batch, None)
+    }
+
+    /// Adds that the command was started, if that was not said yet.
+    fn add_started(&mut self, batch: &mut Batch) -> Result<()> {
+        let Some(running) = &mut self.running else { return Ok(()) };
+        let Some(Unsaid { with_status, .. }) = running.unsaid.take() else { return Ok(()) };
         let mut status = [0; STATUS_MAX];
         // A program that has already ended is a zombie, whose status can still be read: nobody but us reaps it.
-        let count = if with_status { usage::read_status_of_child(pid, &mut status)? } else { 0 };
-        let started = Started { pid: pid.unsigned_abs(), status: status.get(..count).unwrap_or_default() };
-        self.control.answer(FrameKind::Started, id, |writer| started.encode(writer))
+        let count = if with_status { usage::read_status_of_child(running.pid, &mut status)? } else { 0 };
+        let started = Started {
+            pid: running.pid.unsigned_abs(),
+            ran_us: sys::now_us().saturating_sub(running.began_us),
+            status: status.get(..count).unwrap_or_default(),
+        };
+        batch.add(FrameKind::Started, running.id, |writer| started.encode(writer))
     }
 
     fn signal(&self, payload: &[u8]) -> core::result::Result<(), StepError> {
@@ -372,22 +403,33 @@ impl Guest {
     /// Reaps whatever has ended, and reports the command if it is among it.
     fn reap(&mut self) -> Result<Next> {
         reap::drain(self.children)?;
+        let mut batch = Batch::new();
+        // Before it is reaped: then there is nothing left to read of it.
+        self.add_started(&mut batch)?;
         let target = self.running.as_ref().map(|running| running.pid);
-        let Some(ended) = reap::reap_all(target)? else { return Ok(Next::Serve) };
+        let Some(ended) = reap::reap_all(target)? else {
+            self.control.send_batch(&mut batch, None)?;
+            return Ok(Next::Serve);
+        };
         let Some(running) = self.running.take() else { return Ok(Next::Serve) };
-        self.report(&running, ended)?;
-        Ok(if running.after == After::Close { Next::End } else { Next::Serve })
+        self.report(&running, ended, &mut batch)?;
+        if running.after != After::Close {
+            return Ok(Next::Serve);
+        }
+        // The host has its outcome to make; our own end takes a while, and nobody waits for it.
+        sys::yield_now();
+        Ok(Next::End)
     }
 
     /// Reports that the command has ended, and ends what it left behind, if that is wanted.
-    fn report(&mut self, running: &Running, ended: Ended) -> Result<()> {
+    fn report(&mut self, running: &Running, ended: Ended, batch: &mut Batch) -> Result<()> {
         let room = match &self.container.disk {
             Some(disk) => Some(disk.left()),
             None if self.place.bounded => self.files.room(),
             None => None,
         };
         if let Some(cgroup) = self.container.cgroup {
-            self.control.answer(FrameKind::Counted, running.id, |writer| cgroup.count().encode(writer))?;
+            batch.add(FrameKind::Counted, running.id, |writer| cgroup.count().encode(writer))?;
         }
         let mut exited = Exited {
             wait_status: ended.status,
@@ -402,23 +444,18 @@ impl Guest {
             free_bytes: room.map_or(u64::MAX, |room| room.free_bytes),
             free_inodes: room.map_or(u64::MAX, |room| room.free_inodes),
         };
-        let mounts = running.mounts;
-        let send = |control: Control, exited: &Exited| {
-            control.answer_with(FrameKind::Exited, running.id, mounts, |writer| exited.encode(writer))
-        };
-        if running.after == After::Keep {
-            self.streams.drain(self.control)?;
-            return send(self.control, &exited);
-        }
         let everybody = if self.is_init { -1 } else { -running.pid };
-        if ended.alone || sys::kill(everybody, SIGKILL) == Err(Errno::SRCH) && reap::is_empty()? {
-            exited.empty = true;
-            self.streams.drain(self.control)?;
-            return send(self.control, &exited);
+        let keeps = running.after == After::Keep;
+        exited.empty =
+            !keeps && (ended.alone || sys::kill(everybody, SIGKILL) == Err(Errno::SRCH) && reap::is_empty()?);
+        // What comes by frames comes before the end. Where they do, the start was told long ago.
+        self.streams.drain(self.control)?;
+        batch.add(FrameKind::Exited, running.id, |writer| exited.encode(writer))?;
+        self.control.send_batch(batch, running.mounts)?;
+        if keeps || exited.empty {
+            return Ok(());
         }
         // The command's own end is known; the rest may take a moment.
-        self.streams.drain(self.control)?;
-        send(self.control, &exited)?;
         let survivors = reap::reap_everything(everybody)?;
         self.control.answer(FrameKind::Empty, running.id, |writer| writer.u32(survivors))
     }

@@ -1,6 +1,7 @@
 //! Following one command to its end, and ending it when it must.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -90,8 +91,8 @@ pub struct Control<'a, C, K> {
     after: After,
     wall: Duration,
     began: Instant,
-    /// Cancelled when the command has started: deadlines count from then.
-    running: CancellationToken,
+    /// Set when it is heard that the command runs.
+    started: Option<&'a AtomicBool>,
     ledger: Ledger,
     end: End,
 }
@@ -106,15 +107,14 @@ enum Next {
 impl<'a, C: Channel, K: Fn() + Send + Sync> Control<'a, C, K> {
     /// A command that was asked for at `began`.
     pub fn new(exchange: Exchange<'a, C, K>, after: After, wall: Duration, began: Instant) -> Self {
-        Self {
-            exchange,
-            after,
-            wall,
-            began,
-            running: CancellationToken::new(),
-            ledger: Ledger::default(),
-            end: End::default(),
-        }
+        Self { exchange, after, wall, began, started: None, ledger: Ledger::default(), end: End::default() }
+    }
+
+    /// Sets this when it is heard that the command runs.
+    #[must_use]
+    pub const fn telling(mut self, started: &'a AtomicBool) -> Self {
+        self.started = Some(started);
+        self
     }
 
     /// Whether the command has ended and, if that was wanted, the guest has said that it is alone.
@@ -141,15 +141,8 @@ impl<'a, C: Channel, K: Fn() + Send + Sync> Control<'a, C, K> {
         cancel: &CancellationToken,
         mut signals: Option<mpsc::Receiver<Signal>>,
     ) -> Result<(), EngineError> {
-        let (running, wall_limit) = (self.running.clone(), self.wall);
-        let wall = async {
-            running.cancelled().await;
-            tokio::time::sleep(wall_limit).await;
-        };
-        let cpu = async {
-            running.cancelled().await;
-            watch.reached().await
-        };
+        // Both count from the command's start, and are not looked at before.
+        let (wall, cpu) = (tokio::time::sleep(self.wall), watch.reached());
         // Until the command runs; then for the steps of ending it.
         let patience = tokio::time::sleep(SETUP_TIMEOUT);
         tokio::pin!(wall, cpu, patience);
@@ -165,6 +158,9 @@ impl<'a, C: Channel, K: Fn() + Send + Sync> Control<'a, C, K> {
                         if self.heard(&frame)? == Next::Done {
                             return Ok(());
                         }
+                        if waiting_to_start && self.end.status.is_some() {
+                            wall.set(tokio::time::sleep(self.wall.saturating_sub(self.ledger.elapsed())));
+                        }
                         if self.end.exited.is_some() {
                             // What was left behind is being ended.
                             patience.as_mut().reset(tokio::time::Instant::now() + KILL_CONFIRM);
@@ -175,8 +171,8 @@ impl<'a, C: Channel, K: Fn() + Send + Sync> Control<'a, C, K> {
                 },
                 () = cancel.cancelled(), if !killed => (KillReason::Cancelled, None),
                 () = meter.exceeded(), if !killed => (KillReason::Output, Some(meter.proof())),
-                proof = &mut cpu, if !killed => (KillReason::Cpu, Some(proof)),
-                () = &mut wall, if !killed => (KillReason::Wall, None),
+                proof = &mut cpu, if started && !killed => (KillReason::Cpu, Some(proof)),
+                () = &mut wall, if started && !killed => (KillReason::Wall, None),
                 signal = next_signal(&mut signals), if started => {
                     self.signal(signal, false).await;
                     continue;
@@ -203,9 +199,14 @@ impl<'a, C: Channel, K: Fn() + Send + Sync> Control<'a, C, K> {
             FrameKind::Started if !started => {
                 let said = Started::decode(&frame.payload).map_err(malformed)?;
                 self.end.status = Some(frame.payload.slice_ref(said.status));
-                self.end.setup = self.began.elapsed();
-                self.ledger.begin();
-                self.running.cancel();
+                // The guest's word, as far as that can be.
+                let since = self.began.elapsed();
+                let ran = Duration::from_micros(said.ran_us).min(since);
+                self.end.setup = since - ran;
+                self.ledger.begin(ran);
+                if let Some(started) = self.started {
+                    started.store(true, Ordering::Relaxed);
+                }
                 Ok(Next::Wait)
             }
             FrameKind::ExecFailed if !started => {

@@ -13,9 +13,10 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// The command has started: times count from now.
-    pub fn begin(&mut self) {
-        self.began = Some(Instant::now());
+    /// The command was started so long ago: times count from then.
+    pub fn begin(&mut self, ago: Duration) {
+        let now = Instant::now();
+        self.began = Some(now.checked_sub(ago).unwrap_or(now));
     }
 
     /// Whether the command has been killed.

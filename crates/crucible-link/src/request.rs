@@ -43,8 +43,12 @@ pub struct Terms<'a> {
     pub after: protocol::After,
     /// After how many microseconds the guest ends it by itself.
     pub deadline_us: u64,
-    /// Whether the kernel's word on it is wanted, right after it was executed.
+    /// Whether the kernel's word on it is wanted.
     pub status: bool,
+    /// For how long nobody need hear that it runs, in microseconds: one that ends before is heard of once. Where its streams are passed.
+    pub quiet_us: u32,
+    /// Whether the guest lends its mounts when it ends with the command, so that it need not wait for their end.
+    pub lend_mounts: bool,
     /// Its resource limits, as [`rlimits`] writes them.
     pub rlimits: &'a [u8],
 }
@@ -69,6 +73,8 @@ pub fn exec(command: &Command, terms: Terms<'_>) -> Result<Vec<u8>, EngineError>
             stdio: terms.stdio,
             after: terms.after,
             status: terms.status,
+            quiet_us: terms.quiet_us,
+            lend_mounts: terms.lend_mounts,
             deadline_us: terms.deadline_us,
             rlimits: terms.rlimits,
             directory: &directory,

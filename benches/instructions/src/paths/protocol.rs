@@ -25,7 +25,17 @@ pub(super) fn encode(_: usize) -> Step {
         let rlimits = request::rlimits(&limits).expect("limits");
         let (stdio, after) = (STDIO_PASSED, After::Close);
         let (deadline_us, status) = (12_000_000, true);
-        let terms = Terms { stdio, variables: &variables, after, deadline_us, status, rlimits: &rlimits };
+        let (quiet_us, lend_mounts) = (2000, false);
+        let terms = Terms {
+            stdio,
+            variables: &variables,
+            after,
+            deadline_us,
+            status,
+            quiet_us,
+            lend_mounts,
+            rlimits: &rlimits,
+        };
         let request = request::exec(black_box(&command), terms).expect("a request");
         let mut header = [0; HEADER_SIZE];
         let length = u32::try_from(request.len()).expect("a length");
@@ -39,7 +49,7 @@ pub(super) fn encode(_: usize) -> Step {
 /// What the guest says of an ordinary command.
 pub(super) fn decode(_: usize) -> Step {
     let mut said = Vec::new();
-    let started = Started { pid: 2, status: &[b'x'; STATUS] };
+    let started = Started { pid: 2, ran_us: 900, status: &[b'x'; STATUS] };
     frame(&mut said, FrameKind::Started, |writer| started.encode(writer).expect("room"));
     frame(&mut said, FrameKind::Stdout, |writer| writer.raw(&[b'x'; 2000]).expect("room"));
     let exited = Exited { empty: true, wall_us: 12_000, ..Exited::default() };

@@ -77,6 +77,7 @@ pub(crate) mod nr {
     pub(crate) const RT_SIGPROCMASK: u32 = 14;
     pub(crate) const IOCTL: u32 = 16;
     pub(crate) const PREAD64: u32 = 17;
+    pub(crate) const SCHED_YIELD: u32 = 24;
     pub(crate) const GETPID: u32 = 39;
     pub(crate) const SOCKET: u32 = 41;
     pub(crate) const SENDMSG: u32 = 46;

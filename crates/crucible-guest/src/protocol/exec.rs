@@ -79,6 +79,11 @@ pub struct Exec<'a> {
     pub after: After,
     /// Whether the target's own status file (proc(5)) is sent along with `started`.
     pub status: bool,
+    /// For how many microseconds it need not be said that the command runs: a command that ends before is heard of once, when it has. Only
+    /// where the streams are passed.
+    pub quiet_us: u32,
+    /// Whether the host gets the sandbox's mounts when the guest ends with the command, so that the guest need not wait for their end.
+    pub lend_mounts: bool,
     /// After how many microseconds the guest ends the command by itself, should the host not do it; 0 for never.
     pub deadline_us: u64,
     /// The target's resource limits, as [`Rlimit::encode`] writes them; see [`Exec::rlimits`].
@@ -102,6 +107,8 @@ impl<'a> Exec<'a> {
         writer.u8(self.stdio)?;
         writer.u8(self.after as u8)?;
         writer.u8(u8::from(self.status))?;
+        writer.u32(self.quiet_us)?;
+        writer.u8(u8::from(self.lend_mounts))?;
         writer.u64(self.deadline_us)?;
         writer.bytes(self.rlimits)?;
         writer.bytes(self.directory)?;
@@ -121,6 +128,8 @@ impl<'a> Exec<'a> {
         let stdio = reader.u8()?;
         let after = After::from_number(reader.u8()?)?;
         let status = reader.u8()?;
+        let quiet_us = reader.u32()?;
+        let lend_mounts = reader.u8()?;
         let deadline_us = reader.u64()?;
         let rlimits = reader.bytes()?;
         let directory = reader.bytes()?;
@@ -129,12 +138,24 @@ impl<'a> Exec<'a> {
         reader.end()?;
         let sound = stdio <= STDIO_PASSED
             && status <= 1
+            && lend_mounts <= 1
             && rlimits.len() % RLIMIT_SIZE == 0
             && Strings::new(1, directory).is_ok()
             && argv.count > 0;
         if sound {
-            let status = status == 1;
-            Ok(Self { stdio, after, status, deadline_us, rlimits, directory, argv, env })
+            let (status, lend_mounts) = (status == 1, lend_mounts == 1);
+            Ok(Self {
+                stdio,
+                after,
+                status,
+                quiet_us,
+                lend_mounts,
+                deadline_us,
+                rlimits,
+                directory,
+                argv,
+                env,
+            })
         } else {
             Err(Malformed)
         }

@@ -123,7 +123,9 @@ impl Layers {
 pub struct Started<'a> {
     /// The process id of the command, inside.
     pub pid: u32,
-    /// The command's status file (proc(5)) right after it was executed, if that was asked for.
+    /// How long it has run by now, in microseconds.
+    pub ran_us: u64,
+    /// The command's status file (proc(5)), if that was asked for: right after it was executed, or, where it may be told of later, by now.
     pub status: &'a [u8],
 }
 
@@ -134,6 +136,7 @@ impl<'a> Started<'a> {
     /// There is no room.
     pub fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
         writer.u32(self.pid)?;
+        writer.u64(self.ran_us)?;
         writer.raw(self.status)
     }
 
@@ -143,7 +146,7 @@ impl<'a> Started<'a> {
     /// It is malformed.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(payload);
-        Ok(Self { pid: reader.u32()?, status: reader.rest() })
+        Ok(Self { pid: reader.u32()?, ran_us: reader.u64()?, status: reader.rest() })
     }
 }
 

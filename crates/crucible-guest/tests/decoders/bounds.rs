@@ -104,7 +104,18 @@ fn a_command_is_sound_in_every_part() {
     let argv = Strings { count: 2, bytes: b"a\0b\0" };
     let env = Strings { count: 0, bytes: b"" };
     let (after, directory, rlimits) = (After::Keep, &b".\0"[..], &[0; 20][..]);
-    let sound = Exec { stdio: 0, after, status: false, deadline_us: 0, rlimits, directory, argv, env };
+    let sound = Exec {
+        stdio: 0,
+        after,
+        status: false,
+        quiet_us: 0,
+        lend_mounts: false,
+        deadline_us: 0,
+        rlimits,
+        directory,
+        argv,
+        env,
+    };
     let bytes = encode(|writer| sound.encode(writer));
     assert_eq!(Exec::decode(&bytes), Ok(sound));
     for unsound in [
@@ -121,8 +132,8 @@ fn a_command_is_sound_in_every_part() {
     ] {
         assert_eq!(Exec::decode(&encode(|writer| unsound.encode(writer))), Err(Malformed), "{unsound:?}");
     }
-    // Byte 1 says what happens afterwards, byte 2 whether the status is wanted.
-    for (at, byte) in [(1, 3), (1, 255), (2, 2), (2, 255)] {
+    // Byte 1 says what happens afterwards, byte 2 whether the status is wanted, byte 7 whether the mounts are.
+    for (at, byte) in [(1, 3), (1, 255), (2, 2), (2, 255), (7, 2), (7, 255)] {
         let mut changed = bytes.clone();
         changed[at] = byte;
         assert_eq!(Exec::decode(&changed), Err(Malformed), "{byte} at {at}");

@@ -135,7 +135,7 @@ proptest! {
         let bytes = encode(|writer| Opened { pid }.encode(writer));
         prop_assert_eq!(Opened::decode(&bytes), Ok(Opened { pid }));
         is_whole(&bytes, |bytes| Opened::decode(bytes).ok())?;
-        let started = Started { pid, status: &status };
+        let started = Started { pid, ran_us: u64::from(pid) << 20, status: &status };
         let told = encode(|writer| started.encode(writer));
         prop_assert_eq!(Started::decode(&told), Ok(started));
         let counted = Counted { cpu_us: Some(7), ..Counted::default() };

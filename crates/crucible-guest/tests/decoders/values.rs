@@ -52,6 +52,7 @@ pub(crate) fn frame_kind() -> impl Strategy<Value = FrameKind> {
 #[derive(Debug, Clone)]
 pub(crate) struct OwnedExec {
     numbers: (u8, After, bool, u64),
+    quiet: (u32, bool),
     pub(crate) limits: Vec<Rlimit>,
     rlimits: Vec<u8>,
     directory: Vec<u8>,
@@ -63,12 +64,15 @@ pub(crate) struct OwnedExec {
 impl OwnedExec {
     pub(crate) fn borrow(&self) -> Exec<'_> {
         let (stdio, after, status, deadline_us) = self.numbers;
+        let (quiet_us, lend_mounts) = self.quiet;
         let [argv, env] = &self.joined;
         let count = |strings: &Vec<Vec<u8>>| u32::try_from(strings.len()).unwrap();
         Exec {
             stdio,
             after,
             status,
+            quiet_us,
+            lend_mounts,
             deadline_us,
             rlimits: &self.rlimits,
             directory: &self.directory,
@@ -85,6 +89,7 @@ impl OwnedExec {
 pub(crate) fn exec() -> impl Strategy<Value = OwnedExec> {
     let after = select(vec![After::Keep, After::End, After::Close]);
     let numbers = (0..=1_u8, after, any::<bool>(), any::<u64>());
+    let quiet = any::<(u32, bool)>();
     let rlimit = any::<(u32, u64, u64)>().prop_map(|(resource, soft, hard)| Rlimit { resource, soft, hard });
     // An argument may be empty: its NUL alone.
     let string = vec(1..=255_u8, 0..20).prop_map(|mut bytes| {
@@ -92,10 +97,11 @@ pub(crate) fn exec() -> impl Strategy<Value = OwnedExec> {
         bytes
     });
     let (argv, env) = (vec(string.clone(), 1..6), vec(string.clone(), 0..6));
-    (numbers, vec(rlimit, 0..5), string, argv, env).prop_map(|(numbers, limits, directory, argv, env)| {
+    let all = ((numbers, quiet), vec(rlimit, 0..5), string, argv, env);
+    all.prop_map(|((numbers, quiet), limits, directory, argv, env)| {
         let rlimits = encode(|writer| limits.iter().try_for_each(|limit| limit.encode(writer)));
         let joined = [argv.concat(), env.concat()];
-        OwnedExec { numbers, limits, rlimits, directory, argv, env, joined }
+        OwnedExec { numbers, quiet, limits, rlimits, directory, argv, env, joined }
     })
 }
 

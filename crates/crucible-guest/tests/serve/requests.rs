@@ -18,8 +18,18 @@ pub(crate) fn exec(argv: &[&str], after: After, deadline_us: u64) -> Vec<u8> {
     let strings: String = argv.iter().flat_map(|argument| [argument, "\0"]).collect();
     let argv = Strings { count: u32::try_from(argv.len()).unwrap(), bytes: strings.as_bytes() };
     let env = Strings { count: 1, bytes: b"PATH=/usr/bin:/bin\0" };
-    let request =
-        Exec { stdio: 0, after, status: true, deadline_us, rlimits: &[], directory: b".\0", argv, env };
+    let request = Exec {
+        stdio: 0,
+        after,
+        status: true,
+        quiet_us: 0,
+        lend_mounts: false,
+        deadline_us,
+        rlimits: &[],
+        directory: b".\0",
+        argv,
+        env,
+    };
     encode(|writer| request.encode(writer))
 }
 

@@ -14,19 +14,21 @@ use crucible_link::{
     Channel as _, Control, CpuWatch, End, Ended, Exchange, Facts, GivenUp, KILL_CONFIRM, Ledger, Meter,
     Question, RECEIVER_GRACE, SETUP_TIMEOUT, request, wire,
 };
-use tokio::net::unix::pipe;
 use tokio_util::sync::CancellationToken;
 
 use super::egress;
 use super::engine::Inner;
 use super::interpreter;
 use super::outcome;
-use super::pump::{Pipes, Pump, feed};
+use super::pump::{Flow, Pipes, Pump, feed};
 use super::resources::Resources;
 use super::sandbox::Open;
 
 /// How much of each stream is kept if nobody says.
 const CAPTURE_DEFAULT: u64 = 1024 * 1024;
+/// How long nobody hears that a command runs: most of those that are short end before, and we are woken once, by the end. One that writes
+/// more meanwhile than its pipe holds waits for as long.
+const QUIET: Duration = Duration::from_millis(2);
 
 /// Runs a command. Whoever drops this gives the sandbox up.
 pub(super) async fn exec(
@@ -57,13 +59,19 @@ pub(super) async fn exec(
             let word = waiting.take_up(inner, &open.link, command, has_input);
             open.within(SETUP_TIMEOUT, "giving an interpreter its program", word).await?
         }
-        None => ask(inner, open, command, after, wall).await?,
+        None => {
+            // Whoever listens, or has something to tell it, is not kept waiting.
+            let is_quiet = output.is_none() && signals.is_none();
+            let quiet = if is_quiet { QUIET.min(wall / 4) } else { Duration::ZERO };
+            ask(inner, open, command, after, wall, quiet).await?
+        }
     };
-    let (deaf, complete) = (CancellationToken::new(), AtomicBool::new(false));
+    let (deaf, started, complete) =
+        (CancellationToken::new(), AtomicBool::new(false), AtomicBool::new(false));
     let budget = usize::try_from(capture_bytes.unwrap_or(CAPTURE_DEFAULT)).unwrap_or(usize::MAX);
-    let mut stdout =
-        Pump::new(OutputStream::Stdout, stdout, budget, &meter, output.clone(), &deaf, &complete);
-    let mut stderr = Pump::new(OutputStream::Stderr, stderr, budget, &meter, output, &deaf, &complete);
+    let flow = Flow { meter: &meter, deaf: &deaf, started: &started, complete: &complete };
+    let mut stdout = Pump::new(OutputStream::Stdout, stdout, budget, output.clone(), flow);
+    let mut stderr = Pump::new(OutputStream::Stderr, stderr, budget, output, flow);
     let watch = CpuWatch {
         limit: cpu.unwrap_or(open.limits.cpu),
         before: before.cpu.unwrap_or_default(),
@@ -76,7 +84,7 @@ pub(super) async fn exec(
         group.open_counters().map_err(|error| setup("read a cgroup", error))?;
     }
     let exchange = Exchange { channel: &open.link, question, kill: || open.kill() };
-    let mut control = Control::new(exchange, after, wall, began);
+    let mut control = Control::new(exchange, after, wall, began).telling(&started);
     {
         let pumps = async { tokio::join!(stdout.run(), stderr.run()) };
         let feed = feed(stdin_end, stdin);
@@ -87,6 +95,8 @@ pub(super) async fn exec(
             tokio::pin!(controlled);
             loop {
                 tokio::select! {
+                    // The first: what is heard of the command decides whether its output is looked for.
+                    biased;
                     done = &mut controlled => break done?,
                     _ = &mut pumps, if !read => read = true,
                     () = &mut feed, if !fed => fed = true,
@@ -96,6 +106,7 @@ pub(super) async fn exec(
         if !read {
             // The guest, which ends now, has the other ends too: that we woke at the command's end cost the command's end.
             complete.store(after == After::Close && control.leaves_nobody(), Ordering::Relaxed);
+            started.store(true, Ordering::Relaxed);
             let grace = if after == After::Keep { inner.drain_deadline } else { RECEIVER_GRACE };
             if tokio::time::timeout(grace, &mut pumps).await.is_err() {
                 deaf.cancel();
@@ -176,7 +187,7 @@ fn recall_status(open: &Open, end: &mut End) {
 pub(super) struct Asked<'a> {
     pub(super) question: Question<'a>,
     pub(super) stdin: OwnedFd,
-    pub(super) outputs: [pipe::Receiver; 2],
+    pub(super) outputs: [OwnedFd; 2],
     /// The word to go, for one that had waited.
     pub(super) fed: Option<Question<'a>>,
 }
@@ -188,6 +199,7 @@ async fn ask<'a>(
     command: &Command,
     after: After,
     wall: Duration,
+    quiet: Duration,
 ) -> Result<Asked<'a>, EngineError> {
     let Pipes { theirs, stdin, outputs } =
         Pipes::new().map_err(|error| setup("make the command's pipes", error))?;
@@ -199,6 +211,9 @@ async fn ask<'a>(
         after: wire(after),
         deadline_us: crucible_link::guest_deadline_us(wall),
         status: open.remember().known_status.is_none(),
+        quiet_us: u32::try_from(quiet.as_micros()).unwrap_or(u32::MAX),
+        // In a slot the next sandbox stands already, and where we need not wait for this one's end nobody does.
+        lend_mounts: open.holdings.slot.is_none() && !inner.resources().may_leave(),
         rlimits: &rlimits,
     };
     let payload = request::exec(command, terms)?;

@@ -12,8 +12,8 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
 };
-use tokio::io::Interest;
-use tokio::net::UnixStream;
+
+use super::socket::Socket;
 
 /// The most descriptors along with a frame: a command's streams, or the cgroups of a sandbox.
 const FDS_MAX: usize = 4;
@@ -87,13 +87,13 @@ impl FrameReader {
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
-    pub(super) async fn next(&mut self, stream: &UnixStream) -> Result<Option<Frame>, ReadError> {
+    pub(super) async fn next(&mut self, socket: &Socket) -> Result<Option<Frame>, ReadError> {
         loop {
             if let Some(frame) = self.frames.cut()? {
                 return Ok(Some(frame));
             }
             let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-            let read = stream.async_io(Interest::READABLE, || self.receive(stream.as_fd(), flags)).await;
+            let read = socket.receive(|| self.receive(socket.as_fd(), flags)).await;
             if read.map_err(ReadError::Io)? == 0 {
                 return Ok(None);
             }

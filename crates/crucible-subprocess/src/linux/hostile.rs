@@ -21,10 +21,17 @@ use tokio::net::UnixStream;
 use super::engine::SubprocessEngine;
 use super::link::Link;
 use super::sandbox::SubprocessSandbox;
+use super::socket::Socket;
 
 /// The far end of a link.
 struct Double {
     stream: UnixStream,
+}
+
+/// Both ends of a channel: ours, and the far one.
+fn ends() -> (Socket, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    (Socket::new(ours.into_std().unwrap().into()).unwrap(), theirs)
 }
 
 /// A frame as it travels.
@@ -46,7 +53,7 @@ fn bytes(write: impl FnOnce(&mut Writer<'_>) -> Result<(), crucible_guest::proto
 impl Double {
     /// A link, and who is at its other end.
     fn of_link() -> (Link, Self) {
-        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (ours, theirs) = ends();
         (Link::new(ours), Self { stream: theirs })
     }
 
@@ -161,7 +168,7 @@ impl Scene {
             .unwrap()
             .into_holdings()
             .unwrap();
-        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (ours, theirs) = ends();
         let sandbox = SubprocessSandbox::over(&engine.inner, holdings, limits(), ours);
         let (double, stand_in) = (Double { stream: theirs }, StandIn::start());
         let pid = stand_in.0.id().to_le_bytes();

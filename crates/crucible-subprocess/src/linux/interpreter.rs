@@ -20,7 +20,7 @@ use super::frames::send_blocking;
 use super::janitor::Remains;
 use super::link::Link;
 use super::preopen::Preopened;
-use super::pump::receiver;
+use super::pump::readable;
 use super::resources::{Resources, Size};
 
 /// What an interpreter runs before its program.
@@ -118,7 +118,7 @@ impl Waiting {
             return Err(EngineError::Closed { what: "the language".to_owned() });
         };
         let pipes = |error| setup("make the command's pipes", error);
-        let outputs = [receiver(stdout).map_err(pipes)?, receiver(stderr).map_err(pipes)?];
+        let outputs = [readable(stdout).map_err(pipes)?, readable(stderr).map_err(pipes)?];
         // By way of the guest, which has put the program in its place by then: nobody need wait for that.
         let fed = link.desk().ask();
         let word = warm.word_to_go(command);
@@ -299,6 +299,8 @@ fn begin(warm: &Warm, kind: &Kind, channel: BorrowedFd<'_>) -> Result<Streams, E
         // It may wait for long. The host's clock decides, as it always does.
         deadline_us: 0,
         status: true,
+        quiet_us: 0,
+        lend_mounts: false,
         rlimits: &kind.rlimits,
     };
     let payload = request::exec(&command, terms)?;
@@ -356,8 +358,8 @@ mod tests {
 
     #[tokio::test]
     async fn whose_interpreter_did_not_get_the_word_did_not_run() {
-        let (ours, _theirs) = tokio::net::UnixStream::pair().unwrap();
-        let link = Link::new(ours);
+        let (ours, _theirs) = super::super::sandbox::channel().unwrap();
+        let link = Link::new(super::super::socket::Socket::new(ours).unwrap());
         let fed = link.desk().ask();
         let error = was_given(&link, &fed).unwrap_err();
         assert_eq!(error.kind(), crucible_core::EngineErrorKind::Lost);

@@ -12,18 +12,17 @@ use crucible_link::{Channel, ChannelExt as _, Desk, Ended, Frame};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
 use super::frames::{FrameReader, ReadError};
+use super::socket::Socket;
 use super::sys;
 use super::violations::Guest;
 
 /// The channel to one guest.
 #[derive(Debug)]
 pub(super) struct Link {
-    stream: UnixStream,
+    socket: Socket,
     /// Frames must not be mixed.
     writing: Mutex<()>,
     reading: Mutex<FrameReader>,
@@ -34,7 +33,8 @@ pub(super) struct Link {
 /// What the guest side has said about itself, besides what every guest says.
 #[derive(Debug, Default)]
 struct State {
-    guest: OnceLock<Life>,
+    /// The guest's pidfd.
+    guest: OnceLock<OwnedFd>,
     /// The guest's process id, as the spawner and this process see it: the spawner's word, before the guest can say any.
     guest_pid: OnceLock<u32>,
     /// The guest's slot has said that nothing of the sandbox is left.
@@ -44,30 +44,10 @@ struct State {
     door: SyncMutex<Option<OwnedFd>>,
 }
 
-/// The guest's pidfd. It is registered with the runtime early, while the guest has enough to do.
-#[derive(Debug)]
-enum Life {
-    Watched(AsyncFd<OwnedFd>),
-    /// The runtime could not, or need not.
-    Unwatched(OwnedFd),
-}
-
-impl Life {
-    fn watch(pidfd: OwnedFd) -> Self {
-        match sys::watch(pidfd) {
-            Ok(watched) => Self::Watched(watched),
-            Err((pidfd, error)) => {
-                tracing::error!(%error, "a guest's end cannot be watched");
-                Self::Unwatched(pidfd)
-            }
-        }
-    }
-}
-
 /// What is left of a link.
 #[derive(Debug)]
 pub(super) struct Parts {
-    pub(super) stream: UnixStream,
+    pub(super) socket: Socket,
     /// The guest's process id, if anyone learnt of it.
     pub(super) guest: Option<u32>,
     pub(super) pidfd: Option<OwnedFd>,
@@ -79,18 +59,18 @@ pub(super) struct Parts {
 }
 
 impl Link {
-    pub(super) fn new(stream: UnixStream) -> Self {
-        Self::over(stream, FrameReader::new(), false)
+    pub(super) fn new(socket: Socket) -> Self {
+        Self::over(socket, FrameReader::new(), false)
     }
 
     /// The channel to a guest in a slot, from which something may have been read already.
-    pub(super) fn in_slot(stream: UnixStream, reader: FrameReader) -> Self {
-        Self::over(stream, reader, true)
+    pub(super) fn in_slot(socket: Socket, reader: FrameReader) -> Self {
+        Self::over(socket, reader, true)
     }
 
-    fn over(stream: UnixStream, reader: FrameReader, is_in_slot: bool) -> Self {
+    fn over(socket: Socket, reader: FrameReader, is_in_slot: bool) -> Self {
         Self {
-            stream,
+            socket,
             writing: Mutex::new(()),
             reading: Mutex::new(reader),
             desk: Desk::new(),
@@ -105,10 +85,7 @@ impl Link {
 
     /// The guest's pidfd, once the spawner has sent it.
     pub(super) fn pidfd(&self) -> Option<BorrowedFd<'_>> {
-        self.state.guest.get().map(|life| match life {
-            Life::Watched(pidfd) => pidfd.get_ref().as_fd(),
-            Life::Unwatched(pidfd) => pidfd.as_fd(),
-        })
+        self.state.guest.get().map(|pidfd| pidfd.as_fd())
     }
 
     /// The guest, as violations are counted for it.
@@ -125,11 +102,13 @@ impl Link {
         if self.state.is_in_slot && self.wait_for(|| self.state.gone.get().copied()).await.is_ok() {
             return;
         }
-        if let Some(Life::Watched(pidfd)) = self.state.guest.get()
-            && pidfd.readable().await.is_ok()
-        {
-            // A pidfd stays readable.
-            return;
+        if let Some(pidfd) = self.pidfd() {
+            // Most are waited for otherwise: the runtime is told when it has to know.
+            match sys::watch(pidfd, Interest::READABLE) {
+                Ok(watched) if watched.readable().await.is_ok() => return,
+                Ok(_) => {}
+                Err(error) => tracing::error!(%error, "a guest's end cannot be watched"),
+            }
         }
         std::future::pending().await
     }
@@ -164,7 +143,7 @@ impl Link {
         let mut parts = [&header[..], head, body];
         let mut fds = fds;
         while parts.iter().any(|part| !part.is_empty()) {
-            let sent = self.stream.async_io(Interest::WRITABLE, || self.send_some(&parts, fds)).await;
+            let sent = self.socket.send(|| self.send_some(&parts, fds)).await;
             let mut sent = match sent {
                 Ok(count) => count,
                 Err(error) if is_gone(&error) => return Err(self.why_ended().await),
@@ -189,7 +168,7 @@ impl Link {
         let slices = parts.map(IoSlice::new);
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         let sent = rustix::io::retry_on_intr(|| {
-            rustix::net::sendmsg(self.stream.as_fd(), &slices, &mut control, flags)
+            rustix::net::sendmsg(self.socket.as_fd(), &slices, &mut control, flags)
         })?;
         Ok(sent)
     }
@@ -242,13 +221,9 @@ impl Link {
     pub(super) fn into_parts(self) -> Parts {
         let mut reader = self.reading.into_inner();
         let guest = self.state.guest_pid.into_inner();
-        let known = self.state.guest.into_inner().map(|life| match life {
-            Life::Watched(pidfd) => pidfd.into_inner(),
-            Life::Unwatched(pidfd) => pidfd,
-        });
-        let pidfd = known.or_else(|| reader.take_pidfd());
+        let pidfd = self.state.guest.into_inner().or_else(|| reader.take_pidfd());
         let (mounts, is_gone) = (reader.take_mounts(), self.state.gone.get().is_some());
-        Parts { stream: self.stream, guest, pidfd, mounts, reader, is_gone }
+        Parts { socket: self.socket, guest, pidfd, mounts, reader, is_gone }
     }
 }
 
@@ -266,12 +241,10 @@ impl Channel for Link {
         if self.desk.has_ended() {
             return;
         }
-        let read = reader.next(&self.stream).await;
+        let read = reader.next(&self.socket).await;
         if let Some(pidfd) = reader.take_pidfd() {
-            // In a slot it is heard of otherwise.
-            let life = if self.state.is_in_slot { Life::Unwatched(pidfd) } else { Life::watch(pidfd) };
             // The reader has but one.
-            let _the_only_one = self.state.guest.set(life);
+            let _the_only_one = self.state.guest.set(pidfd);
         }
         let frame = match read {
             Ok(Some(frame)) => frame,

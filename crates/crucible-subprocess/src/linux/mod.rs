@@ -28,6 +28,7 @@ mod returning;
 mod sandbox;
 mod slot;
 mod slots;
+mod socket;
 mod spawner;
 mod sys;
 mod template;

@@ -77,6 +77,8 @@ fn talk(
         after: protocol::After::Close,
         deadline_us: 0,
         status: true,
+        quiet_us: 0,
+        lend_mounts: false,
         rlimits: &rlimits,
     };
     let payload = request::exec(&command, terms)?;

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
@@ -25,7 +25,7 @@ pub(super) struct Pipes {
     /// The command's ends: standard input, output, error.
     pub(super) theirs: [OwnedFd; 3],
     pub(super) stdin: OwnedFd,
-    pub(super) outputs: [pipe::Receiver; 2],
+    pub(super) outputs: [OwnedFd; 2],
 }
 
 impl Pipes {
@@ -37,43 +37,85 @@ impl Pipes {
         Ok(Self {
             theirs: [stdin_theirs, stdout_theirs, stderr_theirs],
             stdin,
-            outputs: [receiver(stdout)?, receiver(stderr)?],
+            outputs: [readable(stdout)?, readable(stderr)?],
         })
     }
 }
 
-/// The reading end of a pipe of ours, which need not be looked at to see what it is.
-pub(super) fn receiver(end: OwnedFd) -> io::Result<pipe::Receiver> {
+/// The reading end of a pipe of ours, which does not block.
+pub(super) fn readable(end: OwnedFd) -> io::Result<OwnedFd> {
     rustix::fs::fcntl_setfl(&end, OFlags::NONBLOCK)?;
-    pipe::Receiver::from_owned_fd_unchecked(end)
+    Ok(end)
+}
+
+/// What both of a command's output streams have in common.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Flow<'a> {
+    pub(super) meter: &'a Meter,
+    /// Once cancelled, nothing is passed on any more: who listens has been given time enough.
+    pub(super) deaf: &'a CancellationToken,
+    /// It was heard that the command runs; before that nobody looks for output. Whoever sets it polls the pumps.
+    pub(super) started: &'a AtomicBool,
+    /// Nobody writes any more, though the streams may not have their end yet: what is there is all there is.
+    pub(super) complete: &'a AtomicBool,
+}
+
+/// Our end of a stream.
+enum Source {
+    /// The runtime has not been told of it.
+    Unwatched(OwnedFd),
+    Watched(pipe::Receiver),
+    /// The runtime cannot watch it.
+    Lost,
+}
+
+impl Source {
+    /// Has the runtime watch it, which need not look at what it is: a pipe of ours.
+    fn watched(&mut self) -> io::Result<&mut pipe::Receiver> {
+        if let Self::Unwatched(_) = self
+            && let Self::Unwatched(end) = std::mem::replace(self, Self::Lost)
+        {
+            *self = Self::Watched(pipe::Receiver::from_owned_fd_unchecked(end)?);
+        }
+        match self {
+            Self::Watched(receiver) => Ok(receiver),
+            _ => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Reads, whether or not the runtime has noticed that there is something.
+    fn read_directly(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let end = match self {
+            Self::Unwatched(end) => end.as_fd(),
+            Self::Watched(receiver) => receiver.as_fd(),
+            Self::Lost => return Err(io::ErrorKind::NotConnected.into()),
+        };
+        Ok(rustix::io::retry_on_intr(|| rustix::io::read(end, &mut *buffer))?)
+    }
 }
 
 /// Reads one output stream to its end.
 pub(super) struct Pump<'a> {
-    pub(super) stream: OutputStream,
-    pub(super) receiver: pipe::Receiver,
-    pub(super) capture: Capture,
-    pub(super) meter: &'a Meter,
-    pub(super) sink: OutputSink,
-    /// Once cancelled, nothing is passed on any more: who listens has been given time enough.
-    pub(super) deaf: &'a CancellationToken,
-    /// Nobody writes any more, though the stream may not have its end yet: what is there is all there is.
-    pub(super) complete: &'a AtomicBool,
+    stream: OutputStream,
+    source: Source,
+    capture: Capture,
+    sink: OutputSink,
+    flow: Flow<'a>,
     buffer: Vec<u8>,
+    /// All there is has been read.
+    is_done: bool,
 }
 
 impl<'a> Pump<'a> {
     pub(super) fn new(
         stream: OutputStream,
-        receiver: pipe::Receiver,
+        end: OwnedFd,
         budget: usize,
-        meter: &'a Meter,
         sink: OutputSink,
-        deaf: &'a CancellationToken,
-        complete: &'a AtomicBool,
+        flow: Flow<'a>,
     ) -> Self {
-        let capture = Capture::new(budget);
-        Self { stream, receiver, capture, meter, sink, deaf, complete, buffer: Vec::new() }
+        let (source, capture) = (Source::Unwatched(end), Capture::new(budget));
+        Self { stream, source, capture, sink, flow, buffer: Vec::new(), is_done: false }
     }
 
     /// Reads until every writer has gone, or it is known that none writes any more, or there is more than the limit: who goes on
@@ -82,14 +124,18 @@ impl<'a> Pump<'a> {
     /// # Cancel safety
     /// Dropping the future loses no byte from the capture.
     pub(super) async fn run(&mut self) {
-        while !self.meter.is_exceeded() {
-            let ready = poll_fn(|context| {
-                if self.is_complete() { Poll::Ready(Ok(())) } else { self.receiver.poll_read_ready(context) }
-            });
-            let read = ready.await.and_then(|()| self.read());
-            match read {
-                Ok(Some(0)) => return,
-                Ok(None) if self.is_complete() => return,
+        let Flow { started, .. } = self.flow;
+        poll_fn(|_| if started.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }).await;
+        while !self.flow.meter.is_exceeded() {
+            match self.read_some().await {
+                Ok(Some(0)) => {
+                    self.is_done = true;
+                    return;
+                }
+                Ok(None) if self.is_complete() => {
+                    self.is_done = true;
+                    return;
+                }
                 Ok(Some(count)) => {
                     self.take(count).await;
                     // A command that writes as fast as we read keeps the pipe ready for ever, and whoever watches its
@@ -108,17 +154,33 @@ impl<'a> Pump<'a> {
     /// Reads what is there, without waiting for more. What somebody writes meanwhile is read as well, but not for ever.
     pub(super) fn read_rest(&mut self) {
         let mut rest = 0;
-        while rest < PIPE_MAX
-            && let Ok(count @ 1..) = self.read_once(true)
+        while !self.is_done
+            && rest < PIPE_MAX
+            && let Ok(count @ 1..) = self.read_directly()
         {
             self.count(count);
             rest += count;
         }
     }
 
-    /// Reads once; `None` if nothing was there after all.
-    fn read(&mut self) -> io::Result<Option<usize>> {
-        match self.read_once(self.is_complete()) {
+    /// Reads once, as soon as there is something or all is there; `None` if nothing was there after all.
+    async fn read_some(&mut self) -> io::Result<Option<usize>> {
+        let read = if self.is_complete() {
+            self.read_directly()
+        } else {
+            let complete = self.flow.complete;
+            let receiver = self.source.watched()?;
+            let ready = poll_fn(|context| {
+                if complete.load(Ordering::Relaxed) {
+                    Poll::Ready(Ok(()))
+                } else {
+                    receiver.poll_read_ready(context)
+                }
+            });
+            ready.await?;
+            if self.is_complete() { self.read_directly() } else { self.read_what_was_noticed() }
+        };
+        match read {
             Ok(count) => Ok(Some(count)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
@@ -126,39 +188,47 @@ impl<'a> Pump<'a> {
     }
 
     fn is_complete(&self) -> bool {
-        self.complete.load(Ordering::Relaxed)
+        self.flow.complete.load(Ordering::Relaxed)
     }
 
-    /// Reads once, `at_last` whether or not it has been noticed that there is something.
-    fn read_once(&mut self, at_last: bool) -> io::Result<usize> {
+    fn read_directly(&mut self) -> io::Result<usize> {
+        self.make_room();
+        self.source.read_directly(&mut self.buffer)
+    }
+
+    fn read_what_was_noticed(&mut self) -> io::Result<usize> {
+        self.make_room();
+        let buffer = &mut self.buffer;
+        self.source.watched()?.try_read(buffer)
+    }
+
+    /// Most commands write little: the buffer grows with the first full read.
+    fn make_room(&mut self) {
         if self.buffer.is_empty() {
-            // Most commands write little: the buffer grows with the first full read.
             self.buffer = vec![0; 4096];
         }
-        if at_last {
-            return Ok(rustix::io::retry_on_intr(|| rustix::io::read(&self.receiver, &mut *self.buffer))?);
-        }
-        self.receiver.try_read(&mut self.buffer)
     }
 
     fn count(&mut self, count: usize) {
         let bytes = self.buffer.get(..count).unwrap_or_default();
         self.capture.push(bytes);
-        self.meter.add(count);
+        self.flow.meter.add(count);
+        if count == self.buffer.len() && self.buffer.len() < PIECE {
+            self.buffer.resize(PIECE, 0);
+        }
     }
 
     async fn take(&mut self, count: usize) {
-        let offset = self.capture.total_bytes();
-        self.count(count);
-        if !self.sink.is_none() && !self.deaf.is_cancelled() {
+        if !self.sink.is_none() && !self.flow.deaf.is_cancelled() {
+            let offset = self.capture.total_bytes();
             let bytes = Bytes::copy_from_slice(self.buffer.get(..count).unwrap_or_default());
+            self.count(count);
             tokio::select! {
                 () = self.sink.send(OutputChunk::new(self.stream, offset, bytes)) => {}
-                () = self.deaf.cancelled() => {}
+                () = self.flow.deaf.cancelled() => {}
             }
-        }
-        if count == self.buffer.len() && self.buffer.len() < PIECE {
-            self.buffer.resize(PIECE, 0);
+        } else {
+            self.count(count);
         }
     }
 

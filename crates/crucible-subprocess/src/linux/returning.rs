@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crucible_guest::protocol::FrameKind;
-use tokio::net::UnixStream;
 
 use super::cgroup::{Group, Pool};
 use super::engine::Inner;
@@ -16,6 +15,7 @@ use super::janitor::Remains;
 use super::link::Parts;
 use super::preopen::Preopened;
 use super::slot::{self, Slot};
+use super::socket::Socket;
 
 /// How long the last of a sandbox may take.
 const GONE_WITHIN: Duration = Duration::from_secs(2);
@@ -29,7 +29,7 @@ pub(super) struct Returning {
 
 struct Rest {
     holdings: Holdings,
-    stream: UnixStream,
+    socket: Socket,
     reader: FrameReader,
     guest: Option<u32>,
     pidfd: Option<OwnedFd>,
@@ -39,9 +39,9 @@ struct Rest {
 
 impl Returning {
     pub(super) fn new(inner: &Arc<Inner>, holdings: Holdings, parts: Parts) -> Self {
-        let Parts { stream, reader, guest, pidfd, is_gone, .. } = parts;
+        let Parts { socket, reader, guest, pidfd, is_gone, .. } = parts;
         inner.resources().dying.fetch_add(1, Ordering::Relaxed);
-        let rest = Some(Rest { holdings, stream, reader, guest, pidfd, is_gone });
+        let rest = Some(Rest { holdings, socket, reader, guest, pidfd, is_gone });
         Self { inner: Arc::clone(inner), rest }
     }
 
@@ -62,7 +62,7 @@ impl Returning {
     /// Waits until nothing of the sandbox is left; `false` if that did not come to pass.
     async fn wait(&mut self) -> bool {
         let Some(rest) = &mut self.rest else { return false };
-        let next = tokio::time::timeout(GONE_WITHIN, rest.reader.next(&rest.stream));
+        let next = tokio::time::timeout(GONE_WITHIN, rest.reader.next(&rest.socket));
         matches!(next.await, Ok(Ok(Some(frame))) if frame.kind == FrameKind::Gone)
     }
 
@@ -79,26 +79,18 @@ impl Returning {
         };
         let ready = rest.holdings.slot.as_mut().is_some_and(Slot::count)
             && resources.pool.as_ref().is_none_or(|pool| renew(pool, &mut rest.holdings.group))
-            && slot::next(resources, &rest.holdings, rest.stream.as_fd())
+            && slot::next(resources, &rest.holdings, rest.socket.as_fd())
                 .inspect_err(|error| tracing::debug!(%error, "a slot has ended"))
                 .is_ok();
         if !ready {
             self.rest = Some(rest);
             return;
         }
-        let Rest { mut holdings, stream, reader, .. } = rest;
+        let Rest { mut holdings, socket, reader, .. } = rest;
         let Some(slot) = &mut holdings.slot else { return };
         slot.reader = reader;
         let size = slot.size;
-        let channel = match stream.into_std() {
-            Ok(stream) => OwnedFd::from(stream),
-            Err(error) => {
-                tracing::error!(%error, "a slot's channel is lost");
-                resources.slots.lose(size);
-                self.inner.bury_dying(Remains::of_nobody(holdings));
-                return;
-            }
-        };
+        let channel = socket.into_inner();
         match resources.slots.give_back(size, Preopened { holdings, channel }) {
             None => {
                 resources.dying.fetch_sub(1, Ordering::Relaxed);
@@ -110,11 +102,11 @@ impl Returning {
 
 impl Drop for Returning {
     fn drop(&mut self) {
-        let Some(Rest { holdings, stream, guest, pidfd, .. }) = self.rest.take() else { return };
+        let Some(Rest { holdings, socket, guest, pidfd, .. }) = self.rest.take() else { return };
         if let Some(slot) = &holdings.slot {
             self.inner.resources().slots.lose(slot.size);
         }
-        let channel = stream.into_std().ok().map(OwnedFd::from);
+        let channel = Some(socket.into_inner());
         self.inner.bury_dying(Remains { holdings, guest, pidfd, channel, mounts: None });
     }
 }

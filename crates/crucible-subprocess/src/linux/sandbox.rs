@@ -17,7 +17,6 @@ use crucible_link::files::{self, FILE_TIMEOUT, file_timeout, inputs_timeout};
 use crucible_link::{Channel as _, ChannelExt as _, Counters, KILL_CONFIRM, SETUP_TIMEOUT, measure};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
-use tokio::net::UnixStream;
 use tokio::sync::Mutex;
 
 use super::cgroup::Group;
@@ -32,6 +31,7 @@ use super::link::{Link, Parts};
 use super::preopen::Preopened;
 use super::resources::Size;
 use super::returning::Returning;
+use super::socket::Socket;
 
 /// How long the end of a guest that ends is waited for without giving the thread up.
 const LAST_BREATH: Duration = Duration::from_micros(300);
@@ -188,11 +188,9 @@ impl SubprocessSandbox {
         limits: Limits,
     ) -> Result<Self, EngineError> {
         // The guest is on its way. Without our end of its socket it ends again.
-        let stream = std::os::unix::net::UnixStream::from(channel);
-        stream.set_nonblocking(true).map_err(|error| setup("make the guest's socket", error))?;
-        let stream = UnixStream::from_std(stream).map_err(|error| setup("make the guest's socket", error))?;
+        let socket = Socket::new(channel).map_err(|error| setup("make the guest's socket", error))?;
         let Some(holdings) = lease.into_holdings() else { return Err(lost("opening a sandbox", false)) };
-        Ok(Self::over(inner, holdings, limits, stream))
+        Ok(Self::over(inner, holdings, limits, socket))
     }
 
     /// Sends input files.
@@ -205,17 +203,12 @@ impl SubprocessSandbox {
     }
 
     /// A sandbox whose guest is at the other end of a channel.
-    pub(super) fn over(
-        inner: &Arc<Inner>,
-        mut holdings: Holdings,
-        limits: Limits,
-        stream: UnixStream,
-    ) -> Self {
+    pub(super) fn over(inner: &Arc<Inner>, mut holdings: Holdings, limits: Limits, socket: Socket) -> Self {
         let counters = holdings.group.as_ref().map(Group::start).unwrap_or_default();
         let known_status = holdings.slot.as_ref().and_then(|slot| slot.status.clone());
         let link = match &mut holdings.slot {
-            Some(slot) => Link::in_slot(stream, std::mem::take(&mut slot.reader)),
-            None => Link::new(stream),
+            Some(slot) => Link::in_slot(socket, std::mem::take(&mut slot.reader)),
+            None => Link::new(socket),
         };
         let open = Open {
             link,
@@ -467,8 +460,8 @@ impl SubprocessSandbox {
         if let Some(slot) = &holdings.slot {
             self.inner.resources().slots.lose(slot.size);
         }
-        let Parts { stream, guest, pidfd, mounts, .. } = link.into_parts();
-        let channel = stream.into_std().ok().map(OwnedFd::from);
+        let Parts { socket, guest, pidfd, mounts, .. } = link.into_parts();
+        let channel = Some(socket.into_inner());
         self.inner.bury(Remains { holdings, guest, pidfd, channel, mounts });
     }
 }

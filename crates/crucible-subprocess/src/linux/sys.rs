@@ -3,18 +3,19 @@
 #![expect(unsafe_code, reason = "landlock_create_ruleset(2) and seccomp_unotify(2) have no safe wrappers")]
 
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
+#[cfg(test)]
+use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Registers a descriptor with the runtime, to wait until it can be read from. One that cannot be registered is given
-/// back.
-pub(super) fn watch(fd: OwnedFd) -> Result<AsyncFd<OwnedFd>, (OwnedFd, io::Error)> {
-    // SAFETY: an `OwnedFd` names the same open descriptor for as long as it lives. The `AsyncFd` owns it, gives out
-    // shared references only, and ends the registration before it gives the descriptor back.
-    let registered = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) };
-    registered.map_err(|error| error.into_parts())
+/// Registers a descriptor with the runtime, to wait until it can be read from, or written to.
+pub(super) fn watch<T: AsFd + AsRawFd>(fd: T, interest: Interest) -> io::Result<AsyncFd<T>> {
+    // SAFETY: whoever is `AsFd` names the same open descriptor for as long as it lives. The `AsyncFd` owns it, gives out
+    // shared references only, and ends the registration before it gives it back.
+    let registered = unsafe { AsyncFd::register_with_interest(fd, interest) };
+    registered.map_err(io::Error::from)
 }
 
 /// The version of the Landlock ABI that the kernel has; `None` if it has none, or has it switched off.

@@ -35,7 +35,7 @@ const IMMENSE: Exited = Exited {
 type Words = Vec<(FrameKind, Vec<u8>)>;
 
 fn started() -> (FrameKind, Vec<u8>) {
-    (FrameKind::Started, bytes(|writer| Started { pid: 2, status: STATUS }.encode(writer)))
+    (FrameKind::Started, bytes(|writer| Started { pid: 2, ran_us: 0, status: STATUS }.encode(writer)))
 }
 
 fn exited(exited: Exited) -> (FrameKind, Vec<u8>) {
@@ -152,7 +152,8 @@ async fn a_status_without_its_layers_is_no_outcome() {
         &text.replace("CapEff:\t0", "CapEff:\tff"),
     ] {
         let mut scene = Scene::new();
-        let words = bytes(|writer| Started { pid: 2, status: status.as_bytes() }.encode(writer));
+        let words =
+            bytes(|writer| Started { pid: 2, ran_us: u64::MAX, status: status.as_bytes() }.encode(writer));
         let done = exec(&mut scene, &vec![(FrameKind::Started, words), exited(Exited::default())]).await;
         assert_eq!(done.unwrap_err().kind(), EngineErrorKind::LayerUnavailable, "{status:?}");
     }
