@@ -29,10 +29,12 @@ pub(crate) fn restrict(abi: u8, proxy: Option<u16>, devices: &[&CStr]) -> Result
         scoped: if abi >= 6 { ALL_SCOPES } else { 0 },
     };
     let ruleset = sys::create_ruleset(&attributes, attributes_size(abi))?;
-    // `/dev/shm` is a link to `/tmp`, but in containers.
     let places = [(c"/", READ), (c"/tmp", all), (c"/box", all), (c"/dev/shm", all)];
+    // `/dev/shm` is a link to `/tmp`, but in containers, whose devices are named.
+    let count = if devices.is_empty() { 3 } else { 4 };
     let restricted = places
         .into_iter()
+        .take(count)
         .try_for_each(|(directory, access)| sys::allow_beneath(ruleset, directory, access & all))
         .and_then(|()| allow_devices(ruleset, devices, all))
         .and_then(|()| match proxy {

@@ -57,10 +57,11 @@ struct Running {
 }
 
 /// What is to be said of a command's start, unless it ends before.
-#[derive(Clone, Copy)]
 struct Unsaid {
     at_us: u64,
-    with_status: bool,
+    /// The command's status file, as far as it was filled.
+    status: [u8; STATUS_MAX],
+    count: usize,
 }
 
 /// The guest's state.
@@ -179,7 +180,7 @@ impl Guest {
     fn timeout_ms(&self) -> i32 {
         let running = self.running.as_ref();
         let deadline = running.filter(|running| !running.deadline_passed).and_then(|r| r.deadline_us);
-        let unsaid = running.and_then(|running| running.unsaid).map(|unsaid| unsaid.at_us);
+        let unsaid = running.and_then(|running| running.unsaid.as_ref()).map(|unsaid| unsaid.at_us);
         match deadline.into_iter().chain(unsaid).min() {
             Some(at) => i32::try_from(at.saturating_sub(sys::now_us()).div_ceil(1000)).unwrap_or(i32::MAX),
             None => -1,
@@ -287,12 +288,17 @@ impl Guest {
                 // What it writes comes to the host by itself, or after this is said.
                 let quiet_us = if exec.stdio == STDIO_PASSED { u64::from(exec.quiet_us) } else { 0 };
                 let at_us = began_us.saturating_add(quiet_us);
+                let mut unsaid = Unsaid { at_us, status: [0; STATUS_MAX], count: 0 };
+                if exec.status {
+                    // A program that has already ended is a zombie, whose status can still be read: nobody but us reaps it.
+                    unsaid.count = usage::read_status_of_child(pid, &mut unsaid.status).at(Step::USAGE)?;
+                }
                 self.running = Some(Running {
                     pid,
                     id,
                     after: exec.after,
                     began_us,
-                    unsaid: Some(Unsaid { at_us, with_status: exec.status }),
+                    unsaid: Some(unsaid),
                     deadline_us,
                     deadline_passed: false,
                     mounts: None,
@@ -343,10 +349,8 @@ impl Guest {
 
     /// Says that the command runs, once it has run for as long as nobody need know.
     fn say_what_is_due(&mut self) -> Result<()> {
-        let Some(Unsaid { at_us, .. }) = self.running.as_ref().and_then(|running| running.unsaid) else {
-            return Ok(());
-        };
-        if sys::now_us() < at_us {
+        let unsaid = self.running.as_ref().and_then(|running| running.unsaid.as_ref());
+        if unsaid.is_none_or(|unsaid| sys::now_us() < unsaid.at_us) {
             return Ok(());
         }
         let mut batch = Batch::new();
@@ -357,10 +361,7 @@ impl Guest {
     /// Adds that the command was started, if that was not said yet.
     fn add_started(&mut self, batch: &mut Batch) -> Result<()> {
         let Some(running) = &mut self.running else { return Ok(()) };
-        let Some(Unsaid { with_status, .. }) = running.unsaid.take() else { return Ok(()) };
-        let mut status = [0; STATUS_MAX];
-        // A program that has already ended is a zombie, whose status can still be read: nobody but us reaps it.
-        let count = if with_status { usage::read_status_of_child(running.pid, &mut status)? } else { 0 };
+        let Some(Unsaid { status, count, .. }) = running.unsaid.take() else { return Ok(()) };
         let started = Started {
             pid: running.pid.unsigned_abs(),
             ran_us: sys::now_us().saturating_sub(running.began_us),
@@ -404,7 +405,6 @@ impl Guest {
     fn reap(&mut self) -> Result<Next> {
         reap::drain(self.children)?;
         let mut batch = Batch::new();
-        // Before it is reaped: then there is nothing left to read of it.
         self.add_started(&mut batch)?;
         let target = self.running.as_ref().map(|running| running.pid);
         let Some(ended) = reap::reap_all(target)? else {

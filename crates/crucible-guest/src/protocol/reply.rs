@@ -125,7 +125,7 @@ pub struct Started<'a> {
     pub pid: u32,
     /// How long it has run by now, in microseconds.
     pub ran_us: u64,
-    /// The command's status file (proc(5)), if that was asked for: right after it was executed, or, where it may be told of later, by now.
+    /// The command's status file (proc(5)) right after it was executed, if that was asked for.
     pub status: &'a [u8],
 }
 

@@ -82,3 +82,68 @@ impl AsFd for Socket {
         self.incoming.get_ref().as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use rustix::net::{RecvFlags, SendFlags};
+
+    use super::*;
+
+    const PIECE: [u8; 4096] = [7; 4096];
+
+    fn pair() -> (Socket, OwnedFd) {
+        let (ours, theirs) = super::super::sandbox::channel().unwrap();
+        (Socket::new(ours).unwrap(), theirs)
+    }
+
+    async fn send(socket: &Socket) -> usize {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        socket.send(|| Ok(rustix::net::send(socket, &PIECE, flags)?)).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_came_before_it_was_registered_is_received_and_so_is_what_comes_later() {
+        let (socket, theirs) = pair();
+        let receive = async |socket: &Socket| {
+            let mut buffer = [0; 8];
+            let received =
+                socket.receive(|| Ok(rustix::net::recv(socket, &mut buffer, RecvFlags::DONTWAIT)?.0));
+            let count = received.await.unwrap();
+            buffer.get(..count).unwrap().to_vec()
+        };
+        rustix::io::write(&theirs, b"before").unwrap();
+        assert_eq!(receive(&socket).await, b"before");
+        let later = async {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+            rustix::io::write(&theirs, b"later").unwrap();
+        };
+        assert_eq!(tokio::join!(receive(&socket), later).0, b"later");
+        drop(theirs);
+        assert_eq!(receive(&socket).await, b"");
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_room_waits_for_it_and_only_then_is_it_looked_for() {
+        let (socket, theirs) = pair();
+        let mut sent = send(&socket).await;
+        assert!(socket.outgoing.get().is_none());
+        let waiting = async {
+            while socket.outgoing.get().is_none() {
+                sent += send(&socket).await;
+            }
+        };
+        let drained = async {
+            // Until nobody has room, which is when the sender gives its turn up.
+            while socket.outgoing.get().is_none() {
+                tokio::task::yield_now().await;
+            }
+            let mut buffer = vec![0; 1 << 20];
+            rustix::net::recv(&theirs, &mut *buffer, RecvFlags::DONTWAIT).unwrap()
+        };
+        let both = async { tokio::join!(waiting, drained) };
+        tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
+        assert!(sent > PIECE.len());
+    }
+}
