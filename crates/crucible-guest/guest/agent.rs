@@ -16,7 +16,6 @@ mod files;
 mod landlock;
 mod memory;
 mod number;
-mod oom;
 mod open;
 mod path;
 mod reap;

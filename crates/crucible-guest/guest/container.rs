@@ -10,7 +10,6 @@ use super::control::Control;
 use super::disk::Disk;
 use super::errno::{Errno, Result, retry};
 use super::landlock;
-use super::oom::Score;
 use super::seccomp::{self, Sockets};
 use super::serve::{self, Container, Guest, Place};
 use super::spawn::{At as _, StepError};
@@ -72,7 +71,6 @@ fn here(arguments: &Arguments, control: Control) -> core::result::Result<Guest, 
         single_id: false,
         target_id: target_id(arguments),
         bounded: false,
-        score: None,
         sealed: false,
     };
     Guest::new(control, place)
@@ -85,7 +83,6 @@ fn contained(arguments: &Arguments, control: Control) -> core::result::Result<Gu
         return Err(StepError(Step::CREDENTIALS, Errno::INVAL));
     };
     let mut layers = found();
-    let score = Score::open().ok();
     let disk = match (arguments.number(b"--disk"), arguments.number(b"--inodes")) {
         (Some(bytes), Some(inodes)) => Some(Disk::open(bytes, inodes).at(Step::OPEN_BOX)?),
         _ => None,
@@ -102,14 +99,8 @@ fn contained(arguments: &Arguments, control: Control) -> core::result::Result<Gu
     if !arguments.has(b"--no-landlock") && restrict_files().is_ok() {
         layers = layers.with(Layers::LANDLOCK);
     }
-    let place = Place {
-        directory: c"/box",
-        single_id: false,
-        target_id: Some(id),
-        bounded: true,
-        score,
-        sealed: true,
-    };
+    let place =
+        Place { directory: c"/box", single_id: false, target_id: Some(id), bounded: true, sealed: true };
     let guest = Guest::new(control, place)?;
     // The last: what the steps above take, the filter refuses.
     if !arguments.has(b"--no-seccomp") && refuse_calls().is_ok() {
