@@ -40,9 +40,13 @@ pub(super) async fn attack_engine(engine: &Arc<dyn Engine>, attack: &Attack, pro
         match tokio::time::timeout(PATIENCE, engine.run(&evaluation, &context)).await {
             Ok(Ok(outcome)) => last = Some(outcome),
             Ok(Err(error)) => {
-                return Observation::failed(format!("the engine: {}", crucible_core::chain(&error)));
+                let failed = Observation::failed(format!("the engine: {}", crucible_core::chain(&error)));
+                return Observation { found_outside: scene.harm(&[]), ..failed };
             }
-            Err(_) => return Observation::failed(format!("no outcome after {PATIENCE:?}")),
+            Err(_) => {
+                let failed = Observation::failed(format!("no outcome after {PATIENCE:?}"));
+                return Observation { found_outside: scene.harm(&[]), ..failed };
+            }
         }
     }
     let Some(outcome) = last else { return Observation::failed("it was not run") };

@@ -72,11 +72,11 @@ impl Observation {
 
     /// Whether harm was done, whatever the verdict.
     pub(super) fn harm(&self, attack: &Attack) -> Reading {
-        if let Some(why) = &self.failed {
-            return Reading::Unclear(why.clone());
-        }
         if let Some(harm) = self.found_outside.first() {
             return Reading::Harm(harm.clone());
+        }
+        if let Some(why) = &self.failed {
+            return Reading::Unclear(why.clone());
         }
         if !self.said.contains(&Said::Begin) {
             return Reading::Unclear("the program did not begin".to_owned());
@@ -169,6 +169,8 @@ mod tests {
         assert!(matches!(absent.blocked(&attack()), Reading::NoProof(_)));
         assert!(matches!(observation("", 127).blocked(&attack()), Reading::Unclear(_)));
         assert!(matches!(Observation::failed("x").blocked(&attack()), Reading::Unclear(_)));
+        let harmed = Observation { found_outside: vec!["a canary".to_owned()], ..Observation::failed("x") };
+        assert!(matches!(harmed.blocked(&attack()), Reading::Harm(_)));
     }
 
     #[test]
