@@ -288,21 +288,21 @@ impl Guest {
                 // What it writes comes to the host by itself, or after this is said.
                 let quiet_us = if exec.stdio == STDIO_PASSED { u64::from(exec.quiet_us) } else { 0 };
                 let at_us = began_us.saturating_add(quiet_us);
-                let mut unsaid = Unsaid { at_us, status: [0; STATUS_MAX], count: 0 };
-                if exec.status {
-                    // A program that has already ended is a zombie, whose status can still be read: nobody but us reaps it.
-                    unsaid.count = usage::read_status_of_child(pid, &mut unsaid.status).at(Step::USAGE)?;
-                }
                 self.running = Some(Running {
                     pid,
                     id,
                     after: exec.after,
                     began_us,
-                    unsaid: Some(unsaid),
+                    unsaid: Some(Unsaid { at_us, status: [0; STATUS_MAX], count: 0 }),
                     deadline_us,
                     deadline_passed: false,
                     mounts: None,
                 });
+                let unsaid = self.running.as_mut().and_then(|running| running.unsaid.as_mut());
+                if let (true, Some(unsaid)) = (exec.status, unsaid) {
+                    // A program that has already ended is a zombie, whose status can still be read: nobody but us reaps it.
+                    unsaid.count = usage::read_status_of_child(pid, &mut unsaid.status).at(Step::USAGE)?;
+                }
                 self.say_what_is_due().at(Step::USAGE)?;
                 let lends = exec.lend_mounts && exec.after == After::Close;
                 if let (true, Some(running)) = (lends, &mut self.running) {

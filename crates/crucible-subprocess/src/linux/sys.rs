@@ -12,8 +12,8 @@ use tokio::io::unix::AsyncFd;
 
 /// Registers a descriptor with the runtime, to wait until it can be read from, or written to.
 pub(super) fn watch<T: AsFd + AsRawFd>(fd: T, interest: Interest) -> io::Result<AsyncFd<T>> {
-    // SAFETY: whoever is `AsFd` names the same open descriptor for as long as it lives. The `AsyncFd` owns it, gives out
-    // shared references only, and ends the registration before it gives it back.
+    // SAFETY: what comes here is an `OwnedFd` or a `BorrowedFd`, which name the same open descriptor for as long as they live. The
+    // `AsyncFd` owns it, gives out shared references only, and ends the registration before it gives it back.
     let registered = unsafe { AsyncFd::register_with_interest(fd, interest) };
     registered.map_err(io::Error::from)
 }

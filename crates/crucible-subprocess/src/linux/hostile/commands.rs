@@ -35,7 +35,7 @@ const IMMENSE: Exited = Exited {
 type Words = Vec<(FrameKind, Vec<u8>)>;
 
 fn started() -> (FrameKind, Vec<u8>) {
-    (FrameKind::Started, bytes(|writer| Started { pid: 2, ran_us: 0, status: STATUS }.encode(writer)))
+    (FrameKind::Started, bytes(|writer| Started { pid: 2, ran_us: u64::MAX, status: STATUS }.encode(writer)))
 }
 
 fn exited(exited: Exited) -> (FrameKind, Vec<u8>) {
