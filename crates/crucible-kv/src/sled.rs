@@ -3,8 +3,9 @@
 mod chunks;
 
 use std::fs::TryLockError;
+use std::mem::ManuallyDrop;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use ::sled::{Db, IVec, Mode};
@@ -30,7 +31,9 @@ const CACHE: u64 = 64 * 1024 * 1024;
 /// to keep anything; and it writes over a part of its file as soon as what was in there was flushed elsewhere in that way. So a power
 /// cut can take what was durable before, and no fsync(2) of ours, which comes later, could prevent that.
 ///
-/// Values over 32 KiB are kept in pieces, since sled does not give back the space of large ones.
+/// Values over 6 KiB are kept in pieces, since sled does not give back the space of large ones.
+///
+/// After a commit that failed none succeeds: sled may wait without end for what it could not write. Open the store again to go on.
 pub struct SledBackend {
     directory: Directory,
     /// As it is in messages.
@@ -38,6 +41,8 @@ pub struct SledBackend {
     /// Read by whoever scans and written by whoever commits, since sled's own scans can see a part of a batch. It is empty once it
     /// is being dropped.
     database: RwLock<Option<Db>>,
+    /// The first commit that failed.
+    failure: OnceLock<KvError>,
 }
 
 impl std::fmt::Debug for SledBackend {
@@ -71,13 +76,28 @@ impl SledBackend {
             config.open().map_err(|error| failed(&file, error))
         })?;
         directory.mark()?;
-        Ok(Self { directory, file, database: RwLock::new(Some(database)) })
+        Ok(Self { directory, file, database: RwLock::new(Some(database)), failure: OnceLock::new() })
     }
 
     fn read<T>(&self, action: impl FnOnce(&Db) -> Result<T, KvError>) -> Result<T, KvError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let Some(database) = &*database else { return Err(KvError::Closed) };
         guarded(&self.file, || action(database))
+    }
+
+    /// Writes, unless a write has failed.
+    fn unless_failed(&self, write: impl FnOnce() -> Result<(), KvError>) -> Result<(), KvError> {
+        if let Some(failure) = self.failure.get() {
+            return Err(failure.clone());
+        }
+        write().inspect_err(|failure| {
+            // Only the first says why.
+            let _ = self.failure.set(failure.clone());
+        })
+    }
+
+    fn flush(&self) -> Result<(), KvError> {
+        self.read(|database| database.flush().map(drop).map_err(|error| self.failed(error)))
     }
 
     fn failed(&self, error: ::sled::Error) -> KvError {
@@ -204,17 +224,16 @@ impl Backend for SledBackend {
         if durability > self.strongest() {
             return Err(KvError::TooWeak { asked: durability, strongest: self.strongest() });
         }
-        let database = self.database.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(open) = &*database else { return Err(KvError::Closed) };
-        guarded(&self.file, || {
-            let writes = self.writes(open, batch)?;
-            open.apply_batch(writes).map_err(|error| self.failed(error))
-        })?;
-        drop(database);
-        if durability == Durability::Buffered {
-            return Ok(());
-        }
-        self.read(|database| database.flush().map(drop).map_err(|error| self.failed(error)))
+        self.unless_failed(|| {
+            let database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+            let Some(open) = &*database else { return Err(KvError::Closed) };
+            guarded(&self.file, || {
+                let writes = self.writes(open, batch)?;
+                open.apply_batch(writes).map_err(|error| self.failed(error))
+            })?;
+            drop(database);
+            if durability == Durability::Buffered { Ok(()) } else { self.flush() }
+        })
     }
 
     fn strongest(&self) -> Durability {
@@ -231,14 +250,22 @@ impl Backend for SledBackend {
 
     /// sled uses its space again by itself, and gives none of it back.
     fn compact(&self) -> Result<(), KvError> {
-        self.read(|database| database.flush().map(drop).map_err(|error| self.failed(error)))
+        self.unless_failed(|| self.flush())
     }
 }
 
 impl Drop for SledBackend {
     fn drop(&mut self) {
         let database = self.database.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        drop_quietly(database);
+        if self.failure.get().is_none() {
+            drop_quietly(database);
+        } else {
+            // sled flushes once more, which may not end. Then, and where there is no thread for it, the file stays locked until this
+            // process ends, and whoever opens the store meanwhile is told so.
+            let database = ManuallyDrop::new(database);
+            let _detached =
+                std::thread::Builder::new().spawn(|| drop_quietly(ManuallyDrop::into_inner(database)));
+        }
         // Threads of sled's may have the file open a moment longer; until then the directory is still in use, and stays locked.
         wait_until_free(&self.directory.path().join(FILES).join("db"));
     }

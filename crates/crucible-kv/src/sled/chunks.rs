@@ -4,9 +4,10 @@ use std::ops::Bound;
 
 use crate::Range;
 
-/// sled keeps larger values in files of their own, whose space it does not give back. With the rest of a page this is below
-/// that, and sled has its best figures here.
-const CHUNK: usize = 32 * 1024;
+/// sled keeps a page of more than a quarter of a segment, which is 128 KiB, in a file of its own. It does not give back the space
+/// of such files, and once one cannot be written, it waits without end for the part of its log that names it. A page has up to
+/// 18 entries, so that with pieces of this length, and keys below 1 KiB, there are none.
+const CHUNK: usize = 6 * 1024;
 
 /// Begins the keys of entries.
 const DATA: u8 = b'd';
@@ -42,7 +43,7 @@ impl Entry<'_> {
             return ([&[WHOLE], value].concat(), Vec::new());
         }
         let chunks: Vec<_> = value.chunks(CHUNK).collect();
-        // A value has at most `VALUE_MAX` bytes, so that this is a hundred or so.
+        // A value has at most `VALUE_MAX` bytes, so that these are some hundreds.
         let count = u32::try_from(chunks.len()).unwrap_or(u32::MAX);
         ([&[CHUNKS][..], &count.to_be_bytes()].concat(), chunks)
     }

@@ -40,7 +40,7 @@ pub(crate) fn what_was_committed_is_there_when_it_is_opened_again(kind: &Kind, s
 
 pub(crate) fn large_values_and_long_keys_come_back(kind: &Kind, scratch: &Path) {
     let key = noise(KEY_MAX, 1);
-    let lengths = [0, 1, 32 * 1024 - 4, 32 * 1024 - 3, 100_000, 1 << 20, VALUE_MAX, 200_000, 5];
+    let lengths = [0, 1, 6 * 1024, 6 * 1024 + 1, 32 * 1024, 100_000, 1 << 20, VALUE_MAX, 200_000, 5];
     for (seed, length) in (0..).zip(lengths) {
         let (backend, value) = (kind.open(scratch), noise(length, seed));
         let mut batch = Batch::new();

@@ -96,6 +96,8 @@ pub(crate) fn without_room_nothing_is_lost_and_work_goes_on_once_there_is_some(k
     }
     std::fs::remove_file(&filler).unwrap();
     if !kind.survives_a_full_disk {
+        // Nor does it wait for what nobody will write.
+        assert_eq!(write(&*backend).unwrap_err().to_string(), error.to_string());
         drop(backend);
         backend = kind.open(&directory);
     }
