@@ -62,6 +62,10 @@ impl Policy {
             command.extend(["--disk".to_owned(), self.disk_bytes.to_string()]);
             command.extend(["--inodes".to_owned(), self.inodes.to_string()]);
         }
+        // gVisor has a file of its own for that, which the kernel does not ask; and a guest that has it open shows it to programs.
+        if !settings.runtime.is_gvisor() {
+            command.push("--oom-first".to_owned());
+        }
         for (layer, option) in [(Layer::Seccomp, "--no-seccomp"), (Layer::Landlock, "--no-landlock")] {
             if !has(layer) {
                 command.push(option.to_owned());

@@ -16,6 +16,7 @@ mod files;
 mod landlock;
 mod memory;
 mod number;
+mod oom;
 mod open;
 mod path;
 mod reap;

@@ -10,6 +10,7 @@ use super::control::Control;
 use super::disk::Disk;
 use super::errno::{Errno, Result, retry};
 use super::landlock;
+use super::oom::Score;
 use super::seccomp::{self, Sockets};
 use super::serve::{self, Container, Guest, Place};
 use super::spawn::{At as _, StepError};
@@ -23,7 +24,8 @@ const DEVICES: &[&core::ffi::CStr] =
 
 /// Options: `--id N`, the target's user and group id; `--here`, serve in the directory in which the guest was started instead
 /// of `/box`, and put nothing on; `--disk N` and `--inodes N`, what may be used in all places that can be written to;
-/// `--no-seccomp`, `--no-landlock`, for a host that does without.
+/// `--oom-first`, the kernel ends programs rather than the guest when memory runs out; `--no-seccomp`, `--no-landlock`, for a host that does
+/// without.
 pub(crate) fn main(arguments: &Arguments) -> ! {
     let control = Control::pipes(Fd(0), Fd(1));
     let started = arrange_descriptors(control).at(Step::DESCRIPTORS).and_then(|control| {
@@ -71,6 +73,7 @@ fn here(arguments: &Arguments, control: Control) -> core::result::Result<Guest, 
         single_id: false,
         target_id: target_id(arguments),
         bounded: false,
+        score: None,
         sealed: false,
     };
     Guest::new(control, place)
@@ -83,6 +86,7 @@ fn contained(arguments: &Arguments, control: Control) -> core::result::Result<Gu
         return Err(StepError(Step::CREDENTIALS, Errno::INVAL));
     };
     let mut layers = found();
+    let score = arguments.has(b"--oom-first").then(Score::open).and_then(Result::ok);
     let disk = match (arguments.number(b"--disk"), arguments.number(b"--inodes")) {
         (Some(bytes), Some(inodes)) => Some(Disk::open(bytes, inodes).at(Step::OPEN_BOX)?),
         _ => None,
@@ -99,8 +103,14 @@ fn contained(arguments: &Arguments, control: Control) -> core::result::Result<Gu
     if !arguments.has(b"--no-landlock") && restrict_files().is_ok() {
         layers = layers.with(Layers::LANDLOCK);
     }
-    let place =
-        Place { directory: c"/box", single_id: false, target_id: Some(id), bounded: true, sealed: true };
+    let place = Place {
+        directory: c"/box",
+        single_id: false,
+        target_id: Some(id),
+        bounded: true,
+        score,
+        sealed: true,
+    };
     let guest = Guest::new(control, place)?;
     // The last: what the steps above take, the filter refuses.
     if !arguments.has(b"--no-seccomp") && refuse_calls().is_ok() {

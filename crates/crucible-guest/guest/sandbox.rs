@@ -83,6 +83,7 @@ fn close_in(plan: &Plan, control: Control, proxy: Option<u16>) -> core::result::
         single_id: plan.flags.has(PlanFlags::SINGLE_ID),
         target_id: Some(TARGET_ID),
         bounded: true,
+        score: None,
         sealed: true,
     };
     let guest = Guest::new(control, place)?;

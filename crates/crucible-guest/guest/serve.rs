@@ -8,6 +8,7 @@ use super::disk::Disk;
 use super::errno::{Errno, Result, retry};
 use super::files::Files;
 use super::memory::Once;
+use super::oom::Score;
 use super::reap::{self, Ended};
 use super::spawn::{At as _, StepError};
 use super::streams::Streams;
@@ -36,6 +37,8 @@ pub(crate) struct Place {
     pub(crate) target_id: Option<u32>,
     /// Whether the file system of `directory` is bounded, and so worth measuring.
     pub(crate) bounded: bool,
+    /// Where what is started is to be the first that ends when memory runs out.
+    pub(crate) score: Option<Score>,
     /// Whether the guest's capabilities are sealed, which every target inherits.
     pub(crate) sealed: bool,
 }

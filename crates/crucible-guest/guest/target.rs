@@ -85,7 +85,12 @@ impl Pointers {
     ) -> core::result::Result<i32, NotStarted> {
         let (argv, env) = self.fill(exec).map_err(NotStarted::NoProcess)?;
         let mut job = Job { place, exec, stdio, argv, env, failed: None };
-        let pid = sys::vfork(self.stack, child, &mut job).map_err(NotStarted::NoProcess)?;
+        let stack = &mut *self.stack;
+        let pid = match &place.score {
+            Some(score) => score.raised(|| sys::vfork(stack, child, &mut job)),
+            None => sys::vfork(stack, child, &mut job),
+        };
+        let pid = pid.map_err(NotStarted::NoProcess)?;
         // The child wrote this through the pointer that it was given, behind the compiler's back.
         // SAFETY: `job` is alive, and the child no longer shares our memory.
         match unsafe { (&raw const job.failed).read_volatile() } {

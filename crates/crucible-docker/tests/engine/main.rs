@@ -11,6 +11,7 @@
 mod conformance;
 mod door;
 mod faults;
+mod memory;
 mod output;
 mod owners;
 mod registry;
