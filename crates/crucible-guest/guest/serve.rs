@@ -13,10 +13,10 @@ use super::reap::{self, Ended};
 use super::spawn::{At as _, StepError};
 use super::streams::Streams;
 use super::sys::{self, Fd, Fds, POLLERR, POLLHUP, POLLIN, PollFd, SIGCHLD, SIGKILL};
-use super::target::{NotStarted, Pointers};
+use super::target::{NotStarted, Pointers, Target};
 use super::usage;
 use crate::protocol::{
-    After, Exec, Exited, Failure, FrameKind, Header, Layers, PAYLOAD_MAX_TO_GUEST, Ready, STDIO_PASSED,
+    After, Exec, Exited, Failure, FrameKind, Header, Held, Layers, PAYLOAD_MAX_TO_GUEST, Ready, STDIO_PASSED,
     Started, Step, Usage,
 };
 
@@ -62,6 +62,7 @@ struct Running {
 /// What is to be said of a command's start, unless it ends before.
 struct Unsaid {
     at_us: u64,
+    held: Held,
     /// The command's status file, as far as it was filled.
     status: [u8; STATUS_MAX],
     count: usize,
@@ -286,7 +287,7 @@ impl Guest {
         }
         self.streams.close_target_ends();
         match started {
-            Ok(pid) => {
+            Ok(Target { pid, held }) => {
                 let deadline_us = (exec.deadline_us > 0).then(|| began_us.saturating_add(exec.deadline_us));
                 // What it writes comes to the host by itself, or after this is said.
                 let quiet_us = if exec.stdio == STDIO_PASSED { u64::from(exec.quiet_us) } else { 0 };
@@ -296,7 +297,7 @@ impl Guest {
                     id,
                     after: exec.after,
                     began_us,
-                    unsaid: Some(Unsaid { at_us, status: [0; STATUS_MAX], count: 0 }),
+                    unsaid: Some(Unsaid { at_us, held, status: [0; STATUS_MAX], count: 0 }),
                     deadline_us,
                     deadline_passed: false,
                     mounts: None,
@@ -364,10 +365,11 @@ impl Guest {
     /// Adds that the command was started, if that was not said yet.
     fn add_started(&mut self, batch: &mut Batch) -> Result<()> {
         let Some(running) = &mut self.running else { return Ok(()) };
-        let Some(Unsaid { status, count, .. }) = running.unsaid.take() else { return Ok(()) };
+        let Some(Unsaid { held, status, count, .. }) = running.unsaid.take() else { return Ok(()) };
         let started = Started {
             pid: running.pid.unsigned_abs(),
             ran_us: sys::now_us().saturating_sub(running.began_us),
+            held,
             status: status.get(..count).unwrap_or_default(),
         };
         batch.add(FrameKind::Started, running.id, |writer| started.encode(writer))

@@ -8,7 +8,7 @@ use super::serve::Place;
 use super::sys::{
     self, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_SETGID, CAP_SETUID, Fd, Stack,
 };
-use crate::protocol::{Exec, Step, Strings};
+use crate::protocol::{Exec, Held, Step, Strings};
 
 /// The most arguments and environment variables together: as many of one byte each as fit into 2 MiB with a NUL and a
 /// pointer each (execve(2)), and some.
@@ -45,7 +45,15 @@ struct Job<'a> {
     stdio: [Fd; 3],
     argv: *const *const u8,
     env: *const *const u8,
+    held: Held,
     failed: Option<(Step, Errno)>,
+}
+
+/// A target that was started.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target {
+    pub(crate) pid: i32,
+    pub(crate) held: Held,
 }
 
 /// A target that was not started.
@@ -82,19 +90,21 @@ impl Pointers {
         place: &Place,
         exec: &Exec<'_>,
         stdio: [Fd; 3],
-    ) -> core::result::Result<i32, NotStarted> {
+    ) -> core::result::Result<Target, NotStarted> {
         let (argv, env) = self.fill(exec).map_err(NotStarted::NoProcess)?;
-        let mut job = Job { place, exec, stdio, argv, env, failed: None };
+        let mut job = Job { place, exec, stdio, argv, env, held: Held::NOTHING, failed: None };
         let stack = &mut *self.stack;
         let pid = match &place.score {
             Some(score) => score.raised(|| sys::vfork(stack, child, &mut job)),
             None => sys::vfork(stack, child, &mut job),
         };
         let pid = pid.map_err(NotStarted::NoProcess)?;
-        // The child wrote this through the pointer that it was given, behind the compiler's back.
+        // The child wrote these through the pointer that it was given, behind the compiler's back.
         // SAFETY: `job` is alive, and the child no longer shares our memory.
+        let held = unsafe { (&raw const job.held).read_volatile() };
+        // SAFETY: likewise.
         match unsafe { (&raw const job.failed).read_volatile() } {
-            None => Ok(pid),
+            None => Ok(Target { pid, held }),
             Some((step, error)) => Err(NotStarted::Failed { pid, step, error }),
         }
     }
@@ -126,16 +136,23 @@ impl Pointers {
 extern "C" fn child(job: *mut u8) -> ! {
     // SAFETY: `Pointers::start` passes a `Job`, which it keeps alive and does not touch until this process has left.
     let job = unsafe { &mut *job.cast::<Job<'_>>() };
-    let (step, error) = become_program(job);
+    let (step, error) = match prepare(job) {
+        Ok(()) => {
+            job.held = held();
+            execute(job)
+        }
+        Err(failed) => failed,
+    };
     job.failed = Some((step, error));
     sys::exit(127)
 }
 
-/// Returns only to say which step failed.
-fn become_program(job: &Job<'_>) -> (Step, Errno) {
-    match prepare(job) {
-        Ok(()) => execute(job),
-        Err(failed) => failed,
+/// What the kernel says of this process. What it does not say is the worst.
+fn held() -> Held {
+    Held {
+        capabilities: sys::capabilities().unwrap_or(Held::NOTHING.capabilities),
+        no_new_privs: sys::no_new_privs().unwrap_or(Held::NOTHING.no_new_privs),
+        seccomp: sys::seccomp_mode().unwrap_or(Held::NOTHING.seccomp),
     }
 }
 

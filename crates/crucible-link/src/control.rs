@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crucible_core::{After, EngineError, KillReason, Signal};
-use crucible_guest::protocol::{self, Counted, ExecFailed, Exited, Failure, FrameKind, Started, Step};
+use crucible_guest::protocol::{self, Counted, ExecFailed, Exited, Failure, FrameKind, Held, Started, Step};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -34,8 +34,10 @@ pub const RECEIVER_GRACE: Duration = Duration::from_secs(5);
 /// How a command ended, as far as the guest said.
 #[derive(Debug, Default)]
 pub struct End {
-    /// The command's status file right after it was executed.
+    /// The command's status file right after it was executed; empty if that was not asked for.
     pub status: Option<Bytes>,
+    /// What the kernel said of the command, right before it was executed.
+    pub held: Option<Held>,
     /// Why it was not executed.
     pub exec_failed: Option<Failure>,
     /// How it ended.
@@ -199,6 +201,7 @@ impl<'a, C: Channel, K: Fn() + Send + Sync> Control<'a, C, K> {
             FrameKind::Started if !started => {
                 let said = Started::decode(&frame.payload).map_err(malformed)?;
                 self.end.status = Some(frame.payload.slice_ref(said.status));
+                self.end.held = Some(said.held);
                 // The guest's word, as far as that can be.
                 let since = self.began.elapsed();
                 let ran = Duration::from_micros(said.ran_us).min(since);

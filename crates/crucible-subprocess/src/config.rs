@@ -178,9 +178,6 @@ impl SubprocessBuilder {
     /// counters that begin anew. That takes half of the processor time of a sandbox that is made from nothing, and the next one always
     /// stands already.
     ///
-    /// What the report says of the kernel's own word on a program was read back for the first in a slot and for every fiftieth after it;
-    /// for the others it is that of the one before, while each step that a sandbox takes for itself is checked as it is taken.
-    ///
     /// Somebody who takes the guest over, our own process in the sandbox, has the slot and those that follow in it: see `docs/security.md`
     /// and [`slot_sharing`](Self::slot_sharing).
     ///

@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use crucible_core::{Command, Limits};
 use crucible_guest::protocol::{
-    After, Exited, FrameKind, HEADER_SIZE, Header, STDIO_PASSED, Started, Writer,
+    After, Exited, FrameKind, HEADER_SIZE, Header, Held, STDIO_PASSED, Started, Writer,
 };
 use crucible_link::Frames;
 use crucible_link::request::{self, Terms};
@@ -49,7 +49,12 @@ pub(super) fn encode(_: usize) -> Step {
 /// What the guest says of an ordinary command.
 pub(super) fn decode(_: usize) -> Step {
     let mut said = Vec::new();
-    let started = Started { pid: 2, ran_us: 900, status: &[b'x'; STATUS] };
+    let started = Started {
+        pid: 2,
+        ran_us: 900,
+        held: Held { capabilities: 0, no_new_privs: true, seccomp: 2 },
+        status: &[b'x'; STATUS],
+    };
     frame(&mut said, FrameKind::Started, |writer| started.encode(writer).expect("room"));
     frame(&mut said, FrameKind::Stdout, |writer| writer.raw(&[b'x'; 2000]).expect("room"));
     let exited = Exited { empty: true, wall_us: 12_000, ..Exited::default() };

@@ -14,6 +14,9 @@ pub(crate) const CAP_SETGID: u32 = 6;
 pub(crate) const CAP_SETUID: u32 = 7;
 pub(crate) const CAP_SYS_ADMIN: u32 = 21;
 
+/// `_LINUX_CAPABILITY_VERSION_3`
+const CAPABILITY_VERSION: u32 = 0x2008_0522;
+
 /// prctl(2)
 fn prctl(option: usize, argument: usize) -> Result<usize> {
     // SAFETY: every option used here takes a number, or a C string that its caller keeps.
@@ -56,11 +59,32 @@ pub(crate) fn set_no_new_privs() -> Result<()> {
     prctl(38, 1).map(drop)
 }
 
+/// `PR_GET_NO_NEW_PRIVS`
+pub(crate) fn no_new_privs() -> Result<bool> {
+    prctl(39, 0).map(|set| set == 1)
+}
+
+/// `PR_GET_SECCOMP`: 2 where the process has filters.
+pub(crate) fn seccomp_mode() -> Result<u8> {
+    prctl(21, 0).map(|mode| u8::try_from(mode).unwrap_or(u8::MAX))
+}
+
+/// capget(2): effective, permitted and inheritable ones together.
+pub(crate) fn capabilities() -> Result<u64> {
+    let header = [CAPABILITY_VERSION, 0];
+    let mut data = [0_u32; 6];
+    // SAFETY: the header is read, and two data structures of version 3 are written.
+    check(unsafe {
+        syscall(nr::CAPGET, [header.as_ptr() as usize, data.as_mut_ptr() as usize, 0, 0, 0, 0])
+    })?;
+    let [low @ .., high_effective, high_permitted, high_inheritable] = data;
+    let low = low.iter().fold(0, |all, part| all | part);
+    Ok(u64::from(low) | u64::from(high_effective | high_permitted | high_inheritable) << 32)
+}
+
 /// capset(2): these capabilities effective and permitted, none inheritable.
 pub(crate) fn set_capabilities(set: u64) -> Result<()> {
-    /// `_LINUX_CAPABILITY_VERSION_3`
-    const VERSION: u32 = 0x2008_0522;
-    let header = [VERSION, 0];
+    let header = [CAPABILITY_VERSION, 0];
     let [low, high] = [(set & 0xffff_ffff) as u32, (set >> 32) as u32];
     let data = [low, low, 0, high, high, 0];
     // SAFETY: the header and two data structures of version 3 are read.

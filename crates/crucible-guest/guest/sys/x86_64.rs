@@ -102,6 +102,7 @@ pub(crate) mod nr {
     pub(crate) const SETGROUPS: u32 = 116;
     pub(crate) const SETRESUID: u32 = 117;
     pub(crate) const SETRESGID: u32 = 119;
+    pub(crate) const CAPGET: u32 = 125;
     pub(crate) const CAPSET: u32 = 126;
     pub(crate) const MKNOD: u32 = 133;
     pub(crate) const FSTATFS: u32 = 138;

@@ -4,7 +4,7 @@ use super::codec::{Malformed, Overflow, Reader, Writer};
 
 /// The version of the protocol. Guest and host of one build always agree; a guest that was placed into a container by
 /// another build says its own in `ready`.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// The size of a frame's header.
 pub const HEADER_SIZE: usize = 12;
 /// The most bytes of payload that the guest accepts: arguments and environment (2 MiB) and then some.

@@ -20,7 +20,7 @@ pub use frame::{
     FrameKind, HEADER_SIZE, Header, PAYLOAD_MAX_TO_GUEST, PAYLOAD_MAX_TO_HOST, PROXY_PORT, VERSION,
 };
 pub use plan::{MAX_TASKS_FILES, Plan, PlanFlags};
-pub use reply::{ExecFailed, Exited, Failure, Layers, Opened, Ready, Started, Usage};
+pub use reply::{ExecFailed, Exited, Failure, Held, Layers, Opened, Ready, Started, Usage};
 pub use spawner::{Init, InitFlags, PACKET_MAX, PacketKind, Sealed, TemplateOp};
 
 /// Where a step of the guest failed. The host turns it into words.

@@ -118,6 +118,23 @@ impl Layers {
     }
 }
 
+/// What the kernel said of a command to itself, right before it was executed. None of it is lost by that, and nothing is gained where
+/// there are no new privileges. What cannot be asked is the worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// Effective, permitted and inheritable capabilities together (capget(2)).
+    pub capabilities: u64,
+    /// Whether `PR_GET_NO_NEW_PRIVS` is 1 (PR_SET_NO_NEW_PRIVS(2const)).
+    pub no_new_privs: bool,
+    /// `PR_GET_SECCOMP`: 2 where it has filters.
+    pub seccomp: u8,
+}
+
+impl Held {
+    /// Nothing holds it.
+    pub const NOTHING: Self = Self { capabilities: u64::MAX, no_new_privs: false, seccomp: 0 };
+}
+
 /// The command runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Started<'a> {
@@ -125,6 +142,8 @@ pub struct Started<'a> {
     pub pid: u32,
     /// How long it has run by now, in microseconds.
     pub ran_us: u64,
+    /// What holds it.
+    pub held: Held,
     /// The command's status file (proc(5)) right after it was executed, if that was asked for.
     pub status: &'a [u8],
 }
@@ -137,6 +156,9 @@ impl<'a> Started<'a> {
     pub fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
         writer.u32(self.pid)?;
         writer.u64(self.ran_us)?;
+        writer.u64(self.held.capabilities)?;
+        writer.u8(u8::from(self.held.no_new_privs))?;
+        writer.u8(self.held.seccomp)?;
         writer.raw(self.status)
     }
 
@@ -146,7 +168,13 @@ impl<'a> Started<'a> {
     /// It is malformed.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(payload);
-        Ok(Self { pid: reader.u32()?, ran_us: reader.u64()?, status: reader.rest() })
+        let (pid, ran_us) = (reader.u32()?, reader.u64()?);
+        let (capabilities, no_new_privs, seccomp) = (reader.u64()?, reader.u8()?, reader.u8()?);
+        if no_new_privs > 1 {
+            return Err(Malformed);
+        }
+        let held = Held { capabilities, no_new_privs: no_new_privs == 1, seccomp };
+        Ok(Self { pid, ran_us, held, status: reader.rest() })
     }
 }
 

@@ -1,8 +1,9 @@
 //! What is encoded is decoded as the same, a part of it as nothing, and so is more than it.
 
 use crucible_guest::protocol::{
-    Counted, Entries, Exec, ExecFailed, Exited, Failure, HEADER_SIZE, Header, Init, Layers, ListRequest,
-    Opened, Plan, ReadRequest, Reader, Ready, Started, Step, TemplateOp, Usage, VERSION, WriteRequest,
+    Counted, Entries, Exec, ExecFailed, Exited, Failure, HEADER_SIZE, Header, Held, Init, Layers,
+    ListRequest, Opened, Plan, ReadRequest, Reader, Ready, Started, Step, TemplateOp, Usage, VERSION,
+    WriteRequest,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -135,7 +136,8 @@ proptest! {
         let bytes = encode(|writer| Opened { pid }.encode(writer));
         prop_assert_eq!(Opened::decode(&bytes), Ok(Opened { pid }));
         is_whole(&bytes, |bytes| Opened::decode(bytes).ok())?;
-        let started = Started { pid, ran_us: u64::from(pid) << 20, status: &status };
+        let held = Held { capabilities: u64::from(pid) << 9, no_new_privs: pid % 2 == 1, seccomp: 2 };
+        let started = Started { pid, ran_us: u64::from(pid) << 20, held, status: &status };
         let told = encode(|writer| started.encode(writer));
         prop_assert_eq!(Started::decode(&told), Ok(started));
         let counted = Counted { cpu_us: Some(7), ..Counted::default() };

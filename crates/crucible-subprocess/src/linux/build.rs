@@ -26,6 +26,7 @@ use super::resources::{Resources, Size};
 use super::slots::Slots;
 use super::spawner::{Setup, Spawner};
 use super::template::Template;
+use super::word::Word;
 use crate::config::SubprocessBuilder;
 
 impl SubprocessEngine {
@@ -108,7 +109,7 @@ impl SubprocessEngine {
         }
         let drain_deadline = builder.drain_deadline;
         let names = Arc::new(Names::new(builder.resolver, builder.pins));
-        let inner = Inner { drain_deadline, info, names, resources, janitor };
+        let inner = Inner { drain_deadline, info, names, resources, janitor, word: Word::default() };
         let engine = Self { inner: Arc::new(inner) };
         probe::try_out(&engine.inner).map_err(|error| probe::explain(error, engine.inner.host()))?;
         Ok(engine)

@@ -25,6 +25,7 @@ use super::preopen::Preopened;
 use super::resources::{Resources, Size};
 use super::sandbox::SubprocessSandbox;
 use super::spawner::SendError;
+use super::word::Word;
 use crate::config::SubprocessBuilder;
 
 /// The engine's name.
@@ -49,6 +50,7 @@ pub(super) struct Inner {
     pub(super) names: Arc<Names>,
     pub(super) resources: Arc<Resources>,
     pub(super) janitor: Janitor,
+    pub(super) word: Word,
 }
 
 impl Drop for Inner {

@@ -11,8 +11,8 @@ use crucible_core::{
 use crucible_guest::protocol::{Exited, FrameKind, Rlimit, STDIO_PASSED};
 use crucible_link::errors::{lost, setup};
 use crucible_link::{
-    Channel as _, Control, CpuWatch, End, Ended, Exchange, Facts, GivenUp, KILL_CONFIRM, Ledger, Meter,
-    Question, RECEIVER_GRACE, SETUP_TIMEOUT, request, wire,
+    Channel as _, Control, CpuWatch, Ended, Exchange, Facts, GivenUp, KILL_CONFIRM, Ledger, Meter, Question,
+    RECEIVER_GRACE, SETUP_TIMEOUT, request, wire,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -54,7 +54,7 @@ pub(super) async fn exec(
         before.cpu = group.cpu().map_err(|error| setup("read a cgroup", error))?;
     }
     let has_input = !matches!(&stdin, Stdin::Bytes(bytes) if bytes.is_empty());
-    let Asked { question, stdin: stdin_end, outputs: [stdout, stderr], fed } = match waiting {
+    let Asked { question, stdin: stdin_end, outputs: [stdout, stderr], fed, status } = match waiting {
         Some(waiting) => {
             let word = waiting.take_up(inner, &open.link, command, has_input);
             open.within(SETUP_TIMEOUT, "giving an interpreter its program", word).await?
@@ -126,7 +126,6 @@ pub(super) async fn exec(
     if has_waited && let Some(exited) = &mut end.exited {
         (exited.wall_us, guest_before) = since_the_word(&ledger, exited);
     }
-    recall_status(open, &mut end);
     let facts = Facts {
         before,
         guest_before,
@@ -141,7 +140,7 @@ pub(super) async fn exec(
     if end.gone && end.exited.is_none() && !ledger.has_killed() && !facts.explains_a_lost_guest() {
         return Err(lost("running", end.status.is_some()));
     }
-    let enforcement = outcome::enforcement(inner, &end, &open.limits, open.proxy.as_ref())?;
+    let enforcement = outcome::enforcement(inner, (&end, status), &open.limits, open.proxy.as_ref())?;
     let usage = if has_waited { facts.usage_since_the_word() } else { facts.usage() };
     {
         let mut memory = open.remember();
@@ -172,22 +171,13 @@ pub(super) async fn exec(
     Ok(Exit::new(evidence).with_output(stdout, stderr).with_usage(usage).with_enforcement(enforcement))
 }
 
-/// In a slot the kernel's word on the programs is asked for now and then: what it says they have from the slot.
-fn recall_status(open: &Open, end: &mut End) {
-    if let (Some(status), true) = (&mut end.status, open.holdings.slot.is_some()) {
-        let mut memory = open.remember();
-        match &memory.known_status {
-            Some(known) => status.clone_from(known),
-            None => memory.known_status = Some(status.clone()),
-        }
-    }
-}
-
 /// A command that was asked for.
 pub(super) struct Asked<'a> {
     pub(super) question: Question<'a>,
     pub(super) stdin: OwnedFd,
     pub(super) outputs: [OwnedFd; 2],
+    /// Whether its status file is sent along.
+    pub(super) status: bool,
     /// The word to go, for one that had waited.
     pub(super) fed: Option<Question<'a>>,
 }
@@ -204,13 +194,14 @@ async fn ask<'a>(
     let Pipes { theirs, stdin, outputs } =
         Pipes::new().map_err(|error| setup("make the command's pipes", error))?;
     let rlimits = rlimits(inner.resources(), &open.limits)?;
+    let status = inner.word.is_due();
     let variables = open.proxy.as_ref().map_or_else(Vec::new, |_| egress::variables(command));
     let terms = request::Terms {
         stdio: STDIO_PASSED,
         variables: &variables,
         after: wire(after),
         deadline_us: crucible_link::guest_deadline_us(wall),
-        status: open.remember().known_status.is_none(),
+        status,
         quiet_us: u32::try_from(quiet.as_micros()).unwrap_or(u32::MAX),
         // In a slot the next sandbox stands already, and where we need not wait for this one's end nobody does.
         lend_mounts: open.holdings.slot.is_none() && !inner.resources().may_leave(),
@@ -225,7 +216,7 @@ async fn ask<'a>(
         if let Err(Ended::Error(error)) = sent.await { Err(error) } else { Ok(()) }
     });
     sent.await?;
-    Ok(Asked { question, stdin, outputs, fed: None })
+    Ok(Asked { question, stdin, outputs, status, fed: None })
 }
 
 /// How long a command has run that had waited before, and the guest's own time, of which it is not known how much was before: none of it

@@ -135,7 +135,7 @@ impl Waiting {
                 _ => return Err(not_given(link)),
             }
         }
-        Ok(Asked { question: link.desk().take_up(id), stdin, outputs, fed })
+        Ok(Asked { question: link.desk().take_up(id), stdin, outputs, status: true, fed })
     }
 }
 

@@ -34,6 +34,7 @@ mod sys;
 mod template;
 mod undertakers;
 mod violations;
+mod word;
 
 pub use doctor::doctor;
 pub use engine::SubprocessEngine;

@@ -6,11 +6,15 @@ use crucible_link::{End, Status};
 use super::egress::Proxy;
 use super::engine::Inner;
 
-/// What was in force: what the kernel said of the command itself right after it was executed, and what was set up before
-/// it. A layer of which the kernel says that it is not in force is an error: nothing of the run can be trusted.
+/// `SECCOMP_MODE_FILTER`
+const FILTERS: u8 = 2;
+
+/// What was in force: what the kernel said to the command itself right before it was executed, what it says of one of them now and
+/// then ([`Word`](super::word::Word)), which was `asked` for this one or not, and what was set up before. A layer of which the kernel says
+/// that it is not in force is an error: nothing of the run can be trusted.
 pub(super) fn enforcement(
     inner: &Inner,
-    end: &End,
+    (end, asked): (&End, bool),
     limits: &Limits,
     proxy: Option<&Proxy>,
 ) -> Result<Enforcement, EngineError> {
@@ -27,8 +31,9 @@ pub(super) fn enforcement(
     note(Layer::Rlimits, format!("{} open files, no core", limits.open_files));
     note(Layer::MemoryCgroup, format!("{} bytes, no swap", limits.memory_bytes));
     note(Layer::PidsCgroup, format!("{} processes", limits.processes));
-    let Some(status) = &end.status else { return Ok(report) };
-    let status = Status::parse(status);
+    let (Some(status), Some(held)) = (&end.status, end.held) else { return Ok(report) };
+    // Where nothing is known, nothing holds.
+    let status = if asked { Status::parse(status) } else { inner.word.known().unwrap_or_default() };
     let mut missing = Vec::new();
     let mut hold = |layer, holds: bool, said: String| {
         if !inner.is_waived(layer) && !holds {
@@ -39,22 +44,25 @@ pub(super) fn enforcement(
     };
     hold(
         Layer::NoNewPrivileges,
-        status.no_new_privs == Some(true),
-        format!(
-            "no_new_privs {}",
-            status.no_new_privs.map_or("unknown", |set| if set { "set" } else { "not set" })
-        ),
+        held.no_new_privs && status.no_new_privs == Some(true),
+        format!("no_new_privs {}", if held.no_new_privs { "set" } else { "not set" }),
     );
-    let capabilities = status.capabilities.unwrap_or(u64::MAX);
+    let capabilities = held.capabilities | status.capabilities.unwrap_or(u64::MAX);
     hold(Layer::Capabilities, capabilities == 0, format!("capabilities {capabilities:#x}"));
     let filters = status.seccomp_filters.unwrap_or(0);
     let ours = filters.saturating_sub(inner.host().seccomp_filters);
     let said = format!("{ours} filter, {}", inner.auditor().describe());
-    hold(Layer::Seccomp, status.seccomp == Some(2) && ours > 0, said);
+    hold(Layer::Seccomp, held.seccomp == FILTERS && status.seccomp == Some(FILTERS.into()) && ours > 0, said);
     hold(
         Layer::PidNamespace,
         status.pid_namespaces == Some(1),
         status.pid_namespaces.map_or_else(|| "unknown".to_owned(), |depth| format!("{depth} level inside")),
     );
-    if missing.is_empty() { Ok(report) } else { Err(EngineError::LayerUnavailable { missing }) }
+    if !missing.is_empty() {
+        return Err(EngineError::LayerUnavailable { missing });
+    }
+    if asked {
+        inner.word.note(status);
+    }
+    Ok(report)
 }

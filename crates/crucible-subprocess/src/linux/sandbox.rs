@@ -78,8 +78,6 @@ pub(super) struct Memory {
     pub(super) is_clean: bool,
     /// The guest is alone, and was killed.
     is_doomed: bool,
-    /// What the kernel said of a program before, in the same slot.
-    pub(super) known_status: Option<Bytes>,
     /// CPU time of the guest itself by then.
     pub(super) guest: Duration,
     /// CPU time of all commands, in user mode and in the kernel.
@@ -205,7 +203,6 @@ impl SubprocessSandbox {
     /// A sandbox whose guest is at the other end of a channel.
     pub(super) fn over(inner: &Arc<Inner>, mut holdings: Holdings, limits: Limits, socket: Socket) -> Self {
         let counters = holdings.group.as_ref().map(Group::start).unwrap_or_default();
-        let known_status = holdings.slot.as_ref().and_then(|slot| slot.status.clone());
         let link = match &mut holdings.slot {
             Some(slot) => Link::in_slot(socket, std::mem::take(&mut slot.reader)),
             None => Link::new(socket),
@@ -216,7 +213,7 @@ impl SubprocessSandbox {
             limits,
             proxy: None,
             turn: Mutex::new(()),
-            memory: SyncMutex::new(Memory { counters, start: counters, known_status, ..Memory::default() }),
+            memory: SyncMutex::new(Memory { counters, start: counters, ..Memory::default() }),
             waiting: SyncMutex::new(None),
             spent: AtomicBool::new(false),
         };
@@ -445,11 +442,7 @@ impl SubprocessSandbox {
             let memory = open.memory.get_mut().unwrap_or_else(PoisonError::into_inner);
             open.holdings.slot.is_some() && memory.is_last && memory.is_clean
         };
-        if let Some(mut open) = self.open.take_if(is_clean) {
-            let status = open.remember().known_status.take();
-            if let Some(slot) = &mut open.holdings.slot {
-                slot.status = status;
-            }
+        if let Some(open) = self.open.take_if(is_clean) {
             Returning::new(&self.inner, open.holdings, open.link.into_parts()).go_on();
         }
         self.bury();

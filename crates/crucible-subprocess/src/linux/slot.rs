@@ -4,7 +4,6 @@
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
-use bytes::Bytes;
 use crucible_core::{EngineError, Network};
 use crucible_guest::protocol::{FrameKind, Opened, Plan, PlanFlags, Writer};
 use crucible_link::Frame;
@@ -24,8 +23,6 @@ use super::spawner::SendError;
 const MADE_WITHIN: Duration = Duration::from_secs(10);
 /// How many sandboxes a slot opens before another takes its place: whatever the kernel may keep in its namespaces does not add up.
 const RUNS_MAX: u32 = 1000;
-/// After how many sandboxes the kernel is asked again what it says of a program.
-const LOOK_AGAIN: u32 = 50;
 /// What is the slot's: everything else is each sandbox's own.
 const KEPT: PlanFlags =
     PlanFlags::NEW_NETWORK.with(PlanFlags::ENTER_NETWORK).with(PlanFlags::UTS).with(PlanFlags::SINGLE_ID);
@@ -45,8 +42,6 @@ pub(super) struct Slot {
     pub(super) reader: FrameReader,
     pub(super) size: Size,
     runs: u32,
-    /// What the kernel said of a program in it.
-    pub(super) status: Option<Bytes>,
     /// On whose behalf it was used last, where that matters.
     pub(super) tenant: Option<String>,
 }
@@ -81,7 +76,7 @@ impl Slot {
             (Ok(Some(Frame { kind: FrameKind::Opened, payload, .. })), Some(pidfd))
                 if Opened::decode(&payload).is_ok() =>
             {
-                holdings.slot = Some(Slot { pidfd, reader, size, runs: 0, status: None, tenant: None });
+                holdings.slot = Some(Slot { pidfd, reader, size, runs: 0, tenant: None });
             }
             (_, pidfd) => {
                 let channel = Some(ours);
@@ -106,9 +101,6 @@ impl Slot {
     /// Counts a sandbox that has ended; `false` if it was to be the last.
     pub(super) fn count(&mut self) -> bool {
         self.runs += 1;
-        if self.runs.is_multiple_of(LOOK_AGAIN) {
-            self.status = None;
-        }
         self.runs < RUNS_MAX
     }
 

@@ -6,7 +6,7 @@ use crucible_core::{
     After, Command, EngineError, EngineErrorKind, Evidence, ExecIo, Exit, KillReason, Layer, Limit,
     Sandbox as _, Verdict,
 };
-use crucible_guest::protocol::{Exited, Failure, FrameKind, Started, Step, Usage};
+use crucible_guest::protocol::{Exited, Failure, FrameKind, Held, Started, Step, Usage};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -16,6 +16,9 @@ use super::{Double, Scene, bytes, frame};
 const STATUS: &[u8] =
     b"Name:\tx\nUid:\t1000\t1000\t1000\t1000\nNSpid:\t2\nCapPrm:\t0\nCapEff:\t0\nCapBnd:\t0\n\
                         NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t99\n";
+
+/// What the kernel says to it.
+const HELD: Held = Held { capabilities: 0, no_new_privs: true, seccomp: 2 };
 
 /// Everything as large as it goes.
 const IMMENSE: Exited = Exited {
@@ -35,7 +38,12 @@ const IMMENSE: Exited = Exited {
 type Words = Vec<(FrameKind, Vec<u8>)>;
 
 fn started() -> (FrameKind, Vec<u8>) {
-    (FrameKind::Started, bytes(|writer| Started { pid: 2, ran_us: u64::MAX, status: STATUS }.encode(writer)))
+    held_by(HELD, STATUS)
+}
+
+fn held_by(held: Held, status: &[u8]) -> (FrameKind, Vec<u8>) {
+    let started = Started { pid: 2, ran_us: u64::MAX, held, status };
+    (FrameKind::Started, bytes(|writer| started.encode(writer)))
 }
 
 fn exited(exited: Exited) -> (FrameKind, Vec<u8>) {
@@ -152,10 +160,19 @@ async fn a_status_without_its_layers_is_no_outcome() {
         &text.replace("CapEff:\t0", "CapEff:\tff"),
     ] {
         let mut scene = Scene::new();
-        let words =
-            bytes(|writer| Started { pid: 2, ran_us: u64::MAX, status: status.as_bytes() }.encode(writer));
-        let done = exec(&mut scene, &vec![(FrameKind::Started, words), exited(Exited::default())]).await;
+        let words = vec![held_by(HELD, status.as_bytes()), exited(Exited::default())];
+        let done = exec(&mut scene, &words).await;
         assert_eq!(done.unwrap_err().kind(), EngineErrorKind::LayerUnavailable, "{status:?}");
+    }
+    for held in [
+        Held { capabilities: 1 << 21, ..HELD },
+        Held { no_new_privs: false, ..HELD },
+        Held { seccomp: 0, ..HELD },
+        Held::NOTHING,
+    ] {
+        let mut scene = Scene::new();
+        let done = exec(&mut scene, &vec![held_by(held, STATUS), exited(Exited::default())]).await;
+        assert_eq!(done.unwrap_err().kind(), EngineErrorKind::LayerUnavailable, "{held:?}");
     }
 }
 
