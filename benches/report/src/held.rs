@@ -81,10 +81,15 @@ pub(crate) fn threads() -> usize {
     fs::read_dir("/proc/self/task").into_iter().flatten().count()
 }
 
-/// Lets this process have as many open files as it may; gives how many that are.
-pub(crate) fn raise_descriptors() -> u64 {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let wanted = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let raised = rustix::process::setrlimit(rustix::process::Resource::Nofile, wanted);
-    if raised.is_ok() { limit.maximum } else { limit.current }.unwrap_or(u64::MAX)
+/// Lets this process have so many open files, or as many as it may, which only root can raise; gives how many that are.
+pub(crate) fn raise_descriptors(wanted: u64) -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let most = limit.maximum.unwrap_or(u64::MAX);
+    for bound in [most.max(wanted), most] {
+        if setrlimit(Resource::Nofile, Rlimit { current: Some(bound), maximum: Some(bound) }).is_ok() {
+            return bound;
+        }
+    }
+    limit.current.unwrap_or(u64::MAX)
 }

@@ -36,7 +36,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let runtime = Runtime::new().expect("a runtime");
     let engine = SubprocessEngine::new().expect("an engine");
     let bare = Bare::new(&ARGV, 0);
-    let files = held::raise_descriptors();
+    let files = held::raise_descriptors(512 * FILES + 1000);
     let (mut rows, mut curve) = (Vec::new(), Curve::new(["crucible", "bare"]));
     for at_once in AT_ONCE.into_iter().filter(|at_once| *at_once <= scale.at_once) {
         if at_once as u64 * FILES > files {
