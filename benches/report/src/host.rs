@@ -8,6 +8,7 @@ use crucible::{Evaluation, SubprocessEngine};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use crate::bare::Bare;
+use crate::growth::grouped;
 use crate::report::{Report, Table, round};
 use crate::rivals::{BUSYBOX, has};
 use crate::scale::Scale;
@@ -15,20 +16,28 @@ use crate::start::{ARGV, run, runtime};
 use crate::support::{Case, Order, forget, ratio, run_rounds};
 
 const HEAP: usize = 1 << 30;
-/// As many as there may be where the limit is 20,000, and the engine has some as well.
 const FILES: usize = 20_000;
+/// More than this process opens for its runs.
+const BESIDE: u64 = 1000;
 const MOUNTS: usize = 2000;
 /// How many rounds are measured before the host is made large, or small again.
 const BLOCK: usize = 20;
 
 /// What makes the host large for as long as it lives; `None` where this host may not have so much.
-type Ballast = fn() -> Option<Box<dyn std::any::Any>>;
+type Ballast = Box<dyn Fn() -> Option<Box<dyn std::any::Any>>>;
 
-const KINDS: [(&str, &str, Ballast); 3] = [
-    ("heap", "1 GiB of heap", || Some(Box::new(black_box(vec![1_u8; HEAP])))),
-    ("files", "20,000 open files", || Some(Box::new(open_files()?))),
-    ("mounts", "2,000 mounts", || Some(Box::new(Mounted::new()?))),
-];
+fn kinds() -> [(&'static str, String, Ballast); 3] {
+    let files = files();
+    [
+        ("heap", "1 GiB of heap".to_owned(), Box::new(|| Some(Box::new(black_box(vec![1_u8; HEAP]))))),
+        (
+            "files",
+            format!("{} open files", grouped(files as u64)),
+            Box::new(move || Some(Box::new(open_files(files)?))),
+        ),
+        ("mounts", "2,000 mounts".to_owned(), Box::new(|| Some(Box::new(Mounted::new()?)))),
+    ]
+}
 
 /// In a mount namespace of its own, with which every mount ends, however this does.
 pub(crate) fn measure(report: &mut Report, scale: &Scale) {
@@ -53,7 +62,7 @@ fn measure_apart(report: &mut Report, scale: &Scale, may_mount: bool) {
     let evaluation = Evaluation::command(ARGV);
     let bare = Bare::new(&ARGV, 0);
     let (mut rows, mut bars) = (Vec::new(), Vec::new());
-    for (key, name, ballast) in KINDS {
+    for (key, name, ballast) in kinds() {
         if key == "mounts" && !may_mount || ballast().is_none() {
             eprintln!("a host with {name} is left out: this one may not have so much");
             continue;
@@ -76,7 +85,7 @@ fn measure_apart(report: &mut Report, scale: &Scale, may_mount: bool) {
         report.set("host", key, round(ours));
         let times = [&small[1], &large[1]].map(|case| format!("{} µs", case.median().as_micros()));
         let ratios = [ours, bares].map(|ratio| format!("{ratio:.2}"));
-        rows.push((name.to_owned(), times.into_iter().chain(ratios).collect()));
+        rows.push((name.clone(), times.into_iter().chain(ratios).collect()));
         bars.push((format!("crucible, {name}"), ours));
         bars.push((format!("bare, {name}"), bares));
     }
@@ -94,10 +103,14 @@ copies the host's descriptors; a fork(2) would copy its page tables as well."
     });
 }
 
-fn open_files() -> Option<Vec<File>> {
-    // With what a run opens.
-    crate::held::raise_descriptors(FILES as u64 + 1000);
-    (0..FILES).map(|_| File::open("/dev/null").ok()).collect()
+/// As many files as are wanted, or as this host may have beside what a run opens.
+fn files() -> usize {
+    let may = crate::held::raise_descriptors(FILES as u64 + BESIDE);
+    usize::try_from(may.saturating_sub(BESIDE)).map_or(FILES, |may| may.min(FILES))
+}
+
+fn open_files(count: usize) -> Option<Vec<File>> {
+    (0..count).map(|_| File::open("/dev/null").ok()).collect()
 }
 
 /// File systems in this thread's mount namespace.

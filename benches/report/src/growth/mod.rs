@@ -19,7 +19,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
 }
 
 /// A number with commas, as people write it.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

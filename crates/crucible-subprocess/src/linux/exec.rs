@@ -28,7 +28,7 @@ use super::sandbox::Open;
 const CAPTURE_DEFAULT: u64 = 1024 * 1024;
 /// How long nobody hears that a command runs: most of those that are short end before, and we are woken once, by the end. One that writes
 /// more meanwhile than its pipe holds waits for as long.
-const QUIET: Duration = Duration::from_millis(2);
+const QUIET: Duration = Duration::from_millis(1);
 
 /// Runs a command. Whoever drops this gives the sandbox up.
 pub(super) async fn exec(
