@@ -2,10 +2,10 @@
 
 use super::support::{builder, made, outcome, shell, with_daemon};
 
-/// A program that fills memory which counts as nobody's own, such as memfd_create(2)'s, is as small as the guest. It is the program
-/// that goes: the guest tells of it, while the daemon does not hear of each container that ran out of its memory.
+/// A program that fills memory which counts as nobody's own, such as memfd_create(2)'s, is as small as the guest. By its score it is the
+/// program that goes: the guest tells of it, while the daemon does not hear of each container that ran out of its memory.
 #[test]
-fn the_guest_outlives_the_program() {
+fn a_program_goes_before_the_guest() {
     with_daemon(async {
         let engine = made(builder()).await.unwrap();
         let scores = outcome(&engine, &shell("cat /proc/self/oom_score_adj /proc/1/oom_score_adj")).await;

@@ -8,9 +8,9 @@ use crucible_link::Status;
 /// How often the status file of a program is read again.
 const EVERY: u32 = 50;
 
-/// The status file (proc(5)) of a program, read right after it was executed: of the first, and of every fiftieth after it. That takes as
-/// long as starting a process does in part; what all of them have from their guest, by the same steps, is said by one of them. What each does
-/// for itself it asks the kernel for, which takes no time ([`Held`](crucible_guest::protocol::Held)).
+/// The status file (proc(5)) of a program, read right after it was executed: of the first, and of every fiftieth after it. To read it takes
+/// some 20 us of a run, and what all of them have from their guests, by the same steps, is said by one of them. What a program has of its own
+/// it asks the kernel for each time ([`Held`](crucible_guest::protocol::Held)).
 #[derive(Debug, Default)]
 pub(super) struct Word {
     known: Mutex<Option<Status>>,
