@@ -1,6 +1,6 @@
 //! What one run in a container costs: `docker run --rm`, the bare sequence of calls that a client makes, and an engine, cold and
 //! with containers that were started ahead of time; with runc, and with gVisor where the daemon has it.
-//! `tests/docker start && tests/docker image`, then `cargo bench --features docker --bench docker_latency [-- --rounds N]`.
+//! `ci/docker start && ci/docker image`, then `cargo bench --features docker --bench docker_latency [-- --rounds N]`.
 
 #![allow(missing_docs, clippy::expect_used, reason = "a benchmark that cannot go on has nothing to measure")]
 
@@ -21,7 +21,7 @@ use crucible::{DockerEngine, Engine as _, Evaluation, RunContext};
 use futures::StreamExt as _;
 use support::{Case, Order, print_table, ratio, rounds_or};
 
-/// Made by `tests/docker image`.
+/// Made by `ci/docker image`.
 const IMAGE: &str = "crucible-busybox:latest";
 /// How long what a container has written may be on its way after its end.
 const REST: Duration = Duration::from_secs(1);

@@ -1,7 +1,7 @@
 //! The same programs on every engine: the same verdicts.
 //!
 //! An engine that differs has its difference in a list, with the reason; a difference that is in the list and is not seen any more is an
-//! error too. Without a daemon, or an image (`tests/docker image`), the engines of containers are left out, and that is said; where
+//! error too. Without a daemon, or an image (`ci/docker image`), the engines of containers are left out, and that is said; where
 //! they have to be there (`CI`, or `CRUCIBLE_REQUIRE_DOCKER`), it is an error.
 
 use std::collections::BTreeMap;

@@ -37,7 +37,7 @@ pub(crate) const ENGINES: [&str; 1] = ["subprocess"];
 #[cfg(feature = "docker")]
 pub(crate) const ENGINES: [&str; 3] = ["subprocess", "docker", "gvisor"];
 
-/// The image of containers if `CRUCIBLE_IMAGE` names none: made of this machine's own files by `tests/docker image`.
+/// The image of containers if `CRUCIBLE_IMAGE` names none: made of this machine's own files by `ci/docker image`.
 #[cfg(feature = "docker")]
 const IMAGE: &str = "crucible-local:latest";
 

@@ -32,7 +32,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["file", "code", "language"])]
     command: bool,
     /// The engine to run it on: subprocess; built with `--features docker` also docker and gvisor, which run the image that
-    /// `CRUCIBLE_IMAGE` names, or one that `tests/docker image` makes of this machine's own files.
+    /// `CRUCIBLE_IMAGE` names, or one that `ci/docker image` makes of this machine's own files.
     #[arg(long, default_value = "subprocess", value_name = "ENGINE")]
     engine: String,
     /// The image to run it in, for an engine that runs images.

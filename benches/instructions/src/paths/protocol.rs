@@ -6,8 +6,8 @@ use crucible_core::{Command, Limits};
 use crucible_guest::protocol::{
     After, Exited, FrameKind, HEADER_SIZE, Header, Held, STDIO_PASSED, Started, Writer,
 };
-use crucible_link::Frames;
-use crucible_link::request::{self, Terms};
+use crucible_guest_client::Frames;
+use crucible_guest_client::request::{self, Terms};
 
 use super::Step;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crucible_core::{Outcome, judge};
 use crucible_guest::protocol::Exited;
-use crucible_link::{Counters, End, Facts};
+use crucible_guest_client::{Counters, End, Facts};
 
 use super::{Step, sample};
 

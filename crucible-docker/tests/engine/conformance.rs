@@ -1,0 +1,55 @@
+//! The engine suite on containers of the daemon's own runtime, through the narrow proxy, and on gVisor's.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use crucible_conformance::engine_conformance;
+use crucible_docker::DockerEngine;
+
+use super::support::{builder, gvisor, is_required, made, until};
+use super::wire::daemon_socket;
+
+engine_conformance!(docker, || made(builder()), or skip);
+
+engine_conformance!(in_gvisor, || made(gvisor()), or skip);
+
+engine_conformance!(through_the_door, through_the_door_engine, or skip);
+
+async fn through_the_door_engine() -> Result<DockerEngine, String> {
+    // Where there is no daemon, that is the reason, and not that there is no proxy.
+    made(builder()).await?.close().await;
+    let socket = match open_door() {
+        Ok(socket) => socket,
+        Err(reason) => {
+            assert!(!is_required(), "{reason}");
+            return Err(reason);
+        }
+    };
+    until("the proxy listens", Duration::from_secs(10), || socket.exists()).await;
+    made(builder().endpoint(format!("unix://{}", socket.display()))).await
+}
+
+/// Starts the proxy, which ends with this process.
+fn open_door() -> Result<PathBuf, String> {
+    let directory = tempfile::tempdir().unwrap().keep();
+    let socket = directory.join("door.sock");
+    let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/docker-proxy/run");
+    let has_haproxy = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy", "/usr/bin/haproxy"];
+    if !has_haproxy.iter().any(|path| Path::new(path).exists()) {
+        return Err("install this first: haproxy".to_owned());
+    }
+    // The shell outlives this process by as long as it takes to end the proxy and to remove the directory.
+    let script = r#"trap : TERM; "$1" & wait; kill $!; wait; rm -r "$2""#;
+    Command::new("setpriv")
+        .args(["--pdeathsig", "TERM", "sh", "-c", script, "sh"])
+        .args([&run, &directory])
+        .env("UPSTREAM", daemon_socket())
+        .env("LISTEN", &socket)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("setpriv or sh: {error}"))?;
+    Ok(socket)
+}
