@@ -32,13 +32,13 @@ fn main() -> Result<(), String> {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     for (name, kind) in [("", Runtime::Default), ("runsc", Runtime::named("runsc"))] {
         let engine = |warm| {
-            let builder = DockerEngine::builder().image(IMAGE).runtime(kind.clone()).warm(warm);
+            let builder = DockerEngine::builder().image(IMAGE).runtime(kind.clone()).ready_containers(warm);
             runtime.block_on(builder.build())
         };
         let (cold, warm) = match (engine(0), engine(2)) {
             (Ok(cold), Ok(warm)) => (cold, warm),
             (Err(error), _) | (_, Err(error)) => {
-                println!("{kind}: left out: {}", crucible::chain(&error));
+                println!("{kind}: left out: {}", crucible::error_chain(&error));
                 continue;
             }
         };
@@ -100,7 +100,7 @@ fn compare(
 
 fn settle(warm: &DockerEngine) {
     let began = Instant::now();
-    while warm.warm_stats().ready < 2 {
+    while warm.ready_stats().ready < 2 {
         assert!(began.elapsed() < Duration::from_secs(60), "containers are started ahead of time");
         std::thread::sleep(Duration::from_millis(5));
     }

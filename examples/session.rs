@@ -7,7 +7,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use crucible::{Command, Engine as _, ExecIo, Limits, Sandbox, SandboxPath, SandboxSpec, SubprocessEngine};
+use crucible::{
+    Command, Engine as _, ExecOptions, Limits, Sandbox, SandboxPath, SandboxSpec, SubprocessEngine,
+};
 
 /// A program with a bug, as a model might write it.
 const FIRST_DRAFT: &str = "
@@ -44,7 +46,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     sandbox.write(&"test.py".try_into()?, TEST.into(), false).await?;
     for (turn, draft) in [FIRST_DRAFT, SECOND_DRAFT].into_iter().enumerate() {
         sandbox.write(&"mean.py".try_into()?, Bytes::from(draft), false).await?;
-        let exit = sandbox.exec(&Command::new(["python3", "test.py"]), ExecIo::new()).await?;
+        let exit = sandbox.exec(&Command::new(["python3", "test.py"]), ExecOptions::new()).await?;
         println!("turn {}: {}", turn + 1, exit.verdict());
         // What a program says is shown as what it is: text that nobody trusts.
         let words = exit.stdout.to_text() + exit.stderr.to_text();
@@ -70,7 +72,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn run(sandbox: &dyn Sandbox, script: &str) -> Result<(), Box<dyn std::error::Error>> {
-    let exit = sandbox.exec(&Command::new(["sh", "-c", script]), ExecIo::new()).await?;
+    let exit = sandbox.exec(&Command::new(["sh", "-c", script]), ExecOptions::new()).await?;
     println!("{}: {}", exit.verdict(), exit.stdout.to_text().escape_debug());
     Ok(())
 }

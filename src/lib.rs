@@ -65,8 +65,8 @@ pub mod docker {
 
     #[doc(inline)]
     pub use crucible_docker::{
-        Credentials, DeviceRequest, Devices, DockerBuilder, DockerEngine, PullPolicy, PullProgress, Runtime,
-        WarmStats, doctor,
+        Credentials, DeviceRequest, Devices, DockerBuilder, DockerEngine, PullPolicy, PullProgress,
+        ReadyStats, Runtime, doctor,
     };
 }
 #[cfg(feature = "docker")]

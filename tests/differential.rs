@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crucible::docker::Runtime;
 use crucible::{
-    Difference, DockerEngine, Engine, EngineError, Evaluation, Limits, RunContext, SubprocessEngine,
+    Deviation, DockerEngine, Engine, EngineError, Evaluation, Limits, RunContext, SubprocessEngine,
 };
 use futures::{StreamExt as _, stream};
 
@@ -184,7 +184,7 @@ async fn containers(runtime: Runtime) -> Result<Arc<dyn Engine>, String> {
     match DockerEngine::builder().image("crucible-local:latest").runtime(runtime).build().await {
         Ok(engine) => Ok(Arc::new(engine)),
         Err(error) => {
-            let reason = crucible::chain(&error);
+            let reason = crucible::error_chain(&error);
             let is_required = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
             assert!(!["CI", "CRUCIBLE_REQUIRE_DOCKER"].into_iter().any(is_required), "{reason}");
             Err(reason)
@@ -211,14 +211,14 @@ async fn every_engine_comes_to_the_same_verdict() {
             let mut told = engine.run(evaluation, &context).await;
             // Where the whole sandbox ends, the daemon hears of the end and not of the reason now and then: that is to be retried.
             for _ in 0..4 {
-                let may_be_lost = engine.info().differs(Difference::OutOfMemoryEndsAll);
+                let may_be_lost = engine.info().differs(Deviation::OutOfMemoryEndsAll);
                 if may_be_lost && matches!(told, Err(EngineError::Lost { .. })) {
                     told = engine.run(evaluation, &context).await;
                 }
             }
             let verdict = match told {
                 Ok(outcome) => outcome.verdict().to_string(),
-                Err(error) => format!("the infrastructure failed: {}", crucible::chain(&error)),
+                Err(error) => format!("the infrastructure failed: {}", crucible::error_chain(&error)),
             };
             (*name, verdict)
         });

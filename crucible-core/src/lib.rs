@@ -44,105 +44,68 @@
 #![forbid(unsafe_code)]
 #![doc(test(attr(deny(warnings), allow(dead_code))))]
 
-mod artifact;
 mod bus;
-mod canonical;
-mod captured;
-#[cfg(feature = "checkpoint")]
-pub mod checkpoint;
-mod collect;
-mod command;
-mod counters;
-mod difference;
-mod digest;
-mod enforcement;
 mod engine;
-mod engine_error;
-mod evaluation;
-mod event;
-mod evidence;
-mod forward;
-mod host_report;
-mod id;
 mod journal;
-mod judge;
-mod language;
-mod layer;
-mod limits;
-mod local_bus;
-#[cfg(feature = "checkpoint")]
-pub mod merkle;
+mod model;
 mod monitor;
-mod network;
-mod outcome;
-mod output;
-mod path;
-mod plan;
 mod platform;
-mod problem;
 mod queue;
-mod record;
-mod retry;
-mod run;
-mod sandbox;
-mod secret;
-mod signal;
+mod result;
 mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;
-mod time;
-mod tracing_monitor;
-mod usage;
-mod verdict;
-mod verification;
-mod wire_bytes;
 
-pub use artifact::{Artifact, SkipReason, Skipped};
-pub use bus::{BusError, EventBus, EventFilter, EventStream, Lagged};
-pub use captured::{Capture, Captured, OutputStream};
-pub use collect::Collect;
-pub use command::{Command, EnvValue};
-pub use counters::{Counters, Counts};
-pub use difference::Difference;
-pub use digest::{Digest, DigestStream, ParseDigestError};
-pub use enforcement::{Enforcement, LayerReport, LayerStatus};
-pub use engine::{Engine, EngineInfo, RunContext};
-pub use engine_error::{
-    BoxError, EngineError, EngineErrorKind, ErrorReport, FileReason, MissingLayer, chain,
+pub use bus::bus::{BusError, EventBus, EventFilter, EventStream, Lagged};
+pub use bus::local_bus::LocalBus;
+pub use engine::deviation::Deviation;
+pub use engine::engine::{Engine, EngineInfo, RunContext};
+pub use engine::error::{
+    BoxError, EngineError, EngineErrorKind, ErrorReport, FileReason, UnavailableMechanism, error_chain,
 };
-pub use evaluation::{Evaluation, InputFile, Priority, Program};
-pub use event::{Event, EventKind, RequeueReason};
-pub use evidence::{Evidence, KillReason};
-pub use host_report::{HostFact, HostReport, LayerProbe};
-pub use id::{ClaimId, EvaluationId, ParseIdError, WorkerId};
-pub use journal::{VerifyError, verify, verify_against};
-pub use judge::{ending, judge};
-pub use language::{Compile, Language, Languages};
-pub use layer::{Isolation, Layer, ParseLayerError};
-pub use limits::{Limit, Limits, ParseLimitError};
-pub use local_bus::LocalBus;
-pub use monitor::{Monitor, Monitors};
-pub use network::{Endpoint, Network, ParseEndpointError};
-pub use outcome::{Outcome, WIRE_VERSION};
-pub use output::{OutputChunk, OutputSink};
-pub use path::{SandboxPath, SandboxPathError};
-pub use plan::{Plan, PlannedCompile, PlannedFile};
+pub use engine::host_report::{HostFact, HostReport, LayerProbe};
+pub use engine::output::{OutputChunk, OutputSink};
+pub use engine::plan::{Plan, PlannedCompile, PlannedFile};
+pub use engine::run::run_in_sandboxes;
+pub use engine::sandbox::{
+    Entry, EntryKind, ExecOptions, ExecOutcome, Listing, OnExit, Sandbox, SandboxSpec, Stdin,
+};
+pub use journal::event::{Event, EventKind, RequeueReason};
+pub use journal::record::{ParseStateError, Record, State, TransitionError};
+pub use journal::verification::{Verification, verify_storage};
+pub use journal::verify::{VerifyError, verify, verify_against};
+#[cfg(feature = "checkpoint")]
+pub use journal::{checkpoint, merkle};
+pub use model::collect::Collect;
+pub use model::command::{Command, EnvValue};
+pub use model::digest::{Digest, DigestStream, ParseDigestError};
+pub use model::evaluation::{Evaluation, InputFile, Priority, Program};
+pub use model::id::{ClaimId, EvaluationId, ParseIdError, WorkerId};
+pub use model::language::{Compile, Language, Languages};
+pub use model::layer::{Isolation, Layer, ParseLayerError};
+pub use model::limits::{Limit, Limits, ParseLimitError};
+pub use model::network::{Endpoint, Network, ParseEndpointError};
+pub use model::path::{SandboxPath, SandboxPathError};
+pub use model::problem::{InvalidInput, Problem};
+pub use model::retry::Retry;
+pub use model::secret::Secret;
+pub use model::signal::{ParseSignalError, Signal};
+pub use model::time::Timestamp;
+pub use monitor::counting_monitor::{CountingMonitor, Counts};
+pub use monitor::monitor::{Monitor, Monitors};
+pub use monitor::tracing_monitor::TracingMonitor;
 pub use platform::{
     BuildError, Builder, Crucible, EvaluateError, Events, EventsError, Handle, PlatformStats, PurgeError,
     Purged, RecoverError, RecoveryReport, RedriveError, Retention, ShutdownReport, SubmitError,
     SubmitOptions, WaitError, purge_storage,
 };
-pub use problem::{InvalidInput, Problem};
 pub use queue::{Claim, Queue, QueueError, QueueErrorKind, QueueStats, Ticket};
-pub use record::{ParseStateError, Record, State, TransitionError};
-pub use retry::Retry;
-pub use run::run_over;
-pub use sandbox::{After, Entry, EntryKind, ExecIo, Exit, Listing, Sandbox, SandboxSpec, Stdin};
-pub use secret::Secret;
-pub use signal::{ParseSignalError, Signal};
-pub use storage::{Damaged, Page, RecordQuery, Storage, StorageError, StorageErrorKind};
-pub use time::Timestamp;
-pub use tracing_monitor::TracingMonitor;
-pub use usage::Usage;
-pub use verdict::{Blame, Ending, NotStartedReason, Verdict};
-pub use verification::{Verification, verify_storage};
+pub use result::artifact::{Artifact, SkipReason, Skipped};
+pub use result::captured::{Capture, Captured, OutputStream};
+pub use result::enforcement::{Enforcement, LayerReport, LayerStatus};
+pub use result::evidence::{Evidence, KillReason};
+pub use result::judge::{ending, judge};
+pub use result::outcome::{Outcome, WIRE_VERSION};
+pub use result::usage::Usage;
+pub use result::verdict::{Blame, Ending, NotStartedReason, Verdict};
+pub use storage::storage::{CorruptRecord, Page, RecordQuery, Storage, StorageError, StorageErrorKind};

@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::engine_error::BoxError;
-use crate::evaluation::Priority;
-use crate::id::{ClaimId, EvaluationId, WorkerId};
+use crate::engine::error::BoxError;
+use crate::model::evaluation::Priority;
+use crate::model::id::{ClaimId, EvaluationId, WorkerId};
 
 /// A place in the queue: which evaluation, how urgent, on whose behalf. Everything else is in the storage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -44,7 +44,7 @@ pub struct Claim {
     /// Who holds it.
     pub worker: WorkerId,
     /// How many holders lost this ticket before, by letting their lease run out. Giving a claim back does not count.
-    pub deaths: u32,
+    pub expired_leases: u32,
     /// How long the ticket had been ready before it was handed out.
     pub waited: Duration,
 }
@@ -52,8 +52,8 @@ pub struct Claim {
 impl Claim {
     /// A claim.
     #[must_use]
-    pub fn new(id: ClaimId, ticket: Ticket, worker: WorkerId, deaths: u32, waited: Duration) -> Self {
-        Self { id, ticket, worker, deaths, waited }
+    pub fn new(id: ClaimId, ticket: Ticket, worker: WorkerId, expired_leases: u32, waited: Duration) -> Self {
+        Self { id, ticket, worker, expired_leases, waited }
     }
 }
 
@@ -190,7 +190,7 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Behavior
     /// - A ticket has one holder at a time.
-    /// - A ticket whose lease ran out can be claimed again, and its count of deaths is one higher.
+    /// - A ticket whose lease ran out can be claimed again, and its count of expired_leases is one higher.
     /// - `None` means that no ticket came in time.
     ///
     /// # Cancel safety

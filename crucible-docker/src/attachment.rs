@@ -10,7 +10,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use crucible_core::{OutputChunk, OutputStream};
 use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, Writer};
 use crucible_guest_client::errors::protocol;
-use crucible_guest_client::{Channel, ChannelExt as _, Desk, Ended, Frame, Frames};
+use crucible_guest_client::{Channel, ChannelExt as _, Disconnected, Frame, Frames, ResponseRouter};
 use futures::{Stream, StreamExt as _};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Mutex;
@@ -26,7 +26,7 @@ type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error
 pub(crate) struct Attachment {
     input: Mutex<Input>,
     reader: Mutex<Reader>,
-    desk: Desk,
+    desk: ResponseRouter,
     /// Those of the command that runs.
     outputs: SyncMutex<Option<Arc<Outputs>>>,
     noise: SyncMutex<VecDeque<u8>>,
@@ -59,7 +59,7 @@ impl Attachment {
         Self {
             input: Mutex::new(Input { sink: input, rest: BytesMut::new() }),
             reader: Mutex::new(Reader { output, frames: Frames::new(), rest: Bytes::new(), held: None }),
-            desk: Desk::new(),
+            desk: ResponseRouter::new(),
             outputs: SyncMutex::new(None),
             noise: SyncMutex::new(VecDeque::new()),
         }
@@ -167,16 +167,16 @@ impl Reader {
 }
 
 impl Channel for Attachment {
-    fn desk(&self) -> &Desk {
+    fn desk(&self) -> &ResponseRouter {
         &self.desk
     }
 
-    async fn send(&self, kind: FrameKind, id: u32, head: &[u8], body: &[u8]) -> Result<(), Ended> {
+    async fn send(&self, kind: FrameKind, id: u32, head: &[u8], body: &[u8]) -> Result<(), Disconnected> {
         let length = u32::try_from(head.len() + body.len())
-            .map_err(|_| Ended::Error(protocol("a request is too long", false)))?;
+            .map_err(|_| Disconnected::Error(protocol("a request is too long", false)))?;
         let mut header = [0; HEADER_SIZE];
         let encoded = Header { kind, id, length }.encode(&mut Writer::new(&mut header));
-        encoded.map_err(|_| Ended::Error(protocol("a header does not fit", false)))?;
+        encoded.map_err(|_| Disconnected::Error(protocol("a header does not fit", false)))?;
         let sent = self.input.lock().await.write([&header, head, body]).await;
         match sent {
             Ok(()) => Ok(()),

@@ -38,8 +38,8 @@ pub(crate) struct Settings {
     pub(crate) waived: BTreeSet<Layer>,
     pub(crate) devices: Vec<DeviceRequest>,
     pub(crate) containers_max: usize,
-    pub(crate) warm: usize,
-    pub(crate) warm_age: Duration,
+    pub(crate) ready_containers: usize,
+    pub(crate) ready_age: Duration,
     pub(crate) cgroup_parent: Option<String>,
     pub(crate) timeout: Duration,
     pub(crate) reap_every: Duration,
@@ -76,8 +76,8 @@ impl Default for DockerBuilder {
                 waived: BTreeSet::new(),
                 devices: Vec::new(),
                 containers_max: 64,
-                warm: 0,
-                warm_age: Duration::from_secs(5 * 60),
+                ready_containers: 0,
+                ready_age: Duration::from_secs(5 * 60),
                 cgroup_parent: None,
                 timeout: Duration::from_secs(120),
                 reap_every: Duration::from_secs(60),
@@ -167,15 +167,15 @@ impl DockerBuilder {
 
     /// Keeps as many started containers ready for each of the images and limits that were asked for last. Each is used once.
     #[must_use]
-    pub fn warm(mut self, containers: usize) -> Self {
-        self.settings.warm = containers;
+    pub fn ready_containers(mut self, containers: usize) -> Self {
+        self.settings.ready_containers = containers;
         self
     }
 
     /// Sets how long a container may wait to be used; five minutes by default.
     #[must_use]
-    pub fn warm_age(mut self, age: Duration) -> Self {
-        self.settings.warm_age = age;
+    pub fn ready_age(mut self, age: Duration) -> Self {
+        self.settings.ready_age = age;
         self
     }
 
@@ -253,16 +253,16 @@ impl DockerBuilder {
         if settings.containers_max == 0 {
             problems.push(Problem::new("containers_max", "is 0; it must be at least 1"));
         }
-        if settings.warm >= settings.containers_max {
+        if settings.ready_containers >= settings.containers_max {
             let message = format!(
                 "is {}; it must be less than `containers_max`, which is {}",
-                settings.warm, settings.containers_max
+                settings.ready_containers, settings.containers_max
             );
-            problems.push(Problem::new("warm", message));
+            problems.push(Problem::new("ready_containers", message));
         }
         for (field, duration) in [
             ("timeout", settings.timeout),
-            ("warm_age", settings.warm_age),
+            ("ready_age", settings.ready_age),
             ("reap_every", settings.reap_every),
         ] {
             if duration.is_zero() {
@@ -288,9 +288,9 @@ mod tests {
             .waive(Layer::Seccomp)
             .containers_max(0)
             .timeout(Duration::ZERO);
-        assert_eq!(fields(&builder), ["waive", "image", "containers_max", "warm", "timeout"]);
+        assert_eq!(fields(&builder), ["waive", "image", "containers_max", "ready_containers", "timeout"]);
         assert!(fields(&DockerBuilder::new().image("x")).is_empty());
         assert!(fields(&DockerBuilder::new().image_for("python", "x")).is_empty());
-        assert_eq!(fields(&DockerBuilder::new().image("x").warm(64)), ["warm"]);
+        assert_eq!(fields(&DockerBuilder::new().image("x").ready_containers(64)), ["ready_containers"]);
     }
 }

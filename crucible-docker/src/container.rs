@@ -141,7 +141,7 @@ impl Container {
                     known.extend(state.error.filter(|error| !error.is_empty()));
                 }
             }
-            Ok(Err(error)) => known.push(crucible_core::chain(&error)),
+            Ok(Err(error)) => known.push(crucible_core::error_chain(&error)),
             Err(_) => known.push("the daemon does not say what became of the container".to_owned()),
         }
         let noise = self.attachment.noise();

@@ -1,7 +1,7 @@
 //! What a daemon offers, and what is known to be wrong with it.
 
 use bollard::models::SystemVersion;
-use crucible_core::{EngineError, HostReport, Layer, LayerStatus, chain};
+use crucible_core::{EngineError, HostReport, Layer, LayerStatus, error_chain};
 
 use crate::config::DockerBuilder;
 use crate::daemon::Daemon;
@@ -41,7 +41,7 @@ pub async fn doctor(builder: DockerBuilder) -> HostReport {
     let mut report = HostReport::new(name);
     match Daemon::connect(settings.clone()).await {
         Ok((daemon, version)) => report = describe(report, &daemon, &version),
-        Err(error) => return report.with_fact("daemon", chain(&error)),
+        Err(error) => return report.with_fact("daemon", error_chain(&error)),
     }
     match builder.build().await {
         Ok(engine) => {
@@ -137,7 +137,7 @@ fn fix(layer: Layer) -> &'static str {
 }
 
 fn untried(report: HostReport, error: &EngineError) -> HostReport {
-    let report = report.with_fact("a sandbox could not be made", chain(error));
+    let report = report.with_fact("a sandbox could not be made", error_chain(error));
     let EngineError::LayerUnavailable { missing } = error else { return report };
     missing.iter().fold(report, |report, missing| {
         report.with_missing(missing.layer, missing.reason.clone(), missing.fix.clone())

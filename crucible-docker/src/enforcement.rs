@@ -1,7 +1,7 @@
 //! What isolates a container: what was asked for is held against what the daemon says that it did, and what the guest found.
 
 use bollard::models::{ContainerInspectResponse, HostConfig, MountPoint};
-use crucible_core::{Enforcement, EngineError, Layer, LayerStatus, Limits, MissingLayer};
+use crucible_core::{Enforcement, EngineError, Layer, LayerStatus, Limits, UnavailableMechanism};
 use crucible_guest::protocol::{Counted, Layers};
 use crucible_guest_client::{Channel as _, End, Status};
 
@@ -171,7 +171,7 @@ pub(crate) fn of_first(
     if missing.is_empty() { Ok(enforcement) } else { Err(EngineError::LayerUnavailable { missing }) }
 }
 
-fn not_there(settings: &Settings, layer: Layer, wanted: &str) -> MissingLayer {
+fn not_there(settings: &Settings, layer: Layer, wanted: &str) -> UnavailableMechanism {
     let reason = format!("a container of {} does not have it: {wanted}", settings.runtime);
     let fix = match layer {
         Layer::MemoryCgroup | Layer::PidsCgroup => {
@@ -181,7 +181,7 @@ fn not_there(settings: &Settings, layer: Layer, wanted: &str) -> MissingLayer {
         Layer::Seccomp => "use a runtime with seccomp(2), or waive it",
         _ => "use another runtime or a newer daemon",
     };
-    MissingLayer::new(layer, reason, fix)
+    UnavailableMechanism::new(layer, reason, fix)
 }
 
 /// That a container has what its engine enforces.
@@ -235,7 +235,11 @@ pub(crate) fn of_command(
     let mut hold = |layer, holds: bool, said: String| {
         if report.enforces(layer) && !holds {
             let fix = "report this: the container was set up and is not what it should be";
-            missing.push(MissingLayer::new(layer, format!("the kernel says {said} of the program"), fix));
+            missing.push(UnavailableMechanism::new(
+                layer,
+                format!("the kernel says {said} of the program"),
+                fix,
+            ));
         }
     };
     let uid = status.uid;

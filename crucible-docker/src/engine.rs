@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use async_trait::async_trait;
 use crucible_core::{
     Engine, EngineError, EngineInfo, Evaluation, EvaluationId, Limits, Outcome, RunContext, Sandbox,
-    SandboxSpec, run_over,
+    SandboxSpec, run_in_sandboxes,
 };
 use crucible_guest::protocol::Layers;
-use crucible_guest_client::{Channel as _, WarmPool, WarmStats, measure};
+use crucible_guest_client::{Channel as _, ReadyPool, ReadyStats, measure};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use crate::carrier;
@@ -47,7 +47,7 @@ pub(crate) struct Inner {
     pub(crate) info: EngineInfo,
     pub(crate) owner: Owner,
     pub(crate) images: Images,
-    pub(crate) pool: WarmPool<Policy, Container>,
+    pub(crate) pool: ReadyPool<Policy, Container>,
     /// As many containers as there may be.
     pub(crate) slots: Arc<Semaphore>,
     /// How many CPUs a command can use at once, as far as this side knows.
@@ -94,10 +94,10 @@ impl DockerEngine {
         let mut inner = Inner {
             info: EngineInfo::new(settings.runtime.engine_name(), crucible_core::Enforcement::new())
                 .with_images()
-                .with_differences(settings.runtime.differences().iter().copied()),
+                .with_deviations(settings.runtime.deviations().iter().copied()),
             owner: Owner::new(),
             images: Images::default(),
-            pool: WarmPool::new(settings.warm, settings.warm_age),
+            pool: ReadyPool::new(settings.ready_containers, settings.ready_age),
             slots: Arc::new(Semaphore::new(settings.containers_max.min(Semaphore::MAX_PERMITS))),
             cpus: cpus(),
             carrier: Mutex::new(None),
@@ -135,7 +135,7 @@ impl DockerEngine {
 
     /// How the pool of warm containers has fared.
     #[must_use]
-    pub fn warm_stats(&self) -> WarmStats {
+    pub fn ready_stats(&self) -> ReadyStats {
         self.inner.pool.stats()
     }
 
@@ -247,7 +247,7 @@ impl Inner {
 
     /// What it means that a container could not be started.
     pub(crate) fn explain_start(&self, policy: &Policy, error: EngineError) -> EngineError {
-        let text = crucible_core::chain(&error);
+        let text = crucible_core::error_chain(&error);
         let unsupported = |what: String| EngineError::Unsupported { engine: self.info.name.clone(), what };
         if text.contains("exec format error") {
             return unsupported(format!("image `{}`, which is for another architecture", policy.image));
@@ -280,7 +280,7 @@ impl Engine for DockerEngine {
     }
 
     async fn run(&self, evaluation: &Evaluation, context: &RunContext) -> Result<Outcome, EngineError> {
-        run_over(&RunEngine(self.clone()), evaluation, context).await
+        run_in_sandboxes(&RunEngine(self.clone()), evaluation, context).await
     }
 
     async fn health(&self) -> Result<(), EngineError> {

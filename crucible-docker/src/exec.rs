@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crucible_core::{After, Command, EngineError, ExecIo, Exit, InvalidInput, Layer, Limits, Stdin};
+use crucible_core::{
+    Command, EngineError, ExecOptions, ExecOutcome, InvalidInput, Layer, Limits, OnExit, Stdin,
+};
 use crucible_guest::protocol::{FrameKind, Rlimit};
 use crucible_guest_client::errors::lost;
 use crucible_guest_client::{
-    Channel as _, ChannelExt as _, Control, CpuWatch, Ended, Exchange, Facts, GivenUp, RECEIVER_GRACE,
-    SETUP_TIMEOUT, guest_deadline_us, request, wire,
+    Channel as _, ChannelExt as _, CommandSupervisor, CpuWatch, Disconnected, EvidenceBuilder, Exchange,
+    PoisonOnDrop, RECEIVER_GRACE, SETUP_TIMEOUT, guest_deadline_us, request, wire,
 };
 
 use crate::attachment::Attachment;
@@ -29,15 +31,16 @@ pub(crate) async fn exec(
     inner: &Arc<Inner>,
     open: &Open,
     command: &Command,
-    io: ExecIo,
-) -> Result<Exit, EngineError> {
+    io: ExecOptions,
+) -> Result<ExecOutcome, EngineError> {
     InvalidInput::check(command.problems("command"))?;
     if let Some(name) = command.lost_secrets().next() {
         return Err(EngineError::SecretLost { name: name.to_owned() });
     }
     let began = Instant::now();
-    let given_up = GivenUp::unless_done(&open.spent);
-    let ExecIo { stdin, output, capture_bytes, wall, cpu, output_bytes, signals, cancel, after, .. } = io;
+    let given_up = PoisonOnDrop::unless_done(&open.spent);
+    let ExecOptions { stdin, output, capture_bytes, wall, cpu, output_bytes, signals, cancel, after, .. } =
+        io;
     let wall = wall.unwrap_or(open.limits.wall);
     let cpu_limit = cpu.unwrap_or(open.limits.cpu);
     let output_limit = output_bytes.unwrap_or(open.limits.output_bytes);
@@ -63,7 +66,7 @@ pub(crate) async fn exec(
     let sent = channel.send(FrameKind::Exec, question.id(), &payload, &[]);
     let sent = open.within(inner, SETUP_TIMEOUT, "starting a command", async {
         // One that is gone may have said why: that is read below.
-        if let Err(Ended::Error(error)) = sent.await { Err(error) } else { Ok(()) }
+        if let Err(Disconnected::Error(error)) = sent.await { Err(error) } else { Ok(()) }
     });
     sent.await?;
     let watch = CpuWatch {
@@ -75,7 +78,7 @@ pub(crate) async fn exec(
         cpus: inner.cpus,
     };
     let exchange = Exchange { channel, question, kill: || open.kill(inner) };
-    let mut control = Control::new(exchange, after, wall, began);
+    let mut control = CommandSupervisor::new(exchange, after, wall, began);
     {
         let passed = pass_on(pieces, output);
         tokio::pin!(passed);
@@ -118,7 +121,7 @@ pub(crate) async fn exec(
             now.memory_limit_hits = Some(now.memory_limit_hits.unwrap_or(0) + 1);
         }
     }
-    let facts = Facts {
+    let facts = EvidenceBuilder {
         before,
         guest_before,
         now,
@@ -137,14 +140,14 @@ pub(crate) async fn exec(
     let mut usage = facts.usage();
     open.note_peaks(&mut usage, &end);
     // Process 1 has waited for all there was, and ends: what is left is an empty container, which is removed behind our back.
-    let is_over = after == After::Close && end.exited.is_some() && !end.unconfirmed && !end.gone;
+    let is_over = after == OnExit::Seal && end.exited.is_some() && !end.unconfirmed && !end.gone;
     open.note_end(&facts, &usage, is_over);
-    if after != After::Close && !end.gone {
+    if after != OnExit::Seal && !end.gone {
         given_up.not_after_all();
     }
     let evidence = facts.evidence(ledger.into_entries());
     let (stdout, stderr) = outputs.finish();
-    Ok(Exit::new(evidence).with_output(stdout, stderr).with_usage(usage).with_enforcement(enforcement))
+    Ok(ExecOutcome::new(evidence).with_output(stdout, stderr).with_usage(usage).with_enforcement(enforcement))
 }
 
 /// An image whose programs are not where programs are as a rule says where; a command that says so itself goes first.

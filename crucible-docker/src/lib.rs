@@ -64,7 +64,7 @@ mod runtime;
 mod sandbox;
 
 pub use config::DockerBuilder;
-pub use crucible_guest_client::WarmStats;
+pub use crucible_guest_client::ReadyStats;
 pub use device::{DeviceRequest, Devices};
 pub use doctor::doctor;
 pub use engine::DockerEngine;

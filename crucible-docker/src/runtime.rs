@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crucible_core::Difference;
+use crucible_core::Deviation;
 
 /// What makes the containers, by the name that the daemon knows it by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
@@ -44,14 +44,14 @@ impl Runtime {
     }
 
     /// What is otherwise in its containers than under Linux.
-    pub(crate) fn differences(&self) -> &'static [Difference] {
+    pub(crate) fn deviations(&self) -> &'static [Deviation] {
         if self.is_gvisor() {
             &[
-                Difference::OutOfMemoryEndsAll,
-                Difference::LessInProc,
-                Difference::GuestIsSeen,
-                Difference::OwnKernel,
-                Difference::SlowCalls,
+                Deviation::OutOfMemoryEndsAll,
+                Deviation::LessInProc,
+                Deviation::GuestIsSeen,
+                Deviation::OwnKernel,
+                Deviation::SlowCalls,
             ]
         } else {
             &[]

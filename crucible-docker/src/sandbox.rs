@@ -8,13 +8,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use crucible_core::{
-    Command, EngineError, ExecIo, Exit, InvalidInput, Limits, Listing, Sandbox, SandboxPath, SandboxSpec,
-    Usage,
+    Command, EngineError, ExecOptions, ExecOutcome, InvalidInput, Limits, Listing, Sandbox, SandboxPath,
+    SandboxSpec, Usage,
 };
 use crucible_guest::protocol::FrameKind;
 use crucible_guest_client::errors::{lost, why};
 use crucible_guest_client::files::{self, FILE_TIMEOUT, file_timeout, inputs_timeout};
-use crucible_guest_client::{Channel as _, ChannelExt as _, Counters, End, Facts, SETUP_TIMEOUT, measure};
+use crucible_guest_client::{
+    CgroupCounters, Channel as _, ChannelExt as _, End, EvidenceBuilder, SETUP_TIMEOUT, measure,
+};
 use tokio::sync::Mutex;
 
 use crate::container::Container;
@@ -51,7 +53,7 @@ pub(crate) struct Open {
 #[derive(Debug, Default)]
 struct Memory {
     /// The counters when the last command had ended; before the first, when the guest greeted.
-    counters: Counters,
+    counters: CgroupCounters,
     /// CPU time of the guest itself by then.
     guest: Duration,
     /// What all commands have used.
@@ -110,7 +112,7 @@ impl Open {
     }
 
     /// What had been counted, and what the guest itself had used, when the last command had ended.
-    pub(crate) fn before(&self) -> (Counters, Duration) {
+    pub(crate) fn before(&self) -> (CgroupCounters, Duration) {
         let memory = self.remember();
         (memory.counters, memory.guest)
     }
@@ -131,7 +133,7 @@ impl Open {
     }
 
     /// A command has ended.
-    pub(crate) fn note_end(&self, facts: &Facts<'_>, usage: &Usage, is_over: bool) {
+    pub(crate) fn note_end(&self, facts: &EvidenceBuilder<'_>, usage: &Usage, is_over: bool) {
         let mut memory = self.remember();
         memory.is_over = is_over;
         memory.counters = facts.now;
@@ -187,7 +189,7 @@ impl Open {
 
 #[async_trait]
 impl Sandbox for DockerSandbox {
-    async fn exec(&self, command: &Command, io: ExecIo) -> Result<Exit, EngineError> {
+    async fn exec(&self, command: &Command, io: ExecOptions) -> Result<ExecOutcome, EngineError> {
         let open = self.open()?;
         let _turn = open.turn.lock().await;
         // The one before may have been given up.

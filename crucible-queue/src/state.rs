@@ -48,7 +48,7 @@ pub(crate) struct State {
 #[derive(Debug)]
 struct Held {
     ticket: Ticket,
-    deaths: u32,
+    expired_leases: u32,
     stands: Stands,
 }
 
@@ -57,7 +57,7 @@ struct Held {
 #[derive(Debug)]
 pub(crate) struct Standing<'a> {
     pub(crate) ticket: &'a Ticket,
-    pub(crate) deaths: u32,
+    pub(crate) expired_leases: u32,
     /// Higher than that of every ticket that came to stand as it does before.
     pub(crate) number: u64,
     pub(crate) place: Place,
@@ -127,13 +127,13 @@ impl State {
             Stands::Delayed { timer: (until, number) } => (number, Place::Delayed { until }),
             Stands::Claimed { claim, timer: (until, number) } => (number, Place::Claimed { claim, until }),
         };
-        Some(Standing { ticket: &held.ticket, deaths: held.deaths, number, place })
+        Some(Standing { ticket: &held.ticket, expired_leases: held.expired_leases, number, place })
     }
 
     /// Puts a ticket where it stood before, with the number that it had or, if there is none, the next. It is not held
     /// against the capacity.
     #[cfg(feature = "durable")]
-    pub(crate) fn restore(&mut self, ticket: Ticket, deaths: u32, number: Option<u64>, place: Place) {
+    pub(crate) fn restore(&mut self, ticket: Ticket, expired_leases: u32, number: Option<u64>, place: Place) {
         let id = ticket.evaluation;
         let number = number.unwrap_or_else(|| self.number());
         let stands = match place {
@@ -141,7 +141,7 @@ impl State {
             Place::Delayed { until } => Stands::Delayed { timer: (until, number) },
             Place::Claimed { claim, until } => Stands::Claimed { claim, timer: (until, number) },
         };
-        self.tickets.insert(id, Held { ticket, deaths, stands });
+        self.tickets.insert(id, Held { ticket, expired_leases, stands });
         match place {
             Place::Ready { since } => self.make_ready_at(number, id, since),
             Place::Delayed { until } => {
@@ -188,7 +188,7 @@ impl State {
                 Stands::Delayed { .. } => self.delayed -= 1,
                 Stands::Claimed { .. } => {
                     self.claimed -= 1;
-                    held.deaths = held.deaths.saturating_add(1);
+                    held.expired_leases = held.expired_leases.saturating_add(1);
                 }
             }
             self.make_ready(id, ended);
@@ -223,7 +223,7 @@ impl State {
         }
         // The place is given by `make_ready`.
         let stands = Stands::Ready { place: 0, since: now };
-        self.tickets.insert(evaluation, Held { ticket, deaths: 0, stands });
+        self.tickets.insert(evaluation, Held { ticket, expired_leases: 0, stands });
         self.make_ready(evaluation, now);
         Ok(())
     }
@@ -240,7 +240,7 @@ impl State {
         let claim = ClaimId::new();
         held.stands = Stands::Claimed { claim, timer };
         self.claimed += 1;
-        Some(Claim::new(claim, held.ticket.clone(), worker.clone(), held.deaths, waited))
+        Some(Claim::new(claim, held.ticket.clone(), worker.clone(), held.expired_leases, waited))
     }
 
     pub(crate) fn extend(&mut self, claim: &Claim, lease: Duration, now: Instant) -> Result<(), QueueError> {

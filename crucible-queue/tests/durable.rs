@@ -84,7 +84,7 @@ async fn tickets_and_their_order_survive_and_what_was_acknowledged_is_gone() {
 #[tokio::test]
 async fn claims_of_a_process_that_died_come_back_at_once_with_a_death_and_of_one_that_closed_without() {
     let disk = MemoryBackend::new();
-    let (mut deaths, mut last) = (0, None);
+    let (mut expired_leases, mut last) = (0, None);
     for dies in [true, true, false, true, false] {
         let store = store(disk.clone());
         let queue = open(&store).await;
@@ -92,9 +92,9 @@ async fn claims_of_a_process_that_died_come_back_at_once_with_a_death_and_of_one
             last = Some(put(&queue).await);
         }
         let claim = take(&queue).await.unwrap();
-        assert_eq!((Some(&claim.ticket), claim.deaths), (last.as_ref(), deaths));
+        assert_eq!((Some(&claim.ticket), claim.expired_leases), (last.as_ref(), expired_leases));
         if dies {
-            deaths += 1;
+            expired_leases += 1;
         } else {
             queue.close().await.unwrap();
             assert_eq!(queue.extend(&claim, HOUR).await.unwrap_err().kind(), QueueErrorKind::Lost);
@@ -105,7 +105,7 @@ async fn claims_of_a_process_that_died_come_back_at_once_with_a_death_and_of_one
         let store = store(disk.clone());
         open(&store).await;
     }
-    assert_eq!(take(&open(&store(disk)).await).await.unwrap().deaths, deaths);
+    assert_eq!(take(&open(&store(disk)).await).await.unwrap().expired_leases, expired_leases);
 }
 
 #[tokio::test(start_paused = true)]

@@ -96,10 +96,10 @@ async fn a_lease_and_a_delay_that_end_wake_a_waiter_by_themselves() {
     let began = Instant::now();
     claim(&queue, Duration::from_millis(300), Duration::ZERO).await.unwrap();
     let again = claim(&queue, MINUTE, HOUR).await.unwrap();
-    assert_eq!((began.elapsed(), again.deaths), (Duration::from_millis(300), 1));
+    assert_eq!((began.elapsed(), again.expired_leases), (Duration::from_millis(300), 1));
     queue.nack(&again, Duration::from_millis(200)).await.unwrap();
     let delayed = claim(&queue, MINUTE, HOUR).await.unwrap();
-    assert_eq!((began.elapsed(), delayed.deaths), (Duration::from_millis(500), 1));
+    assert_eq!((began.elapsed(), delayed.expired_leases), (Duration::from_millis(500), 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -143,7 +143,7 @@ async fn whoever_watches_the_clock_has_a_successor() {
     first.abort();
     settle().await;
     second.abort();
-    assert_eq!(third.await.unwrap().unwrap().deaths, 1);
+    assert_eq!(third.await.unwrap().unwrap().expired_leases, 1);
     assert_eq!(began.elapsed(), MINUTE);
 }
 
@@ -156,7 +156,7 @@ async fn a_ticket_taken_from_under_a_waiter_s_nose_is_watched() {
     let lease = Duration::from_millis(100);
     claim(&queue, lease, Duration::ZERO).await.unwrap();
     let began = Instant::now();
-    assert_eq!(task.await.unwrap().unwrap().deaths, 1);
+    assert_eq!(task.await.unwrap().unwrap().expired_leases, 1);
     assert_eq!(began.elapsed(), lease);
 }
 
@@ -194,7 +194,7 @@ async fn many_ends_at_one_moment_wake_as_many_waiters() {
     }
     let began = Instant::now();
     for task in tasks {
-        assert_eq!(task.await.unwrap().unwrap().deaths, 1);
+        assert_eq!(task.await.unwrap().unwrap().expired_leases, 1);
     }
     assert_eq!(began.elapsed(), MINUTE);
 }

@@ -52,9 +52,9 @@ pub enum SlotSharing {
 /// | `preopen` | 0 | a sandbox that waits holds memory, a cgroup and user ids |
 /// | `slots` | 0 | as above |
 /// | `slot_sharing` | all | nothing of a sandbox is in the next |
-/// | `preopen_age` | 60 s | who asks seldom has them for nothing |
+/// | `ready_age` | 60 s | who asks seldom has them for nothing |
 /// | `warm` | no language | an interpreter that waits holds as much memory as one that runs |
-/// | `warm_count` | one for each CPU | more cannot start at once |
+/// | `ready_interpreter_count` | one for each CPU | more cannot start at once |
 #[derive(Debug, Clone)]
 pub struct SubprocessBuilder {
     pub(crate) root: RootFs,
@@ -64,12 +64,12 @@ pub struct SubprocessBuilder {
     pub(crate) drain_deadline: Duration,
     pub(crate) resolver: Arc<dyn Resolver>,
     pub(crate) pins: Vec<(Endpoint, SocketAddr)>,
-    pub(crate) preopen: usize,
-    pub(crate) preopen_age: Duration,
+    pub(crate) ready_sandboxes: usize,
+    pub(crate) ready_age: Duration,
     pub(crate) slots: usize,
     pub(crate) slot_sharing: SlotSharing,
-    pub(crate) warm: Vec<(Language, Vec<String>)>,
-    pub(crate) warm_count: usize,
+    pub(crate) ready_interpreters: Vec<(Language, Vec<String>)>,
+    pub(crate) ready_interpreter_count: usize,
 }
 
 impl Default for SubprocessBuilder {
@@ -82,12 +82,12 @@ impl Default for SubprocessBuilder {
             drain_deadline: Duration::from_millis(250),
             resolver: Arc::new(SystemResolver),
             pins: Vec::new(),
-            preopen: 0,
-            preopen_age: Duration::from_secs(60),
+            ready_sandboxes: 0,
+            ready_age: Duration::from_secs(60),
             slots: 0,
             slot_sharing: SlotSharing::default(),
-            warm: Vec::new(),
-            warm_count: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            ready_interpreters: Vec::new(),
+            ready_interpreter_count: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
         }
     }
 }
@@ -163,12 +163,12 @@ impl SubprocessBuilder {
     /// Keeps so many sandboxes open that nobody has asked for yet, of each of the (at most four) sizes that were asked for last:
     /// memory, processes, disk and inodes of the limits. Whoever asks for one then need not wait for it. Each is used once; another is
     /// opened in its place in the background. Where there is none, and for sandboxes with an allow-list, one is opened as without this.
-    /// [`SubprocessEngine::preopen_stats`] counts.
+    /// [`SubprocessEngine::ready_sandbox_stats`] counts.
     ///
     /// One that waits holds some hundred KiB of the kernel's memory, a cgroup, and its user ids; 128 of a size are the most.
     #[must_use]
-    pub fn preopen(mut self, sandboxes: usize) -> Self {
-        self.preopen = sandboxes;
+    pub fn ready_sandboxes(mut self, sandboxes: usize) -> Self {
+        self.ready_sandboxes = sandboxes;
         self
     }
 
@@ -184,7 +184,7 @@ impl SubprocessBuilder {
     /// They are for [`run`](crucible_core::Engine::run); a sandbox that is opened for a session is none of theirs. A slot is ended, and
     /// another made in its place, after 1,000 sandboxes, and after any in which something was not as it should be: a limit that ended it, a
     /// call that the filter refused, a guest that did not end by itself. Where no slot is free, and for sandboxes with an allow-list, the
-    /// evaluation has a sandbox that is [opened ahead](Self::preopen) or made for it. [`SubprocessEngine::slot_stats`] counts.
+    /// evaluation has a sandbox that is [opened ahead](Self::ready_sandboxes) or made for it. [`SubprocessEngine::slot_stats`] counts.
     ///
     /// There should be some more than run at once; 128 of a size are the most.
     #[must_use]
@@ -211,30 +211,34 @@ impl SubprocessBuilder {
     ///
     /// An evaluation is run cold, as without this, if no interpreter waits; if it brings files out (`collect`) or has an allow-list; if it
     /// sets a variable that an interpreter reads when it starts (`PATH`, `HOME`, `PYTHON…`, `LD_…`, `LC_…`, `LANG`, `TZ` among them); and where
-    /// [`Layer::CpuCgroup`] is waived. [`SubprocessEngine::warm_stats`] counts.
+    /// [`Layer::CpuCgroup`] is waived. [`SubprocessEngine::ready_interpreter_stats`] counts.
     ///
     /// Every limit is the host's to enforce, as ever; what is not there is the guest's own wall deadline, for a host that has stopped: it would
     /// have to be set before it is known.
     ///
     /// Only Python 3 can wait, run as `python3 FILE`: [`build`](Self::build) refuses others.
     #[must_use]
-    pub fn warm<S: Into<String>>(mut self, language: Language, modules: impl IntoIterator<Item = S>) -> Self {
-        self.warm.push((language, modules.into_iter().map(Into::into).collect()));
+    pub fn ready_interpreters<S: Into<String>>(
+        mut self,
+        language: Language,
+        modules: impl IntoIterator<Item = S>,
+    ) -> Self {
+        self.ready_interpreters.push((language, modules.into_iter().map(Into::into).collect()));
         self
     }
 
     /// Sets how many interpreters wait, of each of the (at most four) pairs of a language and limits that were asked for last.
     #[must_use]
-    pub fn warm_count(mut self, interpreters: usize) -> Self {
-        self.warm_count = interpreters;
+    pub fn ready_interpreter_count(mut self, interpreters: usize) -> Self {
+        self.ready_interpreter_count = interpreters;
         self
     }
 
     /// Sets for how long a sandbox waits that was opened ahead of time, in a slot or not, or an interpreter that was started. After that it is closed, and no more are opened of its size
     /// until one is asked for. It is looked at every five seconds.
     #[must_use]
-    pub fn preopen_age(mut self, age: Duration) -> Self {
-        self.preopen_age = age;
+    pub fn ready_age(mut self, age: Duration) -> Self {
+        self.ready_age = age;
         self
     }
 
@@ -245,7 +249,11 @@ impl SubprocessBuilder {
     /// [`EngineError::LayerUnavailable`] names every layer that cannot be had and what mends it;
     /// [`EngineError::Invalid`] a layer that cannot be waived; [`EngineError::Setup`] the step that failed.
     pub fn build(self) -> Result<SubprocessEngine, EngineError> {
-        let counts = [("preopen", self.preopen), ("slots", self.slots), ("warm_count", self.warm_count)];
+        let counts = [
+            ("ready_sandboxes", self.ready_sandboxes),
+            ("slots", self.slots),
+            ("ready_interpreter_count", self.ready_interpreter_count),
+        ];
         let too_many = counts.into_iter().filter(|(_, count)| *count > PREOPEN_MAX).map(|(field, count)| {
             crucible_core::Problem::new(field, format!("is {count}; {PREOPEN_MAX} are the most"))
         });

@@ -51,7 +51,7 @@ mod resolver;
 mod root_fs;
 
 pub use config::{SlotSharing, SubprocessBuilder};
-pub use crucible_guest_client::WarmStats;
+pub use crucible_guest_client::ReadyStats;
 pub use os::{SubprocessEngine, doctor};
 pub use resolver::Resolver;
 pub use root_fs::RootFs;

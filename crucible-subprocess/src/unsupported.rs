@@ -41,13 +41,13 @@ impl SubprocessEngine {
 
     /// How the sandboxes that are opened ahead of time have fared.
     #[must_use]
-    pub fn preopen_stats(&self) -> crucible_guest_client::WarmStats {
+    pub fn ready_sandbox_stats(&self) -> crucible_guest_client::ReadyStats {
         match self.0 {}
     }
 
     /// How the interpreters that are started ahead of time have fared.
     #[must_use]
-    pub fn warm_stats(&self) -> crucible_guest_client::WarmStats {
+    pub fn ready_interpreter_stats(&self) -> crucible_guest_client::ReadyStats {
         match self.0 {}
     }
 

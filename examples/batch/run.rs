@@ -229,7 +229,7 @@ impl Batch<'_> {
             Err(WaitError::Failed { report, .. }) => (State::Failed, None, Some(report.clone())),
             // It waits in a queue that goes with this process.
             Err(WaitError::Closed { .. }) => (State::Queued, None, None),
-            Err(error) => (State::Failed, None, Some(ErrorReport::new("wait", crucible::chain(error)))),
+            Err(error) => (State::Failed, None, Some(ErrorReport::new("wait", crucible::error_chain(error)))),
         };
         let answer = Answer { key: &ended.key, id: Some(ended.id), state, outcome, error: error.as_ref() };
         self.report.answer(&answer).map_err(|error| Failure::infrastructure(&error))

@@ -23,7 +23,7 @@ pub(crate) struct Engine {
 /// Opens a data directory, which is made if there is none.
 pub(crate) async fn open(path: &Path) -> Result<DataDirectory, Failure> {
     DataDirectory::open(path).await.map_err(|error| match error {
-        error @ OpenError::InUse { .. } => Failure::usage(crucible::chain(&error)),
+        error @ OpenError::InUse { .. } => Failure::usage(crucible::error_chain(&error)),
         error => Failure::infrastructure(&error),
     })
 }
@@ -55,7 +55,7 @@ pub(crate) async fn platform(path: &Path, wanted: &Engine, bus: LocalBus) -> Res
 /// Goes on with what a process before this one accepted and did not end.
 pub(crate) async fn recover(crucible: &Crucible) -> Result<(), Failure> {
     let report = crucible.recover().await.map_err(|error: RecoverError| Failure::infrastructure(&error))?;
-    for damaged in &report.damaged {
+    for damaged in &report.corrupt {
         eprintln!("damaged: evaluation {}: {}", damaged.evaluation, crate::common::inert(&damaged.problem));
     }
     Ok(())

@@ -26,7 +26,7 @@ impl Failure {
 
     /// Something failed that is not the program.
     pub(crate) fn infrastructure(error: &(dyn Error + 'static)) -> Self {
-        Self { status: EXIT_INFRASTRUCTURE, message: crucible::chain(error) }
+        Self { status: EXIT_INFRASTRUCTURE, message: crucible::error_chain(error) }
     }
 }
 

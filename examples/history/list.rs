@@ -111,7 +111,7 @@ async fn print(
                 table.add_row(row(record));
             }
         }
-        for evaluation in &page.damaged {
+        for evaluation in &page.corrupt {
             damaged += 1;
             eprintln!("damaged: evaluation {}: {}", evaluation.evaluation, inert(&evaluation.problem));
         }

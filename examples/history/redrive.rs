@@ -58,7 +58,7 @@ async fn again(platform: &Crucible, mut ids: Vec<EvaluationId>, all: bool) -> Re
     for (id, handle) in handles {
         let came = match handle.outcome().await {
             Ok(outcome) => outcome.verdict().to_string(),
-            Err(error) => crucible::chain(&error),
+            Err(error) => crucible::error_chain(&error),
         };
         line(&crate::common::inert(&format!("{id} again as {}: {came}", handle.id())))?;
     }

@@ -38,7 +38,7 @@ pub(crate) async fn show(directory: &DataDirectory, id: EvaluationId, json: bool
     match verify_against(&journal, record.head) {
         Ok(_) => line("the journal is whole")?,
         Err(error) => {
-            line(&format!("the journal is NOT what was written: {}", crucible::chain(&error)))?;
+            line(&format!("the journal is NOT what was written: {}", crucible::error_chain(&error)))?;
             return Ok(crate::common::EXIT_VERDICT);
         }
     }

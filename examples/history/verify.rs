@@ -43,7 +43,11 @@ pub(crate) async fn verify(directory: &DataDirectory, args: &VerifyArgs) -> Resu
                 sealed.checkpoint.time, sealed.checkpoint.count
             ))?,
             Err(error) => {
-                line(&format!("the checkpoint of {}: {}", sealed.checkpoint.time, crucible::chain(&error)))?;
+                line(&format!(
+                    "the checkpoint of {}: {}",
+                    sealed.checkpoint.time,
+                    crucible::error_chain(&error)
+                ))?;
                 status = EXIT_VERDICT;
             }
         }

@@ -10,7 +10,7 @@ use crucible_core::{
     Record, Timestamp, WorkerId,
 };
 use crucible_guest::protocol::{
-    After, EntryKind, EntryRef, Exec, Exited, FrameKind, Header, Overflow, Plan, PlanFlags, STDIO_PASSED,
+    OnExit, EntryKind, EntryRef, Exec, Exited, FrameKind, Header, Overflow, Plan, PlanFlags, STDIO_PASSED,
     Strings, WriteRequest, Writer,
 };
 
@@ -38,7 +38,7 @@ fn bytes(write: impl FnOnce(&mut Writer<'_>) -> Result<(), Overflow>) -> Vec<u8>
 fn protocol() -> Seeds {
     let exec = Exec {
         stdio: STDIO_PASSED,
-        after: After::End,
+        after: OnExit::KillBackground,
         status: true,
         quiet_us: 6,
         lend_mounts: true,

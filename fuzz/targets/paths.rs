@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use crucible_core::{
     Collect, Command, Ending, Enforcement, Engine, EngineError, EngineInfo, Entry, EntryKind, Evaluation,
-    Evidence, ExecIo, Exit, FileReason, Listing, RunContext, Sandbox, SandboxPath, SandboxSpec, Usage,
+    Evidence, ExecOptions, ExecOutcome, FileReason, Listing, RunContext, Sandbox, SandboxPath, SandboxSpec, Usage,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -56,9 +56,9 @@ impl Engine for Guest {
 
 #[async_trait]
 impl Sandbox for Guest {
-    async fn exec(&self, _: &Command, _: ExecIo) -> Result<Exit, EngineError> {
+    async fn exec(&self, _: &Command, _: ExecOptions) -> Result<ExecOutcome, EngineError> {
         let ending = Ending::Exited { code: 0 };
-        Ok(Exit::new(vec![Evidence::Waited { ending, after: std::time::Duration::ZERO }]))
+        Ok(ExecOutcome::new(vec![Evidence::Waited { ending, after: std::time::Duration::ZERO }]))
     }
 
     async fn write(&self, _: &SandboxPath, _: Bytes, _: bool) -> Result<(), EngineError> {

@@ -109,7 +109,7 @@ pub(crate) fn everything_ends_once(path: &Path, kind: Kind, accepted: &BTreeSet<
         let began = Instant::now();
         loop {
             let page = platform.records(&live).await.unwrap();
-            assert!(page.damaged.is_empty(), "{:?}", page.damaged);
+            assert!(page.corrupt.is_empty(), "{:?}", page.corrupt);
             // A ticket whose evaluation has ended is dropped by whoever claims it.
             if page.records.is_empty()
                 && page.next.is_none()

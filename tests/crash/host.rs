@@ -43,7 +43,7 @@ pub(crate) async fn open(path: &Path, kind: Kind) -> DataDirectory {
             DataDirectory::open_on(path, options, |map| crucible_kv::SledBackend::open(map)).await
         }
     };
-    opened.unwrap_or_else(|error| panic!("{}", crucible::chain(&error)))
+    opened.unwrap_or_else(|error| panic!("{}", crucible::error_chain(&error)))
 }
 
 /// A platform on the directory, with every layer that this user can have.
@@ -53,8 +53,8 @@ pub(crate) async fn platform(directory: &DataDirectory) -> Crucible {
         .storage(directory.storage())
         .queue(directory.queue())
         .workers(4)
-        // So many deaths are no poison here.
-        .deaths_max(u32::MAX)
+        // So many expired_leases are no poison here.
+        .max_expired_leases(u32::MAX)
         .build()
         .unwrap()
 }
@@ -66,10 +66,10 @@ pub(crate) fn engine() -> SubprocessEngine {
     let missing = match with(&[]) {
         Ok(engine) => return engine,
         Err(crucible::EngineError::LayerUnavailable { missing }) => missing,
-        Err(error) => panic!("{}", crucible::chain(&error)),
+        Err(error) => panic!("{}", crucible::error_chain(&error)),
     };
     let waived: Vec<Layer> = missing.iter().map(|missing| missing.layer).collect();
-    let engine = with(&waived).unwrap_or_else(|error| panic!("{}", crucible::chain(&error)));
+    let engine = with(&waived).unwrap_or_else(|error| panic!("{}", crucible::error_chain(&error)));
     assert!(engine.info().enforcement.enforces(Layer::Seccomp));
     engine
 }
@@ -89,7 +89,7 @@ async fn submit_for_ever(path: &Path, kind: Kind) {
                 match platform.submit(evaluation(submitter + SUBMITTERS * n)).await {
                     Ok(handle) => say(&format!("ack {}", handle.id())),
                     Err(crucible::SubmitError::Queue(crucible::QueueError::Full { .. })) => {}
-                    Err(error) => panic!("{}", crucible::chain(&error)),
+                    Err(error) => panic!("{}", crucible::error_chain(&error)),
                 }
                 // No more than can be run, so that there is an end to it.
                 while platform.stats().await.unwrap().queue.depth() > 20 {
@@ -111,7 +111,7 @@ async fn run_under_a_short_lease(path: &Path, kind: Kind) {
         .queue(directory.queue())
         .workers(4)
         .lease(Duration::from_millis(lease))
-        .deaths_max(u32::MAX)
+        .max_expired_leases(u32::MAX)
         .build()
         .unwrap();
     let mut handles = Vec::new();

@@ -124,7 +124,7 @@ async fn check(place: &Path, image: impl Backend, told: &Told, moment: usize) {
     }
     assert_eq!(platform.shutdown(PATIENCE).await.queued, Some(0), "a ticket is stuck");
     let page = storage.records(&RecordQuery::new().with_limit(RecordQuery::LIMIT_MAX)).await.unwrap();
-    assert!(page.damaged.is_empty(), "{:?}", page.damaged);
+    assert!(page.corrupt.is_empty(), "{:?}", page.corrupt);
     for (id, at) in &told.accepted {
         let is_there = page.records.iter().any(|record| record.id == *id);
         assert!(is_there || *at > moment, "{id} was accepted by {at}, and is gone after the cut at {moment}");

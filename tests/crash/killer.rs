@@ -30,7 +30,7 @@ pub(crate) fn kill_again_and_again(kind: Kind) {
     println!("in {}", path.display());
     let (mut accepted, mut hosts) = (BTreeSet::new(), Vec::new());
     for round in 0..kills {
-        let moment = Moment::random(&mut random);
+        let moment = Generation::random(&mut random);
         let before = accepted.len();
         let pid = live_and_die(&path, kind, moment, &mut accepted);
         aftermath::nothing_of(pid, &path);
@@ -47,14 +47,14 @@ pub(crate) fn kill_again_and_again(kind: Kind) {
 
 /// When a host is killed.
 #[derive(Debug, Clone, Copy)]
-enum Moment {
+enum Generation {
     /// So long after it began to open the directory.
     Opening(Duration),
     /// So long after it has taken up what was left.
     Running(Duration),
 }
 
-impl Moment {
+impl Generation {
     fn random(random: &mut Random) -> Self {
         if random.below(5) == 0 {
             Self::Opening(Duration::from_micros(random.below(100_000)))
@@ -65,7 +65,7 @@ impl Moment {
 }
 
 /// Starts a host, kills it at its moment, and adds what it said it had accepted. Gives its process id.
-fn live_and_die(path: &Path, kind: Kind, moment: Moment, accepted: &mut BTreeSet<EvaluationId>) -> u32 {
+fn live_and_die(path: &Path, kind: Kind, moment: Generation, accepted: &mut BTreeSet<EvaluationId>) -> u32 {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "host::host", "--nocapture"])
         .env(host::DIRECTORY, path)
@@ -82,8 +82,8 @@ fn live_and_die(path: &Path, kind: Kind, moment: Moment, accepted: &mut BTreeSet
         stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
     });
     let (word, life) = match moment {
-        Moment::Opening(life) => ("opening", life),
-        Moment::Running(life) => ("recovered", life),
+        Generation::Opening(life) => ("opening", life),
+        Generation::Running(life) => ("recovered", life),
     };
     let mut heard = Vec::new();
     loop {

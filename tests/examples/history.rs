@@ -149,9 +149,9 @@ fn one_process_at_a_time() {
 fn poison_becomes_a_dead_letter_and_can_be_driven_again() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
-    let mut deaths = 0;
+    let mut expired_leases = 0;
     let began = Instant::now();
-    while deaths < 3 {
+    while expired_leases < 3 {
         let (name, arguments) = if data.exists() {
             ("history", &["follow"][..])
         } else {
@@ -162,7 +162,7 @@ fn poison_becomes_a_dead_letter_and_can_be_driven_again() {
         host.kill().unwrap();
         host.wait().unwrap();
         // On a slow machine it may not have begun.
-        deaths += u32::from(records(&data).iter().any(|record| record["state"] == "running"));
+        expired_leases += u32::from(records(&data).iter().any(|record| record["state"] == "running"));
         assert!(began.elapsed() < PATIENCE, "it never runs");
     }
     let run = evaluate(&data, &["--language", "sh", "--code", "echo other"]);

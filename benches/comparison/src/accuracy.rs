@@ -62,7 +62,7 @@ fn known() -> Vec<Known> {
 
 pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let runtime = Runtime::new().expect("a runtime");
-    let engine = SubprocessEngine::builder().preopen(4).build().expect("an engine");
+    let engine = SubprocessEngine::builder().ready_sandboxes(4).build().expect("an engine");
     let ordinary: Known = ("ordinary", Evaluation::shell("echo fine"), Verdict::is_success);
     let known = known();
     let runs = (0..scale.verdicts).map(|number| {
@@ -75,7 +75,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
             let run = tokio::spawn(async move { engine.run(&evaluation, &RunContext::new()).await });
             let verdict = match run.await.expect("no panic") {
                 Ok(outcome) => outcome.verdict().clone(),
-                Err(error) => return (*name, Some(crucible::chain(&error))),
+                Err(error) => return (*name, Some(crucible::error_chain(&error))),
             };
             (*name, (!is_right(&verdict)).then(|| verdict.to_string()))
         }

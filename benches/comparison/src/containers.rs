@@ -18,13 +18,13 @@ const ROUNDS_FIRST: usize = 1;
 
 pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let runtime = runtime();
-    let engine = |warm| runtime.block_on(DockerEngine::builder().image(IMAGE).warm(warm).build());
+    let engine = |warm| runtime.block_on(DockerEngine::builder().image(IMAGE).ready_containers(warm).build());
     let (cold, warm) = match (engine(0), engine(WAITING)) {
         (Ok(cold), Ok(warm)) => (cold, warm),
         (Err(error), _) | (_, Err(error)) => {
             eprintln!(
                 "containers are left out (ci/docker start, ci/docker image): {}",
-                crucible::chain(&error)
+                crucible::error_chain(&error)
             );
             return;
         }
@@ -71,7 +71,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
 /// What the one before has left to the daemon is not this one's; and one that waits has to be there.
 fn settle(warm: &DockerEngine) {
     let began = Instant::now();
-    while warm.warm_stats().ready < WAITING as u64 {
+    while warm.ready_stats().ready < WAITING as u64 {
         assert!(began.elapsed() < Duration::from_secs(60), "containers are started ahead of time");
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -96,8 +96,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
 /// An engine for each of [`AT_ONCE`], with interpreters that have imported these.
 fn warm(modules: &[&str]) -> [SubprocessEngine; AT_ONCE.len()] {
     AT_ONCE.map(|at_once| {
-        let builder = SubprocessEngine::builder().warm(Language::python(), modules.iter().copied());
-        builder.warm_count(waiting(at_once)).build().expect("an engine")
+        let builder = SubprocessEngine::builder().ready_interpreters(Language::python(), modules.iter().copied());
+        builder.ready_interpreter_count(waiting(at_once)).build().expect("an engine")
     })
 }
 
@@ -132,8 +132,8 @@ fn all(engine: &SubprocessEngine, at_once: usize, sources: &[String]) -> Duratio
 /// Those that wait are there, and have had time to import.
 fn settle(engine: &SubprocessEngine, waiting: usize) {
     let began = Instant::now();
-    while engine.warm_stats().ready < waiting as u64 {
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", engine.warm_stats());
+    while engine.ready_interpreter_stats().ready < waiting as u64 {
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", engine.ready_interpreter_stats());
         std::thread::sleep(Duration::from_millis(1));
     }
     std::thread::sleep(Duration::from_millis(60) * u32::try_from(waiting).unwrap_or(1));

@@ -88,7 +88,7 @@ fn live_and_die(life: Duration) -> u32 {
 /// The host that is killed: short runs and long ones, for ever.
 pub(crate) fn be_killed() -> ! {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let engine = SubprocessEngine::builder().preopen(2).build().expect("an engine");
+    let engine = SubprocessEngine::builder().ready_sandboxes(2).build().expect("an engine");
     println!("working");
     runtime.block_on(async {
         let work = |engine: SubprocessEngine, number: usize| async move {

@@ -44,8 +44,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let runtime = runtime();
     let imports = format!("import {}", MODULES.join(", "));
     let warm = |modules: &[&str]| {
-        let builder = SubprocessEngine::builder().warm(Language::python(), modules.iter().copied());
-        builder.warm_count(WAITING).build().expect("an engine")
+        let builder = SubprocessEngine::builder().ready_interpreters(Language::python(), modules.iter().copied());
+        builder.ready_interpreter_count(WAITING).build().expect("an engine")
     };
     let (plain, with_modules) = (warm(&[]), warm(&MODULES));
     let cold = SubprocessEngine::new().expect("an engine");
@@ -102,8 +102,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
 
 fn settle(engine: &SubprocessEngine) {
     let began = Instant::now();
-    while engine.warm_stats().ready < WAITING as u64 {
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", engine.warm_stats());
+    while engine.ready_interpreter_stats().ready < WAITING as u64 {
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", engine.ready_interpreter_stats());
         std::thread::sleep(Duration::from_millis(1));
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         return;
     }
     let runtime = Runtime::new().expect("a runtime");
-    let engine = SubprocessEngine::builder().preopen(AT_ONCE).build().expect("an engine");
+    let engine = SubprocessEngine::builder().ready_sandboxes(AT_ONCE).build().expect("an engine");
     let samples = runtime.block_on(samples(engine, scale.soak));
     report.set("soak", "runs", scale.soak);
     let (mut rows, mut bars) = (Vec::new(), Vec::new());

@@ -28,7 +28,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     }
     let runtime = runtime();
     let cold = SubprocessEngine::new().expect("an engine");
-    let ready = SubprocessEngine::builder().preopen(4).build().expect("an engine");
+    let ready = SubprocessEngine::builder().ready_sandboxes(4).build().expect("an engine");
     let evaluation = Evaluation::command(ARGV);
     let bare = Bare::new(&ARGV, 0);
     let mut cases = vec![
@@ -63,7 +63,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
             report.set(key, "ratio_to_cold", round(ratio(case.median(), cold.median())));
         }
     }
-    let stats = ready.preopen_stats();
+    let stats = ready.ready_sandbox_stats();
     report.set("warm", "hits", stats.hits);
     report.set("warm", "misses", stats.misses);
     report.add(Table::of_cases(

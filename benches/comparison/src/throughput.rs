@@ -22,7 +22,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     }
     let runtime = Runtime::new().expect("a runtime");
     let cold = SubprocessEngine::new().expect("an engine");
-    let ready = SubprocessEngine::builder().preopen(16).build().expect("an engine");
+    let ready = SubprocessEngine::builder().ready_sandboxes(16).build().expect("an engine");
     let slots = SubprocessEngine::builder().slots(40).build().expect("an engine");
     let bare = Bare::new(&ARGV, 0);
     let mut subjects: Vec<Subject<'_>> = vec![

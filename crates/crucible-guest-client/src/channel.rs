@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crucible_guest::protocol::FrameKind;
 
-use crate::desk::{Desk, Ended, Question};
+use crate::desk::{Disconnected, PendingRequest, ResponseRouter};
 use crate::frames::Frame;
 
 /// How long the last words of a guest to which nothing can be sent any more are waited for.
@@ -15,7 +15,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How frames travel to one guest, and back. What an engine brings.
 pub trait Channel: fmt::Debug + Send + Sync {
     /// Where answers wait.
-    fn desk(&self) -> &Desk;
+    fn desk(&self) -> &ResponseRouter;
 
     /// Sends a frame whose payload is `head` and then `body`.
     ///
@@ -23,14 +23,14 @@ pub trait Channel: fmt::Debug + Send + Sync {
     /// Dropping the future may leave a part of a frame on the way. Whether the channel is of use then is for the engine to say.
     ///
     /// # Errors
-    /// See [`Ended`].
+    /// See [`Disconnected`].
     fn send(
         &self,
         kind: FrameKind,
         id: u32,
         head: &[u8],
         body: &[u8],
-    ) -> impl Future<Output = Result<(), Ended>> + Send;
+    ) -> impl Future<Output = Result<(), Disconnected>> + Send;
 
     /// Reads one frame, and puts it at the desk before anybody else can read: so answers keep their order. What is about the
     /// sandbox itself is kept elsewhere; that the conversation has ended is noted at the desk.
@@ -48,8 +48,11 @@ pub trait ChannelExt: Channel {
     /// Dropping the future loses no frame.
     ///
     /// # Errors
-    /// See [`Ended`].
-    fn answer(&self, question: &Question<'_>) -> impl Future<Output = Result<Frame, Ended>> + Send {
+    /// See [`Disconnected`].
+    fn answer(
+        &self,
+        question: &PendingRequest<'_>,
+    ) -> impl Future<Output = Result<Frame, Disconnected>> + Send {
         async {
             loop {
                 // Before looking: what is put from now on wakes us.
@@ -75,11 +78,11 @@ pub trait ChannelExt: Channel {
     /// Dropping the future loses no frame.
     ///
     /// # Errors
-    /// The conversation ended before; see [`Ended`].
+    /// The conversation ended before; see [`Disconnected`].
     fn wait_for<T: Send>(
         &self,
         mut found: impl FnMut() -> Option<T> + Send,
-    ) -> impl Future<Output = Result<T, Ended>> + Send {
+    ) -> impl Future<Output = Result<T, Disconnected>> + Send {
         async move {
             loop {
                 let mut news = std::pin::pin!(self.desk().news());
@@ -104,8 +107,8 @@ pub trait ChannelExt: Channel {
     /// Dropping the future loses no frame.
     ///
     /// # Errors
-    /// See [`Ended`].
-    fn ready(&self) -> impl Future<Output = Result<(), Ended>> + Send {
+    /// See [`Disconnected`].
+    fn ready(&self) -> impl Future<Output = Result<(), Disconnected>> + Send {
         self.wait_for(|| self.desk().greeting().map(drop))
     }
 
@@ -119,7 +122,7 @@ pub trait ChannelExt: Channel {
     }
 
     /// Why nothing can be sent any more: what the guest said last tells.
-    fn why_ended(&self) -> impl Future<Output = Ended> + Send {
+    fn why_ended(&self) -> impl Future<Output = Disconnected> + Send {
         async {
             // One that does not listen any more can go on talking, or say nothing without an end.
             let _read = tokio::time::timeout(LAST_WORDS, self.read_to_end()).await;
@@ -140,16 +143,16 @@ mod tests {
     /// A guest of which we hear what is put into a queue.
     #[derive(Debug)]
     struct Told {
-        desk: Desk,
+        desk: ResponseRouter,
         frames: Mutex<mpsc::UnboundedReceiver<Frame>>,
     }
 
     impl Channel for Told {
-        fn desk(&self) -> &Desk {
+        fn desk(&self) -> &ResponseRouter {
             &self.desk
         }
 
-        async fn send(&self, _: FrameKind, _: u32, _: &[u8], _: &[u8]) -> Result<(), Ended> {
+        async fn send(&self, _: FrameKind, _: u32, _: &[u8], _: &[u8]) -> Result<(), Disconnected> {
             Ok(())
         }
 
@@ -167,7 +170,7 @@ mod tests {
         // Which of two is looked at first, news or the channel, is left to chance.
         for _ in 0..64 {
             let (told, frames) = mpsc::unbounded_channel();
-            let guest = Told { desk: Desk::new(), frames: Mutex::new(frames) };
+            let guest = Told { desk: ResponseRouter::new(), frames: Mutex::new(frames) };
             let (command, input) = (guest.desk.ask(), guest.desk.ask());
             let tell = async {
                 for (kind, question) in

@@ -5,18 +5,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crucible_core::{After, EngineError, KillReason, Signal};
+use crucible_core::{EngineError, KillReason, OnExit, Signal};
 use crucible_guest::protocol::{self, Counted, ExecFailed, Exited, Failure, FrameKind, Held, Started, Step};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::channel::{Channel, ChannelExt as _};
-use crate::counters::Counters;
-use crate::desk::{Ended, Question};
+use crate::counters::CgroupCounters;
+use crate::desk::{Disconnected, PendingRequest};
 use crate::errors::{failed_step, protocol, why};
 use crate::files;
 use crate::frames::Frame;
-use crate::ledger::Ledger;
+use crate::ledger::KillLog;
 use crate::meter::Meter;
 use crate::watch::CpuWatch;
 
@@ -56,11 +56,11 @@ pub struct End {
 
 /// What happens to what a command leaves behind, in the words of the protocol.
 #[must_use]
-pub fn wire(after: After) -> protocol::After {
+pub fn wire(after: OnExit) -> protocol::OnExit {
     match after {
-        After::End => protocol::After::End,
-        After::Close => protocol::After::Close,
-        _ => protocol::After::Keep,
+        OnExit::KillBackground => protocol::OnExit::KillBackground,
+        OnExit::Seal => protocol::OnExit::Seal,
+        _ => protocol::OnExit::KeepBackground,
     }
 }
 
@@ -75,7 +75,7 @@ pub struct Exchange<'a, C, K> {
     /// The way to the guest.
     pub channel: &'a C,
     /// The request that the command is.
-    pub question: Question<'a>,
+    pub question: PendingRequest<'a>,
     /// Ends the guest, and everything with it, without asking it.
     pub kill: K,
 }
@@ -88,14 +88,14 @@ impl<C, K> fmt::Debug for Exchange<'_, C, K> {
 
 /// Follows one command to its end, and ends it when it must.
 #[derive(Debug)]
-pub struct Control<'a, C, K> {
+pub struct CommandSupervisor<'a, C, K> {
     exchange: Exchange<'a, C, K>,
-    after: After,
+    after: OnExit,
     wall: Duration,
     began: Instant,
     /// Set when it is heard that the command runs.
     started: Option<&'a AtomicBool>,
-    ledger: Ledger,
+    ledger: KillLog,
     end: End,
 }
 
@@ -106,10 +106,10 @@ enum Next {
     Done,
 }
 
-impl<'a, C: Channel, K: Fn() + Send + Sync> Control<'a, C, K> {
+impl<'a, C: Channel, K: Fn() + Send + Sync> CommandSupervisor<'a, C, K> {
     /// A command that was asked for at `began`.
-    pub fn new(exchange: Exchange<'a, C, K>, after: After, wall: Duration, began: Instant) -> Self {
-        Self { exchange, after, wall, began, started: None, ledger: Ledger::default(), end: End::default() }
+    pub fn new(exchange: Exchange<'a, C, K>, after: OnExit, wall: Duration, began: Instant) -> Self {
+        Self { exchange, after, wall, began, started: None, ledger: KillLog::default(), end: End::default() }
     }
 
     /// Sets this when it is heard that the command runs.
@@ -127,7 +127,7 @@ impl<'a, C: Channel, K: Fn() + Send + Sync> Control<'a, C, K> {
 
     /// Whom we killed and why, and how the command ended.
     #[must_use]
-    pub fn into_end(self) -> (Ledger, End) {
+    pub fn into_end(self) -> (KillLog, End) {
         (self.ledger, self.end)
     }
 
@@ -189,7 +189,7 @@ impl<'a, C: Channel, K: Fn() + Send + Sync> Control<'a, C, K> {
             };
             self.ledger.kill(reason, proof);
             patience.as_mut().reset(tokio::time::Instant::now() + KILL_GRACE);
-            self.signal(Signal::KILL, self.after != After::Keep).await;
+            self.signal(Signal::KILL, self.after != OnExit::KeepBackground).await;
         }
     }
 
@@ -233,7 +233,7 @@ impl<'a, C: Channel, K: Fn() + Send + Sync> Control<'a, C, K> {
                 let exited = Exited::decode(&frame.payload).map_err(malformed)?;
                 self.end.exited = Some(exited);
                 self.end.survivors = u64::from(exited.survivors);
-                Ok(if exited.empty || self.after == After::Keep { Next::Done } else { Next::Wait })
+                Ok(if exited.empty || self.after == OnExit::KeepBackground { Next::Done } else { Next::Wait })
             }
             FrameKind::Empty if self.end.exited.is_some() => {
                 let count = frame.payload.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
@@ -245,13 +245,13 @@ impl<'a, C: Channel, K: Fn() + Send + Sync> Control<'a, C, K> {
     }
 
     /// The guest is gone, or talks nonsense.
-    fn lost(&mut self, ended: Ended) -> Result<(), EngineError> {
+    fn lost(&mut self, ended: Disconnected) -> Result<(), EngineError> {
         match ended {
-            Ended::Gone => {
+            Disconnected::Gone => {
                 self.end.gone = true;
                 Ok(())
             }
-            Ended::Error(_) => Err(why(ended, self.end.status.is_some())),
+            Disconnected::Error(_) => Err(why(ended, self.end.status.is_some())),
         }
     }
 
@@ -281,8 +281,8 @@ impl<'a, C: Channel, K: Fn() + Send + Sync> Control<'a, C, K> {
 impl End {
     /// What the guest saw counted.
     #[must_use]
-    pub fn counters(&self) -> Option<Counters> {
-        self.counted.map(Counters::from)
+    pub fn counters(&self) -> Option<CgroupCounters> {
+        self.counted.map(CgroupCounters::from)
     }
 }
 

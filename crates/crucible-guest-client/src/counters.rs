@@ -6,7 +6,7 @@ use crucible_guest::protocol::Counted;
 
 /// What a kernel has counted for a sandbox. What nobody has counted is `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counters {
+pub struct CgroupCounters {
     /// Processes that the kernel killed for lack of memory.
     pub oom_kills: Option<u64>,
     /// How often the sandbox ran into its own memory limit.
@@ -21,7 +21,7 @@ pub struct Counters {
     pub cpu: Option<Duration>,
 }
 
-impl From<Counted> for Counters {
+impl From<Counted> for CgroupCounters {
     fn from(counted: Counted) -> Self {
         Self {
             oom_kills: counted.oom_kills,

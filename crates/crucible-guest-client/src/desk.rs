@@ -21,7 +21,7 @@ const STRAY_MAX: u32 = 4096;
 
 /// How a conversation ended.
 #[derive(Debug)]
-pub enum Ended {
+pub enum Disconnected {
     /// The guest side is gone.
     Gone,
     /// A step of making the sandbox failed, or the guest broke the protocol.
@@ -30,12 +30,12 @@ pub enum Ended {
 
 /// An open question: answers to it wait at the desk until they are taken, and are dropped with it.
 #[derive(Debug)]
-pub struct Question<'a> {
-    desk: &'a Desk,
+pub struct PendingRequest<'a> {
+    desk: &'a ResponseRouter,
     id: u32,
 }
 
-impl Question<'_> {
+impl PendingRequest<'_> {
     /// What the request is to be numbered with.
     #[must_use]
     pub fn id(&self) -> u32 {
@@ -43,7 +43,7 @@ impl Question<'_> {
     }
 }
 
-impl Drop for Question<'_> {
+impl Drop for PendingRequest<'_> {
     fn drop(&mut self) {
         self.desk.inboxes().remove(&self.id);
     }
@@ -54,7 +54,7 @@ impl Drop for Question<'_> {
 /// Several may ask at once: a file can be read while a command runs. There is no task that reads: whoever waits for an
 /// answer reads for all, and puts what is not for him here, where the others find it.
 #[derive(Debug, Default)]
-pub struct Desk {
+pub struct ResponseRouter {
     inboxes: Mutex<HashMap<u32, VecDeque<Frame>>>,
     /// Something was put into an inbox, or the conversation has ended.
     news: Notify,
@@ -87,7 +87,7 @@ pub struct Greeting {
     pub status: Vec<u8>,
 }
 
-impl Desk {
+impl ResponseRouter {
     /// A desk at which nobody has asked anything.
     #[must_use]
     pub fn new() -> Self {
@@ -117,8 +117,8 @@ impl Desk {
 
     /// Opens a question with an id of its own.
     #[must_use]
-    pub fn ask(&self) -> Question<'_> {
-        Question { desk: self, id: self.expect() }
+    pub fn ask(&self) -> PendingRequest<'_> {
+        PendingRequest { desk: self, id: self.expect() }
     }
 
     /// Expects answers under an id of its own, which stays open until somebody [takes it up](Self::take_up). The first id is 1: what was
@@ -140,9 +140,9 @@ impl Desk {
 
     /// The question whose answers were [expected](Self::expect).
     #[must_use]
-    pub fn take_up(&self, id: u32) -> Question<'_> {
+    pub fn take_up(&self, id: u32) -> PendingRequest<'_> {
         self.inboxes().entry(id).or_default();
-        Question { desk: self, id }
+        PendingRequest { desk: self, id }
     }
 
     /// Whether a frame of one of these kinds waits for whoever asked.
@@ -151,7 +151,7 @@ impl Desk {
         self.inboxes().get(&id).is_some_and(|inbox| inbox.iter().any(|frame| kinds.contains(&frame.kind)))
     }
 
-    pub(crate) fn take(&self, question: &Question<'_>) -> Option<Frame> {
+    pub(crate) fn take(&self, question: &PendingRequest<'_>) -> Option<Frame> {
         self.inboxes().get_mut(&question.id).and_then(VecDeque::pop_front)
     }
 
@@ -255,13 +255,13 @@ impl Desk {
 
     /// Why the conversation has ended.
     #[must_use]
-    pub fn end(&self) -> Ended {
+    pub fn end(&self) -> Disconnected {
         if let Some(failure) = self.failed.get() {
-            return Ended::Error(failed_step(*failure));
+            return Disconnected::Error(failed_step(*failure));
         }
         match self.broke_protocol.get() {
-            Some(what) => Ended::Error(protocol(what.clone(), false)),
-            None => Ended::Gone,
+            Some(what) => Disconnected::Error(protocol(what.clone(), false)),
+            None => Disconnected::Gone,
         }
     }
 }

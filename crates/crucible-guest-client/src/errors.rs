@@ -5,7 +5,7 @@ use std::io;
 use crucible_core::{EngineError, FileReason, NotStartedReason};
 use crucible_guest::protocol::{Failure, Step};
 
-use crate::desk::Ended;
+use crate::desk::Disconnected;
 
 /// The host side of a sandbox failed.
 pub fn setup(step: impl Into<String>, source: impl Into<io::Error>) -> EngineError {
@@ -67,10 +67,10 @@ pub fn file(path: impl Into<String>, failure: Failure) -> EngineError {
 
 /// What the end of a conversation means.
 #[must_use]
-pub fn why(ended: Ended, started: bool) -> EngineError {
+pub fn why(ended: Disconnected, started: bool) -> EngineError {
     match ended {
-        Ended::Gone => lost(if started { "running" } else { "setting it up" }, started),
-        Ended::Error(EngineError::Protocol { what, .. }) => protocol(what, started),
-        Ended::Error(error) => error,
+        Disconnected::Gone => lost(if started { "running" } else { "setting it up" }, started),
+        Disconnected::Error(EngineError::Protocol { what, .. }) => protocol(what, started),
+        Disconnected::Error(error) => error,
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crucible_core::{Ending, Evidence, KillReason, Signal, Usage};
 
 use crate::control::End;
-use crate::counters::Counters;
+use crate::counters::CgroupCounters;
 use crate::errors::not_started;
 
 /// How much later than a program's end the guest may find it, where others take all of the CPUs. What ended by itself
@@ -14,13 +14,13 @@ const REAPED_WITHIN: Duration = Duration::from_millis(250);
 
 /// Everything that is known of a command that has ended.
 #[derive(Debug)]
-pub struct Facts<'a> {
+pub struct EvidenceBuilder<'a> {
     /// What had been counted before the command.
-    pub before: Counters,
+    pub before: CgroupCounters,
     /// CPU time of the guest itself before the command.
     pub guest_before: Duration,
     /// What has been counted by now.
-    pub now: Counters,
+    pub now: CgroupCounters,
     /// The sandbox's memory limit.
     pub memory_limit: u64,
     /// Bytes written, and the limit on them.
@@ -35,8 +35,8 @@ pub struct Facts<'a> {
     pub end: &'a End,
 }
 
-impl Facts<'_> {
-    fn since(&self, counter: impl Fn(&Counters) -> Option<u64>) -> u64 {
+impl EvidenceBuilder<'_> {
+    fn since(&self, counter: impl Fn(&CgroupCounters) -> Option<u64>) -> u64 {
         counter(&self.now).unwrap_or(0).saturating_sub(counter(&self.before).unwrap_or(0))
     }
 
@@ -147,7 +147,7 @@ impl Facts<'_> {
     }
 }
 
-impl Facts<'_> {
+impl EvidenceBuilder<'_> {
     /// What the command used since it got the word to go, for which it had waited. Its own account has all that it ever used; how that
     /// is split between user mode and the kernel is taken for the part as well.
     #[must_use]

@@ -7,7 +7,7 @@ use crucible_core::{EngineError, Entry, EntryKind, FileReason, Listing, PlannedF
 use crucible_guest::protocol::{self, Entries, Failure, FrameKind, ListRequest, ReadRequest, WriteRequest};
 
 use crate::channel::{Channel, ChannelExt as _};
-use crate::desk::Ended;
+use crate::desk::Disconnected;
 use crate::errors::{file, protocol, why};
 use crate::frames::Frame;
 use crate::request;
@@ -58,7 +58,7 @@ async fn send_file(
     content: &[u8],
     executable: bool,
     quiet: bool,
-) -> Result<(), Ended> {
+) -> Result<(), Disconnected> {
     let name = request::path(path);
     let mode = if executable { 0o755 } else { 0o644 };
     let count = content.len().div_ceil(WRITE_PIECE).max(1);
@@ -67,8 +67,8 @@ async fn send_file(
         let data = content.get(start..content.len().min(start + WRITE_PIECE)).unwrap_or_default();
         let piece =
             WriteRequest { first: index == 0, last: index + 1 == count, quiet, mode, path: &name, data };
-        let head =
-            request::encode(16 + name.len(), |writer| piece.encode_head(writer)).map_err(Ended::Error)?;
+        let head = request::encode(16 + name.len(), |writer| piece.encode_head(writer))
+            .map_err(Disconnected::Error)?;
         channel.send(FrameKind::Write, id, &head, data).await?;
     }
     Ok(())

@@ -19,7 +19,7 @@ pub struct Frame {
 
 /// What came is not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NotAFrame;
+pub struct InvalidFrame;
 
 /// Cuts what comes into frames. It holds one frame at most, and what was read along with it.
 #[derive(Debug)]
@@ -52,10 +52,10 @@ impl Frames {
     ///
     /// # Errors
     /// What came is not one.
-    pub fn cut(&mut self) -> Result<Option<Frame>, NotAFrame> {
+    pub fn cut(&mut self) -> Result<Option<Frame>, InvalidFrame> {
         let pending = self.buffer.get(self.start..self.end).unwrap_or_default();
         let Some(header) = pending.first_chunk::<HEADER_SIZE>() else { return Ok(None) };
-        let header = Header::decode(header, PAYLOAD_MAX_TO_HOST).map_err(|_| NotAFrame)?;
+        let header = Header::decode(header, PAYLOAD_MAX_TO_HOST).map_err(|_| InvalidFrame)?;
         let size = HEADER_SIZE + header.length as usize;
         let Some(frame) = pending.get(HEADER_SIZE..size) else {
             self.make_room(size);
@@ -139,7 +139,7 @@ mod tests {
         let mut frames = Frames::new();
         frames.room()[..HEADER_SIZE].fill(0xff);
         frames.filled(HEADER_SIZE);
-        assert_eq!(frames.cut().unwrap_err(), NotAFrame);
+        assert_eq!(frames.cut().unwrap_err(), InvalidFrame);
         assert_eq!(frames.capacity(), FIRST_READ);
     }
 }

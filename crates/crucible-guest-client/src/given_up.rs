@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Marks a sandbox as spent when a command is given up half way: what it does then is unknown.
 #[derive(Debug)]
-pub struct GivenUp<'a> {
+pub struct PoisonOnDrop<'a> {
     spent: &'a AtomicBool,
     done: bool,
 }
 
-impl<'a> GivenUp<'a> {
+impl<'a> PoisonOnDrop<'a> {
     /// Dropped as it is, it marks the sandbox.
     #[must_use]
     pub fn unless_done(spent: &'a AtomicBool) -> Self {
@@ -22,7 +22,7 @@ impl<'a> GivenUp<'a> {
     }
 }
 
-impl Drop for GivenUp<'_> {
+impl Drop for PoisonOnDrop<'_> {
     fn drop(&mut self) {
         if !self.done {
             self.spent.store(true, Ordering::Release);

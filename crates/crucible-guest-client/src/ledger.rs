@@ -6,13 +6,13 @@ use crucible_core::{Evidence, KillReason, Signal};
 
 /// Our kills of one command.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct KillLog {
     began: Option<Instant>,
     entries: Vec<Evidence>,
     killed: bool,
 }
 
-impl Ledger {
+impl KillLog {
     /// The command was started so long ago: times count from then.
     pub fn begin(&mut self, ago: Duration) {
         let now = Instant::now();

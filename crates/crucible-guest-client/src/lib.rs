@@ -2,12 +2,12 @@
 //!
 //! An engine brings a [`Channel`]: something that sends a frame and reads one. This crate has the rest:
 //!
-//! - [`Frames`] cuts bytes into frames, and [`Desk`] keeps answers until whoever asked takes them, within bounds;
+//! - [`Frames`] cuts bytes into frames, and [`ResponseRouter`] keeps answers until whoever asked takes them, within bounds;
 //! - [`request`] encodes, [`files`] puts, reads and lists files;
-//! - [`Control`] follows one command to its end and ends it when it must, with a [`Ledger`] of who was killed and why, a
+//! - [`CommandSupervisor`] follows one command to its end and ends it when it must, with a [`KillLog`] of who was killed and why, a
 //!   [`Meter`] of what it wrote and a [`CpuWatch`];
-//! - [`Facts`] makes evidence and usage of what is known then;
-//! - [`WarmPool`] keeps sandboxes that were made before anybody asked for them.
+//! - [`EvidenceBuilder`] makes evidence and usage of what is known then;
+//! - [`ReadyPool`] keeps sandboxes that were made before anybody asked for them.
 //!
 //! Every byte from a guest is hostile: what it says is decoded with bounds, each thing that it may say once is heard once, and
 //! nothing is waited for without a deadline. An error is [`EngineError::Protocol`](crucible_core::EngineError) or
@@ -33,15 +33,15 @@ mod watch;
 
 pub use channel::{Channel, ChannelExt};
 pub use control::{
-    Control, End, Exchange, KILL_CONFIRM, RECEIVER_GRACE, SETUP_TIMEOUT, guest_deadline_us, wire,
+    CommandSupervisor, End, Exchange, KILL_CONFIRM, RECEIVER_GRACE, SETUP_TIMEOUT, guest_deadline_us, wire,
 };
-pub use counters::Counters;
-pub use desk::{Desk, Ended, Question};
-pub use facts::Facts;
-pub use frames::{Frame, Frames, NotAFrame};
-pub use given_up::GivenUp;
-pub use ledger::Ledger;
+pub use counters::CgroupCounters;
+pub use desk::{Disconnected, PendingRequest, ResponseRouter};
+pub use facts::EvidenceBuilder;
+pub use frames::{Frame, Frames, InvalidFrame};
+pub use given_up::PoisonOnDrop;
+pub use ledger::KillLog;
 pub use meter::Meter;
 pub use status::Status;
-pub use warm::{WarmPool, WarmStats};
+pub use warm::{ReadyPool, ReadyStats};
 pub use watch::{CpuWatch, measure};

@@ -40,7 +40,7 @@ pub struct Terms<'a> {
     /// More variables (`NAME=value`) than the command's own.
     pub variables: &'a [String],
     /// What happens to what it leaves behind.
-    pub after: protocol::After,
+    pub after: protocol::OnExit,
     /// After how many microseconds the guest ends it by itself.
     pub deadline_us: u64,
     /// Whether the kernel's word on it is wanted.

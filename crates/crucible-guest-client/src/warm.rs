@@ -10,7 +10,7 @@ const KINDS: usize = 4;
 /// How a pool of sandboxes that are made ahead of time has fared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct WarmStats {
+pub struct ReadyStats {
     /// How often there was one when it was asked for.
     pub hits: u64,
     /// How often there was none.
@@ -27,7 +27,7 @@ pub struct WarmStats {
 
 /// The sandboxes that wait: things of type `T`, of kinds `K`.
 #[derive(Debug)]
-pub struct WarmPool<K, T> {
+pub struct ReadyPool<K, T> {
     wanted: usize,
     age: Duration,
     state: Mutex<State<K, T>>,
@@ -39,7 +39,7 @@ struct State<K, T> {
     kinds: Vec<Kind<K, T>>,
     /// Those of which nobody wants any more.
     retired: Vec<T>,
-    stats: WarmStats,
+    stats: ReadyStats,
 }
 
 #[derive(Debug)]
@@ -50,11 +50,11 @@ struct Kind<K, T> {
     coming: usize,
 }
 
-impl<K: PartialEq + Clone, T> WarmPool<K, T> {
+impl<K: PartialEq + Clone, T> ReadyPool<K, T> {
     /// A pool that keeps `wanted` of each kind that was asked for lately, each for `age` at the longest.
     #[must_use]
     pub fn new(wanted: usize, age: Duration) -> Self {
-        let state = State { kinds: Vec::new(), retired: Vec::new(), stats: WarmStats::default() };
+        let state = State { kinds: Vec::new(), retired: Vec::new(), stats: ReadyStats::default() };
         Self { wanted, age, state: Mutex::new(state) }
     }
 
@@ -71,10 +71,10 @@ impl<K: PartialEq + Clone, T> WarmPool<K, T> {
 
     /// How it has fared.
     #[must_use]
-    pub fn stats(&self) -> WarmStats {
+    pub fn stats(&self) -> ReadyStats {
         let state = self.state();
         let ready = state.kinds.iter().map(|kind| kind.ready.len() as u64).sum();
-        WarmStats { ready, ..state.stats }
+        ReadyStats { ready, ..state.stats }
     }
 
     /// A kind will be asked for.
@@ -212,8 +212,8 @@ impl<K, T> State<K, T> {
 mod tests {
     use super::*;
 
-    fn pool(age: Duration) -> WarmPool<&'static str, u32> {
-        WarmPool::new(2, age)
+    fn pool(age: Duration) -> ReadyPool<&'static str, u32> {
+        ReadyPool::new(2, age)
     }
 
     #[test]
@@ -227,7 +227,7 @@ mod tests {
         assert_eq!((pool.lacking(), pool.is_low(&"a")), (vec!["a"], false), "one has not come");
         assert_eq!((pool.take(&"a"), pool.take(&"a")), (Some(1), None));
         assert!(pool.is_low(&"a"));
-        let stats = WarmStats { hits: 1, misses: 2, made: 1, failed: 1, ..WarmStats::default() };
+        let stats = ReadyStats { hits: 1, misses: 2, made: 1, failed: 1, ..ReadyStats::default() };
         assert_eq!(pool.stats(), stats);
     }
 
@@ -238,7 +238,7 @@ mod tests {
         pool.put(&"a", Some(1));
         assert_eq!(pool.take(&"a"), Some(1));
         pool.note_failed();
-        let stats = WarmStats { misses: 1, made: 1, failed: 1, ..WarmStats::default() };
+        let stats = ReadyStats { misses: 1, made: 1, failed: 1, ..ReadyStats::default() };
         assert_eq!(pool.stats(), stats);
     }
 
@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_where_none_is_wanted_and_nothing_is_lost_at_the_end() {
-        let none = WarmPool::<&str, u32>::new(0, Duration::MAX);
+        let none = ReadyPool::<&str, u32>::new(0, Duration::MAX);
         assert_eq!((none.take(&"a"), none.lacking().len(), none.is_wanted()), (None, 0, false));
         let pool = pool(Duration::MAX);
         assert_eq!(pool.take(&"a"), None);

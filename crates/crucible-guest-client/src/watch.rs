@@ -7,7 +7,7 @@ use crucible_core::Evidence;
 use crucible_guest::protocol::{FrameKind, Usage};
 
 use crate::channel::{Channel, ChannelExt as _};
-use crate::desk::Ended;
+use crate::desk::Disconnected;
 use crate::errors::protocol;
 
 /// No two looks are closer than this. With the number of CPUs it bounds by how much a command can overshoot its limit:
@@ -80,15 +80,14 @@ fn cpu_of(usage: &Usage) -> Duration {
 /// Dropping the future loses nothing but the answer.
 ///
 /// # Errors
-/// See [`Ended`].
-pub async fn measure(channel: &impl Channel) -> Result<Usage, Ended> {
+/// See [`Disconnected`].
+pub async fn measure(channel: &impl Channel) -> Result<Usage, Disconnected> {
     let question = channel.desk().ask();
     channel.send(FrameKind::Measure, question.id(), &[], &[]).await?;
     let answer = channel.answer(&question).await?;
     match answer.kind {
-        FrameKind::Usage => {
-            Usage::decode(&answer.payload).map_err(|_| Ended::Error(protocol("its usage is malformed", true)))
-        }
-        _ => Err(Ended::Error(protocol("it cannot measure", true))),
+        FrameKind::Usage => Usage::decode(&answer.payload)
+            .map_err(|_| Disconnected::Error(protocol("its usage is malformed", true))),
+        _ => Err(Disconnected::Error(protocol("it cannot measure", true))),
     }
 }

@@ -17,7 +17,7 @@ pub(crate) fn open(control: Control, port: u16) -> Result<()> {
     let handed_over = sys::bring_up(socket, b"lo")
         .and_then(|()| sys::bind_to_loopback(socket, port))
         .and_then(|()| sys::listen(socket, BACKLOG))
-        .and_then(|()| control.answer_with(FrameKind::Door, 0, Some(socket), |_| Ok(())));
+        .and_then(|()| control.answer_with(FrameKind::EgressListener, 0, Some(socket), |_| Ok(())));
     sys::close(socket);
     handed_over
 }

@@ -16,8 +16,8 @@ use super::sys::{self, Fd, Fds, POLLERR, POLLHUP, POLLIN, PollFd, SIGCHLD, SIGKI
 use super::target::{NotStarted, Pointers, Target};
 use super::usage;
 use crate::protocol::{
-    After, Exec, Exited, Failure, FrameKind, Header, Held, Layers, PAYLOAD_MAX_TO_GUEST, Ready, STDIO_PASSED,
-    Started, Step, Usage,
+    Exec, Exited, Failure, FrameKind, Header, Held, Layers, OnExit, PAYLOAD_MAX_TO_GUEST, Ready,
+    STDIO_PASSED, Started, Step, Usage,
 };
 
 /// SIGPIPE: a stream whose reader is gone is an error number, not the guest's end.
@@ -47,7 +47,7 @@ pub(crate) struct Place {
 struct Running {
     pid: i32,
     id: u32,
-    after: After,
+    after: OnExit,
     began_us: u64,
     /// What is still to be said of its start.
     unsaid: Option<Unsaid>,
@@ -234,7 +234,7 @@ impl Guest {
             }
             FrameKind::Stdin => self.streams.feed(self.control, header.id, payload).at(Step::STREAMS)?,
             FrameKind::CloseStdin => self.streams.close_stdin(),
-            FrameKind::Feed => self.feed(header.id, payload, fds)?,
+            FrameKind::WriteFd => self.feed(header.id, payload, fds)?,
             FrameKind::Signal => self.signal(payload)?,
             FrameKind::Write => self.files.write(self.control, header.id, payload)?,
             FrameKind::Read => self.files.read(self.control, header.id, payload)?,
@@ -282,7 +282,7 @@ impl Guest {
         let started = self.pointers.start(&self.place, exec, stdio);
         match (&started, exec.after, passed.as_slice()) {
             // Its output ends with us: whoever reads it is not woken by its last process, which has better things to do.
-            (Ok(_), After::Close, [stdin, ..]) => sys::close(*stdin),
+            (Ok(_), OnExit::Seal, [stdin, ..]) => sys::close(*stdin),
             _ => passed.close(),
         }
         self.streams.close_target_ends();
@@ -308,7 +308,7 @@ impl Guest {
                     unsaid.count = usage::read_status_of_child(pid, &mut unsaid.status).at(Step::USAGE)?;
                 }
                 self.say_what_is_due().at(Step::USAGE)?;
-                let lends = exec.lend_mounts && exec.after == After::Close;
+                let lends = exec.lend_mounts && exec.after == OnExit::Seal;
                 if let (true, Some(running)) = (lends, &mut self.running) {
                     let mounts = sys::open(c"/proc/self/ns/mnt", sys::O_RDONLY | sys::O_CLOEXEC, 0);
                     running.mounts = mounts.ok();
@@ -418,7 +418,7 @@ impl Guest {
         };
         let Some(running) = self.running.take() else { return Ok(Next::Serve) };
         self.report(&running, ended, &mut batch)?;
-        if running.after != After::Close {
+        if running.after != OnExit::Seal {
             return Ok(Next::Serve);
         }
         // The host has its outcome to make; our own end takes a while, and nobody waits for it.
@@ -450,7 +450,7 @@ impl Guest {
             free_inodes: room.map_or(u64::MAX, |room| room.free_inodes),
         };
         let everybody = if self.is_init { -1 } else { -running.pid };
-        let keeps = running.after == After::Keep;
+        let keeps = running.after == OnExit::KeepBackground;
         exited.empty =
             !keeps && (ended.alone || sys::kill(everybody, SIGKILL) == Err(Errno::SRCH) && reap::is_empty()?);
         // What comes by frames comes before the end. Where they do, the start was told long ago.

@@ -91,7 +91,7 @@ impl Slot {
         // SAFETY: the guest took it, and has been reaped.
         unsafe { Guest::give_back_memory() };
         fds.close();
-        self.control.answer(FrameKind::Gone, 0, |writer| writer.i32(reaped.status)).at(Step::REQUEST)
+        self.control.answer(FrameKind::SandboxExited, 0, |writer| writer.i32(reaped.status)).at(Step::REQUEST)
     }
 }
 

@@ -27,14 +27,14 @@ pub trait Backend: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// The value cannot be read.
-    fn get_at_once(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
+    fn get_cached(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
         if self.reads_wait() { Ok(None) } else { self.get(key).map(Some) }
     }
 
-    /// How often entries went to where [`get_at_once`](Self::get_at_once) does not look for them; `None` if that is not counted.
+    /// How often entries went to where [`get_cached`](Self::get_cached) does not look for them; `None` if that is not counted.
     ///
     /// # Behavior
-    /// - As long as it is the same, `get_at_once` tells of everything that has been committed since.
+    /// - As long as it is the same, `get_cached` tells of everything that has been committed since.
     fn settled(&self) -> Option<u64> {
         None
     }
@@ -86,8 +86,8 @@ impl<B: Backend + ?Sized> Backend for Box<B> {
         (**self).get(key)
     }
 
-    fn get_at_once(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
-        (**self).get_at_once(key)
+    fn get_cached(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
+        (**self).get_cached(key)
     }
 
     fn settled(&self) -> Option<u64> {

@@ -35,7 +35,7 @@
 //!   any other failure nobody knows what is on disk: the store is *poisoned*, writes nothing more, says why, and is to be opened
 //!   again. Reads go on.
 //! - **Threads.** One for each store. Reads of a backend that may wait for a disk run on tokio's blocking threads;
-//!   [`Store::get_at_once`] reads what is in memory where it is called.
+//!   [`Store::get_cached`] reads what is in memory where it is called.
 //! - **Directories.** A backend's directory has a file `LOCK`, which says whose it is while it is locked, and a file `FORMAT`,
 //!   which says which kind of store is in it.
 
@@ -47,10 +47,10 @@ mod batch;
 mod directory;
 mod durability;
 mod error;
+mod generation;
 #[cfg(any(feature = "redb", feature = "sled"))]
 mod guard;
 mod merge;
-mod moment;
 mod owner;
 mod queue;
 mod range;
@@ -70,7 +70,7 @@ pub use batch::{Batch, Iter};
 pub use directory::Directory;
 pub use durability::Durability;
 pub use error::{KvError, KvErrorKind, SharedError, WriteError};
-pub use moment::Moment;
+pub use generation::Generation;
 pub use owner::Owner;
 pub use range::Range;
 #[cfg(feature = "redb")]

@@ -105,7 +105,7 @@ impl Logged {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
-        match self.get_at_once(key) {
+        match self.get_cached(key) {
             Some(value) => Ok(value),
             // What comes into the tree meanwhile was not of this key, or is newer.
             None => self.keeper.tree().get(key),
@@ -113,7 +113,7 @@ impl Logged {
     }
 
     /// What is in the log is in memory.
-    fn get_at_once(&self, key: &[u8]) -> Option<Option<Bytes>> {
+    fn get_cached(&self, key: &[u8]) -> Option<Option<Bytes>> {
         let recent = self.keeper.recent();
         match recent.active.get(key).or_else(|| recent.settling.get(key)) {
             Some(value) => Some(value.cloned()),
@@ -195,8 +195,8 @@ impl Backend for RedbBackend {
         self.logged.get(key)
     }
 
-    fn get_at_once(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
-        Ok(self.logged.get_at_once(key))
+    fn get_cached(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
+        Ok(self.logged.get_cached(key))
     }
 
     fn settled(&self) -> Option<u64> {

@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::queue::{self, Job, Queue, Ran};
 use crate::writer::Writer;
-use crate::{Backend, Batch, Durability, KvError, Moment, Range, Transaction, WriteError};
+use crate::{Backend, Batch, Durability, Generation, KvError, Range, Transaction, WriteError};
 
 /// An ordered map of bytes. Clones are the same store.
 ///
@@ -90,14 +90,14 @@ impl Store {
     ///
     /// # Errors
     /// The value cannot be read.
-    pub fn get_at_once(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
-        self.0.backend.get_at_once(key)
+    pub fn get_cached(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
+        self.0.backend.get_cached(key)
     }
 
     /// The present moment, for what is read from here on.
     #[must_use]
-    pub fn moment(&self) -> Moment {
-        Moment::of(&*self.0.backend)
+    pub fn moment(&self) -> Generation {
+        Generation::of(&*self.0.backend)
     }
 
     /// The first `limit` entries of a range in its order, as the last group has left them.
@@ -339,8 +339,8 @@ pub struct Reader<'a>(&'a dyn Backend);
 impl Reader<'_> {
     /// The present moment, for what is read from here on.
     #[must_use]
-    pub fn moment(&self) -> Moment {
-        Moment::of(self.0)
+    pub fn moment(&self) -> Generation {
+        Generation::of(self.0)
     }
 
     /// The value of a key.

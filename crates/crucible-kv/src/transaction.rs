@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::backend::{KEY_MAX, VALUE_MAX};
 use crate::merge::Merged;
-use crate::{Backend, Batch, KvError, Moment, Range};
+use crate::{Backend, Batch, Generation, KvError, Range};
 
 /// What a write sees and makes: everything written before it, in its own group as well, and what it wrote itself.
 #[derive(Debug)]
@@ -38,11 +38,11 @@ impl<'a> Transaction<'a> {
     ///
     /// # Errors
     /// The value cannot be read.
-    pub fn is_still(&self, key: &[u8], value: Option<&Bytes>, moment: Moment) -> Result<bool, KvError> {
+    pub fn is_still(&self, key: &[u8], value: Option<&Bytes>, moment: Generation) -> Result<bool, KvError> {
         if let Some(now) = self.own.get(key).or_else(|| self.group.get(key)) {
             return Ok(now == value);
         }
-        if let Some(now) = self.backend.get_at_once(key)? {
+        if let Some(now) = self.backend.get_cached(key)? {
             return Ok(now.as_ref() == value);
         }
         // In this order: nothing has gone where it was not looked for in the meantime.

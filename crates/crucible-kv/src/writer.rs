@@ -146,7 +146,7 @@ impl Writer {
         let result = panic::catch_unwind(AssertUnwindSafe(action));
         let reason: Arc<str> = match &result {
             Ok(Ok(()) | Err(KvError::Full { .. })) => return result.unwrap_or(Ok(())),
-            Ok(Err(error)) => format!("{what}: {}", chain(error)).into(),
+            Ok(Err(error)) => format!("{what}: {}", error_chain(error)).into(),
             Err(_) => format!("{what}: the backend panicked").into(),
         };
         let reason = self.poison.get_or_init(|| reason);
@@ -155,7 +155,7 @@ impl Writer {
 }
 
 /// An error and its causes in one line: the reason outlives them.
-fn chain(error: &dyn std::error::Error) -> String {
+fn error_chain(error: &dyn std::error::Error) -> String {
     std::iter::successors(error.source(), |error| error.source())
         .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

@@ -27,7 +27,7 @@ const OUTPUT_MAX: u64 = 16 * 1024 * 1024;
 pub(super) async fn attack_nobody(attack: &Attack, program: &Path, kinds: &str) -> Observation {
     let mut scene = match Scene::set_up(program, attack).await {
         Ok(scene) => scene,
-        Err(error) => return Observation::failed(crucible_core::chain(&error)),
+        Err(error) => return Observation::failed(crucible_core::error_chain(&error)),
     };
     let place = scene.place();
     let mut arguments = Vec::new();

@@ -20,7 +20,7 @@ pub(super) async fn attack_engine(engine: &Arc<dyn Engine>, attack: &Attack, pro
     let Some(binary) = programs::BINARY else { return Observation::failed("there are no programs") };
     let mut scene = match Scene::set_up(program, attack).await {
         Ok(scene) => scene,
-        Err(error) => return Observation::failed(crucible_core::chain(&error)),
+        Err(error) => return Observation::failed(crucible_core::error_chain(&error)),
     };
     let mut argv = vec![format!("./{}", programs::NAME)];
     argv.extend(scene.arguments(attack, Path::new("/tmp")));
@@ -40,7 +40,8 @@ pub(super) async fn attack_engine(engine: &Arc<dyn Engine>, attack: &Attack, pro
         match tokio::time::timeout(PATIENCE, engine.run(&evaluation, &context)).await {
             Ok(Ok(outcome)) => last = Some(outcome),
             Ok(Err(error)) => {
-                let failed = Observation::failed(format!("the engine: {}", crucible_core::chain(&error)));
+                let failed =
+                    Observation::failed(format!("the engine: {}", crucible_core::error_chain(&error)));
                 return Observation { found_outside: scene.harm(&[]), ..failed };
             }
             Err(_) => {

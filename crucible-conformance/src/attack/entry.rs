@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crucible_core::{Collect, Difference, Layer, Limit, Limits, Outcome, Signal};
+use crucible_core::{Collect, Deviation, Layer, Limit, Limits, Outcome, Signal};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -31,7 +31,7 @@ pub struct Attack {
     pub(super) needs: Needs,
     pub(super) limits: fn(Limits) -> Limits,
     /// Where it cannot do harm, and why: in engines whose kernel is another.
-    pub(super) harmless: Option<(Difference, &'static str)>,
+    pub(super) harmless: Option<(Deviation, &'static str)>,
     /// What is wrong with an outcome, beyond its verdict.
     pub(super) check: Option<fn(&Outcome) -> Option<&'static str>>,
 }
@@ -166,7 +166,7 @@ impl Attack {
     }
 
     /// It does not apply to engines that differ in this, for this reason.
-    pub(super) fn harmless_where(mut self, difference: Difference, why: &'static str) -> Self {
+    pub(super) fn harmless_where(mut self, difference: Deviation, why: &'static str) -> Self {
         self.harmless = Some((difference, why));
         self
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crucible_core::{Command, Difference, Ending, Evaluation, Evidence, ExecIo, Layer, Verdict};
+use crucible_core::{Command, Deviation, Ending, Evaluation, Evidence, ExecOptions, Layer, Verdict};
 
 use super::support::{Subject, enforces, limits, open, python, run, said, sh, shell, told};
 
@@ -132,7 +132,7 @@ print(sorted({int(status.get(name, '0'), 16) for name in ('CapInh', 'CapPrm', 'C
 print(int(status['CapBnd'], 16))
 ";
     let text = python(&engine, source).await;
-    if engine.info().differs(Difference::LessInProc) {
+    if engine.info().differs(Deviation::LessInProc) {
         // Nor does it say that nothing can be gained; the attacks do.
         assert!(text.starts_with("True True unknown\n[0]\n"), "{text}");
     } else {
@@ -163,7 +163,7 @@ for directory in ('/tmp', '/box', '/dev/shm', '/var/tmp'):
     python(&engine, leave).await;
     let look = "ls -A /tmp /dev/shm /var/tmp /box | grep left; cat /proc/sysvipc/shm 2>/dev/null | wc -l; true";
     // A line of headings, where the kernel has such a file.
-    let headings = if engine.info().differs(Difference::LessInProc) { "0" } else { "1" };
+    let headings = if engine.info().differs(Deviation::LessInProc) { "0" } else { "1" };
     assert_eq!(shell(&engine, look).await.trim(), headings);
 }
 
@@ -234,8 +234,8 @@ for directory in ('fd', 'map_files', 'ns'):
 ";
     let sandbox = open(&engine).await;
     let command = Command::new(["python3", "-c", attack]);
-    let text = told(&sandbox.exec(&command, ExecIo::new()).await.unwrap());
-    if engine.info().differs(Difference::GuestIsSeen) {
+    let text = told(&sandbox.exec(&command, ExecOptions::new()).await.unwrap());
+    if engine.info().differs(Deviation::GuestIsSeen) {
         assert!(text.lines().all(|line| line.starts_with("fd ")), "{text}");
         let open = "
 import os
@@ -250,7 +250,7 @@ for name in os.listdir('/proc/1/fd'):
             print('opened', place)
 ";
         let command = Command::new(["python3", "-c", open]);
-        assert_eq!(told(&sandbox.exec(&command, ExecIo::new()).await.unwrap()), "");
+        assert_eq!(told(&sandbox.exec(&command, ExecOptions::new()).await.unwrap()), "");
     } else {
         assert_eq!(text, "");
     }
@@ -301,7 +301,7 @@ for kind in ('user', 'pid', 'mnt', 'net', 'ipc', 'uts', 'cgroup'):
     let text = python(&engine, source).await;
     let mut lines = text.lines();
     let status = lines.next().unwrap();
-    let less = info.differs(Difference::LessInProc);
+    let less = info.differs(Deviation::LessInProc);
     if info.enforcement.enforces(Layer::Seccomp) && !less {
         assert!(status.starts_with("2 "), "{status}");
     }

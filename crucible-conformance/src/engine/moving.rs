@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crucible_core::{
-    Collect, Command, Digest, EngineError, Evaluation, ExecIo, FileReason, SandboxPath,
+    Collect, Command, Digest, EngineError, Evaluation, ExecOptions, FileReason, SandboxPath,
 };
 use tokio::time::timeout;
 
@@ -48,7 +48,7 @@ pub async fn a_file_that_grows_while_it_is_read(engine: Subject) {
             Err(EngineError::File { reason: FileReason::TooLarge, .. }) => {
                 told(&sh(&*sandbox, ": > log").await);
             }
-            Err(error) => panic!("{}", crucible_core::chain(&error)),
+            Err(error) => panic!("{}", crucible_core::error_chain(&error)),
         }
     }
     assert!(read > 0, "it was never small enough to be read");
@@ -84,7 +84,7 @@ while True:
 ";
     sandbox.write(&path("swap.py"), source.into(), false).await.unwrap();
     let command = Command::new(["python3", "swap.py"]);
-    told(&sandbox.exec(&command, ExecIo::new()).await.unwrap());
+    told(&sandbox.exec(&command, ExecOptions::new()).await.unwrap());
     let (mut own, mut links) = (0, 0);
     let began = Instant::now();
     // Where CPUs are few, it swaps in bursts: until both were seen.
@@ -98,7 +98,7 @@ while True:
             }
             Err(EngineError::File { reason: FileReason::Link, .. }) => links += 1,
             Err(EngineError::File { reason: FileReason::NotFound, .. }) => {}
-            Err(error) => panic!("{}", crucible_core::chain(&error)),
+            Err(error) => panic!("{}", crucible_core::error_chain(&error)),
         }
         let read = sandbox.read(&path("place/passwd"), MIB).await;
         assert!(read.is_err(), "a file of another place was read");

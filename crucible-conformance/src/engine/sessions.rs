@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crucible_core::{
-    After, Command, EngineError, EntryKind, ExecIo, FileReason, Limit, OutputChunk, OutputSink, SandboxPath, Signal, Stdin,
+    OnExit, Command, EngineError, EntryKind, ExecOptions, FileReason, Limit, OutputChunk, OutputSink, SandboxPath, Signal, Stdin,
     Verdict,
 };
 use tokio::sync::mpsc;
@@ -30,7 +30,7 @@ pub async fn commands_share_a_place(engine: Subject) {
     told(&sh(&*sandbox, "echo state > file; cd /tmp; export A=1").await);
     assert_eq!(told(&sh(&*sandbox, "cat file; pwd; echo \"[$A]\"").await), "state\n/box\n[]\n");
     let command = Command::new(["pwd"]).with_directory(path("."));
-    assert_eq!(told(&sandbox.exec(&command, ExecIo::new()).await.unwrap()), "/box\n");
+    assert_eq!(told(&sandbox.exec(&command, ExecOptions::new()).await.unwrap()), "/box\n");
     sandbox.close().await.unwrap();
 }
 
@@ -45,7 +45,7 @@ pub async fn what_runs_in_the_background_goes_on(engine: Subject) {
     let began = Instant::now();
     assert_eq!(told(&sh(&*sandbox, "sleep 1000 & echo here").await), "here\n");
     assert!(began.elapsed() < Duration::from_secs(10) * slowness(), "it took {:?}", began.elapsed());
-    let exit = sh_with(&*sandbox, "exit 0", ExecIo::new().with_after(After::End)).await;
+    let exit = sh_with(&*sandbox, "exit 0", ExecOptions::new().with_on_exit(OnExit::KillBackground)).await;
     assert!(exit.verdict().is_success());
     // Nobody but the shell that looks, which starts nothing for that, and process 1 where it can be seen.
     let look = "n=0; for p in /proc/[0-9]*; do [ $p = /proc/1 ] || n=$((n+1)); done; echo $n";
@@ -128,7 +128,7 @@ pub async fn input_can_be_streamed(engine: Subject) {
     let sandbox = open(&engine).await;
     let (input, receiver) = mpsc::channel(1);
     let (sender, mut output) = mpsc::channel::<OutputChunk>(1);
-    let io = ExecIo::new()
+    let io = ExecOptions::new()
         .with_stdin(Stdin::Stream(receiver))
         .with_output(OutputSink::none().with_channel(sender));
     let talk = async {
@@ -151,7 +151,7 @@ pub async fn signals_reach_the_command(engine: Subject) {
     let sandbox = open(&engine).await;
     let (signals, receiver) = mpsc::channel(1);
     let (sender, mut output) = mpsc::channel::<OutputChunk>(8);
-    let io = ExecIo::new().with_signals(receiver).with_output(OutputSink::none().with_channel(sender));
+    let io = ExecOptions::new().with_signals(receiver).with_output(OutputSink::none().with_channel(sender));
     let script = "trap 'echo caught; exit 9' TERM; echo ready; while :; do sleep 0.05; done";
     let interrupt = async {
         assert_eq!(output.recv().await.unwrap().bytes, "ready\n");
@@ -169,7 +169,7 @@ pub async fn a_command_that_is_cancelled_leaves_the_sandbox(engine: Subject) {
     let sandbox = open(&engine).await;
     told(&sh(&*sandbox, "echo kept > file; sleep 1000 >/dev/null 2>&1 & echo $! > pid").await);
     let cancel = CancellationToken::new();
-    let io = ExecIo::new().with_cancel(cancel.clone());
+    let io = ExecOptions::new().with_cancel(cancel.clone());
     let soon = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         cancel.cancel();
@@ -184,9 +184,9 @@ pub async fn a_command_that_is_cancelled_leaves_the_sandbox(engine: Subject) {
 /// The limit ends the command, not the sandbox.
 pub async fn a_command_at_its_limit_leaves_the_sandbox(engine: Subject) {
     let sandbox = open(&engine).await;
-    let io = ExecIo::new().with_wall(Duration::from_millis(300));
+    let io = ExecOptions::new().with_wall(Duration::from_millis(300));
     assert_eq!(sh_with(&*sandbox, "sleep 1000", io).await.verdict(), exceeded(Limit::Wall));
-    let io = ExecIo::new().with_output_bytes(1000);
+    let io = ExecOptions::new().with_output_bytes(1000);
     assert_eq!(sh_with(&*sandbox, "yes", io).await.verdict(), exceeded(Limit::Output));
     assert_eq!(told(&sh(&*sandbox, "echo still here").await), "still here\n");
     sandbox.close().await.unwrap();
@@ -213,7 +213,7 @@ pub async fn closing_ends_everything(engine: Subject) {
 pub async fn limits_hold_for_each_command(engine: Subject) {
     let sandbox = open(&engine).await;
     for _ in 0..3 {
-        let io = ExecIo::new().with_output_bytes(10_000).with_cpu(Duration::from_secs(5));
+        let io = ExecOptions::new().with_output_bytes(10_000).with_cpu(Duration::from_secs(5));
         assert_eq!(told(&sh_with(&*sandbox, "head -c 9000 /dev/zero", io).await).len(), 9000);
     }
     sandbox.close().await.unwrap();

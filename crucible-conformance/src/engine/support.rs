@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crucible_core::{
-    Captured, Difference, Engine, EngineError, Evaluation, Evidence, ExecIo, Exit, Isolation, Layer,
-    LayerStatus, Limit, Limits, Outcome, RunContext, Sandbox, SandboxSpec, Verdict, judge,
+    Captured, Deviation, Engine, EngineError, Evaluation, Evidence, ExecOptions, ExecOutcome, Isolation,
+    Layer, LayerStatus, Limit, Limits, Outcome, RunContext, Sandbox, SandboxSpec, Verdict, judge,
 };
 
 pub(super) use crate::suite::slowness;
@@ -27,7 +27,7 @@ pub(super) use program;
 
 /// The same for an engine whose system calls take long.
 pub(super) fn slowness_of(engine: &Subject) -> u32 {
-    slowness() * if engine.info().differs(Difference::SlowCalls) { 10 } else { 1 }
+    slowness() * if engine.info().differs(Deviation::SlowCalls) { 10 } else { 1 }
 }
 
 /// Limits under which every program of the suite gets its verdict soon.
@@ -52,11 +52,11 @@ pub(super) async fn run(engine: &Subject, evaluation: &Evaluation) -> Outcome {
 pub(super) async fn run_to(engine: &Subject, evaluation: &Evaluation, verdict: &Verdict) -> Outcome {
     const TRIES: usize = 5;
     let may_be_lost =
-        *verdict == exceeded(Limit::Memory) && engine.info().differs(Difference::OutOfMemoryEndsAll);
+        *verdict == exceeded(Limit::Memory) && engine.info().differs(Deviation::OutOfMemoryEndsAll);
     for _ in 1..(if may_be_lost { TRIES } else { 1 }) {
         match engine.run(evaluation, &RunContext::new()).await {
             Err(EngineError::Lost { .. }) => {}
-            Err(error) => panic!("the infrastructure failed: {}", crucible_core::chain(&error)),
+            Err(error) => panic!("the infrastructure failed: {}", crucible_core::error_chain(&error)),
             Ok(outcome) => {
                 check(engine, &outcome);
                 assert_verdict(&outcome, verdict);
@@ -72,7 +72,7 @@ pub(super) async fn run_to(engine: &Subject, evaluation: &Evaluation, verdict: &
 pub(super) async fn run_in(engine: &Subject, evaluation: &Evaluation, context: &RunContext) -> Outcome {
     let outcome = match engine.run(evaluation, context).await {
         Ok(outcome) => outcome,
-        Err(error) => panic!("the infrastructure failed: {}", crucible_core::chain(&error)),
+        Err(error) => panic!("the infrastructure failed: {}", crucible_core::error_chain(&error)),
     };
     check(engine, &outcome);
     outcome
@@ -110,7 +110,7 @@ pub(super) fn said(outcome: &Outcome) -> String {
 }
 
 /// What a command that exited with 0 wrote.
-pub(super) fn told(exit: &Exit) -> String {
+pub(super) fn told(exit: &ExecOutcome) -> String {
     assert!(exit.verdict().is_success(), "{}: {}", exit.verdict(), exit.stderr.to_text());
     exit.stdout.to_text().into_owned()
 }
@@ -164,19 +164,19 @@ pub(super) async fn enforces(engine: &Subject, layers: &[Layer]) -> bool {
 pub(super) async fn open(engine: &Subject) -> Box<dyn Sandbox> {
     match engine.open(SandboxSpec::new().with_limits(limits())).await {
         Ok(sandbox) => sandbox,
-        Err(error) => panic!("no sandbox: {}", crucible_core::chain(&error)),
+        Err(error) => panic!("no sandbox: {}", crucible_core::error_chain(&error)),
     }
 }
 
 /// Runs a shell command in a sandbox.
-pub(super) async fn sh(sandbox: &dyn Sandbox, script: &str) -> Exit {
-    sh_with(sandbox, script, ExecIo::new()).await
+pub(super) async fn sh(sandbox: &dyn Sandbox, script: &str) -> ExecOutcome {
+    sh_with(sandbox, script, ExecOptions::new()).await
 }
 
-pub(super) async fn sh_with(sandbox: &dyn Sandbox, script: &str, io: ExecIo) -> Exit {
+pub(super) async fn sh_with(sandbox: &dyn Sandbox, script: &str, io: ExecOptions) -> ExecOutcome {
     let command = crucible_core::Command::new(["sh", "-c", script]);
     match sandbox.exec(&command, io).await {
         Ok(exit) => exit,
-        Err(error) => panic!("the infrastructure failed: {}", crucible_core::chain(&error)),
+        Err(error) => panic!("the infrastructure failed: {}", crucible_core::error_chain(&error)),
     }
 }

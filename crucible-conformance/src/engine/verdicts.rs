@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crucible_core::{Difference, Ending, Evaluation, Layer, Limit, Limits, NotStartedReason, Signal, Verdict};
+use crucible_core::{Deviation, Ending, Evaluation, Layer, Limit, Limits, NotStartedReason, Signal, Verdict};
 
 use super::support::{MIB, Subject, assert_verdict, enforces, exceeded, limits, program, run, run_to, said, slowness};
 
@@ -115,7 +115,7 @@ pub async fn allocating_in_a_child_is_memory(engine: Subject) {
         let source = program!("allocate_in_child.py");
         let evaluation = Evaluation::python(source).with_limits(limits());
         let outcome = run_to(&engine, &evaluation, &exceeded(Limit::Memory)).await;
-        if !engine.info().differs(Difference::OutOfMemoryEndsAll) {
+        if !engine.info().differs(Deviation::OutOfMemoryEndsAll) {
             assert_eq!(outcome.ending(), Some(Ending::Exited { code: 5 }));
             assert_eq!(outcome.stdout.to_text(), "the parent lives on\n");
         }

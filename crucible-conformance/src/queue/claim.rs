@@ -40,16 +40,16 @@ pub async fn a_ticket_has_one_holder_at_a_time(queue: Subject) {
     assert_eq!(holders.into_keys().collect::<Vec<_>>(), put_in);
 }
 
-/// A ticket whose lease ran out can be claimed again, and its count of deaths is one higher.
+/// A ticket whose lease ran out can be claimed again, and its count of expired_leases is one higher.
 pub async fn a_ticket_whose_lease_ran_out_comes_back_with_one_more_death(queue: Subject) {
     let ticket = put(&queue).await;
     let mut ids = Vec::new();
     let mut lease_began = None;
-    for deaths in 0..3 {
+    for expired_leases in 0..3 {
         let began = Instant::now();
         // Who waits is handed the ticket when the lease ends, without anybody's doing.
         let claim = take(&queue, SHORT).await;
-        assert_eq!((&claim.ticket, claim.deaths), (&ticket, deaths));
+        assert_eq!((&claim.ticket, claim.expired_leases), (&ticket, expired_leases));
         assert!(!ids.contains(&claim.id), "each claim has an id of its own");
         ids.push(claim.id);
         if let Some(held) = lease_began.replace(began).map(|lease: Instant| lease.elapsed()) {
@@ -120,7 +120,7 @@ pub async fn a_claim_that_is_dropped_loses_no_ticket(queue: Subject) {
                 None => take(&queue, LONG).await,
             };
             assert_eq!(claim.ticket, ticket);
-            assert!(claim.deaths <= 1, "{} deaths", claim.deaths);
+            assert!(claim.expired_leases <= 1, "{} expired_leases", claim.expired_leases);
             // A short lease of a claim that was not dropped may have run out by now, on a slow machine.
             if queue.ack(&claim).await.is_err() {
                 assert!(queue.remove(ticket.evaluation).await.unwrap());

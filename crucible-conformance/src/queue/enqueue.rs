@@ -15,7 +15,7 @@ pub async fn a_ticket_can_be_claimed_at_once(queue: Subject) {
     let ticket = put(&queue).await;
     let claim = queue.claim(&worker(), LONG, Duration::ZERO).await.unwrap().expect("no wait is needed");
     assert_eq!(claim.ticket, ticket);
-    assert_eq!((claim.worker, claim.deaths), (worker(), 0));
+    assert_eq!((claim.worker, claim.expired_leases), (worker(), 0));
     assert_nothing_comes(&queue).await;
 }
 

@@ -33,7 +33,7 @@ pub async fn a_lease_ends_as_long_after_the_extension_as_was_asked(queue: Subjec
     let began = Instant::now();
     queue.extend(&claim, SHORT).await.unwrap();
     let again = take(&queue, LONG).await;
-    assert_eq!((&again.ticket, again.deaths), (&claim.ticket, 1));
+    assert_eq!((&again.ticket, again.expired_leases), (&claim.ticket, 1));
     assert!(began.elapsed() + CLOCK >= SHORT, "it ended after {:?}", began.elapsed());
     assert!(began.elapsed() < PATIENCE, "it ended after {:?}", began.elapsed());
 }

@@ -36,7 +36,7 @@ pub async fn giving_back_is_no_death(queue: Subject) {
     let ticket = put(&queue).await;
     for _ in 0..5 {
         let claim = take(&queue, LONG).await;
-        assert_eq!((&claim.ticket, claim.deaths), (&ticket, 0));
+        assert_eq!((&claim.ticket, claim.expired_leases), (&ticket, 0));
         queue.nack(&claim, Duration::ZERO).await.unwrap();
     }
 }
@@ -80,7 +80,7 @@ pub async fn a_nack_that_is_dropped_leaves_the_ticket_given_back_or_claimed(queu
             Err(error) => panic!("{error:?}"),
         }
         let again = take(&queue, LONG).await;
-        assert_eq!((&again.ticket, again.deaths), (&claim.ticket, 0));
+        assert_eq!((&again.ticket, again.expired_leases), (&claim.ticket, 0));
         assert_nothing_comes(&queue).await;
         queue.ack(&again).await.unwrap();
     }

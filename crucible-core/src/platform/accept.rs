@@ -8,17 +8,17 @@ use super::commit::pauses;
 use super::error::SubmitError;
 use super::handle::Handle;
 use super::shared::{Accepted, Shared};
-use crate::canonical::canonical_json;
-use crate::digest::Digest;
-use crate::engine_error::chain;
-use crate::evaluation::Evaluation;
-use crate::event::{Event, EventKind};
-use crate::id::EvaluationId;
-use crate::output::OutputChunk;
+use crate::engine::error::error_chain;
+use crate::engine::output::OutputChunk;
+use crate::journal::canonical::canonical_json;
+use crate::journal::event::{Event, EventKind};
+use crate::journal::record::State;
+use crate::model::digest::Digest;
+use crate::model::evaluation::Evaluation;
+use crate::model::id::EvaluationId;
+use crate::model::time::Timestamp;
 use crate::queue::{QueueError, Ticket};
-use crate::record::State;
-use crate::storage::StorageError;
-use crate::time::Timestamp;
+use crate::storage::storage::StorageError;
 
 /// How often a storage that is away is asked whether a refused evaluation runs, 600 ms in all, while the caller waits.
 const REFUSE_TRIES: usize = 5;
@@ -70,7 +70,7 @@ impl Shared {
         let StorageError::KeyTaken { key, existing } = error else {
             if error.is_retryable() {
                 // The storage may have it all the same, and could not be asked.
-                self.refuse_later(id, chain(&error));
+                self.refuse_later(id, error_chain(&error));
             }
             return Err(SubmitError::Storage(error));
         };
@@ -93,7 +93,7 @@ impl Shared {
     /// Sees to it that nobody takes an evaluation for accepted which the queue did not take. `true` if it took it after
     /// all, and only its answer was lost.
     async fn not_queued(self: &Arc<Self>, id: EvaluationId, error: &QueueError) -> bool {
-        let reason = chain(error);
+        let reason = error_chain(error);
         let mut pauses = pauses().take(REFUSE_TRIES);
         loop {
             match (self.refuse(id, &reason).await, pauses.next()) {

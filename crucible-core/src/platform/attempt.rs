@@ -7,15 +7,15 @@ use tokio_util::sync::CancellationToken;
 
 use super::commit::{Right, pauses};
 use super::shared::{NamedEngine, Running, Shared};
-use crate::engine_error::ErrorReport;
-use crate::event::{EventKind, RequeueReason};
-use crate::evidence::Evidence;
-use crate::id::{EvaluationId, WorkerId};
-use crate::outcome::Outcome;
+use crate::engine::error::ErrorReport;
+use crate::journal::event::{EventKind, RequeueReason};
+use crate::journal::record::{Record, State};
+use crate::model::id::{EvaluationId, WorkerId};
+use crate::model::time::Timestamp;
 use crate::queue::{Claim, QueueError};
-use crate::record::{Record, State};
-use crate::storage::StorageError;
-use crate::time::Timestamp;
+use crate::result::evidence::Evidence;
+use crate::result::outcome::Outcome;
+use crate::storage::storage::StorageError;
 
 /// The pause before a ticket is tried again whose record could not be read or written.
 pub(super) const STORAGE_PAUSE: Duration = Duration::from_secs(1);
@@ -127,8 +127,8 @@ impl Shared {
         if record.cancel_requested {
             return Some(cancelled("on request", &self.engine_name(record)));
         }
-        if claim.deaths >= self.config.deaths_max {
-            let message = format!("{} workers died over this evaluation", claim.deaths);
+        if claim.expired_leases >= self.config.max_expired_leases {
+            let message = format!("{} workers died over this evaluation", claim.expired_leases);
             return Some(EventKind::Failed { error: ErrorReport::new("poison", message) });
         }
         let expires_at = record.submitted_at.saturating_add(record.evaluation.expires_in?);

@@ -11,14 +11,14 @@ use super::crucible::Crucible;
 use super::expiry::Expiring;
 use super::shared::{Config, NamedEngine, Shared};
 use super::turns::Turns;
-use crate::bus::EventBus;
-use crate::engine::Engine;
-use crate::language::{Language, Languages};
-use crate::local_bus::LocalBus;
-use crate::monitor::{Monitor, Monitors};
-use crate::problem::{InvalidInput, Problem};
+use crate::bus::bus::EventBus;
+use crate::bus::local_bus::LocalBus;
+use crate::engine::engine::Engine;
+use crate::model::language::{Language, Languages};
+use crate::model::problem::{InvalidInput, Problem};
+use crate::monitor::monitor::{Monitor, Monitors};
 use crate::queue::Queue;
-use crate::storage::Storage;
+use crate::storage::storage::Storage;
 
 /// A platform cannot be built like this: every problem, not the first.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,7 @@ impl BuildError {
 /// | `languages` | [`Languages::builtin`] | |
 /// | `workers` | the number of CPUs | evaluations are mostly CPU-bound |
 /// | `lease` | 30 s | it is renewed every 10 s; a dead worker's evaluation waits no longer than this |
-/// | `deaths_max` | 3 | two accidents happen; a third death is the evaluation's doing |
+/// | `max_expired_leases` | 3 | two accidents happen; a third death is the evaluation's doing |
 /// | `host` | the process id and the time of its start | workers of two hosts must not have one name |
 #[derive(Debug, Default)]
 pub struct Builder {
@@ -57,7 +57,7 @@ pub struct Builder {
     languages: Languages,
     workers: Option<usize>,
     lease: Option<Duration>,
-    deaths_max: Option<u32>,
+    max_expired_leases: Option<u32>,
     host: Option<String>,
 }
 
@@ -133,8 +133,8 @@ impl Builder {
 
     /// Sets how many workers may die over one evaluation before it is a dead letter.
     #[must_use]
-    pub fn deaths_max(mut self, deaths: u32) -> Self {
-        self.deaths_max = Some(deaths);
+    pub fn max_expired_leases(mut self, expired_leases: u32) -> Self {
+        self.max_expired_leases = Some(expired_leases);
         self
     }
 
@@ -155,7 +155,7 @@ impl Builder {
             host: self.host.unwrap_or_else(default_host),
             workers: self.workers.unwrap_or_else(cpus),
             lease: self.lease.unwrap_or(Duration::from_secs(30)),
-            deaths_max: self.deaths_max.unwrap_or(3),
+            max_expired_leases: self.max_expired_leases.unwrap_or(3),
         };
         let runtime = Handle::try_current().ok();
         if runtime.is_none() {
@@ -218,8 +218,8 @@ impl Builder {
             problems
                 .push(Problem::new("lease", format!("is {lease:?}; it must be between {least:?} and a day")));
         }
-        if self.deaths_max == Some(0) {
-            problems.push(Problem::new("deaths_max", "is 0; it must be at least 1"));
+        if self.max_expired_leases == Some(0) {
+            problems.push(Problem::new("max_expired_leases", "is 0; it must be at least 1"));
         }
         if self.host.as_ref().is_some_and(|host| host.is_empty() || host.len() > 200) {
             problems.push(Problem::new("host", "must be between 1 and 200 bytes long"));

@@ -8,11 +8,11 @@ use tokio::time::MissedTickBehavior;
 
 use super::attempt::cancelled;
 use super::shared::Shared;
-use crate::bus::EventFilter;
-use crate::event::EventKind;
-use crate::id::EvaluationId;
-use crate::record::State;
-use crate::storage::StorageError;
+use crate::bus::bus::EventFilter;
+use crate::journal::event::EventKind;
+use crate::journal::record::State;
+use crate::model::id::EvaluationId;
+use crate::storage::storage::StorageError;
 
 /// How often what was accepted here and ended elsewhere is forgotten, and a lost subscription is made anew.
 const SWEEP: Duration = Duration::from_secs(60);

@@ -9,14 +9,14 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::{STORAGE_PAUSE, Settled};
 use super::commit::{Committed, Right};
 use super::shared::Shared;
-use crate::artifact::{SkipReason, Skipped};
-use crate::engine_error::{EngineError, ErrorReport};
-use crate::event::{EventKind, RequeueReason};
-use crate::evidence::Evidence;
-use crate::outcome::Outcome;
-use crate::record::Record;
-use crate::storage::StorageError;
-use crate::verdict::Verdict;
+use crate::engine::error::{EngineError, ErrorReport};
+use crate::journal::event::{EventKind, RequeueReason};
+use crate::journal::record::Record;
+use crate::result::artifact::{SkipReason, Skipped};
+use crate::result::evidence::Evidence;
+use crate::result::outcome::Outcome;
+use crate::result::verdict::Verdict;
+use crate::storage::storage::StorageError;
 
 impl Shared {
     pub(super) async fn finish(

@@ -12,20 +12,20 @@ use super::recover::{RecoverError, RecoveryReport};
 use super::shared::Shared;
 use super::submit::SubmitOptions;
 use super::{cancel, expiry, worker};
-use crate::bus::{BusError, EventFilter, EventStream};
-use crate::digest::Digest;
-use crate::engine::Engine;
-use crate::engine_error::EngineError;
-use crate::evaluation::Evaluation;
-use crate::event::Event;
-use crate::id::{EvaluationId, WorkerId};
-use crate::language::Languages;
-use crate::outcome::Outcome;
+use crate::bus::bus::{BusError, EventFilter, EventStream};
+use crate::engine::engine::Engine;
+use crate::engine::error::EngineError;
+use crate::engine::sandbox::{Sandbox, SandboxSpec};
+use crate::journal::event::Event;
+use crate::journal::record::Record;
+use crate::journal::verification::{Verification, verify_storage};
+use crate::model::digest::Digest;
+use crate::model::evaluation::Evaluation;
+use crate::model::id::{EvaluationId, WorkerId};
+use crate::model::language::Languages;
 use crate::queue::{QueueError, QueueStats};
-use crate::record::Record;
-use crate::sandbox::{Sandbox, SandboxSpec};
-use crate::storage::{Page, RecordQuery, Storage, StorageError};
-use crate::verification::{Verification, verify_storage};
+use crate::result::outcome::Outcome;
+use crate::storage::storage::{Page, RecordQuery, Storage, StorageError};
 
 /// How busy a platform is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,10 +1,10 @@
 //! What can go wrong between a caller and the platform.
 
-use crate::engine_error::{EngineError, ErrorReport};
-use crate::id::EvaluationId;
-use crate::problem::InvalidInput;
+use crate::engine::error::{EngineError, ErrorReport};
+use crate::model::id::EvaluationId;
+use crate::model::problem::InvalidInput;
 use crate::queue::QueueError;
-use crate::storage::StorageError;
+use crate::storage::storage::StorageError;
 
 /// An evaluation was not accepted. Nothing of it will run.
 #[derive(Debug, thiserror::Error)]

@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::Settled;
 use super::commit::Right;
 use super::shared::{NamedEngine, Shared};
-use crate::engine::RunContext;
-use crate::engine_error::EngineError;
-use crate::evaluation::Evaluation;
-use crate::event::{Event, EventKind};
-use crate::outcome::Outcome;
-use crate::output::{OutputChunk, OutputSink};
+use crate::engine::engine::RunContext;
+use crate::engine::error::EngineError;
+use crate::engine::output::{OutputChunk, OutputSink};
+use crate::journal::event::{Event, EventKind};
+use crate::journal::record::Record;
+use crate::model::evaluation::Evaluation;
 use crate::queue::Claim;
-use crate::record::Record;
+use crate::result::outcome::Outcome;
 
 /// How many pieces of output may be on their way from an engine to the bus.
 const PIECES: usize = 64;

@@ -8,10 +8,10 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::shared::Shared;
-use crate::event::EventKind;
-use crate::id::EvaluationId;
-use crate::record::State;
-use crate::storage::StorageError;
+use crate::journal::event::EventKind;
+use crate::journal::record::State;
+use crate::model::id::EvaluationId;
+use crate::storage::storage::StorageError;
 
 /// The pause before an evaluation is marked again whose end could not be written.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);

@@ -11,12 +11,12 @@ use futures::StreamExt as _;
 use super::error::WaitError;
 use super::events::Events;
 use super::shared::Shared;
-use crate::bus::EventFilter;
-use crate::event::EventKind;
-use crate::id::EvaluationId;
-use crate::outcome::Outcome;
-use crate::record::{Record, State};
-use crate::storage::StorageError;
+use crate::bus::bus::EventFilter;
+use crate::journal::event::EventKind;
+use crate::journal::record::{Record, State};
+use crate::model::id::EvaluationId;
+use crate::result::outcome::Outcome;
+use crate::storage::storage::StorageError;
 
 /// How often the storage is asked while the bus says nothing: a bus may lose the news, the storage does not.
 const ASK_AGAIN: Duration = Duration::from_secs(1);

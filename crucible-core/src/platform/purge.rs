@@ -6,11 +6,11 @@ use std::time::Duration;
 use futures::{StreamExt as _, stream};
 
 use super::crucible::Crucible;
-use crate::engine_error::chain;
-use crate::problem::InvalidInput;
-use crate::record::{Record, State};
-use crate::storage::{Damaged, RecordQuery, Storage, StorageError};
-use crate::time::Timestamp;
+use crate::engine::error::error_chain;
+use crate::journal::record::{Record, State};
+use crate::model::problem::InvalidInput;
+use crate::model::time::Timestamp;
+use crate::storage::storage::{CorruptRecord, RecordQuery, Storage, StorageError};
 
 /// How many evaluations are looked at together. Their records are in memory then, with all of their output.
 const PAGE: usize = 100;
@@ -87,7 +87,7 @@ pub struct Purged {
     /// How many evaluations were removed.
     pub removed: u64,
     /// Those that cannot be read, and so were not removed.
-    pub damaged: Vec<Damaged>,
+    pub corrupt: Vec<CorruptRecord>,
 }
 
 /// Not everything was removed that was to be.
@@ -124,7 +124,7 @@ pub async fn purge_storage(storage: &dyn Storage, retention: &Retention) -> Resu
             Ok(page) => page,
             Err(source) => return Err(PurgeError::Storage { removed: purged.removed, source }),
         };
-        purged.damaged.extend(page.damaged);
+        purged.corrupt.extend(page.corrupt);
         let old: Vec<_> = page.records.into_iter().filter(|record| record.updated_at <= until).collect();
         remove_all(storage, old, &mut purged).await?;
         match page.next {
@@ -150,7 +150,7 @@ async fn remove_all(
             // Somebody else was faster.
             Ok(false) | Err(StorageError::Conflict { .. }) => {}
             Err(error @ StorageError::Corrupt { .. }) => {
-                purged.damaged.push(Damaged::new(id, chain(&error)));
+                purged.corrupt.push(CorruptRecord::new(id, error_chain(&error)));
             }
             // The others are under way, and are counted as well.
             Err(error) => failed = failed.or(Some(error)),

@@ -5,10 +5,10 @@ use std::time::Duration;
 use futures::StreamExt as _;
 
 use super::shared::Shared;
+use crate::journal::record::{Record, State};
+use crate::model::time::Timestamp;
 use crate::queue::{QueueError, Ticket};
-use crate::record::{Record, State};
-use crate::storage::{Damaged, RecordQuery, StorageError};
-use crate::time::Timestamp;
+use crate::storage::storage::{CorruptRecord, RecordQuery, StorageError};
 
 /// How many tickets are put at once: writes that wait together share a flush.
 const AT_ONCE: usize = 64;
@@ -24,7 +24,7 @@ pub struct RecoveryReport {
     /// How many of them had no ticket, and have one now.
     pub requeued: u64,
     /// Evaluations that cannot be read, so that nobody knows whether they have ended. They are left as they are.
-    pub damaged: Vec<Damaged>,
+    pub corrupt: Vec<CorruptRecord>,
 }
 
 /// What can go wrong with a recovery. What was done of it stays done; it can be run again.
@@ -51,7 +51,7 @@ impl Shared {
         loop {
             let page = self.storage.records(&query).await?;
             report.live += page.records.len() as u64;
-            report.damaged.extend(page.damaged);
+            report.corrupt.extend(page.corrupt);
             let mut put = futures::stream::iter(page.records)
                 .map(|record| self.requeue(record))
                 .buffer_unordered(AT_ONCE);

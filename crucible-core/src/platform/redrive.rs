@@ -3,10 +3,10 @@
 use super::crucible::Crucible;
 use super::error::SubmitError;
 use super::handle::Handle;
-use crate::evaluation::Evaluation;
-use crate::id::EvaluationId;
-use crate::record::State;
-use crate::storage::StorageError;
+use crate::journal::record::State;
+use crate::model::evaluation::Evaluation;
+use crate::model::id::EvaluationId;
+use crate::storage::storage::StorageError;
 
 /// A dead letter was not submitted anew.
 #[derive(Debug, thiserror::Error)]

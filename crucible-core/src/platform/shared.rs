@@ -12,15 +12,15 @@ use tokio_util::task::TaskTracker;
 
 use super::expiry::Expiring;
 use super::turns::Turns;
-use crate::bus::EventBus;
-use crate::engine::Engine;
-use crate::evaluation::Evaluation;
-use crate::id::EvaluationId;
-use crate::language::Languages;
-use crate::monitor::Monitors;
-use crate::output::OutputChunk;
+use crate::bus::bus::EventBus;
+use crate::engine::engine::Engine;
+use crate::engine::output::OutputChunk;
+use crate::model::evaluation::Evaluation;
+use crate::model::id::EvaluationId;
+use crate::model::language::Languages;
+use crate::monitor::monitor::Monitors;
 use crate::queue::Queue;
-use crate::storage::Storage;
+use crate::storage::storage::Storage;
 
 /// The numbers of a platform.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ pub(super) struct Config {
     /// How long a worker may be silent before its evaluation is given to another.
     pub(super) lease: Duration,
     /// How many workers may die over one evaluation before it is a dead letter.
-    pub(super) deaths_max: u32,
+    pub(super) max_expired_leases: u32,
 }
 
 /// An engine under the name by which evaluations ask for it.

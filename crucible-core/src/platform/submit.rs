@@ -7,10 +7,10 @@ use tokio::sync::mpsc;
 use super::error::SubmitError;
 use super::handle::Handle;
 use super::shared::Shared;
-use crate::evaluation::Evaluation;
-use crate::output::OutputChunk;
-use crate::plan::Plan;
-use crate::problem::InvalidInput;
+use crate::engine::output::OutputChunk;
+use crate::engine::plan::Plan;
+use crate::model::evaluation::Evaluation;
+use crate::model::problem::InvalidInput;
 use crate::queue::QueueError;
 
 /// What this process wants of an evaluation beside its outcome.

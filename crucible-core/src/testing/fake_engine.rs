@@ -8,19 +8,19 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::captured::{Capture, OutputStream};
-use crate::command::Command;
-use crate::enforcement::{Enforcement, LayerStatus};
-use crate::engine::{Engine, EngineInfo};
-use crate::engine_error::{EngineError, FileReason};
-use crate::evidence::{Evidence, KillReason};
-use crate::layer::Layer;
-use crate::output::OutputChunk;
-use crate::path::SandboxPath;
-use crate::sandbox::{Entry, EntryKind, ExecIo, Exit, Listing, Sandbox, SandboxSpec};
-use crate::signal::Signal;
-use crate::usage::Usage;
-use crate::verdict::Ending;
+use crate::engine::engine::{Engine, EngineInfo};
+use crate::engine::error::{EngineError, FileReason};
+use crate::engine::output::OutputChunk;
+use crate::engine::sandbox::{Entry, EntryKind, ExecOptions, ExecOutcome, Listing, Sandbox, SandboxSpec};
+use crate::model::command::Command;
+use crate::model::layer::Layer;
+use crate::model::path::SandboxPath;
+use crate::model::signal::Signal;
+use crate::result::captured::{Capture, OutputStream};
+use crate::result::enforcement::{Enforcement, LayerStatus};
+use crate::result::evidence::{Evidence, KillReason};
+use crate::result::usage::Usage;
+use crate::result::verdict::Ending;
 
 type Refusal = Arc<dyn Fn() -> EngineError + Send + Sync>;
 
@@ -223,7 +223,7 @@ impl Drop for FakeSandbox {
 
 #[async_trait]
 impl Sandbox for FakeSandbox {
-    async fn exec(&self, command: &Command, io: ExecIo) -> Result<Exit, EngineError> {
+    async fn exec(&self, command: &Command, io: ExecOptions) -> Result<ExecOutcome, EngineError> {
         let play = (self.script)(command);
         let began = Instant::now();
         assert!(!play.panics, "injected panic of the engine");
@@ -265,7 +265,7 @@ impl Sandbox for FakeSandbox {
             }
         }
         let usage = Usage { wall: began.elapsed(), ..Usage::default() };
-        Ok(Exit::new(evidence)
+        Ok(ExecOutcome::new(evidence)
             .with_output(keep(&play.stdout), keep(&play.stderr))
             .with_usage(usage)
             .with_enforcement(enforcement()))

@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 
 use super::faults::{Faults, InjectedFault};
-use crate::engine::{Engine, EngineInfo, RunContext};
-use crate::engine_error::EngineError;
-use crate::evaluation::Evaluation;
-use crate::outcome::Outcome;
-use crate::sandbox::{Sandbox, SandboxSpec};
+use crate::engine::engine::{Engine, EngineInfo, RunContext};
+use crate::engine::error::EngineError;
+use crate::engine::sandbox::{Sandbox, SandboxSpec};
+use crate::model::evaluation::Evaluation;
+use crate::result::outcome::Outcome;
 
 /// An engine whose calls fail as [`Faults`] say: `open` and `health` with [`EngineError::Unavailable`], `run` with
 /// [`EngineError::Lost`], the program having started if the fault comes after.

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::event::Event;
-use crate::monitor::Monitor;
+use crate::journal::event::Event;
+use crate::monitor::monitor::Monitor;
 
 /// A monitor that panics at every event from the n-th on.
 #[derive(Debug, Default)]

@@ -4,11 +4,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::faults::{Faults, InjectedFault};
-use crate::digest::Digest;
-use crate::event::Event;
-use crate::id::EvaluationId;
-use crate::record::Record;
-use crate::storage::{Page, RecordQuery, Storage, StorageError};
+use crate::journal::event::Event;
+use crate::journal::record::Record;
+use crate::model::digest::Digest;
+use crate::model::id::EvaluationId;
+use crate::storage::storage::{Page, RecordQuery, Storage, StorageError};
 
 /// A storage whose calls fail as [`Faults`] say, with [`StorageError::Unavailable`].
 #[derive(Debug, Clone)]

@@ -20,7 +20,7 @@ fn every_problem_is_reported_at_once() {
         .engine("a", FakeEngine::new())
         .workers(0)
         .lease(Duration::from_millis(9))
-        .deaths_max(0)
+        .max_expired_leases(0)
         .host("")
         .language(Language::new("none", SandboxPath::root(), Command::new(["true"])))
         .build()
@@ -33,7 +33,7 @@ fn every_problem_is_reported_at_once() {
         "storage",
         "workers",
         "lease",
-        "deaths_max",
+        "max_expired_leases",
         "host",
         "runtime",
     ];
@@ -59,7 +59,7 @@ async fn bounds_are_part_of_what_is_allowed() {
     let house = House::new();
     let day = Duration::from_secs(24 * 60 * 60);
     for lease in [Duration::from_millis(10), day] {
-        house.builder().workers(1).lease(lease).deaths_max(1).host("h").build().unwrap();
+        house.builder().workers(1).lease(lease).max_expired_leases(1).host("h").build().unwrap();
     }
     let error = house.builder().workers(4097).lease(day * 2).host("h".repeat(201)).build().unwrap_err();
     assert_eq!(fields(&error), ["workers", "lease", "host"]);

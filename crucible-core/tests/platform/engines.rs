@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crucible_core::testing::FakeEngine;
 use crucible_core::{
     Ending, Engine, EngineError, EngineInfo, Evaluation, Evidence, KillReason, Outcome, OutputChunk,
-    OutputStream, RunContext, Sandbox, SandboxSpec, Signal, run_over,
+    OutputStream, RunContext, Sandbox, SandboxSpec, Signal, run_in_sandboxes,
 };
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -34,7 +34,7 @@ impl Engine for SlowToOpen {
     }
 
     async fn run(&self, evaluation: &Evaluation, context: &RunContext) -> Result<Outcome, EngineError> {
-        run_over(self, evaluation, context).await
+        run_in_sandboxes(self, evaluation, context).await
     }
 
     async fn health(&self) -> Result<(), EngineError> {

@@ -50,7 +50,7 @@ fn build(house: &House, seed: u64, rates: Rates) -> Crucible {
         .bus(FaultyBus::new(house.bus.clone(), faults(3, rates.bus)))
         .workers(2)
         .lease(Duration::from_secs(2))
-        .deaths_max(20)
+        .max_expired_leases(20)
         .build()
         .unwrap()
 }

@@ -154,7 +154,7 @@ async fn an_evaluation_over_which_workers_die_is_a_dead_letter() {
             &house,
             |call| if call == "extend" { Instead::Answer(Err(away())) } else { Instead::Nothing },
         );
-    let crucible = house.builder().lease(LEASE).deaths_max(3).queue(cut_off).build().unwrap();
+    let crucible = house.builder().lease(LEASE).max_expired_leases(3).queue(cut_off).build().unwrap();
     let evaluation = command("hang").with_retry(Retry::default().with_attempts(100).with_idempotent());
     let handle = crucible.submit(evaluation).await.unwrap();
     match within(handle.outcome()).await {

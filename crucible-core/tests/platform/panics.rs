@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crucible_core::testing::{FakeEngine, FaultyMonitor, Play};
-use crucible_core::{Counters, Retry, WaitError};
+use crucible_core::{CountingMonitor, Retry, WaitError};
 
 use crate::support::{House, command, endings, settle, until, within};
 use crate::tampered_storage::{Call, Tampered, TamperedStorage};
@@ -42,7 +42,7 @@ async fn what_may_run_twice_is_run_again_after_a_panic() {
 #[tokio::test(start_paused = true)]
 async fn a_monitor_that_panics_disturbs_neither_the_run_nor_the_other_monitors() {
     let house = House::new();
-    let counters = Arc::new(Counters::new());
+    let counters = Arc::new(CountingMonitor::new());
     let builder = house.builder().monitor(FaultyMonitor::panics_from(1)).monitor(Arc::clone(&counters));
     let crucible = builder.build().unwrap();
     for _ in 0..3 {

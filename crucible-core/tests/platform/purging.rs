@@ -22,7 +22,7 @@ async fn what_has_ended_is_removed_and_what_has_not_stays() {
     crate::support::until(&hangs, "started").await;
     // Nothing is an hour old.
     let purged = crucible.purge(&Retention::older_than(60 * MINUTE)).await.unwrap();
-    assert_eq!((purged.removed, purged.damaged.len()), (0, 0));
+    assert_eq!((purged.removed, purged.corrupt.len()), (0, 0));
     let purged = crucible.purge(&Retention::older_than(NOW)).await.unwrap();
     assert_eq!(purged.removed, 3);
     for id in done {

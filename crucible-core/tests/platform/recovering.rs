@@ -32,7 +32,7 @@ async fn what_has_no_ticket_gets_one_and_ends_once() {
     let done = crucible.submit(command("exit 0")).await.unwrap();
     within(done.outcome()).await.unwrap();
     let report = within(crucible.recover()).await.unwrap();
-    assert_eq!((report.live, report.requeued, report.damaged.len()), (2, 2, 0));
+    assert_eq!((report.live, report.requeued, report.corrupt.len()), (2, 2, 0));
     for (id, names) in [
         (waiting, &["submitted", "started", "finished"][..]),
         (begun, &["submitted", "started", "requeued", "started", "finished"]),

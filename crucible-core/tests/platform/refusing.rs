@@ -31,7 +31,7 @@ async fn a_full_queue_says_how_full_it_is_and_takes_nothing() {
     match crucible.submit(command("exit 0")).await {
         Err(error @ SubmitError::Queue(QueueError::Full { depth: 3, capacity: 3 })) => {
             assert!(error.is_retryable());
-            assert!(crucible_core::chain(&error).contains("3 tickets wait, 3 may"));
+            assert!(crucible_core::error_chain(&error).contains("3 tickets wait, 3 may"));
         }
         other => panic!("{other:?}"),
     }

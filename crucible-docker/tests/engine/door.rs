@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use crucible_core::{After, Command, Engine as _, ExecIo, SandboxSpec, Verdict};
+use crucible_core::{Command, Engine as _, ExecOptions, OnExit, SandboxSpec, Verdict};
 use crucible_docker::{DeviceRequest, Devices};
 
 use super::support::{builder, limits, made, outcome, shell, with_daemon};
@@ -27,7 +27,7 @@ const CALLS: [&str; 9] = [
 fn the_calls_are_these_and_no_others() {
     with_daemon(async {
         let wire = Wire::new(|_| Action::Pass);
-        let engine = made(builder().endpoint(&wire.endpoint).warm(1)).await.unwrap();
+        let engine = made(builder().endpoint(&wire.endpoint).ready_containers(1)).await.unwrap();
         for _ in 0..2 {
             assert!(outcome(&engine, &shell("echo x")).await.is_success());
         }
@@ -37,7 +37,7 @@ fn the_calls_are_these_and_no_others() {
         let sandbox = engine.open(SandboxSpec::new().with_limits(limits())).await.unwrap();
         let path = "a/b".try_into().unwrap();
         sandbox.write(&path, Bytes::from_static(b"x"), false).await.unwrap();
-        let io = ExecIo::new().with_after(After::Keep);
+        let io = ExecOptions::new().with_on_exit(OnExit::KeepBackground);
         sandbox.exec(&Command::new(["sh", "-c", "sleep 100 & cat a/b"]), io).await.unwrap();
         assert_eq!(sandbox.read(&path, 10).await.unwrap(), "x");
         sandbox.close().await.unwrap();
@@ -125,7 +125,7 @@ fn less_than_what_was_asked_for_is_refused() {
         });
         let error = builder().endpoint(&wire.endpoint).build().await.unwrap_err();
         assert!(altered.load(std::sync::atomic::Ordering::SeqCst));
-        let text = crucible_core::chain(&error);
+        let text = crucible_core::error_chain(&error);
         for layer in ["network_namespace", "capabilities", "memory_cgroup", "pids_cgroup", "read_only_root"] {
             assert!(text.contains(layer), "{text}");
         }
@@ -140,7 +140,7 @@ fn a_door_that_is_closed_is_an_error() {
             if call.is("PUT", "/containers/{}/archive") { message(403, "Forbidden") } else { Action::Pass }
         });
         let error = builder().endpoint(&wire.endpoint).build().await.unwrap_err();
-        let text = crucible_core::chain(&error);
+        let text = crucible_core::error_chain(&error);
         assert!(text.contains("put the guest") && text.contains("403"), "{text}");
     });
 }

@@ -157,7 +157,7 @@ fn refusals_of_the_daemon_have_their_kinds() {
             let engine = made(builder().endpoint(&wire.endpoint)).await.unwrap();
             switch.store(true, Ordering::SeqCst);
             let error = refused(&engine, &shell("true")).await;
-            assert_eq!(error.kind(), kind, "{said}: {}", crucible_core::chain(&error));
+            assert_eq!(error.kind(), kind, "{said}: {}", crucible_core::error_chain(&error));
             assert!(!error.target_started(), "{said}");
             switch.store(false, Ordering::SeqCst);
             assert!(outcome(&engine, &shell("true")).await.is_success(), "{said}: it goes on");
@@ -178,7 +178,7 @@ fn a_stream_that_is_cut() {
             let engine = made(builder().endpoint(&wire.endpoint)).await.unwrap();
             switch.store(true, Ordering::SeqCst);
             let error = refused(&engine, &shell("echo it runs; sleep 100")).await;
-            assert_eq!(error.kind(), EngineErrorKind::Lost, "{}", crucible_core::chain(&error));
+            assert_eq!(error.kind(), EngineErrorKind::Lost, "{}", crucible_core::error_chain(&error));
             assert_eq!(error.target_started(), started);
             engine.close().await;
             nothing_is_left(&wire).await;
@@ -201,7 +201,7 @@ fn a_container_that_somebody_else_ends_or_removes_is_no_verdict() {
                 docker(&[how, &[name.as_str()]].concat());
             };
             let (error, ()) = tokio::join!(ended, others);
-            assert_eq!(error.kind(), EngineErrorKind::Lost, "{}", crucible_core::chain(&error));
+            assert_eq!(error.kind(), EngineErrorKind::Lost, "{}", crucible_core::error_chain(&error));
             assert!(error.target_started());
             engine.close().await;
         }
@@ -285,11 +285,11 @@ fn a_session_whose_container_is_gone() {
         let engine = made(builder().endpoint(&wire.endpoint)).await.unwrap();
         let sandbox = engine.open(SandboxSpec::new().with_limits(limits())).await.unwrap();
         let command = crucible_core::Command::new(["true"]);
-        let exit = sandbox.exec(&command, crucible_core::ExecIo::new()).await.unwrap();
+        let exit = sandbox.exec(&command, crucible_core::ExecOptions::new()).await.unwrap();
         assert_eq!(exit.verdict(), Verdict::Exited { code: 0 });
         let name = left(&wire).into_iter().find(|name| !name.ends_with("-guest")).unwrap();
         docker(&["rm", "--force", "--volumes", &name]);
-        let error = sandbox.exec(&command, crucible_core::ExecIo::new()).await.unwrap_err();
+        let error = sandbox.exec(&command, crucible_core::ExecOptions::new()).await.unwrap_err();
         assert_eq!(error.kind(), EngineErrorKind::Lost, "{error}");
         assert!(!error.target_started());
         sandbox.close().await.unwrap();

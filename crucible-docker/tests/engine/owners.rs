@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crucible_core::{Command as Argv, Engine as _, ExecIo, RunContext, SandboxSpec};
+use crucible_core::{Command as Argv, Engine as _, ExecOptions, RunContext, SandboxSpec};
 use tokio::task::JoinSet;
 
 use super::support::{builder, by_owner, limits, made, run, shell, until, with_daemon};
@@ -43,7 +43,7 @@ fn a_host_that_is_killed_leaves_nothing_and_takes_nothing_from_others() {
     with_daemon(async {
         let neighbour = made(builder()).await.unwrap();
         let sandbox = neighbour.open(SandboxSpec::new().with_limits(limits())).await.unwrap();
-        sandbox.exec(&Argv::new(["sh", "-c", "echo state > file"]), ExecIo::new()).await.unwrap();
+        sandbox.exec(&Argv::new(["sh", "-c", "echo state > file"]), ExecOptions::new()).await.unwrap();
         let before = by_owner();
         let mut host = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "owners::a_host_under_load", "--nocapture"])
@@ -68,7 +68,7 @@ fn a_host_that_is_killed_leaves_nothing_and_takes_nothing_from_others() {
         let next = made(builder()).await.unwrap();
         until("none is left", Duration::from_secs(10), || !by_owner().contains_key(&owner)).await;
         eprintln!("none is left after {:?}", killed.elapsed());
-        let exit = sandbox.exec(&Argv::new(["cat", "file"]), ExecIo::new()).await.unwrap();
+        let exit = sandbox.exec(&Argv::new(["cat", "file"]), ExecOptions::new()).await.unwrap();
         assert_eq!(exit.stdout.to_text(), "state\n");
         sandbox.close().await.unwrap();
         next.close().await;
@@ -107,7 +107,7 @@ fn a_neighbour_removes_what_a_dead_host_left() {
 fn an_engine_that_is_dropped_leaves_nothing() {
     with_daemon(async {
         let before = by_owner();
-        let engine = made(builder().warm(2)).await.unwrap();
+        let engine = made(builder().ready_containers(2)).await.unwrap();
         let sandbox = engine.open(SandboxSpec::new().with_limits(limits())).await.unwrap();
         let evaluation = shell("sleep 1000");
         let context = RunContext::new();

@@ -197,7 +197,7 @@ fn credentials_are_given_to_whom_they_are_for() {
         let pulled = Pulled(registry.image());
         let builder = || builder().image(registry.image()).pull(PullPolicy::Missing);
         let error = builder().build().await.unwrap_err();
-        assert_eq!(error.kind(), EngineErrorKind::Setup, "{}", crucible_core::chain(&error));
+        assert_eq!(error.kind(), EngineErrorKind::Setup, "{}", crucible_core::error_chain(&error));
         let credentials = Credentials::new("me", Secret::new("hunter2"));
         let elsewhere = builder().credentials("registry.example", credentials.clone());
         assert!(elsewhere.build().await.is_err());
@@ -211,7 +211,7 @@ fn a_registry_that_wants_to_be_left_alone_may_be_asked_later() {
     with_daemon(async {
         let registry = Registry::start(Mood::TooManyRequests).await;
         let error = builder().image(registry.image()).pull(PullPolicy::Missing).build().await.unwrap_err();
-        assert_eq!(error.kind(), EngineErrorKind::Unavailable, "{}", crucible_core::chain(&error));
+        assert_eq!(error.kind(), EngineErrorKind::Unavailable, "{}", crucible_core::error_chain(&error));
         assert!(error.is_retryable());
         assert!(error.to_string().contains(&registry.address), "{error}");
     });

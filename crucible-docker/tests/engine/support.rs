@@ -25,11 +25,11 @@ pub(crate) async fn made(builder: DockerBuilder) -> Result<DockerEngine, String>
         Ok(engine) => Ok(engine),
         Err(error @ (EngineError::Unavailable { .. } | EngineError::Unsupported { .. })) => {
             let reason =
-                format!("{}: `ci/docker start && ci/docker image`", crucible_core::chain(&error));
+                format!("{}: `ci/docker start && ci/docker image`", crucible_core::error_chain(&error));
             assert!(!is_required(), "there has to be a daemon: {reason}");
             Err(reason)
         }
-        Err(error) => panic!("{}", crucible_core::chain(&error)),
+        Err(error) => panic!("{}", crucible_core::error_chain(&error)),
     }
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn shell(script: &str) -> Evaluation {
 pub(crate) async fn outcome(engine: &DockerEngine, evaluation: &Evaluation) -> Outcome {
     match engine.run(evaluation, &RunContext::new()).await {
         Ok(outcome) => outcome,
-        Err(error) => panic!("{}", crucible_core::chain(&error)),
+        Err(error) => panic!("{}", crucible_core::error_chain(&error)),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::error::{OpenError, Unwritten, of_map, of_write};
 use super::options::DurableQueueOptions;
-use super::row::Moment;
+use super::row::Generation;
 use super::tickets::{self, Claims};
 use crate::desk::Desk;
 use crate::state::State;
@@ -56,7 +56,7 @@ pub(super) struct Doubt {
     /// Whether a write has failed since.
     is_stale: bool,
     /// When the tickets were last changed, or later.
-    pub(super) now: Moment,
+    pub(super) now: Generation,
 }
 
 impl DurableQueue {
@@ -65,7 +65,7 @@ impl DurableQueue {
     /// # Errors
     /// See [`OpenError`].
     pub async fn open(store: &Store, options: DurableQueueOptions) -> Result<Self, OpenError> {
-        let now = Moment { instant: Instant::now(), time: (options.clock)() };
+        let now = Generation { instant: Instant::now(), time: (options.clock)() };
         let read = {
             let options = options.clone();
             move |map: &mut Transaction<'_>| {
@@ -97,8 +97,8 @@ impl DurableQueue {
 }
 
 impl Inner {
-    fn now(&self, instant: Instant) -> Moment {
-        Moment { instant, time: (self.options.clock)() }
+    fn now(&self, instant: Instant) -> Generation {
+        Generation { instant, time: (self.options.clock)() }
     }
 
     /// Sees to it that what is in memory is what the map has.

@@ -15,7 +15,7 @@ const ROOM: usize = 512;
 
 /// One moment on both clocks: the one that leases and delays run on, and the one that a process leaves to the next.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moment {
+pub(super) struct Generation {
     pub(super) instant: Instant,
     pub(super) time: Timestamp,
 }
@@ -27,7 +27,7 @@ pub(super) struct Moment {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Row {
     pub(super) ticket: Ticket,
-    pub(super) deaths: u32,
+    pub(super) expired_leases: u32,
     /// Higher than that of every ticket that came to stand as it does before.
     pub(super) number: u64,
     #[serde(rename = "written_us")]
@@ -47,7 +47,7 @@ enum Stands {
 }
 
 impl Row {
-    pub(super) fn of(standing: &Standing<'_>, now: Moment) -> Self {
+    pub(super) fn of(standing: &Standing<'_>, now: Generation) -> Self {
         let since = |instant: Instant| micros(now.instant.saturating_duration_since(instant));
         let until = |instant: Instant| micros(instant.saturating_duration_since(now.instant));
         let stands = match standing.place {
@@ -57,7 +57,7 @@ impl Row {
         };
         Self {
             ticket: standing.ticket.clone(),
-            deaths: standing.deaths,
+            expired_leases: standing.expired_leases,
             number: standing.number,
             written: now.time,
             stands,
@@ -65,7 +65,7 @@ impl Row {
     }
 
     /// Where the ticket stands now, by the clock that has gone on since it was written.
-    pub(super) fn place(&self, now: Moment) -> Place {
+    pub(super) fn place(&self, now: Generation) -> Place {
         let passed = now.time.saturating_since(self.written);
         let left = |micros: u64| after(now.instant, Duration::from_micros(micros).saturating_sub(passed));
         match self.stands {

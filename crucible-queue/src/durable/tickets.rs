@@ -8,7 +8,7 @@ use super::error::{OpenError, Unwritten};
 use super::keys;
 use super::options::DurableQueueOptions;
 use super::queue::Doubt;
-use super::row::{Moment, Row};
+use super::row::{Generation, Row};
 use crate::desk::Desk;
 use crate::state::{Place, State};
 
@@ -67,7 +67,7 @@ pub(super) struct Tickets {
 pub(super) fn read(
     map: &mut Transaction<'_>,
     options: &DurableQueueOptions,
-    now: Moment,
+    now: Generation,
     claims: Claims,
 ) -> Result<Tickets, KvError> {
     let (mut rows, damaged) = read_rows(map)?;
@@ -83,20 +83,20 @@ pub(super) fn read(
             Place::Ready { since } => {
                 let since = latest.map_or(since, |latest| since.max(latest)).min(now.instant);
                 latest = Some(since);
-                state.restore(row.ticket, row.deaths, Some(row.number), Place::Ready { since });
+                state.restore(row.ticket, row.expired_leases, Some(row.number), Place::Ready { since });
             }
             Place::Claimed { .. } if claims == Claims::Died => died.push(row),
             Place::Delayed { until } if until <= now.instant => ended.push(row),
-            place => state.restore(row.ticket, row.deaths, Some(row.number), place),
+            place => state.restore(row.ticket, row.expired_leases, Some(row.number), place),
         }
     }
     let since = now.instant;
     let changed: Vec<_> = ended.iter().chain(&died).map(|row| row.ticket.evaluation).collect();
     for row in ended {
-        state.restore(row.ticket, row.deaths, None, Place::Ready { since });
+        state.restore(row.ticket, row.expired_leases, None, Place::Ready { since });
     }
     for row in died {
-        state.restore(row.ticket, row.deaths.saturating_add(1), None, Place::Ready { since });
+        state.restore(row.ticket, row.expired_leases.saturating_add(1), None, Place::Ready { since });
     }
     for id in changed {
         let key = keys::ticket(id);

@@ -104,7 +104,7 @@ enum Stands {
 struct ModelTicket {
     priority: Priority,
     tenant: usize,
-    deaths: u32,
+    expired_leases: u32,
     stands: Stands,
 }
 
@@ -177,7 +177,7 @@ impl Model {
             let Some((until, _, slot)) = due.min() else { return };
             let ticket = self.tickets.get_mut(&slot).unwrap();
             if matches!(ticket.stands, Stands::Claimed { .. }) {
-                ticket.deaths += 1;
+                ticket.expired_leases += 1;
             }
             self.make_ready(slot, until);
         }
@@ -230,7 +230,7 @@ impl Model {
         let mut claims: Vec<_> = claims.collect();
         claims.sort_unstable();
         for (_, slot) in claims {
-            self.tickets.get_mut(&slot).unwrap().deaths += u32::from(!in_order);
+            self.tickets.get_mut(&slot).unwrap().expired_leases += u32::from(!in_order);
             self.make_ready(slot, self.now);
         }
         for priority in Priority::ALL {
@@ -354,7 +354,7 @@ impl<Q: Subject> Pair<Q> {
         } else {
             answer.unwrap();
             let stands = Stands::Ready { since: self.model.now, order: 0 };
-            self.model.tickets.insert(slot, ModelTicket { priority, tenant, deaths: 0, stands });
+            self.model.tickets.insert(slot, ModelTicket { priority, tenant, expired_leases: 0, stands });
             self.model.make_ready(slot, self.model.now);
         }
     }
@@ -368,7 +368,7 @@ impl<Q: Subject> Pair<Q> {
         };
         let claim = answer.unwrap();
         assert_eq!(claim.ticket.evaluation, self.ids[slot], "slot {slot} should come next");
-        assert_eq!(claim.deaths, self.model.tickets[&slot].deaths);
+        assert_eq!(claim.expired_leases, self.model.tickets[&slot].expired_leases);
         assert_eq!(claim.waited, Duration::from_millis(waited));
         let (until, order) = (self.model.now + lease, self.model.number());
         let number = self.claims.len();

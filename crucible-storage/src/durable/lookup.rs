@@ -6,7 +6,9 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use crucible_core::{Damaged, EvaluationId, Page, Record, RecordQuery, State, StorageError, chain};
+use crucible_core::{
+    CorruptRecord, EvaluationId, Page, Record, RecordQuery, State, StorageError, error_chain,
+};
 use crucible_kv::Range;
 
 use super::buckets;
@@ -250,7 +252,7 @@ impl View<'_> {
                 // Removed since.
                 Ok(None) => continue,
                 Err(Failure(error @ StorageError::Corrupt { .. })) => {
-                    damaged.push(Damaged::new(id, chain(&error)));
+                    damaged.push(CorruptRecord::new(id, error_chain(&error)));
                     continue;
                 }
                 Err(error) => return Err(error),
@@ -264,10 +266,10 @@ impl View<'_> {
                 damaged.retain(|damaged| {
                     next.is_some_and(|next| join.way.is_before(number(damaged.evaluation), number(next)))
                 });
-                return Ok(Page::new(records, next).with_damaged(damaged));
+                return Ok(Page::new(records, next).with_corrupt(damaged));
             }
             records.push(record);
         }
-        Ok(Page::new(records, None).with_damaged(damaged))
+        Ok(Page::new(records, None).with_corrupt(damaged))
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use crucible_core::{Digest, EvaluationId, Event, Record};
-use crucible_kv::{Moment, Range, Reader, Store, unseal};
+use crucible_kv::{Generation, Range, Reader, Store, unseal};
 
 use super::entry::{self, Found};
 use super::error::{Damage, Failure, corrupt};
@@ -20,7 +20,7 @@ pub(super) struct Loaded {
     /// The row's value as it is in the map: whoever finds the same later knows that nothing has changed.
     pub(super) value: Bytes,
     /// When it was that, or earlier.
-    pub(super) moment: Moment,
+    pub(super) moment: Generation,
     /// Whether a part of it is in a file, so that it may be large.
     pub(super) is_large: bool,
 }
@@ -185,13 +185,13 @@ impl View<'_> {
 pub(super) fn load_at_once(store: &Store, id: EvaluationId) -> Result<Option<Loaded>, Failure> {
     let entry = |sequence| -> Result<Option<Box<Event>>, Failure> {
         let key = keys::entry(id, sequence);
-        Ok(store.get_at_once(&key)?.flatten().and_then(|value| match entry::decode(&key, &value)? {
+        Ok(store.get_cached(&key)?.flatten().and_then(|value| match entry::decode(&key, &value)? {
             Found::Here(event) => (event.evaluation == id && event.sequence == sequence).then_some(event),
             Found::InFile(_) => None,
         }))
     };
     let moment = store.moment();
-    let Some(value) = store.get_at_once(&keys::row(id))?.flatten() else { return Ok(None) };
+    let Some(value) = store.get_cached(&keys::row(id))?.flatten() else { return Ok(None) };
     let Ok(row) = decode_row(id, &value) else { return Ok(None) };
     let Some(first) = entry(1)? else { return Ok(None) };
     let last = if row.outcome { entry(row.sequence)? } else { None };

@@ -45,7 +45,7 @@ impl Inner {
     async fn load(self: &Arc<Self>, id: EvaluationId) -> Result<Option<Arc<Loaded>>, Failure> {
         let known = self.known.get(id);
         if let Some(known) = &known
-            && self.store.get_at_once(&keys::row(id))?.flatten().as_ref() == Some(&known.value)
+            && self.store.get_cached(&keys::row(id))?.flatten().as_ref() == Some(&known.value)
         {
             return Ok(Some(Arc::clone(known)));
         }

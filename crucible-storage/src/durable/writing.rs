@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use crucible_core::{Digest, EvaluationId, Event, Record, StorageError, Timestamp};
-use crucible_kv::{Moment, Transaction, seal, unseal};
+use crucible_kv::{Generation, Transaction, seal, unseal};
 
 use super::entry::{self, Encoded};
 use super::error::{Damage, Failure, corrupt};
@@ -19,7 +19,7 @@ pub(super) struct Append {
     id: EvaluationId,
     expected: u64,
     /// The row that the journal was when the events were found to follow; `None` if there was none.
-    before: Option<(Bytes, Moment)>,
+    before: Option<(Bytes, Generation)>,
     pub(super) row: Bytes,
     entries: Vec<(Bytes, Bytes)>,
     /// What is to be a file before this is written.

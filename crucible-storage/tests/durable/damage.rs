@@ -53,7 +53,7 @@ async fn a_changed_byte_in_the_map_is_noticed_and_hides_no_other_evaluation() {
             continue;
         };
         let page = storage.records(&RecordQuery::new()).await.unwrap();
-        assert_eq!(page.records.len() + page.damaged.len(), 4, "{key:?}");
+        assert_eq!(page.records.len() + page.corrupt.len(), 4, "{key:?}");
         let found = verify_storage(&storage).await.unwrap();
         if let Some(owner) = evaluation_of(key) {
             let wrong: Vec<_> = found.wrong.iter().map(|wrong| wrong.evaluation).collect();

@@ -65,7 +65,7 @@ pub(crate) async fn all(storage: &dyn Storage, query: &RecordQuery) -> Vec<Recor
     let mut records = Vec::new();
     loop {
         let page = storage.records(&query).await.unwrap();
-        assert_eq!(page.damaged, []);
+        assert_eq!(page.corrupt, []);
         records.extend(page.records);
         match page.next {
             Some(next) => query.after = Some(next),

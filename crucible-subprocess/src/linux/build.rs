@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use crucible_core::{
-    Enforcement, EngineError, EngineInfo, InvalidInput, Layer, LayerStatus, Limits, MissingLayer,
+    Enforcement, EngineError, EngineInfo, InvalidInput, Layer, LayerStatus, Limits, UnavailableMechanism,
 };
 use crucible_guest::protocol::InitFlags;
-use crucible_guest_client::WarmPool;
+use crucible_guest_client::ReadyPool;
 use crucible_guest_client::errors::setup;
 
 use super::auditor::Auditor;
@@ -32,7 +32,7 @@ use crate::config::SubprocessBuilder;
 impl SubprocessEngine {
     pub(crate) fn from_builder(builder: SubprocessBuilder) -> Result<Self, EngineError> {
         let problems = builder
-            .warm
+            .ready_interpreters
             .iter()
             .flat_map(|(language, modules)| Warm::new(language.clone(), modules.clone()).problems());
         InvalidInput::check(problems.collect())?;
@@ -47,7 +47,7 @@ impl SubprocessEngine {
         if let Some(obstacle) = host.user_namespace_obstacle()
             && obstacle.is_certain
         {
-            missing.push(MissingLayer::new(Layer::UserNamespace, obstacle.reason, obstacle.fix));
+            missing.push(UnavailableMechanism::new(Layer::UserNamespace, obstacle.reason, obstacle.fix));
         }
         let (Some(ids), true) = (ids, missing.is_empty()) else {
             cgroup::leave(places.iter().map(|(_, place)| place));
@@ -65,18 +65,18 @@ impl SubprocessEngine {
         let enforcement = enforcement(&host, &waived, pool.as_ref(), &ids, &auditor);
         // Without the one there are interfaces, without the other UDP and raw sockets.
         let has_allow_lists = !waived.contains(&Layer::NetworkNamespace) && !waived.contains(&Layer::Seccomp);
-        let preopened = WarmPool::new(builder.preopen, builder.preopen_age);
+        let preopened = ReadyPool::new(builder.ready_sandboxes, builder.ready_age);
         if preopened.is_wanted() {
             preopened.expect(&Size::from(&Limits::new()));
         }
-        let slots = Slots::new(builder.slots, builder.slot_sharing, builder.preopen_age);
+        let slots = Slots::new(builder.slots, builder.slot_sharing, builder.ready_age);
         if slots.is_wanted() {
             slots.expect(Size::from(&Limits::new()));
         }
-        let (warm, count) = (builder.warm, builder.warm_count);
+        let (warm, count) = (builder.ready_interpreters, builder.ready_interpreter_count);
         let warm: Vec<_> = warm.into_iter().map(|(language, modules)| Warm::new(language, modules)).collect();
         let count = if warm.is_empty() || waived.contains(&Layer::CpuCgroup) { 0 } else { count };
-        let interpreters = WarmPool::new(count, builder.preopen_age);
+        let interpreters = ReadyPool::new(count, builder.ready_age);
         let resources = Arc::new(Resources {
             warm,
             interpreters,
@@ -120,7 +120,7 @@ impl SubprocessEngine {
 fn find_cgroups(
     parent: &Path,
     waived: &BTreeSet<Layer>,
-    missing: &mut Vec<MissingLayer>,
+    missing: &mut Vec<UnavailableMechanism>,
 ) -> Vec<(Controller, cgroup::Place)> {
     let wanted: Vec<_> =
         Controller::ALL.into_iter().filter(|controller| !waived.contains(&layer_of(*controller))).collect();
@@ -131,7 +131,7 @@ fn find_cgroups(
     for (controller, found) in cgroup::detect(parent, &wanted) {
         match found {
             Ok(place) => places.push((controller, place)),
-            Err((reason, fix)) => missing.push(MissingLayer::new(layer_of(controller), reason, fix)),
+            Err((reason, fix)) => missing.push(UnavailableMechanism::new(layer_of(controller), reason, fix)),
         }
     }
     places
@@ -150,7 +150,7 @@ fn find_ids(
     host: &Host,
     directory: &Path,
     waived: &BTreeSet<Layer>,
-    missing: &mut Vec<MissingLayer>,
+    missing: &mut Vec<UnavailableMechanism>,
 ) -> Option<Ids> {
     let is_waived = waived.contains(&Layer::DedicatedUser);
     match (host.is_root(), is_waived) {
@@ -159,7 +159,7 @@ fn find_ids(
             Err(error) => {
                 let reason = format!("{}: {error}", directory.display());
                 let fix = "name a directory that can be written to with `runtime_directory`";
-                missing.push(MissingLayer::new(Layer::DedicatedUser, reason, fix));
+                missing.push(UnavailableMechanism::new(Layer::DedicatedUser, reason, fix));
                 None
             }
         },

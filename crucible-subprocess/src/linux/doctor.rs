@@ -147,7 +147,8 @@ fn untried(report: HostReport, rest: BTreeSet<Layer>, error: &crucible_core::Eng
         crucible_core::EngineError::LayerUnavailable { missing } => missing.clone(),
         _ => Vec::new(),
     };
-    let report = report.with_fact("a sandbox could not be made", crucible_core::chain(error).to_string());
+    let report =
+        report.with_fact("a sandbox could not be made", crucible_core::error_chain(error).to_string());
     rest.into_iter().fold(report, |report, layer| match named.iter().find(|missing| missing.layer == layer) {
         Some(missing) => report.with_missing(layer, missing.reason.clone(), missing.fix.clone()),
         None => report.with_missing(

@@ -8,11 +8,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use crucible_core::{
     Engine, EngineError, EngineInfo, Evaluation, InvalidInput, Layer, Limits, Network, Outcome, RunContext,
-    Sandbox, SandboxSpec, run_over,
+    Sandbox, SandboxSpec, run_in_sandboxes,
 };
 use crucible_guest::protocol::Plan;
 use crucible_guest_client::errors::setup;
-use crucible_guest_client::{WarmPool, WarmStats};
+use crucible_guest_client::{ReadyPool, ReadyStats};
 
 use super::auditor::Auditor;
 use super::egress::Names;
@@ -81,19 +81,19 @@ impl SubprocessEngine {
 
     /// How the sandboxes that are opened ahead of time have fared; see [`SubprocessBuilder::preopen`].
     #[must_use]
-    pub fn preopen_stats(&self) -> WarmStats {
+    pub fn ready_sandbox_stats(&self) -> ReadyStats {
         self.inner.resources.preopened.stats()
     }
 
     /// How the slots have fared; see [`SubprocessBuilder::slots`]. A slot that was given up for whatever reason counts as aged.
     #[must_use]
-    pub fn slot_stats(&self) -> WarmStats {
+    pub fn slot_stats(&self) -> ReadyStats {
         self.inner.resources.slots.stats()
     }
 
     /// How the interpreters that are started ahead of time have fared; see [`SubprocessBuilder::warm`].
     #[must_use]
-    pub fn warm_stats(&self) -> WarmStats {
+    pub fn ready_interpreter_stats(&self) -> ReadyStats {
         self.inner.resources.interpreters.stats()
     }
 }
@@ -183,7 +183,7 @@ impl Inner {
 
     fn take_from<K: PartialEq + Clone, T>(
         &self,
-        pool: &WarmPool<K, T>,
+        pool: &ReadyPool<K, T>,
         key: &K,
         sandbox: impl Fn(&T) -> &Preopened,
         into_sandbox: impl Fn(T) -> Preopened,
@@ -272,7 +272,7 @@ impl Engine for SubprocessEngine {
         let has_slots = self.inner.resources.slots.is_wanted();
         // Whoever compiles first has two sandboxes, and the second is as good.
         let tenant = has_slots.then(|| evaluation.tenant.clone());
-        run_over(&RunEngine { engine: self.clone(), warm, tenant }, evaluation, context).await
+        run_in_sandboxes(&RunEngine { engine: self.clone(), warm, tenant }, evaluation, context).await
     }
 
     async fn health(&self) -> Result<(), EngineError> {

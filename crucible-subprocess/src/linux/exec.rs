@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crucible_core::{
-    After, Command, EngineError, Evidence, ExecIo, Exit, InvalidInput, Layer, Limits, OutputStream, Stdin,
+    Command, EngineError, Evidence, ExecOptions, ExecOutcome, InvalidInput, Layer, Limits, OnExit,
+    OutputStream, Stdin,
 };
 use crucible_guest::protocol::{Exited, FrameKind, Rlimit, STDIO_PASSED};
 use crucible_guest_client::errors::{lost, setup};
 use crucible_guest_client::{
-    Channel as _, Control, CpuWatch, Ended, Exchange, Facts, GivenUp, KILL_CONFIRM, Ledger, Meter, Question,
-    RECEIVER_GRACE, SETUP_TIMEOUT, request, wire,
+    Channel as _, CommandSupervisor, CpuWatch, Disconnected, EvidenceBuilder, Exchange, KILL_CONFIRM,
+    KillLog, Meter, PendingRequest, PoisonOnDrop, RECEIVER_GRACE, SETUP_TIMEOUT, request, wire,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -35,15 +36,16 @@ pub(super) async fn exec(
     inner: &Arc<Inner>,
     open: &Open,
     command: &Command,
-    io: ExecIo,
-) -> Result<Exit, EngineError> {
+    io: ExecOptions,
+) -> Result<ExecOutcome, EngineError> {
     InvalidInput::check(command.problems("command"))?;
     if let Some(name) = command.lost_secrets().next() {
         return Err(EngineError::SecretLost { name: name.to_owned() });
     }
     let began = Instant::now();
-    let given_up = GivenUp::unless_done(&open.spent);
-    let ExecIo { stdin, output, capture_bytes, wall, cpu, output_bytes, signals, cancel, after, .. } = io;
+    let given_up = PoisonOnDrop::unless_done(&open.spent);
+    let ExecOptions { stdin, output, capture_bytes, wall, cpu, output_bytes, signals, cancel, after, .. } =
+        io;
     let wall = wall.unwrap_or(open.limits.wall);
     let meter = Meter::new(output_bytes.unwrap_or(open.limits.output_bytes));
     let (mut before, mut guest_before) = open.before();
@@ -84,7 +86,7 @@ pub(super) async fn exec(
         group.open_counters().map_err(|error| setup("read a cgroup", error))?;
     }
     let exchange = Exchange { channel: &open.link, question, kill: || open.kill() };
-    let mut control = Control::new(exchange, after, wall, began).telling(&started);
+    let mut control = CommandSupervisor::new(exchange, after, wall, began).telling(&started);
     {
         let pumps = async { tokio::join!(stdout.run(), stderr.run()) };
         let feed = feed(stdin_end, stdin);
@@ -105,12 +107,12 @@ pub(super) async fn exec(
         }
         if !read {
             // The guest, which ends now, has the other ends too: that we woke at the command's end cost the command's end.
-            complete.store(after == After::Close && control.leaves_nobody(), Ordering::Relaxed);
+            complete.store(after == OnExit::Seal && control.leaves_nobody(), Ordering::Relaxed);
             started.store(true, Ordering::Relaxed);
-            let grace = if after == After::Keep { inner.drain_deadline } else { RECEIVER_GRACE };
+            let grace = if after == OnExit::KeepBackground { inner.drain_deadline } else { RECEIVER_GRACE };
             if tokio::time::timeout(grace, &mut pumps).await.is_err() {
                 deaf.cancel();
-                if after != After::Keep {
+                if after != OnExit::KeepBackground {
                     // Every writer is dead: there is an end, and nobody is waited for any more.
                     let _end = tokio::time::timeout(KILL_CONFIRM, &mut pumps).await;
                 }
@@ -126,7 +128,7 @@ pub(super) async fn exec(
     if has_waited && let Some(exited) = &mut end.exited {
         (exited.wall_us, guest_before) = since_the_word(&ledger, exited);
     }
-    let facts = Facts {
+    let facts = EvidenceBuilder {
         before,
         guest_before,
         now: open.counters()?,
@@ -146,12 +148,12 @@ pub(super) async fn exec(
         let mut memory = open.remember();
         memory.counters = facts.now;
         memory.has_run = true;
-        memory.is_last = after == After::Close && end.exited.is_some() && !end.unconfirmed;
+        memory.is_last = after == OnExit::Seal && end.exited.is_some() && !end.unconfirmed;
         memory.used.0 = memory.used.0.saturating_add(usage.cpu_user);
         memory.used.1 = memory.used.1.saturating_add(usage.cpu_system);
         memory.guest = end.exited.map_or(guest_before, |exited| Duration::from_micros(exited.guest_us));
     }
-    if after != After::Close && !end.gone {
+    if after != OnExit::Seal && !end.gone {
         given_up.not_after_all();
     }
     let is_ordinary = !ledger.has_killed() && !end.gone;
@@ -163,23 +165,23 @@ pub(super) async fn exec(
         is_ordinary && !evidence.iter().any(|fact| matches!(fact, Evidence::Violation { .. }));
     let (stdout, stderr) = (stdout.finish(), stderr.finish());
     // The guest has said that nothing is left but itself, and that it ends: meanwhile we have done our sums.
-    let ends = after == After::Close && end.exited.is_some() && !end.unconfirmed;
+    let ends = after == OnExit::Seal && end.exited.is_some() && !end.unconfirmed;
     let is_left = ends && inner.resources().may_leave() && open.is_doomed_alone();
     if ends && !is_left && !open.confirm_death().await {
         evidence.push(Evidence::NotConfirmedDead);
     }
-    Ok(Exit::new(evidence).with_output(stdout, stderr).with_usage(usage).with_enforcement(enforcement))
+    Ok(ExecOutcome::new(evidence).with_output(stdout, stderr).with_usage(usage).with_enforcement(enforcement))
 }
 
 /// A command that was asked for.
 pub(super) struct Asked<'a> {
-    pub(super) question: Question<'a>,
+    pub(super) question: PendingRequest<'a>,
     pub(super) stdin: OwnedFd,
     pub(super) outputs: [OwnedFd; 2],
     /// Whether its status file is sent along.
     pub(super) status: bool,
     /// The word to go, for one that had waited.
-    pub(super) fed: Option<Question<'a>>,
+    pub(super) fed: Option<PendingRequest<'a>>,
 }
 
 /// Asks for a command.
@@ -187,7 +189,7 @@ async fn ask<'a>(
     inner: &Inner,
     open: &'a Open,
     command: &Command,
-    after: After,
+    after: OnExit,
     wall: Duration,
     quiet: Duration,
 ) -> Result<Asked<'a>, EngineError> {
@@ -213,7 +215,7 @@ async fn ask<'a>(
     let sent = open.link.send_with(FrameKind::Exec, question.id(), &payload, &[], &fds);
     let sent = open.within(SETUP_TIMEOUT, "starting a command", async {
         // One that is gone may have said why: that is read later.
-        if let Err(Ended::Error(error)) = sent.await { Err(error) } else { Ok(()) }
+        if let Err(Disconnected::Error(error)) = sent.await { Err(error) } else { Ok(()) }
     });
     sent.await?;
     Ok(Asked { question, stdin, outputs, status, fed: None })
@@ -221,7 +223,7 @@ async fn ask<'a>(
 
 /// How long a command has run that had waited before, and the guest's own time, of which it is not known how much was before: none of it
 /// is taken off.
-fn since_the_word(ledger: &Ledger, exited: &Exited) -> (u64, Duration) {
+fn since_the_word(ledger: &KillLog, exited: &Exited) -> (u64, Duration) {
     let elapsed = u64::try_from(ledger.elapsed().as_micros()).unwrap_or(u64::MAX);
     (exited.wall_us.min(elapsed), Duration::from_micros(exited.guest_us))
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use crucible_core::EngineError;
 use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, Writer};
 use crucible_guest_client::errors::{protocol, setup};
-use crucible_guest_client::{Frame, Frames, NotAFrame};
+use crucible_guest_client::{Frame, Frames, InvalidFrame};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags,
@@ -26,8 +26,8 @@ pub(super) enum ReadError {
     Io(std::io::Error),
 }
 
-impl From<NotAFrame> for ReadError {
-    fn from(_: NotAFrame) -> Self {
+impl From<InvalidFrame> for ReadError {
+    fn from(_: InvalidFrame) -> Self {
         Self::Malformed
     }
 }

@@ -160,7 +160,7 @@ impl Scene {
         let builder = waived.fold(SubprocessEngine::builder(), |builder, layer| builder.waive(*layer));
         let engine = match builder.build() {
             Ok(engine) => engine,
-            Err(error) => panic!("{}", crucible_core::chain(&error)),
+            Err(error) => panic!("{}", crucible_core::error_chain(&error)),
         };
         let holdings = engine
             .inner

@@ -10,7 +10,7 @@ use crucible_core::{
 };
 use crucible_guest::protocol::{self, FrameKind, STDIO_PASSED, WriteRequest};
 use crucible_guest_client::errors::{lost, setup};
-use crucible_guest_client::{Channel as _, ChannelExt as _, Ended, Question, files, request};
+use crucible_guest_client::{Channel as _, ChannelExt as _, Disconnected, PendingRequest, files, request};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::pipe::PipeFlags;
 
@@ -122,9 +122,9 @@ impl Waiting {
         // By way of the guest, which has put the program in its place by then: nobody need wait for that.
         let fed = link.desk().ask();
         let word = warm.word_to_go(command);
-        let sent = link.send_with(FrameKind::Feed, fed.id(), &word, &[], &[stdin.as_fd()]).await;
+        let sent = link.send_with(FrameKind::WriteFd, fed.id(), &word, &[], &[stdin.as_fd()]).await;
         // One that is gone may have said why: that is read later.
-        if let Err(Ended::Error(error)) = sent {
+        if let Err(Disconnected::Error(error)) = sent {
             return Err(error);
         }
         let mut fed = Some(fed);
@@ -140,7 +140,7 @@ impl Waiting {
 }
 
 /// Whether an interpreter that has ended had got the word to go; an error if it had not, and has run nothing.
-pub(super) fn was_given(link: &Link, fed: &Question<'_>) -> Result<(), EngineError> {
+pub(super) fn was_given(link: &Link, fed: &PendingRequest<'_>) -> Result<(), EngineError> {
     if link.desk().has_heard(fed.id(), &[FrameKind::Done]) { Ok(()) } else { Err(not_given(link)) }
 }
 
@@ -161,7 +161,7 @@ impl Warm {
         let [interpreter, file] = &*self.language.run.argv else {
             let message =
                 "runs more than an interpreter with a file, or less; it cannot be started ahead of time";
-            return vec![Problem::new("warm", message)];
+            return vec![Problem::new("ready_interpreters", message)];
         };
         let name = interpreter.rsplit('/').next().unwrap_or_default();
         if !name.starts_with("python3")
@@ -169,11 +169,14 @@ impl Warm {
             || self.language.compile.is_some()
         {
             let message = format!("`{interpreter}` cannot be started ahead of its program; Python 3 can");
-            problems.push(Problem::new("warm", message));
+            problems.push(Problem::new("ready_interpreters", message));
         }
         let is_read = |variable: &&String| READ_AT_START.iter().any(|read| variable.starts_with(read));
         if let Some(variable) = self.language.run.env.keys().find(is_read) {
-            problems.push(Problem::new("warm", format!("sets `{variable}`, which decides how it starts")));
+            problems.push(Problem::new(
+                "ready_interpreters",
+                format!("sets `{variable}`, which decides how it starts"),
+            ));
         }
         let is_name = |name: &str| {
             let mut characters = name.chars();
@@ -181,7 +184,8 @@ impl Warm {
                 && characters.all(|other| other.is_alphanumeric() || other == '_')
         };
         for module in self.modules.iter().filter(|module| !module.split('.').all(is_name)) {
-            problems.push(Problem::new("warm", format!("`{module}` is not the name of a module")));
+            problems
+                .push(Problem::new("ready_interpreters", format!("`{module}` is not the name of a module")));
         }
         problems
     }
@@ -295,7 +299,7 @@ fn begin(warm: &Warm, kind: &Kind, channel: BorrowedFd<'_>) -> Result<Streams, E
     let terms = request::Terms {
         stdio: STDIO_PASSED,
         variables: &[],
-        after: protocol::After::Close,
+        after: protocol::OnExit::Seal,
         // It may wait for long. The host's clock decides, as it always does.
         deadline_us: 0,
         status: true,
@@ -353,7 +357,7 @@ mod tests {
 
     #[test]
     fn what_starts_an_interpreter_is_the_first_that_a_desk_expects() {
-        assert_eq!(crucible_guest_client::Desk::new().expect(), REQUEST);
+        assert_eq!(crucible_guest_client::ResponseRouter::new().expect(), REQUEST);
     }
 
     #[tokio::test]
@@ -364,7 +368,11 @@ mod tests {
         let error = was_given(&link, &fed).unwrap_err();
         assert_eq!(error.kind(), crucible_core::EngineErrorKind::Lost);
         assert!(!error.target_started());
-        let done = crucible_guest_client::Frame { kind: FrameKind::Done, id: fed.id(), payload: bytes::Bytes::new() };
+        let done = crucible_guest_client::Frame {
+            kind: FrameKind::Done,
+            id: fed.id(),
+            payload: bytes::Bytes::new(),
+        };
         link.desk().put(done);
         assert!(was_given(&link, &fed).is_ok());
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, Opened, Writer};
 use crucible_guest_client::errors::{protocol, setup};
-use crucible_guest_client::{Channel, ChannelExt as _, Desk, Ended, Frame};
+use crucible_guest_client::{Channel, ChannelExt as _, Disconnected, Frame, ResponseRouter};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use tokio::io::Interest;
@@ -26,7 +26,7 @@ pub(super) struct Link {
     /// Frames must not be mixed.
     writing: Mutex<()>,
     reading: Mutex<FrameReader>,
-    desk: Desk,
+    desk: ResponseRouter,
     state: State,
 }
 
@@ -73,7 +73,7 @@ impl Link {
             socket,
             writing: Mutex::new(()),
             reading: Mutex::new(reader),
-            desk: Desk::new(),
+            desk: ResponseRouter::new(),
             state: State { is_in_slot, ..State::default() },
         }
     }
@@ -133,12 +133,12 @@ impl Link {
         head: &[u8],
         body: &[u8],
         fds: &[BorrowedFd<'_>],
-    ) -> Result<(), Ended> {
+    ) -> Result<(), Disconnected> {
         let length = u32::try_from(head.len() + body.len())
-            .map_err(|_| Ended::Error(protocol("a request is too long", false)))?;
+            .map_err(|_| Disconnected::Error(protocol("a request is too long", false)))?;
         let mut header = [0; HEADER_SIZE];
         let encoded = Header { kind, id, length }.encode(&mut Writer::new(&mut header));
-        encoded.map_err(|_| Ended::Error(protocol("a header does not fit", false)))?;
+        encoded.map_err(|_| Disconnected::Error(protocol("a header does not fit", false)))?;
         let _turn = self.writing.lock().await;
         let mut parts = [&header[..], head, body];
         let mut fds = fds;
@@ -147,7 +147,7 @@ impl Link {
             let mut sent = match sent {
                 Ok(count) => count,
                 Err(error) if is_gone(&error) => return Err(self.why_ended().await),
-                Err(error) => return Err(Ended::Error(setup("talk to the guest", error))),
+                Err(error) => return Err(Disconnected::Error(setup("talk to the guest", error))),
             };
             fds = &[];
             for part in &mut parts {
@@ -180,7 +180,7 @@ impl Link {
     }
 
     /// Waits for the way out of a sandbox that was asked for with one.
-    pub(super) async fn door(&self) -> Result<OwnedFd, Ended> {
+    pub(super) async fn door(&self) -> Result<OwnedFd, Disconnected> {
         self.reading.lock().await.expect_door();
         self.wait_for(|| self.state.door.lock().unwrap_or_else(PoisonError::into_inner).take()).await
     }
@@ -194,14 +194,14 @@ impl Link {
                 Ok(_) => self.desk.note_broken("it exists twice"),
                 Err(_) => self.desk.note_broken("its process id is malformed"),
             },
-            FrameKind::Door => match door {
+            FrameKind::EgressListener => match door {
                 Some(door) => {
                     *self.state.door.lock().unwrap_or_else(PoisonError::into_inner) = Some(door);
                     self.desk.notify();
                 }
                 None => self.desk.note_broken("it opens a door that nobody asked for"),
             },
-            FrameKind::Gone if self.state.is_in_slot => {
+            FrameKind::SandboxExited if self.state.is_in_slot => {
                 let _the_first = self.state.gone.set(());
                 self.desk.note_end();
             }
@@ -228,11 +228,11 @@ impl Link {
 }
 
 impl Channel for Link {
-    fn desk(&self) -> &Desk {
+    fn desk(&self) -> &ResponseRouter {
         &self.desk
     }
 
-    async fn send(&self, kind: FrameKind, id: u32, head: &[u8], body: &[u8]) -> Result<(), Ended> {
+    async fn send(&self, kind: FrameKind, id: u32, head: &[u8], body: &[u8]) -> Result<(), Disconnected> {
         self.send_with(kind, id, head, body, &[]).await
     }
 
@@ -266,7 +266,7 @@ impl Channel for Link {
             self.desk.put(frame);
             return;
         }
-        let door = if frame.kind == FrameKind::Door { reader.take_door() } else { None };
+        let door = if frame.kind == FrameKind::EgressListener { reader.take_door() } else { None };
         self.note_word(&frame, door);
     }
 }

@@ -1,6 +1,6 @@
 //! What was in force.
 
-use crucible_core::{Enforcement, EngineError, Layer, LayerStatus, Limits, MissingLayer};
+use crucible_core::{Enforcement, EngineError, Layer, LayerStatus, Limits, UnavailableMechanism};
 use crucible_guest_client::{End, Status};
 
 use super::egress::Proxy;
@@ -38,7 +38,11 @@ pub(super) fn enforcement(
     let mut hold = |layer, holds: bool, said: String| {
         if !inner.is_waived(layer) && !holds {
             let fix = "report this: the sandbox was set up and is not what it should be";
-            missing.push(MissingLayer::new(layer, format!("the kernel says {said} of the program"), fix));
+            missing.push(UnavailableMechanism::new(
+                layer,
+                format!("the kernel says {said} of the program"),
+                fix,
+            ));
         }
         note(layer, said);
     };

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crucible_core::{Command, EngineError, Layer, Limits, MissingLayer, Network};
+use crucible_core::{Command, EngineError, Layer, Limits, Network, UnavailableMechanism};
 use crucible_guest::protocol::{self, Failure, FrameKind, STDIO_PASSED, Step};
 use crucible_guest_client::Frame;
 use crucible_guest_client::errors::{failed_step, lost, protocol, setup};
@@ -74,7 +74,7 @@ fn talk(
     let terms = request::Terms {
         stdio: STDIO_PASSED,
         variables: &[],
-        after: protocol::After::Close,
+        after: protocol::OnExit::Seal,
         deadline_us: 0,
         status: true,
         quiet_us: 0,
@@ -125,16 +125,16 @@ fn failure(frame: &Frame) -> Result<Failure, EngineError> {
     Failure::decode(&frame.payload).map_err(|_| protocol("its error is malformed", false))
 }
 
-pub(super) fn no_landlock() -> MissingLayer {
-    MissingLayer::new(
+pub(super) fn no_landlock() -> UnavailableMechanism {
+    UnavailableMechanism::new(
         Layer::Landlock,
         "the kernel has no Landlock, or has it switched off",
         "use Linux 5.13 or later with `landlock` in the `lsm=` kernel parameter",
     )
 }
 
-pub(super) fn no_dedicated_user(host: &Host) -> MissingLayer {
-    MissingLayer::new(
+pub(super) fn no_dedicated_user(host: &Host) -> UnavailableMechanism {
+    UnavailableMechanism::new(
         Layer::DedicatedUser,
         format!("user {} has no other user ids than its own", host.uid),
         "run the host as root",
@@ -154,7 +154,7 @@ pub(super) fn explain(error: EngineError, host: &Host) -> EngineError {
         // Some let a namespace be made in which nothing is allowed.
         let reason = format!("{}: cannot {step}{cause}", obstacle.reason);
         return EngineError::LayerUnavailable {
-            missing: vec![MissingLayer::new(Layer::UserNamespace, reason, obstacle.fix)],
+            missing: vec![UnavailableMechanism::new(Layer::UserNamespace, reason, obstacle.fix)],
         };
     }
     let (layer, fix) = if is(Step::SPAWNER_NAMESPACES)
@@ -187,6 +187,6 @@ pub(super) fn explain(error: EngineError, host: &Host) -> EngineError {
         return error;
     };
     EngineError::LayerUnavailable {
-        missing: vec![MissingLayer::new(layer, format!("cannot {step}{cause}"), fix)],
+        missing: vec![UnavailableMechanism::new(layer, format!("cannot {step}{cause}"), fix)],
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crucible_core::{EngineError, Layer, Limits, Network};
 use crucible_guest::protocol::{Plan, PlanFlags};
-use crucible_guest_client::WarmPool;
+use crucible_guest_client::ReadyPool;
 use crucible_guest_client::errors::setup;
 
 use super::auditor::Auditor;
@@ -47,12 +47,12 @@ pub(super) struct Resources {
     /// How many of them have ended and are not gone yet.
     pub(super) dying: AtomicUsize,
     /// Sandboxes that stand already.
-    pub(super) preopened: WarmPool<Size, Preopened>,
+    pub(super) preopened: ReadyPool<Size, Preopened>,
     /// Those in slots.
     pub(super) slots: Slots,
     /// The languages whose interpreters are started ahead of time, and those that wait.
     pub(super) warm: Vec<Warm>,
-    pub(super) interpreters: WarmPool<interpreter::Kind, Interpreter>,
+    pub(super) interpreters: ReadyPool<interpreter::Kind, Interpreter>,
 }
 
 /// What tells one sandbox without a network from another before anything runs in it.

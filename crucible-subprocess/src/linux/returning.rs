@@ -63,7 +63,7 @@ impl Returning {
     async fn wait(&mut self) -> bool {
         let Some(rest) = &mut self.rest else { return false };
         let next = tokio::time::timeout(GONE_WITHIN, rest.reader.next(&rest.socket));
-        matches!(next.await, Ok(Ok(Some(frame))) if frame.kind == FrameKind::Gone)
+        matches!(next.await, Ok(Ok(Some(frame))) if frame.kind == FrameKind::SandboxExited)
     }
 
     /// Has the slot open the next sandbox, and puts it where others find it.

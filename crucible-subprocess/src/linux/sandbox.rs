@@ -8,13 +8,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use crucible_core::{
-    Command, Endpoint, EngineError, ExecIo, Exit, InvalidInput, Limits, Listing, Network, PlannedFile,
-    Sandbox, SandboxPath, SandboxSpec, Usage,
+    Command, Endpoint, EngineError, ExecOptions, ExecOutcome, InvalidInput, Limits, Listing, Network,
+    PlannedFile, Sandbox, SandboxPath, SandboxSpec, Usage,
 };
 use crucible_guest::protocol::FrameKind;
 use crucible_guest_client::errors::{lost, setup, why};
 use crucible_guest_client::files::{self, FILE_TIMEOUT, file_timeout, inputs_timeout};
-use crucible_guest_client::{Channel as _, ChannelExt as _, Counters, KILL_CONFIRM, SETUP_TIMEOUT, measure};
+use crucible_guest_client::{
+    CgroupCounters, Channel as _, ChannelExt as _, KILL_CONFIRM, SETUP_TIMEOUT, measure,
+};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
 use tokio::sync::Mutex;
@@ -67,9 +69,9 @@ pub(super) struct Open {
 #[derive(Debug, Default)]
 pub(super) struct Memory {
     /// The counters when the last command had ended.
-    pub(super) counters: Counters,
+    pub(super) counters: CgroupCounters,
     /// The counters before the first.
-    start: Counters,
+    start: CgroupCounters,
     /// Something has run.
     pub(super) has_run: bool,
     /// Nothing has run since, or can.
@@ -259,10 +261,10 @@ impl SubprocessSandbox {
 
 impl Open {
     /// What the kernel has counted so far; nothing where there is no cgroup.
-    pub(super) fn counters(&self) -> Result<Counters, EngineError> {
+    pub(super) fn counters(&self) -> Result<CgroupCounters, EngineError> {
         match &self.holdings.group {
             Some(group) => group.counters().map_err(|error| setup("read a cgroup", error)),
-            None => Ok(Counters::default()),
+            None => Ok(CgroupCounters::default()),
         }
     }
 
@@ -276,7 +278,7 @@ impl Open {
     }
 
     /// What had been counted, and what the guest itself had used, when the last command had ended.
-    pub(super) fn before(&self) -> (Counters, Duration) {
+    pub(super) fn before(&self) -> (CgroupCounters, Duration) {
         let memory = self.remember();
         (memory.counters, memory.guest)
     }
@@ -303,7 +305,7 @@ impl Open {
 
 #[async_trait]
 impl Sandbox for SubprocessSandbox {
-    async fn exec(&self, command: &Command, io: ExecIo) -> Result<Exit, EngineError> {
+    async fn exec(&self, command: &Command, io: ExecOptions) -> Result<ExecOutcome, EngineError> {
         let open = self.open()?;
         let _turn = open.turn.lock().await;
         // The one before may have been given up.

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crucible_guest_client::WarmStats;
+use crucible_guest_client::ReadyStats;
 
 use super::preopen::Preopened;
 use super::resources::Size;
@@ -27,7 +27,7 @@ struct State {
     sizes: Vec<OfSize>,
     /// Those that nobody wants any more.
     retired: Vec<Preopened>,
-    stats: WarmStats,
+    stats: ReadyStats,
 }
 
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Slots {
         self.wanted > 0
     }
 
-    pub(super) fn stats(&self) -> WarmStats {
+    pub(super) fn stats(&self) -> ReadyStats {
         let state = self.state();
         let mut stats = state.stats;
         stats.ready = state.sizes.iter().map(|of_size| of_size.idle.len() as u64).sum();

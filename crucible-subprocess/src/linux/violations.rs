@@ -91,7 +91,7 @@ impl Kind {
 
 impl Violations {
     fn guests(&self) -> MutexGuard<'_, HashMap<Guest, Offences>> {
-        // Counters, right between statements.
+        // CgroupCounters, right between statements.
         self.guests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -14,13 +14,13 @@ use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
 /// Polls a future a number of times, and then does something before each further poll.
-struct After<F, A> {
+struct ActAfterPolls<F, A> {
     future: F,
     polls: u32,
     action: A,
 }
 
-impl<F: Future + Unpin, A: FnMut() -> bool + Unpin> Future for After<F, A> {
+impl<F: Future + Unpin, A: FnMut() -> bool + Unpin> Future for ActAfterPolls<F, A> {
     /// `None`: it was given up.
     type Output = Option<F::Output>;
 
@@ -80,7 +80,7 @@ async fn give_up(
         cancel.cancel();
         by_dropping
     };
-    After { future: run, polls, action }.await
+    ActAfterPolls { future: run, polls, action }.await
 }
 
 /// How many polls a run takes, about: two more than the most that were seen.
@@ -157,7 +157,7 @@ fn giving_up_a_sandbox_that_is_being_made_leaves_the_others_alone() {
             std::thread::sleep(Duration::from_micros(u64::from(round) * 50));
         }
         let command = crucible_core::Command::new(["sh", "-c", "exit 7"]);
-        let exit = sandbox.exec(&command, crucible_core::ExecIo::new()).await.unwrap();
+        let exit = sandbox.exec(&command, crucible_core::ExecOptions::new()).await.unwrap();
         assert_eq!(exit.verdict(), Verdict::Exited { code: 7 });
     });
 }
@@ -170,7 +170,7 @@ fn check(result: Option<Result<Outcome, EngineError>>, verdict: &Verdict, by_dro
             let truth = [&Verdict::Cancelled, verdict];
             assert!(truth.contains(&outcome.verdict()), "{} after {polls} polls", outcome.verdict());
         }
-        Some(Err(error)) => panic!("{} after {polls} polls", crucible_core::chain(&error)),
+        Some(Err(error)) => panic!("{} after {polls} polls", crucible_core::error_chain(&error)),
     }
 }
 

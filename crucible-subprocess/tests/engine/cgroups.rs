@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::runs::{printed, run, without};
 use super::support::{cgroups, eventually, has_cgroups, members};
 use crucible_core::{
-    Ending, Engine as _, Evaluation, Evidence, ExecIo, Limit, Limits, RunContext, SandboxSpec, Verdict,
+    Ending, Engine as _, Evaluation, Evidence, ExecOptions, Limit, Limits, RunContext, SandboxSpec, Verdict,
 };
 use crucible_subprocess::{SubprocessEngine, doctor};
 
@@ -60,7 +60,7 @@ fn while_it_sleeps(look: impl FnOnce(&SubprocessEngine, Vec<PathBuf>)) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let sandbox = runtime.block_on(engine.open(SandboxSpec::new().with_limits(limits()))).unwrap();
     let command = crucible_core::Command::new(["sleep", "1000"]);
-    let running = runtime.spawn(async move { sandbox.exec(&command, ExecIo::new()).await });
+    let running = runtime.spawn(async move { sandbox.exec(&command, ExecOptions::new()).await });
     eventually(Duration::from_secs(60), "the guest and its program in their group", || {
         let found = members(&cgroups(&engine));
         let names: BTreeSet<_> = found

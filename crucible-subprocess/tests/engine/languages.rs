@@ -268,7 +268,7 @@ public class Work {
     let settings = Path::new("/etc").read_dir().unwrap().flatten().map(|entry| entry.path());
     let settings = settings.filter(|path| path.to_string_lossy().starts_with("/etc/java"));
     let root = settings.fold(RootFs::host(), RootFs::with_read_only);
-    let engine = with_root(root).unwrap_or_else(|error| panic!("{}", crucible_core::chain(&error)));
+    let engine = with_root(root).unwrap_or_else(|error| panic!("{}", crucible_core::error_chain(&error)));
     works(&engine, "Work.java", source, "javac Work.java && java -Xmx256m Work");
 }
 
@@ -325,7 +325,7 @@ fn rust() {
     let Some(output) = output.ok().filter(|output| output.status.success()) else { return absent("rustc") };
     let tools = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
     let root = RootFs::host().with_read_only(&tools);
-    let engine = with_root(root).unwrap_or_else(|error| panic!("{}", crucible_core::chain(&error)));
+    let engine = with_root(root).unwrap_or_else(|error| panic!("{}", crucible_core::error_chain(&error)));
     let compile = format!("{}/bin/rustc --edition 2021 -O work.rs", tools.display());
     works(&engine, "work.rs", RUST, &format!("{compile} && ./work"));
 }

@@ -61,7 +61,8 @@ fn a_thousand_runs_at_sixteen_at_once_leave_nothing() {
                 let _place = room.acquire().await.unwrap();
                 let (evaluation, verdict) = evaluation(number);
                 let outcome = engine.run(&evaluation, &RunContext::new()).await;
-                let outcome = outcome.unwrap_or_else(|error| panic!("{}", crucible_core::chain(&error)));
+                let outcome =
+                    outcome.unwrap_or_else(|error| panic!("{}", crucible_core::error_chain(&error)));
                 assert_eq!(*outcome.verdict(), verdict, "{number}");
             });
         }
@@ -228,7 +229,9 @@ fn an_engine_that_is_dropped_takes_its_sandboxes_with_it() {
             "-c",
             "sleep 1000 >/dev/null 2>&1 & setsid sleep 1000 & exit 0",
         ]);
-        assert!(sandbox.exec(&command, crucible_core::ExecIo::new()).await.unwrap().verdict().is_success());
+        assert!(
+            sandbox.exec(&command, crucible_core::ExecOptions::new()).await.unwrap().verdict().is_success()
+        );
         sandbox
     });
     let of_the_sandbox = || descendants(own_pid()).difference(&before).count();
@@ -265,7 +268,7 @@ fn a_spawner_that_dies_is_started_again() {
         let pid = rustix::process::Pid::from_raw(spawner).unwrap();
         rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
         let error = run.await.unwrap().unwrap_err();
-        assert!(error.is_retryable(), "{}", crucible_core::chain(&error));
+        assert!(error.is_retryable(), "{}", crucible_core::error_chain(&error));
         for _ in 0..3 {
             let outcome = engine.run(&Evaluation::shell("exit 6"), &RunContext::new()).await.unwrap();
             assert_eq!(*outcome.verdict(), Verdict::Exited { code: 6 });

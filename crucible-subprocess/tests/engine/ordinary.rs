@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::nobody::run_as_nobody;
 use super::runs::{printed, run};
-use crucible_core::{EngineError, Evaluation, Layer, MissingLayer};
+use crucible_core::{EngineError, Evaluation, Layer, UnavailableMechanism};
 use crucible_subprocess::{SubprocessEngine, doctor};
 
 /// The tests below, and those of other files that hold for everybody, by a process of an ordinary user.
@@ -43,15 +43,15 @@ fn as_an_ordinary_user(name: &str, modules: &[&str], threads: usize) {
 }
 
 /// What an engine with every layer lacks for this user: nothing, for root.
-fn missing() -> Vec<MissingLayer> {
+fn missing() -> Vec<UnavailableMechanism> {
     match SubprocessEngine::new() {
         Ok(_) => Vec::new(),
         Err(EngineError::LayerUnavailable { missing }) => missing,
-        Err(error) => panic!("{}", crucible_core::chain(&error)),
+        Err(error) => panic!("{}", crucible_core::error_chain(&error)),
     }
 }
 
-fn names(missing: &[MissingLayer]) -> BTreeSet<Layer> {
+fn names(missing: &[UnavailableMechanism]) -> BTreeSet<Layer> {
     missing.iter().map(|missing| missing.layer).collect()
 }
 
@@ -65,11 +65,11 @@ fn what_is_missing_is_refused_by_name_with_a_fix() {
     }
     assert!(names(&missing).contains(&Layer::DedicatedUser), "{missing:?}");
     assert_eq!(names(&missing).len(), missing.len(), "each is named once");
-    for MissingLayer { layer, reason, fix, .. } in &missing {
+    for UnavailableMechanism { layer, reason, fix, .. } in &missing {
         assert!(!reason.is_empty() && !fix.is_empty(), "{layer}: {reason:?}, {fix:?}");
     }
     let error = SubprocessEngine::new().unwrap_err().to_string();
-    for MissingLayer { layer, fix, .. } in &missing {
+    for UnavailableMechanism { layer, fix, .. } in &missing {
         assert!(error.contains(&format!("`{layer}`")) && error.contains(fix.as_str()), "{error}");
     }
 }

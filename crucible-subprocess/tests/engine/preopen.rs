@@ -4,19 +4,19 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crucible_core::{Engine as _, EngineErrorKind, Evaluation, Limits, RunContext, SandboxSpec, Verdict};
-use crucible_subprocess::{SubprocessBuilder, SubprocessEngine, WarmStats};
+use crucible_subprocess::{ReadyStats, SubprocessBuilder, SubprocessEngine};
 
 use super::support::{cgroups, has_cgroups, members, not_for_this_user};
 
 fn preopening(count: usize) -> SubprocessBuilder {
-    let builder = SubprocessEngine::builder().preopen(count);
+    let builder = SubprocessEngine::builder().ready_sandboxes(count);
     not_for_this_user().iter().fold(builder, |builder, layer| builder.waive(*layer))
 }
 
-fn until(engine: &SubprocessEngine, what: &str, is_so: impl Fn(WarmStats) -> bool) -> WarmStats {
+fn until(engine: &SubprocessEngine, what: &str, is_so: impl Fn(ReadyStats) -> bool) -> ReadyStats {
     let began = Instant::now();
     loop {
-        let stats = engine.preopen_stats();
+        let stats = engine.ready_sandbox_stats();
         if is_so(stats) {
             return stats;
         }
@@ -42,7 +42,7 @@ async fn each_is_used_once_and_another_takes_its_place() {
         until(&engine, "two wait again", |stats| stats.ready == 2);
         assert_eq!(run(&engine, &leave).await, first, "in round {round}");
     }
-    let stats = engine.preopen_stats();
+    let stats = engine.ready_sandbox_stats();
     assert_eq!((stats.hits, stats.misses, stats.failed), (20, 0, 0));
 }
 
@@ -53,10 +53,10 @@ async fn one_of_another_size_is_opened_first() {
     let larger = Limits::new().with_memory_bytes(512 << 20);
     let evaluation = Evaluation::shell("true").with_limits(larger.clone());
     run(&engine, &evaluation).await;
-    assert_eq!((engine.preopen_stats().hits, engine.preopen_stats().misses), (0, 1));
+    assert_eq!((engine.ready_sandbox_stats().hits, engine.ready_sandbox_stats().misses), (0, 1));
     until(&engine, "one of each waits", |stats| stats.ready == 2);
     run(&engine, &evaluation.with_limits(larger.with_wall(Duration::from_secs(3)))).await;
-    assert_eq!((engine.preopen_stats().hits, engine.preopen_stats().misses), (1, 1));
+    assert_eq!((engine.ready_sandbox_stats().hits, engine.ready_sandbox_stats().misses), (1, 1));
 }
 
 /// What the host is told of such a sandbox is what it is told of every other.
@@ -66,7 +66,7 @@ async fn it_is_as_closed_as_any_other() {
     until(&engine, "one waits", |stats| stats.ready == 1);
     let evaluation = Evaluation::shell("true");
     let warm = engine.run(&evaluation, &RunContext::new()).await.unwrap();
-    assert_eq!(engine.preopen_stats().hits, 1);
+    assert_eq!(engine.ready_sandbox_stats().hits, 1);
     let cold = super::support::engine().run(&evaluation, &RunContext::new()).await.unwrap();
     let layers = |outcome: &crucible_core::Outcome| -> Vec<_> {
         let reports = outcome.enforcement.reports().iter();
@@ -103,13 +103,13 @@ async fn one_that_has_died_is_not_handed_out() {
     }
     assert_eq!(run(&engine, &Evaluation::shell("echo there")).await, "there\n");
     // Another may have been opened by then.
-    let stats = engine.preopen_stats();
+    let stats = engine.ready_sandbox_stats();
     assert_eq!((stats.hits + stats.misses, stats.failed), (1, 1));
 }
 
 #[tokio::test]
 async fn one_that_has_waited_too_long_is_closed() {
-    let engine = preopening(2).preopen_age(Duration::from_millis(50)).build().unwrap();
+    let engine = preopening(2).ready_age(Duration::from_millis(50)).build().unwrap();
     until(&engine, "both are given up", |stats| stats.aged >= 2 && stats.ready == 0);
     if has_cgroups() {
         let began = Instant::now();
@@ -133,7 +133,7 @@ async fn a_session_begins_in_one() {
     sandbox.write(&path, "content".into(), false).await.unwrap();
     assert_eq!(sandbox.read(&path, 100).await.unwrap(), "content");
     sandbox.close().await.unwrap();
-    assert_eq!(engine.preopen_stats().hits, 1);
+    assert_eq!(engine.ready_sandbox_stats().hits, 1);
 }
 
 #[tokio::test]
@@ -148,7 +148,11 @@ async fn with_the_engine_they_end() {
 
 #[test]
 fn there_is_a_most() {
-    let error = SubprocessEngine::builder().preopen(129).build().unwrap_err();
+    let error = SubprocessEngine::builder().ready_sandboxes(129).build().unwrap_err();
     assert_eq!(error.kind(), EngineErrorKind::Invalid);
-    assert!(crucible_core::chain(&error).contains("preopen"), "{}", crucible_core::chain(&error));
+    assert!(
+        crucible_core::error_chain(&error).contains("ready_sandboxes"),
+        "{}",
+        crucible_core::error_chain(&error)
+    );
 }

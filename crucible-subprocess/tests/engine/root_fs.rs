@@ -53,7 +53,7 @@ fn busybox(script: &str) -> Evaluation {
 /// What a shell in this root prints.
 #[track_caller]
 fn says(root: RootFs, script: &str) -> String {
-    let engine = with_root(root).unwrap_or_else(|error| panic!("{}", crucible_core::chain(&error)));
+    let engine = with_root(root).unwrap_or_else(|error| panic!("{}", crucible_core::error_chain(&error)));
     printed(&run(&engine, &busybox(script)))
 }
 
@@ -131,7 +131,7 @@ fn a_directory_that_is_none_is_a_clear_error() {
         let path = place.0.join(name);
         let error = with_root(RootFs::directory(&path)).unwrap_err();
         assert!(matches!(error, EngineError::Setup { .. }), "{error:?}");
-        let words = crucible_core::chain(&error);
+        let words = crucible_core::error_chain(&error);
         assert!(words.contains(path.to_str().unwrap()) && words.contains(why), "{words}");
     }
 }

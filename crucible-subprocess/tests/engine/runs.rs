@@ -11,7 +11,7 @@ pub(crate) fn without(layers: &[Layer]) -> SubprocessEngine {
     let builder = SubprocessEngine::builder();
     let builder =
         not_for_this_user().iter().chain(layers).fold(builder, |builder, layer| builder.waive(*layer));
-    builder.build().unwrap_or_else(|error| panic!("{}", crucible_core::chain(&error)))
+    builder.build().unwrap_or_else(|error| panic!("{}", crucible_core::error_chain(&error)))
 }
 
 /// An engine with this root file system, and every layer that this user can have.
@@ -26,7 +26,7 @@ pub(crate) fn run(engine: &SubprocessEngine, evaluation: &Evaluation) -> Outcome
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     match runtime.block_on(engine.run(&patient(evaluation), &RunContext::new())) {
         Ok(outcome) => outcome,
-        Err(error) => panic!("the infrastructure failed: {}", crucible_core::chain(&error)),
+        Err(error) => panic!("the infrastructure failed: {}", crucible_core::error_chain(&error)),
     }
 }
 

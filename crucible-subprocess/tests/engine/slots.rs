@@ -8,7 +8,7 @@ use crucible_core::{
     Engine, EngineError, EngineErrorKind, EngineInfo, Evaluation, Evidence, Limit, Limits, Outcome,
     RunContext, Sandbox, SandboxSpec, Verdict,
 };
-use crucible_subprocess::{SlotSharing, SubprocessBuilder, SubprocessEngine, WarmStats};
+use crucible_subprocess::{ReadyStats, SlotSharing, SubprocessBuilder, SubprocessEngine};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,7 +20,7 @@ fn builder(slots: usize) -> SubprocessBuilder {
 }
 
 /// Gives the runtime time meanwhile: it is a task that brings a slot back.
-async fn until(engine: &SubprocessEngine, what: &str, is_so: impl Fn(WarmStats) -> bool) -> WarmStats {
+async fn until(engine: &SubprocessEngine, what: &str, is_so: impl Fn(ReadyStats) -> bool) -> ReadyStats {
     let began = Instant::now();
     loop {
         let stats = engine.slot_stats();
@@ -216,7 +216,7 @@ fn processes_named(name: &str) -> Vec<rustix::process::Pid> {
 
 #[tokio::test]
 async fn one_that_has_waited_too_long_is_ended_and_with_the_engine_all_are() {
-    let engine = builder(2).preopen_age(Duration::from_millis(50)).build().unwrap();
+    let engine = builder(2).ready_age(Duration::from_millis(50)).build().unwrap();
     until(&engine, "both are given up", |stats| stats.aged >= 2 && stats.ready == 0).await;
     let began = Instant::now();
     while !processes_named("crucible-slot").is_empty() {
@@ -257,7 +257,7 @@ fn a_runtime_that_ends_loses_nothing() {
 fn there_is_a_most() {
     let error = SubprocessEngine::builder().slots(129).build().unwrap_err();
     assert_eq!(error.kind(), EngineErrorKind::Invalid);
-    assert!(crucible_core::chain(&error).contains("slots"), "{}", crucible_core::chain(&error));
+    assert!(crucible_core::error_chain(&error).contains("slots"), "{}", crucible_core::error_chain(&error));
 }
 
 /// An engine that runs everything in the one slot that it has for each size, and nothing of interest in the first of its sandboxes.
@@ -284,7 +284,7 @@ impl Engine for InSlots {
         for _ in 0..1000 {
             let before = hits();
             self.engine.run(&nothing, &RunContext::new()).await?;
-            let are_back = |stats: WarmStats| stats.ready + stats.aged + stats.failed == stats.made;
+            let are_back = |stats: ReadyStats| stats.ready + stats.aged + stats.failed == stats.made;
             until(&self.engine, "all slots wait", are_back).await;
             if hits() > before {
                 break;

@@ -36,7 +36,7 @@ pub(crate) fn engine() -> SubprocessEngine {
 
 /// One that keeps sandboxes open for those to come.
 pub(crate) fn preopened_engine() -> SubprocessEngine {
-    built(SubprocessEngine::builder().preopen(2))
+    built(SubprocessEngine::builder().ready_sandboxes(2))
 }
 
 /// One in whose slots sandboxes follow one another.
@@ -47,7 +47,7 @@ pub(crate) fn engine_with_slots() -> SubprocessEngine {
 fn built(builder: SubprocessBuilder) -> SubprocessEngine {
     match not_for_this_user().iter().fold(builder, |builder, layer| builder.waive(*layer)).build() {
         Ok(engine) => engine,
-        Err(error) => panic!("{}", crucible_core::chain(&error)),
+        Err(error) => panic!("{}", crucible_core::error_chain(&error)),
     }
 }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::runs::{printed, python, run, without};
 use crucible_core::{
-    Command, Engine as _, Evaluation, Evidence, ExecIo, Exit, Layer, Limits, Outcome, SandboxSpec, Verdict,
+    Command, Engine as _, Evaluation, Evidence, ExecOptions, ExecOutcome, Layer, Limits, Outcome,
+    SandboxSpec, Verdict,
 };
 use crucible_guest::policy::{Answer, RULES, Rule, Test};
 
@@ -221,9 +222,9 @@ fn commands_of_a_session_have_their_own() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let sandbox = engine.open(SandboxSpec::new()).await.unwrap();
-        let exec = async |source: &str| -> Exit {
+        let exec = async |source: &str| -> ExecOutcome {
             let source = format!("{PRELUDE}{source}");
-            sandbox.exec(&Command::new(["python3", "-c", &source]), ExecIo::new()).await.unwrap()
+            sandbox.exec(&Command::new(["python3", "-c", &source]), ExecOptions::new()).await.unwrap()
         };
         for round in 0..3 {
             let exit = exec(&format!("{MOUNT}; {MOUNT}; print('no')")).await;

@@ -13,7 +13,9 @@ use super::support::{cgroups, engine, has_cgroups, members, not_for_this_user};
 const MODULES: [&str; 4] = ["json", "random", "collections", "no_such_module"];
 
 fn warm(count: usize) -> SubprocessEngine {
-    let builder = SubprocessEngine::builder().warm(Language::python(), MODULES).warm_count(count);
+    let builder = SubprocessEngine::builder()
+        .ready_interpreters(Language::python(), MODULES)
+        .ready_interpreter_count(count);
     let builder =
         not_for_this_user().iter().fold(builder, |builder: SubprocessBuilder, layer| builder.waive(*layer));
     builder.build().unwrap()
@@ -21,8 +23,8 @@ fn warm(count: usize) -> SubprocessEngine {
 
 fn wait_for(engine: &SubprocessEngine, count: u64) {
     let began = Instant::now();
-    while engine.warm_stats().ready < count {
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", engine.warm_stats());
+    while engine.ready_interpreter_stats().ready < count {
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", engine.ready_interpreter_stats());
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -113,7 +115,7 @@ async fn a_program_cannot_tell() {
         assert_eq!(found.enforcement.reports().len(), expected.enforcement.reports().len(), "{what}");
     }
     let expected = if has_cgroups() { PROGRAMS.len() as u64 } else { 0 };
-    assert_eq!(warm.warm_stats().hits, expected, "{:?}", warm.warm_stats());
+    assert_eq!(warm.ready_interpreter_stats().hits, expected, "{:?}", warm.ready_interpreter_stats());
 }
 
 #[tokio::test]
@@ -179,7 +181,7 @@ async fn what_is_used_is_what_the_program_used() {
     std::thread::sleep(Duration::from_millis(300));
     let evaluation = Evaluation::python("pass");
     let (found, expected) = (run(&warm, &evaluation).await, run(&cold, &evaluation).await);
-    assert_eq!(warm.warm_stats().hits, 1);
+    assert_eq!(warm.ready_interpreter_stats().hits, 1);
     let cpu = |outcome: &Outcome| outcome.usage.cpu_user + outcome.usage.cpu_system;
     assert!(
         cpu(&found) > Duration::ZERO && cpu(&found) < cpu(&expected),
@@ -207,7 +209,7 @@ async fn what_cannot_wait_is_run_as_ever() {
         assert_eq!(*outcome.verdict(), Verdict::Exited { code: 0 }, "{}", outcome.stderr.to_text());
         assert!(outcome.stdout.to_text().ends_with(stdout), "{}", outcome.stdout.to_text());
     }
-    assert_eq!(engine.warm_stats().hits, 0);
+    assert_eq!(engine.ready_interpreter_stats().hits, 0);
 }
 
 /// A word that does not fit into a pipe is taken up while it is given.
@@ -224,7 +226,7 @@ async fn a_program_can_have_many_arguments() {
         .with_stdin("unread");
     let outcome = run(&engine, &evaluation).await;
     assert_eq!(outcome.stdout.to_text(), "100000 100000\n", "{}", outcome.stderr.to_text());
-    assert_eq!(engine.warm_stats().hits, u64::from(has_cgroups()));
+    assert_eq!(engine.ready_interpreter_stats().hits, u64::from(has_cgroups()));
 }
 
 /// One whose interpreter was killed meanwhile is none, and nobody notices but the count.
@@ -256,15 +258,20 @@ async fn one_that_has_died_runs_nothing() {
     }
     let outcome = run(&engine, &Evaluation::python("print('there')")).await;
     assert_eq!(outcome.stdout.to_text(), "there\n", "{:?}", outcome.evidence());
-    assert_eq!(engine.warm_stats().failed, 1, "{:?}", engine.warm_stats());
+    assert_eq!(engine.ready_interpreter_stats().failed, 1, "{:?}", engine.ready_interpreter_stats());
 }
 
 #[test]
 fn what_cannot_be_started_ahead_is_refused() {
     let sh = Languages::builtin().get("sh").unwrap().clone();
-    let error = SubprocessEngine::builder().warm(sh, [""; 0]).build().unwrap_err();
+    let error = SubprocessEngine::builder().ready_interpreters(sh, [""; 0]).build().unwrap_err();
     assert_eq!(error.kind(), EngineErrorKind::Invalid);
-    assert!(crucible_core::chain(&error).contains("Python 3 can"), "{}", crucible_core::chain(&error));
-    let error = SubprocessEngine::builder().warm(Language::python(), ["os; evil"]).build().unwrap_err();
-    assert!(crucible_core::chain(&error).contains("not the name of a module"), "{error}");
+    assert!(
+        crucible_core::error_chain(&error).contains("Python 3 can"),
+        "{}",
+        crucible_core::error_chain(&error)
+    );
+    let error =
+        SubprocessEngine::builder().ready_interpreters(Language::python(), ["os; evil"]).build().unwrap_err();
+    assert!(crucible_core::error_chain(&error).contains("not the name of a module"), "{error}");
 }

@@ -40,7 +40,7 @@ fn main() {
         return;
     }
     let cold = SubprocessEngine::new().expect("an engine");
-    let ready = SubprocessEngine::builder().preopen(4).build().expect("an engine");
+    let ready = SubprocessEngine::builder().ready_sandboxes(4).build().expect("an engine");
     say("run", per_step(|| drop(run(&runtime, &cold, &evaluation, OutputSink::none()))));
     say("preopened", per_step(|| drop(run(&runtime, &ready, &evaluation, OutputSink::none()))));
     say("chunk", per_piece(&runtime, &cold, OutputSink::none));

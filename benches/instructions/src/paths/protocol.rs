@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use crucible_core::{Command, Limits};
 use crucible_guest::protocol::{
-    After, Exited, FrameKind, HEADER_SIZE, Header, Held, STDIO_PASSED, Started, Writer,
+    Exited, FrameKind, HEADER_SIZE, Header, Held, OnExit, STDIO_PASSED, Started, Writer,
 };
 use crucible_guest_client::Frames;
 use crucible_guest_client::request::{self, Terms};
@@ -23,7 +23,7 @@ pub(super) fn encode(_: usize) -> Step {
         let mut limits = request::process_limits(&Limits::new());
         limits.extend(request::priority_limits());
         let rlimits = request::rlimits(&limits).expect("limits");
-        let (stdio, after) = (STDIO_PASSED, After::Close);
+        let (stdio, after) = (STDIO_PASSED, OnExit::Seal);
         let (deadline_us, status) = (12_000_000, true);
         let (quiet_us, lend_mounts) = (2000, false);
         let terms = Terms {

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crucible_core::{Outcome, judge};
 use crucible_guest::protocol::Exited;
-use crucible_guest_client::{Counters, End, Facts};
+use crucible_guest_client::{CgroupCounters, End, EvidenceBuilder};
 
 use super::{Step, sample};
 
 pub(super) fn from_facts(_: usize) -> Step {
-    let before = Counters {
+    let before = CgroupCounters {
         oom_kills: Some(0),
         memory_limit_hits: Some(3),
         forks_refused: Some(0),
@@ -18,12 +18,12 @@ pub(super) fn from_facts(_: usize) -> Step {
         processes_peak: Some(1),
         cpu: Some(Duration::from_micros(300)),
     };
-    let now = Counters { oom_kills: Some(1), memory_limit_hits: Some(9), ..before };
+    let now = CgroupCounters { oom_kills: Some(1), memory_limit_hits: Some(9), ..before };
     let exited =
         Exited { wait_status: 9, empty: true, wall_us: 12_000, free_bytes: 1 << 20, ..Exited::default() };
     let end = End { exited: Some(exited), ..End::default() };
     Box::new(move || {
-        let facts = Facts {
+        let facts = EvidenceBuilder {
             before,
             guest_before: Duration::ZERO,
             now,

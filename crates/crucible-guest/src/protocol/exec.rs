@@ -9,21 +9,21 @@ pub const STDIO_PASSED: u8 = 1;
 /// What happens to what the command leaves behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
-pub enum After {
+pub enum OnExit {
     /// It goes on.
-    Keep = 0,
+    KeepBackground = 0,
     /// It is ended before the exit is complete.
-    End = 1,
+    KillBackground = 1,
     /// It is ended, and so is the guest: nothing more will be asked.
-    Close = 2,
+    Seal = 2,
 }
 
-impl After {
+impl OnExit {
     fn from_number(number: u8) -> Result<Self, Malformed> {
         match number {
-            0 => Ok(Self::Keep),
-            1 => Ok(Self::End),
-            2 => Ok(Self::Close),
+            0 => Ok(Self::KeepBackground),
+            1 => Ok(Self::KillBackground),
+            2 => Ok(Self::Seal),
             _ => Err(Malformed),
         }
     }
@@ -76,7 +76,7 @@ pub struct Exec<'a> {
     /// [`STDIO_PASSED`] or 0.
     pub stdio: u8,
     /// What happens to what the command leaves behind.
-    pub after: After,
+    pub after: OnExit,
     /// Whether the target's own status file (proc(5)) is sent along with `started`.
     pub status: bool,
     /// For how many microseconds it need not be said that the command runs: a command that ends before is heard of once, when it has. Only
@@ -126,7 +126,7 @@ impl<'a> Exec<'a> {
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(payload);
         let stdio = reader.u8()?;
-        let after = After::from_number(reader.u8()?)?;
+        let after = OnExit::from_number(reader.u8()?)?;
         let status = reader.u8()?;
         let quiet_us = reader.u32()?;
         let lend_mounts = reader.u8()?;

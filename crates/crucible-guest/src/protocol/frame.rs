@@ -57,7 +57,7 @@ kinds! {
     Next = 10,
     /// To the guest: write these bytes to the descriptor that comes along, once all that was asked before is done. Whatever runs waits for
     /// them: if they cannot be had, everything is ended.
-    Feed = 11,
+    WriteFd = 11,
     /// To the host, from the spawner: the guest exists, see [`Opened`](super::Opened). Its pidfd comes along.
     Opened = 64,
     /// To the host: the sandbox stands, see [`Ready`](super::Ready).
@@ -86,12 +86,12 @@ kinds! {
     Usage = 76,
     /// To the host, before `Ready`: the sandbox's way out. A socket that listens on [`PROXY_PORT`] of the sandbox's own
     /// loopback comes along.
-    Door = 77,
+    EgressListener = 77,
     /// To the host, before `Exited`, from a guest that sees the cgroup it is in: what was counted, see
     /// [`Counted`](super::Counted).
     Counted = 78,
     /// To the host, from a slot: the sandbox has ended, and everything in it: the guest's wait status (four bytes).
-    Gone = 79,
+    SandboxExited = 79,
 }
 
 /// The header of a frame. The payload follows.

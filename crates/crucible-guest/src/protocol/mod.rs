@@ -14,7 +14,7 @@ mod spawner;
 
 pub use codec::{Malformed, Overflow, Reader, Writer};
 pub use counted::Counted;
-pub use exec::{After, Exec, Rlimit, STDIO_PASSED, Strings};
+pub use exec::{Exec, OnExit, Rlimit, STDIO_PASSED, Strings};
 pub use files::{Entries, EntryKind, EntryRef, ListRequest, ReadRequest, WriteRequest};
 pub use frame::{
     FrameKind, HEADER_SIZE, Header, PAYLOAD_MAX_TO_GUEST, PAYLOAD_MAX_TO_HOST, PROXY_PORT, VERSION,

@@ -28,7 +28,7 @@ impl PlanFlags {
     pub const INTO_CGROUP: Self = Self(1 << 7);
     /// Say when the sandbox stands, before anything is asked.
     pub const READY: Self = Self(1 << 8);
-    /// A way out to the host's proxy, see [`FrameKind::Door`](super::FrameKind::Door). Takes `NEW_NETWORK`: nobody else
+    /// A way out to the host's proxy, see [`FrameKind::EgressListener`](super::FrameKind::EgressListener). Takes `NEW_NETWORK`: nobody else
     /// was, or will be, in that namespace.
     pub const EGRESS: Self = Self(1 << 9);
 

@@ -1,8 +1,8 @@
 //! What is past a bound is refused, by name.
 
 use crucible_guest::protocol::{
-    After, Entries, EntryKind, EntryRef, Exec, Exited, Init, InitFlags, ListRequest, MAX_TASKS_FILES,
-    Malformed, Overflow, Plan, PlanFlags, ReadRequest, Reader, Strings, TemplateOp, WriteRequest, Writer,
+    Entries, EntryKind, EntryRef, Exec, Exited, Init, InitFlags, ListRequest, MAX_TASKS_FILES, Malformed,
+    OnExit, Overflow, Plan, PlanFlags, ReadRequest, Reader, Strings, TemplateOp, WriteRequest, Writer,
 };
 
 use super::values::encode;
@@ -103,7 +103,7 @@ fn modes_and_flags_that_nobody_knows_are_refused() {
 fn a_command_is_sound_in_every_part() {
     let argv = Strings { count: 2, bytes: b"a\0b\0" };
     let env = Strings { count: 0, bytes: b"" };
-    let (after, directory, rlimits) = (After::Keep, &b".\0"[..], &[0; 20][..]);
+    let (after, directory, rlimits) = (OnExit::KeepBackground, &b".\0"[..], &[0; 20][..]);
     let sound = Exec {
         stdio: 0,
         after,

@@ -1,7 +1,7 @@
 //! Values of the messages, owned, as proptest makes them.
 
 use crucible_guest::protocol::{
-    After, EntryKind, EntryRef, Exec, Exited, FrameKind, InitFlags, Overflow, Plan, PlanFlags, Rlimit,
+    EntryKind, EntryRef, Exec, Exited, FrameKind, InitFlags, OnExit, Overflow, Plan, PlanFlags, Rlimit,
     Strings, Writer,
 };
 use proptest::collection::vec;
@@ -51,7 +51,7 @@ pub(crate) fn frame_kind() -> impl Strategy<Value = FrameKind> {
 /// A request to run a command, owned.
 #[derive(Debug, Clone)]
 pub(crate) struct OwnedExec {
-    numbers: (u8, After, bool, u64),
+    numbers: (u8, OnExit, bool, u64),
     quiet: (u32, bool),
     pub(crate) limits: Vec<Rlimit>,
     rlimits: Vec<u8>,
@@ -87,7 +87,7 @@ impl OwnedExec {
 }
 
 pub(crate) fn exec() -> impl Strategy<Value = OwnedExec> {
-    let after = select(vec![After::Keep, After::End, After::Close]);
+    let after = select(vec![OnExit::KeepBackground, OnExit::KillBackground, OnExit::Seal]);
     let numbers = (0..=1_u8, after, any::<bool>(), any::<u64>());
     let quiet = any::<(u32, bool)>();
     let rlimit = any::<(u32, u64, u64)>().prop_map(|(resource, soft, hard)| Rlimit { resource, soft, hard });

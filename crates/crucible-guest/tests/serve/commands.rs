@@ -1,7 +1,7 @@
 //! Commands: how they start, how they end, what is said of it.
 
 use crucible_guest::protocol::{
-    After, ExecFailed, Exited, Failure, FrameKind, PAYLOAD_MAX_TO_GUEST, Started, Step, Usage,
+    ExecFailed, Exited, Failure, FrameKind, OnExit, PAYLOAD_MAX_TO_GUEST, Started, Step, Usage,
 };
 
 use super::guest::Guest;
@@ -32,7 +32,7 @@ fn an_exit_code_is_told_and_the_guest_serves_on() {
 #[test]
 fn the_status_that_is_asked_for_is_the_commands_own() {
     let mut guest = Guest::start();
-    let id = guest.ask(&["sleep", "0"], After::End);
+    let id = guest.ask(&["sleep", "0"], OnExit::KillBackground);
     let frame = guest.next();
     assert_eq!(frame.kind, FrameKind::Started);
     let started = Started::decode(&frame.payload).unwrap();
@@ -46,7 +46,7 @@ fn the_status_that_is_asked_for_is_the_commands_own() {
 fn a_signal_ends_a_sleeping_command_and_its_group() {
     let mut guest = Guest::start();
     for (number, everything) in [(15, false), (9, false), (9, true)] {
-        let (id, pid) = guest.start_shell("sleep 1000; true", After::End);
+        let (id, pid) = guest.start_shell("sleep 1000; true", OnExit::KillBackground);
         guest.send(FrameKind::Signal, &signal(number, everything));
         let ended = guest.finish_all(id);
         assert_eq!(ended.exited.wait_status & 0x7f, number);
@@ -71,8 +71,8 @@ fn a_signal_that_is_none_is_refused_and_one_for_nobody_is_not() {
 #[test]
 fn a_second_command_while_one_runs_is_refused_and_the_first_goes_on() {
     let mut guest = Guest::start();
-    let (first, pid) = guest.start_shell("read line; exit 5", After::End);
-    let second = guest.ask(&["/bin/sh", "-c", "exit 6"], After::End);
+    let (first, pid) = guest.start_shell("read line; exit 5", OnExit::KillBackground);
+    let second = guest.ask(&["/bin/sh", "-c", "exit 6"], OnExit::KillBackground);
     assert_eq!(guest.failure(second), Failure { step: Step::BUSY, errno: EBUSY });
     assert!(runs(pid));
     guest.send(FrameKind::CloseStdin, &[]);
@@ -86,7 +86,7 @@ fn a_program_that_cannot_be_executed_is_told_with_its_error_number() {
     for (program, errno) in
         [("/no/such/program", ENOENT), ("no-such-program", ENOENT), ("./text", EACCES), ("/", EACCES)]
     {
-        let id = guest.ask(&[program], After::End);
+        let id = guest.ask(&[program], OnExit::KillBackground);
         let frame = guest.next();
         assert_eq!((frame.kind, frame.id), (FrameKind::ExecFailed, id), "{program}");
         let failure = Failure { step: Step::TARGET_EXEC, errno };
@@ -98,7 +98,7 @@ fn a_program_that_cannot_be_executed_is_told_with_its_error_number() {
 #[test]
 fn the_guest_itself_ends_a_command_at_its_deadline() {
     let mut guest = Guest::start();
-    let id = guest.send(FrameKind::Exec, &exec(&["sleep", "1000"], After::End, 50_000));
+    let id = guest.send(FrameKind::Exec, &exec(&["sleep", "1000"], OnExit::KillBackground, 50_000));
     guest.started(id);
     let Exited { wait_status, deadline, wall_us, .. } = guest.finish(id).exited;
     assert_eq!((wait_status & 0x7f, deadline), (9, true));
@@ -108,7 +108,7 @@ fn the_guest_itself_ends_a_command_at_its_deadline() {
 #[test]
 fn what_a_command_leaves_behind_is_ended_if_that_is_wanted() {
     let mut guest = Guest::start();
-    let (id, _) = guest.start_shell("sleep 1000 & echo $!", After::End);
+    let (id, _) = guest.start_shell("sleep 1000 & echo $!", OnExit::KillBackground);
     let ended = guest.finish(id);
     assert_eq!((ended.exited.wait_status, ended.exited.empty), (0, false));
     let empty = guest.next();
@@ -121,11 +121,11 @@ fn what_a_command_leaves_behind_is_ended_if_that_is_wanted() {
 #[test]
 fn what_a_command_leaves_behind_goes_on_if_that_is_wanted() {
     let mut guest = Guest::start();
-    let (id, _) = guest.start_shell("sleep 1000 & echo $!", After::Keep);
+    let (id, _) = guest.start_shell("sleep 1000 & echo $!", OnExit::KeepBackground);
     let pid = left_behind(&guest.finish(id).stdout);
     assert!(runs(pid));
     // The next command's end is not the end of what an earlier one was to leave.
-    let (id, _) = guest.start_shell(&format!("kill {pid}; exit 9"), After::Keep);
+    let (id, _) = guest.start_shell(&format!("kill {pid}; exit 9"), OnExit::KeepBackground);
     assert_eq!(guest.finish(id).exited.wait_status, 9 << 8);
     ends(pid);
 }
@@ -137,7 +137,7 @@ fn left_behind(stdout: &[u8]) -> u32 {
 #[test]
 fn a_request_that_is_malformed_is_refused_and_the_guest_serves_on() {
     let mut guest = Guest::start();
-    let sound = exec(&["/bin/sh", "-c", "exit 1"], After::End, 0);
+    let sound = exec(&["/bin/sh", "-c", "exit 1"], OnExit::KillBackground, 0);
     let with_more = [&sound[..], &[0]].concat();
     let payloads = [&[][..], &[0xff; 64], &sound[..sound.len() - 1], &with_more];
     for kind in [FrameKind::Exec, FrameKind::Write, FrameKind::Read, FrameKind::List] {
@@ -159,7 +159,7 @@ fn a_request_that_is_malformed_is_refused_and_the_guest_serves_on() {
 #[test]
 fn descriptors_that_do_not_come_along_are_missed() {
     let mut guest = Guest::start();
-    let mut passed = exec(&["/bin/sh"], After::End, 0);
+    let mut passed = exec(&["/bin/sh"], OnExit::KillBackground, 0);
     // Pipes carry no descriptors.
     passed[0] = crucible_guest::protocol::STDIO_PASSED;
     let id = guest.send(FrameKind::Exec, &passed);

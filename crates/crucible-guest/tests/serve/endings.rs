@@ -1,6 +1,6 @@
 //! How the guest itself ends, and that it takes its command with it.
 
-use crucible_guest::protocol::{After, FrameKind, PAYLOAD_MAX_TO_GUEST};
+use crucible_guest::protocol::{FrameKind, OnExit, PAYLOAD_MAX_TO_GUEST};
 
 use super::guest::Guest;
 use super::requests::ends;
@@ -22,7 +22,7 @@ fn a_header_that_is_none_ends_the_guest_with_an_error_and_its_command() {
         header(u32::MAX, FrameKind::Write as u8, [0; 3], 1),
     ] {
         let mut guest = Guest::start();
-        let (_, pid) = guest.start_shell("sleep 1000; true", After::End);
+        let (_, pid) = guest.start_shell("sleep 1000; true", OnExit::KillBackground);
         guest.send_raw(&bytes);
         let status = guest.wait();
         assert_eq!(status.code(), Some(1), "{bytes:?}: {status}");
@@ -33,7 +33,7 @@ fn a_header_that_is_none_ends_the_guest_with_an_error_and_its_command() {
 #[test]
 fn a_host_that_is_gone_ends_the_guest_and_its_command() {
     let mut guest = Guest::start();
-    let (_, pid) = guest.start_shell("trap '' HUP TERM INT; sleep 1000; true", After::End);
+    let (_, pid) = guest.start_shell("trap '' HUP TERM INT; sleep 1000; true", OnExit::KillBackground);
     guest.hang_up();
     assert!(guest.wait().success());
     ends(pid);
@@ -44,7 +44,7 @@ fn a_host_that_is_gone_in_the_middle_of_a_frame_ends_the_guest() {
     let whole = [&header(100, FrameKind::Write as u8, [0; 3], 1)[..], &[0; 50]].concat();
     for length in [1, 11, 12, 13, whole.len()] {
         let mut guest = Guest::start();
-        let (_, pid) = guest.start_shell("sleep 1000; true", After::End);
+        let (_, pid) = guest.start_shell("sleep 1000; true", OnExit::KillBackground);
         guest.send_raw(&whole[..length]);
         guest.hang_up();
         assert!(guest.wait().success(), "{length} bytes");
@@ -55,7 +55,7 @@ fn a_host_that_is_gone_in_the_middle_of_a_frame_ends_the_guest() {
 #[test]
 fn a_host_that_is_gone_while_a_command_floods_it_ends_the_guest() {
     let mut guest = Guest::start();
-    let (_, pid) = guest.start_shell("exec yes", After::End);
+    let (_, pid) = guest.start_shell("exec yes", OnExit::KillBackground);
     guest.hang_up();
     guest.wait();
     ends(pid);
@@ -64,7 +64,7 @@ fn a_host_that_is_gone_while_a_command_floods_it_ends_the_guest() {
 #[test]
 fn a_host_may_close_the_guest() {
     let mut guest = Guest::start();
-    let (_, pid) = guest.start_shell("sleep 1000; true", After::End);
+    let (_, pid) = guest.start_shell("sleep 1000; true", OnExit::KillBackground);
     guest.send(FrameKind::Close, &[]);
     assert!(guest.wait().success());
     ends(pid);
@@ -73,7 +73,7 @@ fn a_host_may_close_the_guest() {
 #[test]
 fn a_command_may_be_the_last() {
     let mut guest = Guest::start();
-    let (id, _) = guest.start_shell("sleep 1000 & echo $!", After::Close);
+    let (id, _) = guest.start_shell("sleep 1000 & echo $!", OnExit::Seal);
     let ended = guest.finish(id);
     let left: u32 = String::from_utf8_lossy(&ended.stdout).trim().parse().unwrap();
     assert_eq!(guest.next().kind, FrameKind::Empty);
@@ -86,7 +86,7 @@ fn a_command_may_be_the_last() {
 fn what_has_left_the_commands_session_is_ended_too() {
     let script = "setsid sleep 1000 >/dev/null 2>&1 & echo $!; sleep 0.3";
     let mut guest = Guest::start();
-    let (id, _) = guest.start_shell(script, After::End);
+    let (id, _) = guest.start_shell(script, OnExit::KillBackground);
     let ended = guest.finish(id);
     let left: u32 = String::from_utf8_lossy(&ended.stdout).trim().parse().unwrap();
     let empty = guest.next();
@@ -97,13 +97,13 @@ fn what_has_left_the_commands_session_is_ended_too() {
 
 #[test]
 fn a_host_that_is_gone_ends_what_has_left_the_commands_session_too() {
-    for after in [After::End, After::Keep] {
+    for after in [OnExit::KillBackground, OnExit::KeepBackground] {
         let mut guest = Guest::start();
         let (id, _) = guest.start_shell("setsid sleep 1000 >/dev/null 2>&1 & echo $!; read line", after);
         let said = guest.next();
         assert_eq!(said.kind, FrameKind::Stdout);
         let left: u32 = String::from_utf8_lossy(&said.payload).trim().parse().unwrap();
-        if after == After::Keep {
+        if after == OnExit::KeepBackground {
             guest.send(FrameKind::CloseStdin, &[]);
             guest.finish(id);
         }

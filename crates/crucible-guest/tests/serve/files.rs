@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 
 use crucible_guest::protocol::{
-    After, Entries, EntryKind, Failure, FrameKind, ListRequest, ReadRequest, Step, WriteRequest,
+    Entries, EntryKind, Failure, FrameKind, ListRequest, OnExit, ReadRequest, Step, WriteRequest,
 };
 
 use super::guest::Guest;
@@ -195,7 +195,7 @@ fn a_quiet_input_that_fails_is_told_once_and_is_the_next_commands_failure() {
     guest.send(FrameKind::Write, &write("later", b"3", [true, true, true]));
     guest.send(FrameKind::Write, &write("../worse", b"4", [true, true, true]));
     assert_eq!(guest.failure(bad).step, Step::WRITE);
-    let command = guest.ask(&["/bin/sh", "-c", "exit 1"], After::End);
+    let command = guest.ask(&["/bin/sh", "-c", "exit 1"], OnExit::KillBackground);
     assert_eq!(guest.failure(command).step, Step::INPUT);
     assert_eq!(std::fs::read(guest.directory.join("good")).unwrap(), b"1");
     // Told is told: the next command is not held responsible.

@@ -11,7 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crucible_guest::protocol::{
-    After, Exited, Failure, FrameKind, HEADER_SIZE, Header, PAYLOAD_MAX_TO_HOST, Ready, Started, VERSION,
+    Exited, Failure, FrameKind, HEADER_SIZE, Header, OnExit, PAYLOAD_MAX_TO_HOST, Ready, Started, VERSION,
 };
 
 use super::requests::{encode, exec};
@@ -116,13 +116,13 @@ impl Guest {
     }
 
     /// Asks for a command, with framed streams.
-    pub(crate) fn ask(&mut self, argv: &[&str], after: After) -> u32 {
+    pub(crate) fn ask(&mut self, argv: &[&str], after: OnExit) -> u32 {
         self.send(FrameKind::Exec, &exec(argv, after, 0))
     }
 
     /// Starts a shell script; gives its request's id and its process id.
     #[track_caller]
-    pub(crate) fn start_shell(&mut self, script: &str, after: After) -> (u32, u32) {
+    pub(crate) fn start_shell(&mut self, script: &str, after: OnExit) -> (u32, u32) {
         let id = self.ask(&["/bin/sh", "-c", script], after);
         (id, self.started(id))
     }
@@ -167,7 +167,7 @@ impl Guest {
     /// Runs a shell script to its end, and everything that it leaves.
     #[track_caller]
     pub(crate) fn shell(&mut self, script: &str) -> Ended {
-        let (id, _) = self.start_shell(script, After::End);
+        let (id, _) = self.start_shell(script, OnExit::KillBackground);
         self.finish_all(id)
     }
 

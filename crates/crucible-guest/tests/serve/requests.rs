@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crucible_guest::protocol::{After, Exec, Overflow, Strings, Writer};
+use crucible_guest::protocol::{Exec, OnExit, Overflow, Strings, Writer};
 
 use super::guest::PATIENCE;
 
@@ -14,7 +14,7 @@ pub(crate) fn encode(write: impl FnOnce(&mut Writer<'_>) -> Result<(), Overflow>
 }
 
 /// A request to run a command in the guest's directory, with framed streams and the usual places to look for programs.
-pub(crate) fn exec(argv: &[&str], after: After, deadline_us: u64) -> Vec<u8> {
+pub(crate) fn exec(argv: &[&str], after: OnExit, deadline_us: u64) -> Vec<u8> {
     let strings: String = argv.iter().flat_map(|argument| [argument, "\0"]).collect();
     let argv = Strings { count: u32::try_from(argv.len()).unwrap(), bytes: strings.as_bytes() };
     let env = Strings { count: 1, bytes: b"PATH=/usr/bin:/bin\0" };

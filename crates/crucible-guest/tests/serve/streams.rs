@@ -1,6 +1,6 @@
 //! Standard streams as frames.
 
-use crucible_guest::protocol::{After, Failure, FrameKind, Step};
+use crucible_guest::protocol::{Failure, FrameKind, OnExit, Step};
 
 use super::guest::Guest;
 use super::requests::encode;
@@ -38,7 +38,7 @@ fn what_is_written_at_the_very_end_is_not_lost() {
 fn input_goes_through_a_command_and_comes_back() {
     let mut guest = Guest::start();
     let input = lines(50_000);
-    let (id, _) = guest.start_shell("cat; exit 7", After::End);
+    let (id, _) = guest.start_shell("cat; exit 7", OnExit::KillBackground);
     let mut output = Vec::new();
     for piece in input.chunks(PIECE) {
         let request = guest.send(FrameKind::Stdin, piece);
@@ -64,7 +64,7 @@ fn input_goes_through_a_command_and_comes_back() {
 #[test]
 fn input_that_is_still_on_its_way_comes_before_its_end() {
     let mut guest = Guest::start();
-    let (id, _) = guest.start_shell("sleep 0.2; wc -c", After::End);
+    let (id, _) = guest.start_shell("sleep 0.2; wc -c", OnExit::KillBackground);
     let first = guest.send(FrameKind::Stdin, &[b'x'; PIECE]);
     assert_eq!((guest.next().id, first), (first, first));
     let second = guest.send(FrameKind::Stdin, &[b'y'; PIECE]);
@@ -78,7 +78,7 @@ fn input_that_is_still_on_its_way_comes_before_its_end() {
 #[test]
 fn a_command_that_does_not_read_holds_up_nothing_else() {
     let mut guest = Guest::start();
-    let (id, _) = guest.start_shell("exec sleep 1000", After::End);
+    let (id, _) = guest.start_shell("exec sleep 1000", OnExit::KillBackground);
     let fits = guest.send(FrameKind::Stdin, &[b'x'; PIECE]);
     let done = guest.next();
     assert_eq!((done.kind, done.id), (FrameKind::Done, fits));
@@ -95,7 +95,7 @@ fn a_command_that_does_not_read_holds_up_nothing_else() {
     }
     assert_eq!((frame.kind, frame.id), (FrameKind::Exited, id));
     // It has gone with its command: the next gets its own.
-    let (id, _) = guest.start_shell("cat", After::End);
+    let (id, _) = guest.start_shell("cat", OnExit::KillBackground);
     let own = guest.send(FrameKind::Stdin, b"own");
     guest.send(FrameKind::CloseStdin, &[]);
     let mut frame = guest.next();
@@ -115,7 +115,7 @@ fn input_for_nobody_and_too_much_at_once_are_refused() {
     let mut guest = Guest::start();
     let id = guest.send(FrameKind::Stdin, b"x");
     assert_eq!(guest.failure(id), Failure { step: Step::STREAMS, errno: EPIPE });
-    let (command, _) = guest.start_shell("cat; exit 1", After::End);
+    let (command, _) = guest.start_shell("cat; exit 1", OnExit::KillBackground);
     let id = guest.send(FrameKind::Stdin, &vec![0; PIECE + 1]);
     assert_eq!(guest.failure(id), Failure { step: Step::STREAMS, errno: EINVAL });
     guest.send(FrameKind::CloseStdin, &[]);
@@ -127,7 +127,7 @@ fn input_for_nobody_and_too_much_at_once_are_refused() {
 #[test]
 fn a_command_that_closes_its_input_is_an_error_of_that_input_alone() {
     let mut guest = Guest::start();
-    let (id, _) = guest.start_shell("exec <&-; echo closed; exec sleep 1000", After::End);
+    let (id, _) = guest.start_shell("exec <&-; echo closed; exec sleep 1000", OnExit::KillBackground);
     let said = guest.next();
     assert_eq!((said.kind, &said.payload[..]), (FrameKind::Stdout, &b"closed\n"[..]));
     let input = guest.send(FrameKind::Stdin, b"x");

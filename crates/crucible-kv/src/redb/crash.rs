@@ -326,7 +326,7 @@ fn what_is_told_at_once_is_so_and_what_is_not_has_not_changed_since() {
         logged.commit(&batch, Durability::Power).unwrap();
         for key in (0..round + 3).map(|key| Bytes::from(format!("key {key:03}"))) {
             let now = model.get(&key).cloned();
-            match logged.get_at_once(&key) {
+            match logged.get_cached(&key) {
                 Some(told) => {
                     assert_eq!(told, now, "{key:?}");
                     lacking += usize::from(key > format!("key {round:03}"));

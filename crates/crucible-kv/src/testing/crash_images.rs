@@ -69,8 +69,8 @@ impl Backend for CrashImages {
         self.now.get(key)
     }
 
-    fn get_at_once(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
-        self.now.get_at_once(key)
+    fn get_cached(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
+        self.now.get_cached(key)
     }
 
     fn settled(&self) -> Option<u64> {

@@ -127,9 +127,9 @@ impl Backend for FaultyBackend {
         self.inner.get(key)
     }
 
-    fn get_at_once(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
+    fn get_cached(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
         self.faults.next_read()?;
-        self.inner.get_at_once(key)
+        self.inner.get_cached(key)
     }
 
     fn settled(&self) -> Option<u64> {

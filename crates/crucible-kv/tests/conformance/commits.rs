@@ -4,7 +4,7 @@ use std::path::Path;
 
 use bytes::Bytes;
 use crucible_kv::{
-    Batch, Durability, KEY_MAX, KvError, KvErrorKind, Moment, Range, Store, VALUE_MAX, WriteError,
+    Batch, Durability, Generation, KEY_MAX, KvError, KvErrorKind, Range, Store, VALUE_MAX, WriteError,
 };
 
 use crate::support::{Kind, batch, noise};
@@ -76,7 +76,7 @@ pub(crate) fn a_level_beyond_the_strongest_is_refused(kind: &Kind, scratch: &Pat
 
 pub(crate) fn a_write_is_told_whether_what_was_read_has_changed(kind: &Kind, scratch: &Path) {
     /// What was read of a key, and when.
-    type Seen = (Option<Bytes>, Moment);
+    type Seen = (Option<Bytes>, Generation);
     async fn see(store: &Store, key: &'static str) -> Seen {
         let moment = store.moment();
         (store.get(key).await.unwrap(), moment)

@@ -65,7 +65,7 @@ pub(crate) fn any_sequence_of_calls_gives_what_a_plain_map_gives(kind: &Kind, sc
                     for (key, _) in &batch {
                         prop_assert_eq!(backend.get(key).unwrap(), model.get(key).cloned());
                         // Whatever can be told at once is the same.
-                        if let Some(value) = backend.get_at_once(key).unwrap() {
+                        if let Some(value) = backend.get_cached(key).unwrap() {
                             prop_assert_eq!(value, model.get(key).cloned());
                         }
                     }

@@ -1,6 +1,6 @@
 //! What the host has: files, processes, devices, settings, descriptors, variables.
 
-use crucible_core::{Difference, Layer};
+use crucible_core::{Deviation, Layer};
 
 use crate::attack::entry::{Attack, Control, Needs};
 
@@ -63,7 +63,7 @@ pub(in crate::attack) fn raw_devices() -> Attack {
     Attack::new("D5", "opens disks and other devices of the machine", "there are none but the harmless ones")
         .stopped_by(&[Layer::MountNamespace, Layer::DedicatedUser])
         .does_nothing()
-        .harmless_where(Difference::OwnKernel, "the devices are those of its own kernel")
+        .harmless_where(Deviation::OwnKernel, "the devices are those of its own kernel")
         .shown_by(Control::BareIfThere("", "this host has none of these devices"))
 }
 

@@ -1,6 +1,6 @@
 //! Namespaces, credentials, and other processes' memory and descriptors.
 
-use crucible_core::{Difference, Layer};
+use crucible_core::{Deviation, Layer};
 
 use crate::attack::entry::Attack;
 
@@ -31,7 +31,7 @@ pub(in crate::attack) fn clone3_user() -> Attack {
 pub(in crate::attack) fn join_namespace() -> Attack {
     Attack::new("F1", "joins namespaces by descriptor", "it cannot")
         .stopped_by(BOTH)
-        .harmless_where(Difference::OwnKernel, "its kernel names no namespace of the host")
+        .harmless_where(Deviation::OwnKernel, "its kernel names no namespace of the host")
 }
 
 pub(in crate::attack) fn become_root() -> Attack {
@@ -58,7 +58,7 @@ pub(in crate::attack) fn read_supervisor_memory() -> Attack {
         .refused_with(REFUSED_OR_NOBODY)
         .shown_in("s")
         .harmless_where(
-            Difference::GuestIsSeen,
+            Deviation::GuestIsSeen,
             "its environment can be read there, and is empty; its memory cannot",
         )
 }

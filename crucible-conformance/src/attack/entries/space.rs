@@ -1,6 +1,6 @@
 //! Disk space, files that are no files, and what is the system's.
 
-use crucible_core::{Difference, Layer, Limit};
+use crucible_core::{Deviation, Layer, Limit};
 
 use crate::attack::entry::{Attack, Control};
 
@@ -54,10 +54,7 @@ pub(in crate::attack) fn write_to_the_system() -> Attack {
 pub(in crate::attack) fn make_devices() -> Attack {
     Attack::new("D5", "makes device files for the memory and the disk of the machine", "it cannot")
         .stopped_by(&[Layer::Capabilities, Layer::UserNamespace])
-        .harmless_where(
-            Difference::OwnKernel,
-            "its kernel has no such devices: what is made leads to nothing",
-        )
+        .harmless_where(Deviation::OwnKernel, "its kernel has no such devices: what is made leads to nothing")
 }
 
 pub(in crate::attack) fn dump_core() -> Attack {
@@ -84,7 +81,7 @@ pub(in crate::attack) fn lease_a_shared_file() -> Attack {
         "it cannot",
     )
     .stopped_by(&[Layer::DedicatedUser])
-    .harmless_where(Difference::OwnKernel, "its kernel knows no leases")
+    .harmless_where(Deviation::OwnKernel, "its kernel knows no leases")
 }
 
 pub(in crate::attack) fn stubborn_files() -> Attack {

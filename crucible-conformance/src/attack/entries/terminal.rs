@@ -1,6 +1,6 @@
 //! The terminal of whoever runs the host program.
 
-use crucible_core::{Difference, Layer};
+use crucible_core::{Deviation, Layer};
 
 use crate::attack::entry::Attack;
 
@@ -24,5 +24,5 @@ pub(in crate::attack) fn take_terminal() -> Attack {
     Attack::new("I2", "opens a terminal and takes it for its own session", "there is none")
         .stopped_by(&[Layer::MountNamespace, Layer::DedicatedUser])
         .does_nothing()
-        .harmless_where(Difference::OwnKernel, "terminals are those of its own kernel")
+        .harmless_where(Deviation::OwnKernel, "terminals are those of its own kernel")
 }

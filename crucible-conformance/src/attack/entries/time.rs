@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crucible_core::{Difference, Layer, Limit};
+use crucible_core::{Deviation, Layer, Limit};
 
 use crate::attack::entry::Attack;
 
@@ -59,7 +59,7 @@ pub(in crate::attack) fn raise_priority() -> Attack {
     Attack::new("B8", "raises its priority, asks for real-time scheduling of CPU and disk", "it cannot")
         .stopped_by(&[Layer::Rlimits, Layer::Capabilities])
         .harmless_where(
-            Difference::OwnKernel,
+            Deviation::OwnKernel,
             "priorities are those of its own kernel: the threads of the host keep theirs",
         )
 }

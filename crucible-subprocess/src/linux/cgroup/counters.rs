@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crucible_guest_client::Counters;
+use crucible_guest_client::CgroupCounters;
 
 use super::detect::Version;
 use super::files::CounterFile;
@@ -112,8 +112,8 @@ impl CounterFiles {
         self.pids.as_ref().map(|pids| pids.current.number()).transpose()
     }
 
-    pub(super) fn read(&self) -> io::Result<Counters> {
-        let mut counters = Counters { cpu: self.cpu()?, ..Counters::default() };
+    pub(super) fn read(&self) -> io::Result<CgroupCounters> {
+        let mut counters = CgroupCounters { cpu: self.cpu()?, ..CgroupCounters::default() };
         match &self.memory {
             None => {}
             Some(MemoryFiles::V1 { directory, control, peak, .. }) => {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use crucible_guest_client::Counters;
+use crucible_guest_client::CgroupCounters;
 
 use super::counters::CounterFiles;
 use super::detect::{Controller, Place, Version};
@@ -37,7 +37,7 @@ pub(crate) struct Group {
     limits: Option<GroupLimits>,
     counters: OnceLock<CounterFiles>,
     /// What had been counted when the sandbox that has it now got it.
-    start: Counters,
+    start: CgroupCounters,
 }
 
 /// What part of its memory limit a group that is used again may start with, as a divisor. What a dead sandbox leaves is
@@ -56,7 +56,7 @@ pub(super) struct Member {
 
 /// Whether a group has counted no more processes at once than the next sandbox has in any case, and refused none: then what it will have
 /// counted by then is the next sandbox's, although the kernel sets nothing back.
-fn counts_anew(counted: Counters) -> bool {
+fn counts_anew(counted: CgroupCounters) -> bool {
     counted.processes_peak.is_none_or(|peak| peak <= PROCESSES_MIN)
         && counted.forks_refused.is_none_or(|count| count == 0)
 }
@@ -73,7 +73,7 @@ impl Group {
             into: None,
             limits: None,
             counters: OnceLock::new(),
-            start: Counters::default(),
+            start: CgroupCounters::default(),
         };
         for (controller, place) in places {
             let directory = place.parent.join(owner).join(name);
@@ -128,7 +128,7 @@ impl Group {
     }
 
     /// What had been counted when the sandbox that has it now got it: nothing, in a group that has never been used.
-    pub(crate) fn start(&self) -> Counters {
+    pub(crate) fn start(&self) -> CgroupCounters {
         self.start
     }
 
@@ -199,7 +199,7 @@ impl Group {
     }
 
     /// What the kernel has counted so far.
-    pub(crate) fn counters(&self) -> io::Result<Counters> {
+    pub(crate) fn counters(&self) -> io::Result<CgroupCounters> {
         self.counter_files()?.read()
     }
 

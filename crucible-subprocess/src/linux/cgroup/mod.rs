@@ -1,4 +1,4 @@
-//! Control groups: limits on memory and processes of a whole tree, and the kernel's own counts.
+//! CommandSupervisor groups: limits on memory and processes of a whole tree, and the kernel's own counts.
 //!
 //! Version 1 has a hierarchy for each controller; the guest joins each by writing `0` to its `tasks` file, which is opened
 //! here, where there is permission. Version 2 has one hierarchy, and the guest is born in its group

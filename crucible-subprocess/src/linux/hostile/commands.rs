@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crucible_core::{
-    After, Command, EngineError, EngineErrorKind, Evidence, ExecIo, Exit, KillReason, Layer, Limit,
-    Sandbox as _, Verdict,
+    Command, EngineError, EngineErrorKind, Evidence, ExecOptions, ExecOutcome, KillReason, Layer, Limit,
+    OnExit, Sandbox as _, Verdict,
 };
 use crucible_guest::protocol::{Exited, Failure, FrameKind, Held, Started, Step, Usage};
 use tokio::time::Instant;
@@ -64,7 +64,7 @@ async fn play(double: &mut Double, words: &Words) {
     double.hear_for_ever().await;
 }
 
-async fn exec_with(scene: &mut Scene, words: &Words, io: ExecIo) -> Result<Exit, EngineError> {
+async fn exec_with(scene: &mut Scene, words: &Words, io: ExecOptions) -> Result<ExecOutcome, EngineError> {
     let command = Command::new(["true"]);
     tokio::select! {
         done = scene.sandbox.exec(&command, io) => done,
@@ -72,8 +72,8 @@ async fn exec_with(scene: &mut Scene, words: &Words, io: ExecIo) -> Result<Exit,
     }
 }
 
-async fn exec(scene: &mut Scene, words: &Words) -> Result<Exit, EngineError> {
-    exec_with(scene, words, ExecIo::new()).await
+async fn exec(scene: &mut Scene, words: &Words) -> Result<ExecOutcome, EngineError> {
+    exec_with(scene, words, ExecOptions::new()).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -101,13 +101,13 @@ async fn words_in_the_wrong_order_end_the_sandbox() {
     ];
     for (has_started, words) in wrong {
         let mut scene = Scene::new();
-        match exec_with(&mut scene, &words, ExecIo::new().with_after(After::End)).await {
+        match exec_with(&mut scene, &words, ExecOptions::new().with_on_exit(OnExit::KillBackground)).await {
             Err(error @ EngineError::Protocol { .. }) => {
                 assert_eq!(error.target_started(), has_started, "{words:?}")
             }
             other => panic!("{words:?}: {other:?}"),
         }
-        let again = scene.sandbox.exec(&Command::new(["true"]), ExecIo::new()).await;
+        let again = scene.sandbox.exec(&Command::new(["true"]), ExecOptions::new()).await;
         assert_eq!(again.unwrap_err().kind(), EngineErrorKind::Closed, "{words:?}");
     }
 }
@@ -189,7 +189,7 @@ async fn one_that_never_starts_is_ended() {
             }
         };
         let done = tokio::select! {
-            done = scene.sandbox.exec(&command, ExecIo::new()) => done,
+            done = scene.sandbox.exec(&command, ExecOptions::new()) => done,
             () = async { silence.await; std::future::pending().await } => unreachable!(),
         };
         match done {
@@ -208,7 +208,7 @@ async fn one_that_never_ends_is_ended() {
     for cancelled in [false, true] {
         let mut scene = Scene::new();
         let cancel = CancellationToken::new();
-        let io = ExecIo::new().with_wall(Duration::from_secs(7)).with_cancel(cancel.clone());
+        let io = ExecOptions::new().with_wall(Duration::from_secs(7)).with_cancel(cancel.clone());
         if cancelled {
             cancel.cancel();
         }
@@ -228,11 +228,11 @@ async fn one_that_never_ends_is_ended() {
 /// It says that everything has ended and lives on, or that something is left and then nothing.
 #[tokio::test(start_paused = true)]
 async fn one_that_says_that_it_ends_and_does_not_is_ended() {
-    for (empty, after) in [(true, After::Close), (false, After::Close), (false, After::End)] {
+    for (empty, after) in [(true, OnExit::Seal), (false, OnExit::Seal), (false, OnExit::KillBackground)] {
         let mut scene = Scene::new();
         let words =
             vec![started(), exited(Exited { empty, free_bytes: 1, free_inodes: 1, ..Exited::default() })];
-        let done = exec_with(&mut scene, &words, ExecIo::new().with_after(after)).await;
+        let done = exec_with(&mut scene, &words, ExecOptions::new().with_on_exit(after)).await;
         assert!(done.is_ok(), "{empty} {after:?}: {done:?}");
         assert!(scene.stand_in.dies(), "{empty} {after:?}");
     }
@@ -254,7 +254,7 @@ async fn an_endless_stream_for_nobody_ends_the_command() {
             let words = frame(FrameKind::Stdout, given_up.id, &[]);
             scene.double.say_for_ever(&words.repeat(300)).await;
         };
-        let io = ExecIo::new().with_wall(Duration::from_secs(5));
+        let io = ExecOptions::new().with_wall(Duration::from_secs(5));
         // A question that nobody waits for.
         let _given_up =
             tokio::time::timeout(Duration::ZERO, scene.sandbox.read(&"x".try_into().unwrap(), 1)).await;
@@ -288,7 +288,7 @@ async fn cpu_time_beyond_all_numbers_is_too_much() {
         }
     };
     let exit = tokio::select! {
-        done = scene.sandbox.exec(&command, ExecIo::new()) => done.unwrap(),
+        done = scene.sandbox.exec(&command, ExecOptions::new()) => done.unwrap(),
         () = async { double.await; std::future::pending().await } => unreachable!(),
     };
     assert_eq!(exit.verdict(), Verdict::LimitExceeded { limit: Limit::Cpu }, "{exit:?}");

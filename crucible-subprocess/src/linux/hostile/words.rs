@@ -7,7 +7,7 @@ use crucible_core::{EngineError, EngineErrorKind};
 use crucible_guest::protocol::{
     Counted, Failure, FrameKind, HEADER_SIZE, Layers, PAYLOAD_MAX_TO_HOST, Ready, Step,
 };
-use crucible_guest_client::{Channel as _, ChannelExt as _, Ended};
+use crucible_guest_client::{Channel as _, ChannelExt as _, Disconnected};
 use proptest::prelude::*;
 use rustix::net::Shutdown;
 use tokio::io::AsyncWriteExt as _;
@@ -18,12 +18,12 @@ use super::{Double, StandIn, bytes, frame};
 /// More than a reader has for its longest frame: what it reads ahead.
 const READ_AHEAD: usize = 8192;
 
-fn broke(ended: &Ended) -> bool {
-    matches!(ended, Ended::Error(EngineError::Protocol { .. }))
+fn broke(ended: &Disconnected) -> bool {
+    matches!(ended, Disconnected::Error(EngineError::Protocol { .. }))
 }
 
 /// Asks, lets the double do something, and gives the end of it.
-async fn end_of(link: &Link, say: impl Future<Output = ()>) -> Ended {
+async fn end_of(link: &Link, say: impl Future<Output = ()>) -> Disconnected {
     let question = link.desk().ask();
     tokio::select! {
         answer = async {
@@ -131,8 +131,8 @@ async fn what_is_said_of_the_sandbox_is_said_once() {
         let expected =
             if kind == FrameKind::Failed { EngineErrorKind::Setup } else { EngineErrorKind::Protocol };
         match ended {
-            Ended::Error(error) => assert_eq!(error.kind(), expected),
-            Ended::Gone => panic!("{kind:?} had no consequence"),
+            Disconnected::Error(error) => assert_eq!(error.kind(), expected),
+            Disconnected::Gone => panic!("{kind:?} had no consequence"),
         }
     }
 }
@@ -175,7 +175,9 @@ async fn an_early_end_is_an_end_wherever_it_comes() {
         assert_eq!(stands.is_ok(), cut >= lengths[0] + lengths[1], "{cut}");
         match link.answer(&question).await {
             Ok(answer) => assert_eq!((cut, &answer.payload[..]), (whole.len(), &b"\x01content"[..])),
-            Err(ended) => assert!(matches!(ended, Ended::Gone) && cut < whole.len(), "{cut}: {ended:?}"),
+            Err(ended) => {
+                assert!(matches!(ended, Disconnected::Gone) && cut < whole.len(), "{cut}: {ended:?}")
+            }
         }
         link.read_to_end().await;
     }
@@ -236,7 +238,7 @@ async fn one_that_does_not_listen_is_gone() {
     rustix::net::shutdown(&double.stream, Shutdown::Read).unwrap();
     let question = link.desk().ask();
     let sent = link.send(FrameKind::Read, question.id(), b"x", &[]).await;
-    assert!(matches!(sent, Err(Ended::Gone)), "{sent:?}");
+    assert!(matches!(sent, Err(Disconnected::Gone)), "{sent:?}");
     let words = frame(FrameKind::Stdout, question.id(), &[]);
     let sent = tokio::select! {
         sent = link.send(FrameKind::Read, question.id(), b"x", &[]) => sent,
@@ -255,7 +257,7 @@ async fn hanging_up_in_the_middle_of_a_request_is_an_end() {
         drop(double);
     };
     let (sent, ()) = tokio::join!(link.send(FrameKind::Write, question.id(), b"x", &body), hang_up);
-    assert!(matches!(sent, Err(Ended::Gone)), "{sent:?}");
+    assert!(matches!(sent, Err(Disconnected::Gone)), "{sent:?}");
 }
 
 fn word() -> impl Strategy<Value = Vec<u8>> {

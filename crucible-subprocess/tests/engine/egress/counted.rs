@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crucible_core::{
-    Command, Engine as _, Evaluation, ExecIo, Limits, Network, RunContext, SandboxSpec, Verdict,
+    Command, Engine as _, Evaluation, ExecOptions, Limits, Network, RunContext, SandboxSpec, Verdict,
 };
 use crucible_subprocess::SubprocessEngine;
 use tokio::runtime::Handle;
@@ -108,11 +108,11 @@ fn a_sandbox_that_is_closed_has_ended_its_connections() {
         let hold = "import socket,time; s = socket.create_connection(('127.0.0.1', 3128)); \
                     s.sendall(b'CONNECT allowed.test:8080 HTTP/1.1\\r\\n\\r\\nhold'); s.recv(1); time.sleep(1000)";
         let command = Command::new(["sh", "-c", &format!("python3 -c \"{hold}\" >/dev/null 2>&1 &")]);
-        sandbox.exec(&command, ExecIo::new()).await.unwrap();
+        sandbox.exec(&command, ExecOptions::new()).await.unwrap();
         until("a connection is held", || server.heard().len() == 1).await;
         // In a second command as in the first.
         let look = Command::new(["sh", "-c", "echo $https_proxy"]);
-        let exit = sandbox.exec(&look, ExecIo::new()).await.unwrap();
+        let exit = sandbox.exec(&look, ExecOptions::new()).await.unwrap();
         assert_eq!(exit.stdout.to_text(), "http://127.0.0.1:3128\n");
         // The proxy's and the connection's.
         until("two tasks are there", || tasks() == 2).await;

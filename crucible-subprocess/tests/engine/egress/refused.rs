@@ -233,7 +233,7 @@ print('urllib', error(lambda: urllib.request.urlopen('http://allowed.test:8080/'
 /// What listens in one sandbox is in its namespace alone.
 #[test]
 fn a_sandbox_has_no_part_in_anothers_proxy() {
-    use crucible_core::{Command, Engine as _, ExecIo, SandboxSpec};
+    use crucible_core::{Command, Engine as _, ExecOptions, SandboxSpec};
     runtime().block_on(async {
         let server = Server::start("127.0.0.1").await;
         let engine = engine_with(&server);
@@ -241,7 +241,7 @@ fn a_sandbox_has_no_part_in_anothers_proxy() {
         let look = "import socket; s = socket.create_connection(('127.0.0.1', 3128), timeout=30); \
                     s.sendall(b'CONNECT allowed.test:8080 HTTP/1.1\\r\\n\\r\\n'); print(s.recv(99)[9:12])";
         let works = || async {
-            let exit = first.exec(&Command::new(["python3", "-c", look]), ExecIo::new()).await.unwrap();
+            let exit = first.exec(&Command::new(["python3", "-c", look]), ExecOptions::new()).await.unwrap();
             assert_eq!(exit.stdout.to_text(), "b'200'\n", "{}", exit.stderr.to_text());
         };
         works().await;

@@ -208,7 +208,7 @@ pub(super) fn program(network: Network, source: &str) -> Evaluation {
 pub(super) async fn outcome(engine: &SubprocessEngine, evaluation: &Evaluation) -> Outcome {
     match engine.run(evaluation, &RunContext::new()).await {
         Ok(outcome) => outcome,
-        Err(error) => panic!("the infrastructure failed: {}", crucible_core::chain(&error)),
+        Err(error) => panic!("the infrastructure failed: {}", crucible_core::error_chain(&error)),
     }
 }
 

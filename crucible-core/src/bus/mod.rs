@@ -1,0 +1,4 @@
+//! TODO(bus)
+
+pub(crate) mod bus;
+pub(crate) mod local_bus;

@@ -1,0 +1,305 @@
+//! An evaluation, checked and resolved: exactly what an engine has to do.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::model::collect::Collect;
+use crate::model::command::Command;
+use crate::model::evaluation::{Evaluation, Program};
+use crate::model::language::{Compile, Language, Languages};
+use crate::model::limits::Limits;
+use crate::model::path::SandboxPath;
+use crate::model::problem::{InvalidInput, Problem};
+
+/// The most bytes of standard input. It is held in memory while the program reads it; more is a file.
+const STDIN_MAX: usize = 64 * 1024 * 1024;
+/// The most bytes kept of each output stream. They are held in memory, and written into the journal.
+const CAPTURE_MAX: u64 = 256 * 1024 * 1024;
+/// The most bytes of a label, a tenant, an idempotency key: they are keys of indexes.
+const NAME_MAX: usize = 256;
+/// The most labels of an evaluation.
+const LABELS_MAX: usize = 64;
+
+/// A file to put into a sandbox, its path checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlannedFile {
+    /// Where it goes.
+    pub path: SandboxPath,
+    /// Its bytes.
+    pub content: Bytes,
+    /// Whether it may be executed.
+    pub executable: bool,
+}
+
+impl PlannedFile {
+    /// A file to put into a sandbox.
+    #[must_use]
+    pub fn new(path: SandboxPath, content: Bytes, executable: bool) -> Self {
+        Self { path, content, executable }
+    }
+}
+
+/// The compile step of a [`Plan`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PlannedCompile {
+    /// The compiler and its arguments.
+    pub command: Command,
+    /// The compiler's limits.
+    pub limits: Limits,
+    /// Which files it produces.
+    pub produces: Collect,
+}
+
+/// An evaluation, checked and resolved: files to put, a compile step to do, a command to run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Plan {
+    /// The files to put, the source among them.
+    pub files: Vec<PlannedFile>,
+    /// The compile step, in a sandbox of its own that gets the same files.
+    pub compile: Option<PlannedCompile>,
+    /// The command to run.
+    pub command: Command,
+}
+
+impl Plan {
+    /// Checks an evaluation and resolves its language.
+    ///
+    /// # Errors
+    /// [`InvalidInput`] lists every problem of the evaluation, not the first.
+    pub fn new(evaluation: &Evaluation, languages: &Languages) -> Result<Self, InvalidInput> {
+        let mut problems = bounds(evaluation);
+        let mut files = given_files(evaluation, &mut problems);
+        let (mut command, language) = match &evaluation.program {
+            Program::Command(command) => (command.clone(), None),
+            Program::Source { language, text, args } => match languages.get(language) {
+                Some(language) => {
+                    let source = Bytes::from(text.clone().into_bytes());
+                    files.insert(0, PlannedFile::new(language.file.clone(), source, false));
+                    let mut command = language.run.clone();
+                    command.argv.extend(args.iter().cloned());
+                    (command, Some(language))
+                }
+                None => {
+                    problems.push(unknown_language(language, languages));
+                    (Command::new(["true"]), None)
+                }
+            },
+        };
+        command.env.extend(evaluation.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+        problems.extend(command.problems(if language.is_some() { "args" } else { "command" }));
+        let compile = language
+            .and_then(|language| language.compile.as_ref())
+            .map(|compile| planned_compile(compile, evaluation.compile_limits.as_ref()));
+        check_files(&files, &evaluation.limits, language, &mut problems);
+        InvalidInput::check(problems)?;
+        Ok(Self { files, compile, command })
+    }
+}
+
+fn unknown_language(name: &str, languages: &Languages) -> Problem {
+    let known: Vec<_> = languages.names().collect();
+    let shown: String = name.chars().take(64).collect();
+    Problem::new("language", format!("{shown:?} is not known; this host has {}", known.join(", ")))
+}
+
+fn planned_compile(compile: &Compile, limits: Option<&Limits>) -> PlannedCompile {
+    let limits = limits.unwrap_or(&compile.limits).clone();
+    let produces = Collect::matching(compile.produces.iter().cloned()).with_bytes_max(limits.disk_bytes);
+    PlannedCompile { command: compile.command.clone(), limits, produces }
+}
+
+/// Everything that can be checked on its own.
+fn bounds(evaluation: &Evaluation) -> Vec<Problem> {
+    let mut problems = evaluation.limits.problems("limits");
+    if let Some(limits) = &evaluation.compile_limits {
+        problems.extend(limits.problems("compile_limits"));
+    }
+    problems.extend(evaluation.network.problems("network"));
+    problems.extend(evaluation.collect.problems("collect"));
+    problems.extend(evaluation.retry.problems("retry"));
+    let mut name_problem = None;
+    let mut name = |field: &str, text: &str, may_be_empty: bool| {
+        if text.len() > NAME_MAX {
+            problems.push(Problem::new(field, format!("is {} bytes long; at most {NAME_MAX}", text.len())));
+        } else if text.is_empty() && !may_be_empty {
+            problems.push(Problem::new(field, "is empty"));
+        }
+    };
+    name("tenant", &evaluation.tenant, true);
+    if let Some(key) = &evaluation.idempotency_key {
+        name("idempotency_key", key, false);
+    }
+    if let Some(image) = &evaluation.image {
+        name("image", image, false);
+        if image.starts_with('-') || image.contains(|c: char| c.is_whitespace() || c.is_control()) {
+            name_problem = Some(Problem::new("image", format!("{image:?} is not the name of an image")));
+        }
+    }
+    for (label, value) in &evaluation.labels {
+        name("labels", label, false);
+        name("labels", value, true);
+    }
+    problems.extend(name_problem);
+    if evaluation.labels.len() > LABELS_MAX {
+        let message = format!("are {}; at most {LABELS_MAX}", evaluation.labels.len());
+        problems.push(Problem::new("labels", message));
+    }
+    if evaluation.expires_in == Some(Duration::ZERO) {
+        problems.push(Problem::new("expires_in_us", "is zero; leave it out to wait for ever"));
+    }
+    if evaluation.stdin.len() > STDIN_MAX {
+        let message = format!("is {} bytes; at most {STDIN_MAX}: pass it as a file", evaluation.stdin.len());
+        problems.push(Problem::new("stdin", message));
+    }
+    if evaluation.capture_bytes > CAPTURE_MAX {
+        let message = format!("is {}; at most {CAPTURE_MAX}", evaluation.capture_bytes);
+        problems.push(Problem::new("capture_bytes", message));
+    }
+    problems
+}
+
+/// The evaluation's own files with their paths checked; what is no path becomes a problem.
+fn given_files(evaluation: &Evaluation, problems: &mut Vec<Problem>) -> Vec<PlannedFile> {
+    let mut files = Vec::with_capacity(evaluation.files.len() + 1);
+    for (index, file) in evaluation.files.iter().enumerate() {
+        match SandboxPath::new(file.path.as_str()) {
+            Ok(path) if path.is_root() => {
+                problems.push(Problem::new(format!("files[{index}].path"), "is the working directory"));
+            }
+            Ok(path) => files.push(PlannedFile::new(path, file.content.clone(), file.executable)),
+            Err(error) => {
+                let message = format!("is wrong: {error}");
+                problems.push(Problem::new(format!("files[{index}].path"), message));
+            }
+        }
+    }
+    files
+}
+
+/// Whether all files together can be put: no path twice, none beneath another file, and they fit.
+fn check_files(
+    files: &[PlannedFile],
+    limits: &Limits,
+    language: Option<&Language>,
+    problems: &mut Vec<Problem>,
+) {
+    let mut seen = BTreeSet::new();
+    let mut directories = BTreeSet::new();
+    for file in files {
+        let path = file.path.as_str();
+        if !seen.insert(path) {
+            let message = match language {
+                Some(language) if language.file.as_str() == path => {
+                    format!("have {path:?}, which is where the source goes")
+                }
+                _ => format!("have {path:?} twice"),
+            };
+            problems.push(Problem::new("files", message));
+        }
+        directories.extend(path.match_indices('/').filter_map(|(end, _)| path.get(..end)));
+    }
+    for path in seen.intersection(&directories) {
+        problems.push(Problem::new("files", format!("have {path:?} as a file and as a directory")));
+    }
+    let bytes: u64 = files.iter().map(|file| file.content.len() as u64).sum();
+    if bytes > limits.disk_bytes {
+        let message = format!("take {bytes} bytes; the disk limit is {}", limits.disk_bytes);
+        problems.push(Problem::new("files", message));
+    }
+    let inodes = (files.len() + directories.len()) as u64;
+    if inodes > limits.inodes {
+        let message = format!("are {inodes} files and directories; the inode limit is {}", limits.inodes);
+        problems.push(Problem::new("files", message));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(evaluation: &Evaluation) -> Result<Plan, InvalidInput> {
+        Plan::new(evaluation, &Languages::builtin())
+    }
+
+    fn fields(evaluation: &Evaluation) -> Vec<String> {
+        plan(evaluation).unwrap_err().problems().iter().map(|problem| problem.field.clone()).collect()
+    }
+
+    #[test]
+    fn source_becomes_a_file_and_a_command() {
+        let plan = plan(&Evaluation::python("pass").with_arg("-v").with_env("A", "1")).unwrap();
+        assert_eq!(plan.files[0].path.as_str(), "main.py");
+        assert_eq!(plan.command.argv, ["python3", "main.py", "-v"]);
+        assert_eq!(plan.command.env.len(), 1);
+        assert_eq!(plan.compile, None);
+    }
+
+    #[test]
+    fn a_compiled_language_has_a_step_with_limits_of_its_own() {
+        let planned = plan(&Evaluation::source("c", "")).unwrap();
+        let compile = planned.compile.unwrap();
+        assert_eq!(compile.command.argv[0], "cc");
+        assert_eq!(compile.limits, Limits::for_compiling());
+        let tight = Limits::new().with_wall(Duration::from_secs(1));
+        let planned = plan(&Evaluation::source("c", "").with_compile_limits(tight.clone())).unwrap();
+        assert_eq!(planned.compile.unwrap().limits, tight);
+    }
+
+    #[test]
+    fn every_problem_is_reported_at_once() {
+        let evaluation = Evaluation::command(Vec::<String>::new())
+            .with_file("../x", "")
+            .with_file("/etc/passwd", "")
+            .with_limits(Limits::new().with_wall(Duration::ZERO).with_memory_bytes(u64::MAX))
+            .with_expires_in(Duration::ZERO)
+            .with_collect(Collect::matching([""]));
+        assert_eq!(
+            fields(&evaluation),
+            [
+                "limits.wall_us",
+                "limits.memory_bytes",
+                "collect.patterns[0]",
+                "expires_in_us",
+                "files[0].path",
+                "files[1].path",
+                "command"
+            ]
+        );
+    }
+
+    #[test]
+    fn an_unknown_language_names_the_known_ones() {
+        let error = plan(&Evaluation::source("cobol", "")).unwrap_err().to_string();
+        assert!(error.contains("\"cobol\" is not known") && error.contains("python"), "{error}");
+    }
+
+    #[test]
+    fn files_must_fit_and_not_collide() {
+        let python = || Evaluation::python("pass");
+        assert_eq!(fields(&python().with_file("main.py", "")), ["files"]);
+        assert_eq!(fields(&python().with_file("a", "").with_file("a", "")), ["files"]);
+        assert_eq!(fields(&python().with_file("a", "").with_file("a/b", "")), ["files"]);
+        let small = Limits::new().with_disk_bytes(64 * 1024);
+        assert_eq!(fields(&python().with_limits(small).with_file("big", vec![0; 65_536])), ["files"]);
+        let mut many = python().with_limits(Limits::new().with_inodes(16));
+        for index in 0..16 {
+            many = many.with_file(format!("d/{index}"), "");
+        }
+        assert_eq!(fields(&many), ["files"]);
+    }
+
+    #[test]
+    fn names_and_input_are_bounded() {
+        let long = "x".repeat(257);
+        assert_eq!(fields(&Evaluation::shell("").with_tenant(&long)), ["tenant"]);
+        assert_eq!(fields(&Evaluation::shell("").with_idempotency_key("")), ["idempotency_key"]);
+        assert_eq!(fields(&Evaluation::shell("").with_label(long, "")), ["labels"]);
+        assert_eq!(fields(&Evaluation::shell("").with_capture_bytes(u64::MAX)), ["capture_bytes"]);
+        assert_eq!(fields(&Evaluation::shell("").with_stdin(vec![0; STDIN_MAX + 1])), ["stdin"]);
+    }
+}

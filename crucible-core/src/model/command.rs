@@ -1,0 +1,198 @@
+//! A command: what to execute, with which arguments and environment, where.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Problem;
+use crate::model::path::SandboxPath;
+use crate::model::secret::Secret;
+
+/// The greatest length of one argument or `NAME=value`, the final NUL included (`MAX_ARG_STRLEN`, execve(2)).
+const LONGEST_STRING: usize = 131_072;
+/// The most that arguments and environment take together, with a final NUL and a pointer each. Linux allows a quarter
+/// of the stack limit (2 MiB of 8 MiB, execve(2)), from which it also takes what it adds itself.
+const LARGEST_VECTOR: usize = 2 * 1024 * 1024 - 32 * 1024;
+
+/// The value of an environment variable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum EnvValue {
+    /// A value that anyone may see.
+    Plain(String),
+    /// A value that is never printed, logged or stored in clear.
+    Secret(Secret),
+}
+
+impl EnvValue {
+    /// The value; `None` for a secret that was lost on the way through storage.
+    #[must_use]
+    pub fn reveal(&self) -> Option<&str> {
+        match self {
+            Self::Plain(value) => Some(value),
+            Self::Secret(secret) => secret.reveal(),
+        }
+    }
+}
+
+impl From<&str> for EnvValue {
+    fn from(value: &str) -> Self {
+        Self::Plain(value.to_owned())
+    }
+}
+
+impl From<String> for EnvValue {
+    fn from(value: String) -> Self {
+        Self::Plain(value)
+    }
+}
+
+impl From<Secret> for EnvValue {
+    fn from(secret: Secret) -> Self {
+        Self::Secret(secret)
+    }
+}
+
+/// What to execute in a sandbox.
+///
+/// The environment is exactly what is given here: empty by default, nothing of the host's. A program named without a
+/// `/` is looked for in the directories of `PATH`, or where that is not set in `/usr/local/sbin`, `/usr/local/bin`,
+/// `/usr/sbin`, `/usr/bin`, `/sbin` and `/bin`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Command {
+    /// The program and its arguments.
+    pub argv: Vec<String>,
+    /// The environment.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, EnvValue>,
+    /// The directory to start in, beneath the working directory; `None` is the working directory itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub directory: Option<SandboxPath>,
+}
+
+impl Command {
+    /// A command: the program, then its arguments.
+    #[must_use]
+    pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
+        Self { argv: argv.into_iter().map(Into::into).collect(), env: BTreeMap::new(), directory: None }
+    }
+
+    /// Sets an environment variable.
+    #[must_use]
+    pub fn with_env(mut self, name: impl Into<String>, value: impl Into<EnvValue>) -> Self {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// Starts in this directory beneath the working directory.
+    #[must_use]
+    pub fn with_directory(mut self, directory: SandboxPath) -> Self {
+        self.directory = Some(directory);
+        self
+    }
+
+    /// What is wrong with this command; nothing if the list is empty. `field` is the name of the argument list.
+    #[must_use]
+    pub fn problems(&self, field: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        match self.argv.first() {
+            None => problems.push(Problem::new(field, "is empty; it needs at least a program")),
+            Some(program) if program.is_empty() => {
+                problems.push(Problem::new(format!("{field}[0]"), "is empty; it names the program"));
+            }
+            Some(_) => {}
+        }
+        let mut size = 0_usize;
+        for (index, argument) in self.argv.iter().enumerate() {
+            size += argument.len() + 1 + size_of::<usize>();
+            problems.extend(string_problem(&format!("{field}[{index}]"), argument.len() + 1, argument));
+            if problems.len() > 20 {
+                return problems;
+            }
+        }
+        for (name, value) in &self.env {
+            let shown: String = name.chars().take(64).collect();
+            let value = value.reveal().unwrap_or_default();
+            size += name.len() + value.len() + 2 + size_of::<usize>();
+            if name.is_empty() || name.contains(['=', '\0']) {
+                let message = "is not a name for a variable: it is empty, or has `=` or NUL";
+                problems.push(Problem::new(format!("env.{shown}"), message));
+            }
+            problems.extend(string_problem(&format!("env.{shown}"), name.len() + value.len() + 2, value));
+            if problems.len() > 20 {
+                return problems;
+            }
+        }
+        if size > LARGEST_VECTOR {
+            let message = format!(
+                "and the environment take {size} bytes together ({} arguments, {} variables); \
+                 the kernel takes {LARGEST_VECTOR}: pass the data as a file or as stdin",
+                self.argv.len(),
+                self.env.len()
+            );
+            problems.push(Problem::new(field, message));
+        }
+        problems
+    }
+
+    /// The names of the variables whose secret values were lost on the way through storage.
+    pub fn lost_secrets(&self) -> impl Iterator<Item = &str> {
+        self.env.iter().filter(|(_, value)| value.reveal().is_none()).map(|(name, _)| name.as_str())
+    }
+}
+
+fn string_problem(field: &str, size: usize, text: &str) -> Option<Problem> {
+    if text.contains('\0') {
+        Some(Problem::new(field, "has a NUL byte"))
+    } else if size > LONGEST_STRING {
+        Some(Problem::new(field, format!("is {size} bytes long; the kernel takes {LONGEST_STRING}")))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(command: &Command) -> Vec<String> {
+        command.problems("command").into_iter().map(|problem| problem.field).collect()
+    }
+
+    #[test]
+    fn a_plain_command_has_no_problem() {
+        let command = Command::new(["sh", "-c", "", "ü"]).with_env("A", "").with_env("B", Secret::new("x"));
+        assert_eq!(fields(&command), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_the_kernel_would_refuse_is_refused_before() {
+        assert_eq!(fields(&Command::new(Vec::<String>::new())), ["command"]);
+        assert_eq!(fields(&Command::new([""])), ["command[0]"]);
+        assert_eq!(fields(&Command::new(["a\0b"])), ["command[0]"]);
+        assert_eq!(fields(&Command::new(["a".to_owned(), "x".repeat(131_072)])), ["command[1]"]);
+        assert!(fields(&Command::new(["a".to_owned(), "x".repeat(131_071)])).is_empty());
+        let three_megabytes = Command::new((0..30).map(|_| "x".repeat(100_000)));
+        assert_eq!(fields(&three_megabytes), ["command"]);
+        let mut crowded = Command::new(["env"]);
+        for index in 0..100_000 {
+            crowded = crowded.with_env(format!("VARIABLE_{index}"), "0123456789");
+        }
+        assert_eq!(fields(&crowded), ["command"]);
+        for name in ["", "A=B", "A\0"] {
+            assert_eq!(fields(&Command::new(["env"]).with_env(name, "v")).len(), 1, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn plain_and_secret_values_are_told_apart_on_the_wire() {
+        let command = Command::new(["env"]).with_env("A", "1").with_env("B", Secret::new("s3cret"));
+        let json = serde_json::to_string(&command).unwrap();
+        assert_eq!(json, r#"{"argv":["env"],"env":{"A":"1","B":{"secret":true}}}"#);
+        let read: Command = serde_json::from_str(&json).unwrap();
+        assert_eq!(read.lost_secrets().collect::<Vec<_>>(), ["B"]);
+        assert_eq!(command.lost_secrets().count(), 0);
+    }
+}

@@ -1,0 +1,431 @@
+//! What to run.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::model::collect::Collect;
+use crate::model::command::{Command, EnvValue};
+use crate::model::layer::Isolation;
+use crate::model::limits::Limits;
+use crate::model::network::Network;
+use crate::model::retry::Retry;
+use crate::model::time::optional_duration_us;
+use crate::model::wire_bytes;
+
+/// How urgent an evaluation is. A ticket that waits long enough is served before more urgent ones: see
+/// [`Queue`](crate::Queue).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// Whenever there is room.
+    Low,
+    /// The default.
+    #[default]
+    Normal,
+    /// Before the others: somebody waits for it.
+    High,
+}
+
+impl Priority {
+    /// Every priority, the least urgent first.
+    pub const ALL: [Self; 3] = [Self::Low, Self::Normal, Self::High];
+}
+
+/// The program to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Program {
+    /// A command.
+    Command(Command),
+    /// Source text in a [`Language`](crate::Language) that the host offers.
+    Source {
+        /// The name of the language, or an alias.
+        language: String,
+        /// The source text.
+        text: String,
+        /// Arguments for the program.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        args: Vec<String>,
+    },
+}
+
+/// A file to put into the sandbox before the program starts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct InputFile {
+    /// Where it goes, beneath the working directory. Checked with the rest of the evaluation, see
+    /// [`SandboxPath`](crate::SandboxPath).
+    pub path: String,
+    /// Its bytes.
+    #[serde(with = "wire_bytes")]
+    pub content: Bytes,
+    /// Whether it may be executed.
+    #[serde(default)]
+    pub executable: bool,
+}
+
+impl InputFile {
+    /// A file that may not be executed.
+    #[must_use]
+    pub fn new(path: impl Into<String>, content: impl Into<Bytes>) -> Self {
+        Self { path: path.into(), content: content.into(), executable: false }
+    }
+
+    /// The same file, and it may be executed.
+    #[must_use]
+    pub fn with_executable(mut self) -> Self {
+        self.executable = true;
+        self
+    }
+}
+
+/// What to run, with what, within which bounds.
+///
+/// Closed by default: no network, no environment, no input, default [`Limits`], nothing collected. Nothing is checked
+/// until it is submitted; then every problem is reported at once.
+///
+/// ```
+/// use std::time::Duration;
+/// use crucible_core::{Evaluation, Limits};
+///
+/// let evaluation = Evaluation::python("print(input())")
+///     .with_stdin("hello\n")
+///     .with_limits(Limits::new().with_wall(Duration::from_secs(2)).with_memory_bytes(64 << 20))
+///     .with_label("course", "cs101");
+/// assert_eq!(evaluation.limits.wall, Duration::from_secs(2));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Evaluation {
+    /// The program.
+    pub program: Program,
+    /// Files put beside it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<InputFile>,
+    /// What it reads from standard input; then it reads end-of-file.
+    #[serde(default, with = "wire_bytes", skip_serializing_if = "Bytes::is_empty")]
+    pub stdin: Bytes,
+    /// Its environment; for source, on top of what the language sets.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub env: BTreeMap<String, EnvValue>,
+    /// How much it may use.
+    #[serde(default)]
+    pub limits: Limits,
+    /// The limits of the compile step, in place of the language's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compile_limits: Option<Limits>,
+    /// How many bytes of each output stream are kept, half of them from the beginning and half from the end.
+    /// 1 MiB by default.
+    #[serde(default = "default_capture_bytes")]
+    pub capture_bytes: u64,
+    /// What it may reach.
+    #[serde(default)]
+    pub network: Network,
+    /// Which layers it insists on.
+    #[serde(default)]
+    pub isolation: Isolation,
+    /// Which files to bring out.
+    #[serde(default)]
+    pub collect: Collect,
+    /// The name of the engine to run it on; `None` is the platform's first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<String>,
+    /// The image to run it in, for an engine that runs images; `None` is what the engine has for its language.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// How urgent it is.
+    #[serde(default)]
+    pub priority: Priority,
+    /// On whose behalf it runs. Tenants take turns within a priority. Empty by default: a tenant like any other.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub tenant: String,
+    /// Whatever the host wants to find it by.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    /// When to try again after an infrastructure failure.
+    #[serde(default)]
+    pub retry: Retry,
+    /// How long it may wait to be started; then it ends as `Expired`. `None` is for ever.
+    #[serde(
+        default,
+        rename = "expires_in_us",
+        with = "optional_duration_us",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub expires_in: Option<Duration>,
+    /// Submitting another evaluation of the same tenant with the same key gives the first one's handle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+}
+
+fn default_capture_bytes() -> u64 {
+    1024 * 1024
+}
+
+impl Evaluation {
+    /// Runs a program.
+    #[must_use]
+    pub fn new(program: Program) -> Self {
+        Self {
+            program,
+            files: Vec::new(),
+            stdin: Bytes::new(),
+            env: BTreeMap::new(),
+            limits: Limits::default(),
+            compile_limits: None,
+            capture_bytes: default_capture_bytes(),
+            network: Network::None,
+            isolation: Isolation::default(),
+            collect: Collect::default(),
+            engine: None,
+            image: None,
+            priority: Priority::Normal,
+            tenant: String::new(),
+            labels: BTreeMap::new(),
+            retry: Retry::default(),
+            expires_in: None,
+            idempotency_key: None,
+        }
+    }
+
+    /// Runs Python source.
+    #[must_use]
+    pub fn python(source: impl Into<String>) -> Self {
+        Self::source("python", source)
+    }
+
+    /// Runs a POSIX shell script.
+    #[must_use]
+    pub fn shell(script: impl Into<String>) -> Self {
+        Self::source("sh", script)
+    }
+
+    /// Runs a command: the program, then its arguments.
+    #[must_use]
+    pub fn command<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
+        Self::new(Program::Command(Command::new(argv)))
+    }
+
+    /// Runs source in a language that the host offers, see [`Languages`](crate::Languages).
+    #[must_use]
+    pub fn source(language: impl Into<String>, text: impl Into<String>) -> Self {
+        Self::new(Program::Source { language: language.into(), text: text.into(), args: Vec::new() })
+    }
+
+    /// Adds an argument for the program.
+    #[must_use]
+    pub fn with_arg(mut self, argument: impl Into<String>) -> Self {
+        match &mut self.program {
+            Program::Command(command) => command.argv.push(argument.into()),
+            Program::Source { args, .. } => args.push(argument.into()),
+        }
+        self
+    }
+
+    /// Puts a file beside the program.
+    #[must_use]
+    pub fn with_file(mut self, path: impl Into<String>, content: impl Into<Bytes>) -> Self {
+        self.files.push(InputFile::new(path, content));
+        self
+    }
+
+    /// Puts a prepared [`InputFile`] beside the program.
+    #[must_use]
+    pub fn with_input_file(mut self, file: InputFile) -> Self {
+        self.files.push(file);
+        self
+    }
+
+    /// Sets what the program reads from standard input.
+    #[must_use]
+    pub fn with_stdin(mut self, stdin: impl Into<Bytes>) -> Self {
+        self.stdin = stdin.into();
+        self
+    }
+
+    /// Sets an environment variable, to a text or to a [`Secret`](crate::Secret).
+    #[must_use]
+    pub fn with_env(mut self, name: impl Into<String>, value: impl Into<EnvValue>) -> Self {
+        self.env.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets the limits.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Sets the limits of the compile step.
+    #[must_use]
+    pub fn with_compile_limits(mut self, limits: Limits) -> Self {
+        self.compile_limits = Some(limits);
+        self
+    }
+
+    /// Sets how many bytes of each output stream are kept.
+    #[must_use]
+    pub fn with_capture_bytes(mut self, bytes: u64) -> Self {
+        self.capture_bytes = bytes;
+        self
+    }
+
+    /// Sets what the program may reach.
+    #[must_use]
+    pub fn with_network(mut self, network: Network) -> Self {
+        self.network = network;
+        self
+    }
+
+    /// Insists on these layers.
+    #[must_use]
+    pub fn with_isolation(mut self, isolation: Isolation) -> Self {
+        self.isolation = isolation;
+        self
+    }
+
+    /// Sets which files to bring out.
+    #[must_use]
+    pub fn with_collect(mut self, collect: Collect) -> Self {
+        self.collect = collect;
+        self
+    }
+
+    /// Names the engine to run on.
+    #[must_use]
+    pub fn with_engine(mut self, name: impl Into<String>) -> Self {
+        self.engine = Some(name.into());
+        self
+    }
+
+    /// Names the image to run in, for an engine that runs images: `python:3.12-slim`. Other engines refuse it.
+    #[must_use]
+    pub fn with_image(mut self, image: impl Into<String>) -> Self {
+        self.image = Some(image.into());
+        self
+    }
+
+    /// Sets the priority.
+    #[must_use]
+    pub fn with_priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Sets the tenant.
+    #[must_use]
+    pub fn with_tenant(mut self, tenant: impl Into<String>) -> Self {
+        self.tenant = tenant.into();
+        self
+    }
+
+    /// Adds a label.
+    #[must_use]
+    pub fn with_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// Sets when to try again.
+    #[must_use]
+    pub fn with_retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    /// Sets how long the evaluation may wait to be started.
+    #[must_use]
+    pub fn with_expires_in(mut self, expires_in: Duration) -> Self {
+        self.expires_in = Some(expires_in);
+        self
+    }
+
+    /// Sets the idempotency key.
+    #[must_use]
+    pub fn with_idempotency_key(mut self, key: impl Into<String>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// The names of the variables whose secret values were lost on the way through storage.
+    pub fn lost_secrets(&self) -> impl Iterator<Item = &str> {
+        let command_env = match &self.program {
+            Program::Command(command) => Some(&command.env),
+            Program::Source { .. } => None,
+        };
+        let values = command_env.into_iter().chain([&self.env]).flatten();
+        values.filter(|(_, value)| value.reveal().is_none()).map(|(name, _)| name.as_str())
+    }
+
+    /// The same evaluation as whoever reads it back from a storage gets it: without the values of its secrets. `None` if
+    /// it has no secrets.
+    pub(crate) fn without_secrets(&self) -> Option<Self> {
+        let mut evaluation = self.clone();
+        let command_env = match &mut evaluation.program {
+            Program::Command(command) => Some(&mut command.env),
+            Program::Source { .. } => None,
+        };
+        let values = command_env.into_iter().chain([&mut evaluation.env]).flat_map(BTreeMap::values_mut);
+        let mut found = false;
+        for value in values {
+            if let EnvValue::Secret(secret) = value {
+                secret.forget();
+                found = true;
+            }
+        }
+        found.then_some(evaluation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Secret;
+
+    #[test]
+    fn the_default_is_closed() {
+        let evaluation = Evaluation::python("pass");
+        assert_eq!(evaluation.network, Network::None);
+        assert!(evaluation.env.is_empty() && evaluation.stdin.is_empty() && evaluation.collect.is_empty());
+        assert_eq!(evaluation.limits, Limits::default());
+    }
+
+    #[test]
+    fn it_survives_the_wire_without_its_secrets() {
+        let evaluation = Evaluation::source("c", "int main(){}")
+            .with_arg("-v")
+            .with_file("data.bin", &b"\xff\x00"[..])
+            .with_stdin("in")
+            .with_env("TOKEN", Secret::new("hunter2"))
+            .with_expires_in(Duration::from_secs(60))
+            .with_idempotency_key("k1");
+        let json = serde_json::to_string(&evaluation).unwrap();
+        assert!(!json.contains("hunter2"));
+        let read: Evaluation = serde_json::from_str(&json).unwrap();
+        assert_eq!(read.files, evaluation.files);
+        assert_eq!(read.expires_in, evaluation.expires_in);
+        assert_eq!(read.env["TOKEN"].reveal(), None);
+    }
+
+    #[test]
+    fn secrets_are_forgotten_wherever_they_are() {
+        let command = Command::new(["env"]).with_env("A", Secret::new("hunter2")).with_env("B", "plain");
+        let evaluation = Evaluation::new(Program::Command(command)).with_env("C", Secret::new("hunter3"));
+        let forgotten = evaluation.without_secrets().unwrap();
+        let Program::Command(command) = &forgotten.program else { panic!() };
+        assert_eq!((command.env["A"].reveal(), command.env["B"].reveal()), (None, Some("plain")));
+        assert_eq!(forgotten.env["C"].reveal(), None);
+        assert_eq!(Evaluation::command(["env"]).with_env("B", "plain").without_secrets(), None);
+    }
+
+    #[test]
+    fn arguments_follow_the_program() {
+        let Program::Command(command) = Evaluation::command(["ls"]).with_arg("-l").program else { panic!() };
+        assert_eq!(command.argv, ["ls", "-l"]);
+    }
+}

@@ -1,0 +1,274 @@
+//! How much a program may use.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Problem;
+use crate::model::time::duration_us;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A limit whose crossing is a verdict of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Limit {
+    /// Time by the clock.
+    Wall,
+    /// CPU time of the whole tree.
+    Cpu,
+    /// Memory of the whole tree.
+    Memory,
+    /// Processes and threads at once.
+    Processes,
+    /// Bytes written to standard output and standard error.
+    Output,
+    /// Bytes or inodes in the file systems that can be written to.
+    Disk,
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Wall => "wall",
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Processes => "processes",
+            Self::Output => "output",
+            Self::Disk => "disk",
+        })
+    }
+}
+
+impl FromStr for Limit {
+    type Err = ParseLimitError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::Wall, Self::Cpu, Self::Memory, Self::Processes, Self::Output, Self::Disk]
+            .into_iter()
+            .find(|limit| limit.to_string() == text)
+            .ok_or_else(|| ParseLimitError { text: text.chars().take(32).collect() })
+    }
+}
+
+/// A text does not name a [`Limit`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is not a limit; limits are wall, cpu, memory, processes, output, disk")]
+pub struct ParseLimitError {
+    text: String,
+}
+
+/// How much one run may use. Every limit is finite; zero and overflow are refused, never 'no limit'.
+///
+/// | limit | default | why this number |
+/// | --- | --- | --- |
+/// | `wall` | 10 s | long enough for an interpreter on a busy machine, short enough to wait for |
+/// | `cpu` | 5 s | half of `wall`, so that a busy program and a sleeping one get different verdicts |
+/// | `memory_bytes` | 256 MiB | an interpreter with its usual libraries takes 10 to 150 MiB |
+/// | `processes` | 64 | a build tool's worth; a fork bomb ends in milliseconds |
+/// | `output_bytes` | 16 MiB | more than anyone reads, less than anyone's memory |
+/// | `disk_bytes` | 64 MiB | a quarter of `memory_bytes`, which also pays for it |
+/// | `inodes` | 4096 | a small source tree with its build products |
+/// | `open_files` | 1024 | the soft limit that programs are tested with (getrlimit(2)) |
+///
+/// Unknown fields are refused when a `Limits` is read: a limit that is spelt wrongly must not be no limit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Time by a monotonic clock, from the start of the program to its end.
+    #[serde(rename = "wall_us", with = "duration_us")]
+    pub wall: Duration,
+    /// CPU time, user and system, of the program and everything it starts.
+    #[serde(rename = "cpu_us", with = "duration_us")]
+    pub cpu: Duration,
+    /// Memory of the whole tree in bytes: anonymous pages, page cache that it brought in, its files in `/tmp` and `/box`
+    /// (they live in memory), and kernel objects. There is no swap on top.
+    pub memory_bytes: u64,
+    /// Processes and threads at once, the program itself included.
+    pub processes: u32,
+    /// Bytes written to standard output and standard error together. What is *kept* of them is
+    /// [`Evaluation::capture_bytes`](crate::Evaluation::capture_bytes).
+    pub output_bytes: u64,
+    /// Bytes in all places that can be written to, together.
+    pub disk_bytes: u64,
+    /// Files, directories and links in all places that can be written to, together. Crossed, the verdict is `disk`.
+    pub inodes: u64,
+    /// Open file descriptors of each process. A program that is at this limit is told so (`EMFILE`), and has no verdict for
+    /// it: the kernel does not count what it refused.
+    pub open_files: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            wall: Duration::from_secs(10),
+            cpu: Duration::from_secs(5),
+            memory_bytes: 256 * MIB,
+            processes: 64,
+            output_bytes: 16 * MIB,
+            disk_bytes: 64 * MIB,
+            inodes: 4096,
+            open_files: 1024,
+        }
+    }
+}
+
+impl Limits {
+    /// The defaults listed at [`Limits`].
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The defaults for a compile step: compilers take more of everything than what they compile.
+    ///
+    /// Wall 60 s, CPU 60 s, memory 1 GiB, 128 processes, output 4 MiB, disk 256 MiB, 16384 inodes.
+    #[must_use]
+    pub fn for_compiling() -> Self {
+        Self {
+            wall: Duration::from_secs(60),
+            cpu: Duration::from_secs(60),
+            memory_bytes: 1024 * MIB,
+            processes: 128,
+            output_bytes: 4 * MIB,
+            disk_bytes: 256 * MIB,
+            inodes: 16_384,
+            open_files: 1024,
+        }
+    }
+
+    /// Sets [`Limits::wall`].
+    #[must_use]
+    pub fn with_wall(mut self, wall: Duration) -> Self {
+        self.wall = wall;
+        self
+    }
+
+    /// Sets [`Limits::cpu`].
+    #[must_use]
+    pub fn with_cpu(mut self, cpu: Duration) -> Self {
+        self.cpu = cpu;
+        self
+    }
+
+    /// Sets [`Limits::memory_bytes`].
+    #[must_use]
+    pub fn with_memory_bytes(mut self, bytes: u64) -> Self {
+        self.memory_bytes = bytes;
+        self
+    }
+
+    /// Sets [`Limits::processes`].
+    #[must_use]
+    pub fn with_processes(mut self, processes: u32) -> Self {
+        self.processes = processes;
+        self
+    }
+
+    /// Sets [`Limits::output_bytes`].
+    #[must_use]
+    pub fn with_output_bytes(mut self, bytes: u64) -> Self {
+        self.output_bytes = bytes;
+        self
+    }
+
+    /// Sets [`Limits::disk_bytes`].
+    #[must_use]
+    pub fn with_disk_bytes(mut self, bytes: u64) -> Self {
+        self.disk_bytes = bytes;
+        self
+    }
+
+    /// Sets [`Limits::inodes`].
+    #[must_use]
+    pub fn with_inodes(mut self, inodes: u64) -> Self {
+        self.inodes = inodes;
+        self
+    }
+
+    /// Sets [`Limits::open_files`].
+    #[must_use]
+    pub fn with_open_files(mut self, files: u32) -> Self {
+        self.open_files = files;
+        self
+    }
+
+    /// What is wrong with these limits; nothing if the list is empty. `field` is put in front of each name.
+    ///
+    /// The lower bounds are what a sandbox needs to stand at all; the upper bounds are far above any machine and far
+    /// below where the kernel's own numbers end.
+    #[must_use]
+    pub fn problems(&self, field: &str) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut check = |name: &str, value: u64, least: u64, most: u64, unit: &str| {
+            if value < least || value > most {
+                let message = format!("is {value}{unit}; it must be between {least}{unit} and {most}{unit}");
+                problems.push(Problem::new(format!("{field}.{name}"), message));
+            }
+        };
+        let us = crate::model::time::micros;
+        check("wall_us", us(self.wall), 1000, us(30 * DAY), "");
+        check("cpu_us", us(self.cpu), 1000, us(30 * DAY), "");
+        check("memory_bytes", self.memory_bytes, 4 * MIB, 1 << 50, "");
+        check("processes", u64::from(self.processes), 1, 4_000_000, "");
+        check("output_bytes", self.output_bytes, 1, 1 << 50, "");
+        check("disk_bytes", self.disk_bytes, 64 * KIB, 1 << 50, "");
+        check("inodes", self.inodes, 16, 1 << 40, "");
+        check("open_files", u64::from(self.open_files), 8, 1 << 20, "");
+        problems
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_valid_and_finite() {
+        assert!(Limits::default().problems("limits").is_empty());
+        assert!(Limits::for_compiling().problems("limits").is_empty());
+    }
+
+    #[test]
+    fn zero_and_overflow_are_problems_in_every_field() {
+        let zero = Limits {
+            wall: Duration::ZERO,
+            cpu: Duration::ZERO,
+            memory_bytes: 0,
+            processes: 0,
+            output_bytes: 0,
+            disk_bytes: 0,
+            inodes: 0,
+            open_files: 0,
+        };
+        let huge = Limits {
+            wall: Duration::MAX,
+            cpu: Duration::MAX,
+            memory_bytes: u64::MAX,
+            processes: u32::MAX,
+            output_bytes: u64::MAX,
+            disk_bytes: u64::MAX,
+            inodes: u64::MAX,
+            open_files: u32::MAX,
+        };
+        assert_eq!(zero.problems("limits").len(), 8);
+        assert_eq!(huge.problems("limits").len(), 8);
+        assert_eq!(zero.problems("limits")[0].field, "limits.wall_us");
+    }
+
+    #[test]
+    fn absent_fields_have_defaults_and_unknown_ones_are_refused() {
+        let limits: Limits = serde_json::from_str(r#"{"wall_us":5000000,"memory_bytes":134217728}"#).unwrap();
+        assert_eq!(limits.wall, Duration::from_secs(5));
+        assert_eq!(limits.memory_bytes, 128 * MIB);
+        assert_eq!(limits.processes, Limits::default().processes);
+        assert!(serde_json::from_str::<Limits>(r#"{"memory":1}"#).is_err());
+        assert!(serde_json::from_str::<Limits>(r#"{"memory_bytes":-1}"#).is_err());
+    }
+}

@@ -1,0 +1,281 @@
+//! The one place where a verdict is made.
+
+use crate::model::limits::Limit;
+use crate::result::evidence::{Evidence, KillReason};
+use crate::result::verdict::{Ending, Verdict};
+
+/// Computes the verdict from the evidence, and from nothing else.
+///
+/// In this order:
+///
+/// 1. a compile step that did not exit with 0: `CompileFailed` (a compiler that was not there is `NotStarted`);
+/// 2. execve(2) failed: `NotStarted`;
+/// 3. cancelled, and not ended by itself before: `Cancelled`;
+/// 4. the kernel says that a limit was hit (`memory`, `processes`): `LimitExceeded`, whatever came after, because what
+///    the program did then cannot be trusted. An out-of-memory kill without a hit of the sandbox's own limit is the
+///    host's: `Inconclusive`;
+/// 5. a violation of the policy: `PolicyViolation`;
+/// 6. it was measured beyond a limit (`output`, `cpu`, `wall`): `LimitExceeded`, also where it ended by itself before it could be
+///    killed for it;
+/// 7. our ledger says that we killed it at a limit, and it had not ended by itself before: `LimitExceeded`;
+/// 8. a file system was full at the end: `LimitExceeded` (`disk`);
+/// 9. it ended by itself: `Exited` or `Signaled`;
+/// 10. else `Inconclusive`.
+///
+/// Where two limits of one step are in evidence, the first in the list is the verdict.
+#[must_use]
+pub fn judge(evidence: &[Evidence]) -> Verdict {
+    compile_failure(evidence)
+        .or_else(|| not_started(evidence))
+        .or_else(|| cancelled(evidence))
+        .or_else(|| counted_limit(evidence))
+        .or_else(|| violation(evidence))
+        .or_else(|| measured_limit(evidence))
+        .or_else(|| enforced_limit(evidence))
+        .or_else(|| full_disk(evidence))
+        .or_else(|| own_ending(evidence))
+        .unwrap_or_else(|| inconclusive(evidence))
+}
+
+/// How the program ended, where anyone saw it.
+#[must_use]
+pub fn ending(evidence: &[Evidence]) -> Option<Ending> {
+    evidence.iter().find_map(|fact| match fact {
+        Evidence::Waited { ending, .. } => Some(*ending),
+        _ => None,
+    })
+}
+
+fn compile_failure(evidence: &[Evidence]) -> Option<Verdict> {
+    evidence.iter().find_map(|fact| match fact {
+        Evidence::Compiled { verdict } => match verdict {
+            Verdict::Exited { code: 0 } => None,
+            Verdict::Cancelled | Verdict::Inconclusive { .. } | Verdict::NotStarted { .. } => {
+                Some(verdict.clone())
+            }
+            _ => Some(Verdict::CompileFailed { cause: Box::new(verdict.clone()) }),
+        },
+        _ => None,
+    })
+}
+
+fn not_started(evidence: &[Evidence]) -> Option<Verdict> {
+    evidence.iter().find_map(|fact| match fact {
+        Evidence::ExecFailed { reason, .. } => Some(Verdict::NotStarted { reason: reason.clone() }),
+        _ => None,
+    })
+}
+
+fn cancelled(evidence: &[Evidence]) -> Option<Verdict> {
+    if evidence.contains(&Evidence::CancelledBeforeStart) {
+        return Some(Verdict::Cancelled);
+    }
+    killed_for(evidence, |reason| reason == KillReason::Cancelled).then_some(Verdict::Cancelled)
+}
+
+fn counted_limit(evidence: &[Evidence]) -> Option<Verdict> {
+    evidence.iter().find_map(|fact| match fact {
+        oom if oom.is_out_of_own_memory() => Some(Verdict::LimitExceeded { limit: Limit::Memory }),
+        Evidence::OomKilled { .. } => Some(Verdict::Inconclusive {
+            reason: "the host ran out of memory and killed a process of the sandbox".to_owned(),
+        }),
+        Evidence::ForkRefused { .. } => Some(Verdict::LimitExceeded { limit: Limit::Processes }),
+        _ => None,
+    })
+}
+
+fn violation(evidence: &[Evidence]) -> Option<Verdict> {
+    evidence.iter().find_map(|fact| match fact {
+        Evidence::Violation { what } => Some(Verdict::PolicyViolation { what: what.clone() }),
+        _ => None,
+    })
+}
+
+fn measured_limit(evidence: &[Evidence]) -> Option<Verdict> {
+    evidence.iter().find_map(|fact| match *fact {
+        Evidence::OutputBytes { bytes, limit_bytes } if bytes > limit_bytes => {
+            Some(Verdict::LimitExceeded { limit: Limit::Output })
+        }
+        Evidence::CpuTime { used, limit } if used > limit => {
+            Some(Verdict::LimitExceeded { limit: Limit::Cpu })
+        }
+        Evidence::WallTime { used, limit } if used > limit => {
+            Some(Verdict::LimitExceeded { limit: Limit::Wall })
+        }
+        _ => None,
+    })
+}
+
+fn enforced_limit(evidence: &[Evidence]) -> Option<Verdict> {
+    evidence.iter().find_map(|fact| match fact {
+        Evidence::Killed { reason, .. } if killed_for(evidence, |seen| seen == *reason) => {
+            reason.limit().map(|limit| Verdict::LimitExceeded { limit })
+        }
+        _ => None,
+    })
+}
+
+/// Whether we killed the program for such a reason, and it had not ended by itself before.
+///
+/// A program that ends at the very moment at which we decide to kill it can be reaped with an ending of its own. Then
+/// the ledger names a kill that never took effect, and the ending is the truth: a `Waited` that lists another ending
+/// than the signal we sent.
+fn killed_for(evidence: &[Evidence], wanted: impl Fn(KillReason) -> bool) -> bool {
+    evidence.iter().any(|fact| match fact {
+        Evidence::Killed { signal, reason, .. } if wanted(*reason) => {
+            ending(evidence).is_none_or(|ending| ending == Ending::Signaled { signal: *signal })
+        }
+        _ => false,
+    })
+}
+
+fn full_disk(evidence: &[Evidence]) -> Option<Verdict> {
+    evidence
+        .iter()
+        .any(|fact| matches!(fact, Evidence::FileSystemFull { .. }))
+        .then_some(Verdict::LimitExceeded { limit: Limit::Disk })
+}
+
+fn own_ending(evidence: &[Evidence]) -> Option<Verdict> {
+    ending(evidence).map(Verdict::from)
+}
+
+fn inconclusive(evidence: &[Evidence]) -> Verdict {
+    let reason = if evidence.contains(&Evidence::NotConfirmedDead) {
+        "a process of the sandbox could not be confirmed dead"
+    } else {
+        "nobody saw how the program ended"
+    };
+    Verdict::Inconclusive { reason: reason.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{NotStartedReason, Signal};
+
+    const AFTER: Duration = Duration::from_millis(7);
+
+    fn exited(code: i32) -> Evidence {
+        Evidence::Waited { ending: Ending::Exited { code }, after: AFTER }
+    }
+
+    fn signaled(signal: Signal) -> Evidence {
+        Evidence::Waited { ending: Ending::Signaled { signal }, after: AFTER }
+    }
+
+    fn killed(reason: KillReason) -> Evidence {
+        Evidence::Killed { signal: Signal::KILL, reason, after: AFTER }
+    }
+
+    fn limit(limit: Limit) -> Verdict {
+        Verdict::LimitExceeded { limit }
+    }
+
+    fn oom_killed(limit_hits: u64, peak_bytes: Option<u64>) -> Evidence {
+        Evidence::OomKilled { count: 1, limit_hits, peak_bytes, limit_bytes: 128 << 20 }
+    }
+
+    #[test]
+    fn exit_codes_mean_nothing_but_themselves() {
+        for code in [0, 1, 3, 124, 126, 127, 137, 139, 143, 255] {
+            assert_eq!(judge(&[exited(code)]), Verdict::Exited { code });
+        }
+        assert_eq!(judge(&[signaled(Signal::SEGV)]), Verdict::Signaled { signal: Signal::SEGV });
+        assert_eq!(judge(&[signaled(Signal::KILL)]), Verdict::Signaled { signal: Signal::KILL });
+    }
+
+    #[test]
+    fn the_ledger_tells_our_kill_from_others() {
+        for (reason, which) in [
+            (KillReason::Wall, Limit::Wall),
+            (KillReason::Cpu, Limit::Cpu),
+            (KillReason::Output, Limit::Output),
+        ] {
+            assert_eq!(judge(&[killed(reason), signaled(Signal::KILL)]), limit(which));
+            assert_eq!(judge(&[killed(reason)]), limit(which));
+        }
+        assert_eq!(judge(&[killed(KillReason::Cancelled)]), Verdict::Cancelled);
+        assert_eq!(judge(&[exited(0), killed(KillReason::Leftover)]), Verdict::Exited { code: 0 });
+    }
+
+    #[test]
+    fn a_kill_that_came_too_late_is_not_the_verdict() {
+        for reason in [KillReason::Wall, KillReason::Cpu, KillReason::Output, KillReason::Cancelled] {
+            assert_eq!(judge(&[killed(reason), exited(0)]), Verdict::Exited { code: 0 });
+            let own = Verdict::Signaled { signal: Signal::SEGV };
+            assert_eq!(judge(&[killed(reason), signaled(Signal::SEGV)]), own);
+        }
+    }
+
+    #[test]
+    fn a_counted_limit_outweighs_whatever_came_after() {
+        let oom = oom_killed(12, None);
+        assert_eq!(judge(&[exited(0), oom.clone()]), limit(Limit::Memory));
+        assert_eq!(judge(&[signaled(Signal::KILL), oom.clone()]), limit(Limit::Memory));
+        assert_eq!(judge(&[killed(KillReason::Wall), oom.clone()]), limit(Limit::Memory));
+        let fork = Evidence::ForkRefused { count: 900 };
+        assert_eq!(judge(&[killed(KillReason::Wall), fork.clone()]), limit(Limit::Processes));
+        assert_eq!(judge(&[exited(0), fork, oom]), limit(Limit::Processes));
+    }
+
+    #[test]
+    fn the_hosts_own_out_of_memory_is_not_the_programs() {
+        let verdict = judge(&[signaled(Signal::KILL), oom_killed(0, Some(70 << 20))]);
+        assert!(matches!(verdict, Verdict::Inconclusive { .. }));
+        assert_eq!(verdict.blame(), crate::Blame::Host);
+        assert!(matches!(judge(&[oom_killed(0, None)]), Verdict::Inconclusive { .. }));
+    }
+
+    #[test]
+    fn where_the_kernel_does_not_count_the_peak_tells_whose_memory_it_was() {
+        assert_eq!(judge(&[oom_killed(0, Some(128 << 20))]), limit(Limit::Memory));
+        assert_eq!(judge(&[oom_killed(0, Some((128 << 20) - 4096))]), limit(Limit::Memory));
+    }
+
+    #[test]
+    fn a_full_disk_explains_an_ending_but_not_a_kill() {
+        let full = Evidence::FileSystemFull { free_bytes: 0, free_inodes: 9 };
+        assert_eq!(judge(&[exited(1), full.clone()]), limit(Limit::Disk));
+        assert_eq!(judge(&[killed(KillReason::Wall), full]), limit(Limit::Wall));
+    }
+
+    #[test]
+    fn a_program_that_never_ran_was_not_started() {
+        let failed = Evidence::ExecFailed { reason: NotStartedReason::NoSuchProgram, errno: 2 };
+        assert_eq!(judge(&[failed]), Verdict::NotStarted { reason: NotStartedReason::NoSuchProgram });
+    }
+
+    #[test]
+    fn a_compiler_that_fails_is_the_verdict_and_one_that_succeeds_is_not() {
+        let compiled = |verdict| Evidence::Compiled { verdict };
+        let error = Verdict::Exited { code: 1 };
+        assert_eq!(judge(&[compiled(error.clone())]), Verdict::CompileFailed { cause: Box::new(error) });
+        assert_eq!(judge(&[compiled(Verdict::Exited { code: 0 }), exited(5)]), Verdict::Exited { code: 5 });
+        assert_eq!(judge(&[compiled(Verdict::Cancelled)]), Verdict::Cancelled);
+        let missing = Verdict::NotStarted { reason: NotStartedReason::NoSuchProgram };
+        assert_eq!(judge(&[compiled(missing.clone())]), missing);
+    }
+
+    #[test]
+    fn nothing_known_is_inconclusive() {
+        assert!(matches!(judge(&[]), Verdict::Inconclusive { .. }));
+        assert!(matches!(judge(&[Evidence::NotConfirmedDead]), Verdict::Inconclusive { .. }));
+        assert_eq!(judge(&[Evidence::CancelledBeforeStart]), Verdict::Cancelled);
+    }
+
+    #[test]
+    fn what_was_measured_beyond_a_limit_is_the_verdict_however_it_ended() {
+        let output = Evidence::OutputBytes { bytes: 4097, limit_bytes: 4096 };
+        assert_eq!(judge(&[exited(0), output.clone()]), Verdict::LimitExceeded { limit: Limit::Output });
+        assert_eq!(judge(&[signaled(Signal::SEGV), output]), Verdict::LimitExceeded { limit: Limit::Output });
+        let cpu = Evidence::CpuTime { used: 2 * AFTER, limit: AFTER };
+        assert_eq!(judge(&[exited(3), cpu]), Verdict::LimitExceeded { limit: Limit::Cpu });
+        let wall = Evidence::WallTime { used: 2 * AFTER, limit: AFTER };
+        assert_eq!(judge(&[exited(0), wall]), Verdict::LimitExceeded { limit: Limit::Wall });
+        let within = Evidence::OutputBytes { bytes: 4096, limit_bytes: 4096 };
+        assert_eq!(judge(&[exited(0), within]), Verdict::Exited { code: 0 });
+    }
+}

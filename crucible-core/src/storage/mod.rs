@@ -1,0 +1,3 @@
+//! TODO(storage)
+
+pub(crate) mod storage;
