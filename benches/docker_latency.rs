@@ -2,7 +2,11 @@
 //! with containers that were started ahead of time; with runc, and with gVisor where the daemon has it.
 //! `ci/docker start && ci/docker image`, then `cargo bench --features docker --bench docker_latency [-- --rounds N]`.
 
-#![allow(missing_docs, clippy::expect_used, reason = "a benchmark that cannot go on has nothing to measure")]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    reason = "a benchmark that cannot go on has nothing to measure"
+)]
 
 #[allow(dead_code, reason = "each benchmark uses a part of what they share")]
 mod support;
@@ -32,7 +36,8 @@ fn main() -> Result<(), String> {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     for (name, kind) in [("", Runtime::Default), ("runsc", Runtime::named("runsc"))] {
         let engine = |warm| {
-            let builder = DockerEngine::builder().image(IMAGE).runtime(kind.clone()).ready_containers(warm);
+            let builder =
+                DockerEngine::builder().image(IMAGE).runtime(kind.clone()).ready_containers(warm);
             runtime.block_on(builder.build())
         };
         let (cold, warm) = match (engine(0), engine(2)) {
@@ -122,7 +127,8 @@ async fn bare(daemon: &Docker, runtime: &str) -> Vec<u8> {
     };
     let options = CreateContainerOptionsBuilder::default().name(&name).build();
     daemon.create_container(Some(options), body).await.expect("a container");
-    let options = AttachContainerOptionsBuilder::default().stream(true).stdout(true).stderr(true).build();
+    let options =
+        AttachContainerOptionsBuilder::default().stream(true).stdout(true).stderr(true).build();
     let mut attached = daemon.attach_container(&name, Some(options)).await.expect("its output");
     let options = WaitContainerOptionsBuilder::default().condition("next-exit").build();
     let mut ended = daemon.wait_container(&name, Some(options));

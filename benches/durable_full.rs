@@ -2,7 +2,11 @@
 //! on disk, and what of it is given back: `cargo bench --bench durable_full [-- --records N]`. It needs about 5 GB of disk for the
 //! million records of its default, and minutes. Everything is at `Power`.
 
-#![allow(missing_docs, clippy::expect_used, reason = "a benchmark that cannot go on has nothing to measure")]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    reason = "a benchmark that cannot go on has nothing to measure"
+)]
 
 #[path = "durable/crucible.rs"]
 mod crucible_store;
@@ -15,7 +19,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crucible::{DataDirectory, DataOptions, RecordQuery, Retention, State, Storage as _, purge_storage};
+use crucible::{
+    DataDirectory, DataOptions, RecordQuery, Retention, State, Storage as _, purge_storage,
+};
 
 use crucible_store::Stores;
 pub(crate) use subject::{Step, Subject, payload};
@@ -103,7 +109,12 @@ async fn finish(stores: &Arc<Stores>, records: u64) {
     work(stores, &left, FILLERS, |stores, writer| stores.cycle(writer)).await;
 }
 
-async fn work(stores: &Arc<Stores>, left: &Arc<AtomicU64>, writers: usize, step: fn(&Stores, usize) -> Step) {
+async fn work(
+    stores: &Arc<Stores>,
+    left: &Arc<AtomicU64>,
+    writers: usize,
+    step: fn(&Stores, usize) -> Step,
+) {
     let writers = (0..writers).map(|writer| {
         let (stores, left) = (Arc::clone(stores), Arc::clone(left));
         tokio::spawn(async move {
@@ -153,7 +164,8 @@ async fn compare(full: &Path, empty: &Path) {
 
 /// What a directory takes on disk.
 fn kib(directory: &Path) -> f64 {
-    let output = std::process::Command::new("du").arg("-sk").arg(directory).output().expect("du(1)");
+    let output =
+        std::process::Command::new("du").arg("-sk").arg(directory).output().expect("du(1)");
     let text = String::from_utf8(output.stdout).expect("text");
     text.split_whitespace().next().and_then(|number| number.parse().ok()).expect("a number")
 }

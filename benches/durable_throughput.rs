@@ -10,7 +10,11 @@
 //! SQLite (WAL, `synchronous=FULL`) is used in its best way: by one thread, which commits what waits as one transaction. Redis
 //! (`appendfsync always`) has a stream, and a connection for each of the 16; it is left out where there is no `redis-server`.
 
-#![allow(missing_docs, clippy::expect_used, reason = "a benchmark that cannot go on has nothing to measure")]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    reason = "a benchmark that cannot go on has nothing to measure"
+)]
 
 #[path = "durable/crucible.rs"]
 mod crucible_store;
@@ -54,15 +58,24 @@ fn main() -> Result<(), String> {
     let mut order = Order::new();
     for _ in 0..rounds {
         for at in order.shuffled(subjects.len()) {
-            if let (Some(subject), Some((submits, cycles))) = (subjects.get(at), figures.get_mut(at)) {
-                submits.push(runtime.block_on(rate(subject, |subject, writer| subject.submit(writer))));
-                cycles.push(runtime.block_on(rate(subject, |subject, writer| subject.cycle(writer))));
+            if let (Some(subject), Some((submits, cycles))) =
+                (subjects.get(at), figures.get_mut(at))
+            {
+                submits.push(
+                    runtime.block_on(rate(subject, |subject, writer| subject.submit(writer))),
+                );
+                cycles
+                    .push(runtime.block_on(rate(subject, |subject, writer| subject.cycle(writer))));
             }
         }
     }
-    println!("{WRITERS} at once, {rounds} rounds; a second, median; in brackets the ratio to the log");
-    let log =
-        figures.first_mut().map(|(submits, cycles)| (median(submits), median(cycles))).expect("the log");
+    println!(
+        "{WRITERS} at once, {rounds} rounds; a second, median; in brackets the ratio to the log"
+    );
+    let log = figures
+        .first_mut()
+        .map(|(submits, cycles)| (median(submits), median(cycles)))
+        .expect("the log");
     for (subject, (submits, cycles)) in subjects.iter().zip(&mut figures) {
         let (submit, cycle) = (median(submits), median(cycles));
         println!(

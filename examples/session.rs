@@ -65,8 +65,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         println!("        {} ({} bytes)", entry.shown().escape_debug(), entry.size_bytes);
     }
     let usage = sandbox.close().await?;
-    let memory =
-        usage.memory_peak_bytes.map_or("?".to_owned(), |bytes| bytesize::ByteSize(bytes).to_string());
+    let memory = usage
+        .memory_peak_bytes
+        .map_or("?".to_owned(), |bytes| bytesize::ByteSize(bytes).to_string());
     println!("closed; cpu {:.1?}, memory {memory} at most", usage.cpu());
     Ok(())
 }

@@ -21,9 +21,12 @@ fn hash(parts: &[&[u8]]) -> Hash {
 }
 
 fn bytes(value: &Value) -> Result<Vec<u8>, String> {
-    let text: String = value.as_str().ok_or("a text is missing")?.chars().filter(|c| *c != '-').collect();
-    let pairs =
-        text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
+    let text: String =
+        value.as_str().ok_or("a text is missing")?.chars().filter(|c| *c != '-').collect();
+    let pairs = text
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok());
     pairs.collect::<Option<_>>().ok_or_else(|| format!("{text} is not hexadecimal"))
 }
 
@@ -89,19 +92,25 @@ fn check(
     for line in lines {
         let line = line?;
         if let Some(checkpoint) = line.get("checkpoint") {
-            let key = key.ok_or("there is a checkpoint: say whose public key it is to be checked with")?;
-            let signed = format!("crucible checkpoint\n{}", canonical_without(checkpoint, "signature"));
-            let signature =
-                Signature::from_slice(&bytes(&checkpoint["signature"])?).map_err(|e| e.to_string())?;
-            key.verify_strict(signed.as_bytes(), &signature).map_err(|_| "the signature is wrong")?;
+            let key =
+                key.ok_or("there is a checkpoint: say whose public key it is to be checked with")?;
+            let signed =
+                format!("crucible checkpoint\n{}", canonical_without(checkpoint, "signature"));
+            let signature = Signature::from_slice(&bytes(&checkpoint["signature"])?)
+                .map_err(|e| e.to_string())?;
+            key.verify_strict(signed.as_bytes(), &signature)
+                .map_err(|_| "the signature is wrong")?;
             statement = Some((number(&checkpoint["count"])?, hash_in(&checkpoint["root"])?));
         } else if let Some(head) = line.get("head") {
             let (leaf, name) = (leaf(head)?, head["evaluation"].to_string());
             match (line.get("proof"), &statement) {
                 (Some(proof), Some((count, root))) => {
-                    let right = number(&proof["count"])? == *count && root_by(proof, leaf)? == Some(*root);
+                    let right =
+                        number(&proof["count"])? == *count && root_by(proof, leaf)? == Some(*root);
                     proven += usize::from(right);
-                    right.then_some(()).ok_or_else(|| format!("{name} is not in the checkpoint"))?;
+                    right
+                        .then_some(())
+                        .ok_or_else(|| format!("{name} is not in the checkpoint"))?;
                 }
                 _ => leaves.push(leaf),
             }
@@ -122,16 +131,21 @@ fn check(
     }
     for (name, (sequence, hash)) in &heads {
         let at = usize::try_from(*sequence).ok().and_then(|sequence| sequence.checked_sub(1));
-        let journal = journals.get(name).ok_or_else(|| format!("the journal of {name} is missing"))?;
+        let journal =
+            journals.get(name).ok_or_else(|| format!("the journal of {name} is missing"))?;
         if at.and_then(|at| journal.get(at)) != Some(hash) {
             return Err(format!("entry {sequence} of {name} is missing, or not what was stated"));
         }
     }
     match statement {
-        Some((count, stated)) if proven == 0 && (leaves.len() as u64 != count || root(&leaves) != stated) => {
+        Some((count, stated))
+            if proven == 0 && (leaves.len() as u64 != count || root(&leaves) != stated) =>
+        {
             Err(format!("{} journals are not the {count} of the checkpoint", leaves.len()))
         }
-        Some((count, _)) if proven > 0 => Ok(format!("{proven} of the checkpoint's {count} journals")),
+        Some((count, _)) if proven > 0 => {
+            Ok(format!("{proven} of the checkpoint's {count} journals"))
+        }
         Some((count, _)) => Ok(format!("all {count} journals of the checkpoint")),
         None if key.is_some() => Err("there is no checkpoint".to_owned()),
         None => Ok(format!("{} journals, each whole as far as it goes", journals.len())),

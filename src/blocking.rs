@@ -23,8 +23,8 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use crate::{
-    BuildError, Builder, EngineError, EvaluateError, Evaluation, EvaluationId, Outcome, PlatformStats,
-    QueueError, Record, ShutdownReport, StorageError, SubmitError, WaitError,
+    BuildError, Builder, EngineError, EvaluateError, Evaluation, EvaluationId, Outcome,
+    PlatformStats, QueueError, Record, ShutdownReport, StorageError, SubmitError, WaitError,
 };
 
 /// How long dropping the last [`Crucible`] waits for what runs to be ended.
@@ -75,10 +75,9 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // What runs is ended at once, and its sandboxes are closed; a stuck one does not hold up the host.
         let platform = self.platform.clone();
-        let ended =
-            self.block_on(
-                async move { tokio::time::timeout(DROP_WAIT, platform.shutdown(Duration::ZERO)).await },
-            );
+        let ended = self.block_on(async move {
+            tokio::time::timeout(DROP_WAIT, platform.shutdown(Duration::ZERO)).await
+        });
         if ended.is_err() {
             tracing::warn!("a platform did not end in time");
         }
@@ -165,7 +164,9 @@ impl Crucible {
 
 impl fmt::Debug for Crucible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("blocking::Crucible").field("platform", &self.inner.platform).finish_non_exhaustive()
+        f.debug_struct("blocking::Crucible")
+            .field("platform", &self.inner.platform)
+            .finish_non_exhaustive()
     }
 }
 

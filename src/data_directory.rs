@@ -131,7 +131,10 @@ impl DataDirectory {
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub async fn open_with(path: impl AsRef<Path>, options: DataOptions) -> Result<Self, OpenError> {
+    pub async fn open_with(
+        path: impl AsRef<Path>,
+        options: DataOptions,
+    ) -> Result<Self, OpenError> {
         Self::open_on(path, options, |map| DefaultBackend::open(map)).await
     }
 
@@ -148,12 +151,16 @@ impl DataDirectory {
         let path = path.as_ref().to_owned();
         let map = path.join("map");
         // It reads, and may have to repair what a process left that was killed.
-        let opened = tokio::task::spawn_blocking(move || Store::open(backend(&map)?, options.durability));
+        let opened =
+            tokio::task::spawn_blocking(move || Store::open(backend(&map)?, options.durability));
         let store = match opened.await {
             Ok(Ok(store)) => store,
             Ok(Err(error)) => return Err(refused(path, error)),
             Err(error) => {
-                return Err(refused(path, KvError::from_io("a thread", std::io::Error::other(error))));
+                return Err(refused(
+                    path,
+                    KvError::from_io("a thread", std::io::Error::other(error)),
+                ));
             }
         };
         let storage = DurableStorage::open(&store, path.join("blobs"))

@@ -32,7 +32,9 @@ pub trait Embedded: Sized {
     ///
     /// # Errors
     /// See [`EmbeddedError`]. Another process that has the directory is named.
-    fn embedded(path: impl AsRef<Path> + Send) -> impl Future<Output = Result<Self, EmbeddedError>> + Send;
+    fn embedded(
+        path: impl AsRef<Path> + Send,
+    ) -> impl Future<Output = Result<Self, EmbeddedError>> + Send;
 }
 
 /// There is no platform.

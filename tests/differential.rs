@@ -33,11 +33,26 @@ fn limits() -> Limits {
 /// Where an engine comes to another verdict, and why that is right there.
 const DIFFERENCES: &[(&str, &str, &str, &str)] = &[
     ("gvisor", "fork_bomb", "exited 0", "its kernel refuses by RLIMIT_NPROC and counts no refusal"),
-    ("gvisor", "thread_bomb", "exited 0", "its kernel refuses by RLIMIT_NPROC and counts no refusal"),
+    (
+        "gvisor",
+        "thread_bomb",
+        "exited 0",
+        "its kernel refuses by RLIMIT_NPROC and counts no refusal",
+    ),
     ("gvisor", "many_files", "exited 0", "its tmpfs knows no bound on inodes"),
-    ("docker", "mount", "exited 0", "the daemon's own filter answers before ours, and tells nobody"),
+    (
+        "docker",
+        "mount",
+        "exited 0",
+        "the daemon's own filter answers before ours, and tells nobody",
+    ),
     ("gvisor", "mount", "exited 0", "its kernel refuses, and tells nobody"),
-    ("docker", "unshare", "exited 0", "the daemon's own filter answers before ours, and tells nobody"),
+    (
+        "docker",
+        "unshare",
+        "exited 0",
+        "the daemon's own filter answers before ours, and tells nobody",
+    ),
     ("gvisor", "unshare", "exited 0", "its kernel refuses, and tells nobody"),
     ("docker", "bpf", "exited 0", "the daemon's own filter answers before ours, and tells nobody"),
     ("gvisor", "bpf", "exited 0", "its kernel refuses, and tells nobody"),
@@ -54,8 +69,11 @@ fn programs() -> Vec<(&'static str, Evaluation)> {
         evaluation.with_limits(limits)
     };
     let spinner = |evaluation: Evaluation| {
-        let limits =
-            evaluation.limits.clone().with_wall(Duration::from_secs(60)).with_cpu(Duration::from_secs(1));
+        let limits = evaluation
+            .limits
+            .clone()
+            .with_wall(Duration::from_secs(60))
+            .with_cpu(Duration::from_secs(1));
         evaluation.with_limits(limits)
     };
     vec![
@@ -113,13 +131,15 @@ fn programs() -> Vec<(&'static str, Evaluation)> {
         ("not_executable", argv(&["./data"]).with_file("data", "x")),
         (
             "no_program",
-            argv(&["./data"])
-                .with_input_file(crucible::InputFile::new("data", vec![0_u8; 64]).with_executable()),
+            argv(&["./data"]).with_input_file(
+                crucible::InputFile::new("data", vec![0_u8; 64]).with_executable(),
+            ),
         ),
         (
             "no_interpreter",
-            argv(&["./x"])
-                .with_input_file(crucible::InputFile::new("x", "#!/no/such/sh\n").with_executable()),
+            argv(&["./x"]).with_input_file(
+                crucible::InputFile::new("x", "#!/no/such/sh\n").with_executable(),
+            ),
         ),
         ("sleep", sleeper(sh("sleep 100"))),
         ("sleep_deaf", sleeper(sh("trap '' TERM INT HUP; sleep 100; sleep 100"))),
@@ -130,7 +150,10 @@ fn programs() -> Vec<(&'static str, Evaluation)> {
         ("reads_without_end", spinner(sh("cat /dev/zero > /dev/null"))),
         ("memory", py("x = bytearray(256 << 20)")),
         ("memory_bit_by_bit", py("x = []\nwhile True: x.append(bytearray(1 << 20))")),
-        ("memory_in_a_child", sh("python3 -c 'x = []\nwhile True: x.append(bytearray(1 << 20))'; exit 0")),
+        (
+            "memory_in_a_child",
+            sh("python3 -c 'x = []\nwhile True: x.append(bytearray(1 << 20))'; exit 0"),
+        ),
         ("endless_stdout", sh("while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx; done")),
         ("endless_stderr", sh("while :; do echo xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx >&2; done")),
         ("much_output", sh("head -c 500000 /dev/zero")),
@@ -156,7 +179,9 @@ fn programs() -> Vec<(&'static str, Evaluation)> {
         ),
         (
             "many_files",
-            py("try:\n    for n in range(5000): open(f'/tmp/{n}', 'w').close()\nexcept OSError: pass"),
+            py(
+                "try:\n    for n in range(5000): open(f'/tmp/{n}', 'w').close()\nexcept OSError: pass",
+            ),
         ),
         ("leaves_a_daemon", sh("setsid sleep 1000 >/dev/null 2>&1 & exit 0")),
         ("leaves_one_that_holds_stdout", sh("sleep 1000 & exit 0")),
@@ -166,7 +191,9 @@ fn programs() -> Vec<(&'static str, Evaluation)> {
         ("writes_to_the_root", sh("touch /x 2>/dev/null && exit 1; exit 0")),
         (
             "becomes_root",
-            py("import os\ntry:\n    os.setuid(0)\nexcept OSError: raise SystemExit(0)\nraise SystemExit(1)"),
+            py(
+                "import os\ntry:\n    os.setuid(0)\nexcept OSError: raise SystemExit(0)\nraise SystemExit(1)",
+            ),
         ),
         (
             "connects",
@@ -174,7 +201,10 @@ fn programs() -> Vec<(&'static str, Evaluation)> {
                 "import socket\ntry:\n    socket.create_connection(('127.0.0.1', 22), 1)\nexcept OSError: raise SystemExit(0)\nraise SystemExit(1)",
             ),
         ),
-        ("mount", py("import ctypes\nctypes.CDLL(None).mount(b'none', b'/tmp', b'tmpfs', 0, None)")),
+        (
+            "mount",
+            py("import ctypes\nctypes.CDLL(None).mount(b'none', b'/tmp', b'tmpfs', 0, None)"),
+        ),
         ("unshare", py("import ctypes\nctypes.CDLL(None).unshare(0x10000000)")),
         ("bpf", py("import ctypes\nctypes.CDLL(None).syscall(321, 0, 0, 0)")),
     ]
@@ -218,7 +248,9 @@ async fn every_engine_comes_to_the_same_verdict() {
             }
             let verdict = match told {
                 Ok(outcome) => outcome.verdict().to_string(),
-                Err(error) => format!("the infrastructure failed: {}", crucible::error_chain(&error)),
+                Err(error) => {
+                    format!("the infrastructure failed: {}", crucible::error_chain(&error))
+                }
             };
             (*name, verdict)
         });

@@ -14,7 +14,8 @@ use crucible::{Evaluation, Limits, Outcome};
 
 /// One platform for the whole test binary: the tests share its workers, so that however many tests run at once, no more
 /// programs run at once than there are CPUs.
-static CRUCIBLE: LazyLock<Crucible> = LazyLock::new(|| Crucible::new().expect("this host has a sandbox"));
+static CRUCIBLE: LazyLock<Crucible> =
+    LazyLock::new(|| Crucible::new().expect("this host has a sandbox"));
 
 /// What the exercise allows. The wall limit is far above the CPU limit: a slow machine must not fail a right answer, and
 /// a program that computes for ever is ended by the CPU time that it used, however long that takes by the clock.
@@ -73,7 +74,11 @@ fn cases() -> Vec<Case> {
         Case {
             // Its wall limit is below its CPU limit, so it is the clock that ends it.
             limits: limits().with_wall(Duration::from_secs(1)),
-            ..case("an endless loop, by the clock", "while True: pass", failed("limit_exceeded wall"))
+            ..case(
+                "an endless loop, by the clock",
+                "while True: pass",
+                failed("limit_exceeded wall"),
+            )
         },
         case("an endless loop, by its CPU time", "while True: pass", failed("limit_exceeded cpu")),
         case("a memory hog", "print(len(b'x' * (1 << 30)))", failed("limit_exceeded memory")),
@@ -103,7 +108,13 @@ fn a_class_is_graded() {
     for (case, handle) in handed_in {
         // An error here would be the infrastructure's. Whatever the *program* did is an outcome.
         let outcome = handle.wait().expect("the platform works");
-        assert_eq!(grade(&outcome, "42"), case.grade, "{}: {}", case.name, outcome.stderr.to_text());
+        assert_eq!(
+            grade(&outcome, "42"),
+            case.grade,
+            "{}: {}",
+            case.name,
+            outcome.stderr.to_text()
+        );
     }
 }
 
@@ -149,8 +160,9 @@ fn the_solution_on_the_graders_disk_is_out_of_reach() {
     std::fs::write(&solution, "42").expect("it can be written");
     let path = solution.path().display();
     let source = format!("print(open({:?}).read())", path.to_string());
-    let outcome =
-        CRUCIBLE.evaluate(Evaluation::python(source).with_limits(limits())).expect("the platform works");
+    let outcome = CRUCIBLE
+        .evaluate(Evaluation::python(source).with_limits(limits()))
+        .expect("the platform works");
     assert_eq!(grade(&outcome, "42"), failed("exited 1"));
     assert!(outcome.stderr.to_text().contains("FileNotFoundError"), "{}", outcome.stderr.to_text());
 }
@@ -158,7 +170,8 @@ fn the_solution_on_the_graders_disk_is_out_of_reach() {
 #[test]
 fn a_mistake_of_the_grader_is_an_error_and_no_verdict() {
     // The caller's mistakes are told all at once, before anything runs, and are never a student's bad grade.
-    let evaluation = Evaluation::source("pyhton", "print(42)").with_limits(limits().with_memory_bytes(0));
+    let evaluation =
+        Evaluation::source("pyhton", "print(42)").with_limits(limits().with_memory_bytes(0));
     let error = CRUCIBLE.submit(evaluation).expect_err("there is no such language");
     // As everywhere, an error's own words leave out its cause; `chain` has both.
     let words = crucible::error_chain(&error);

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crucible::{
-    DataDirectory, DataOptions, Digest, DurableQueue, DurableStorage, Evaluation, EvaluationId, Event,
-    EventKind, Evidence, Outcome, Queue as _, Storage as _, Ticket, Timestamp, WorkerId,
+    DataDirectory, DataOptions, Digest, DurableQueue, DurableStorage, Evaluation, EvaluationId,
+    Event, EventKind, Evidence, Outcome, Queue as _, Storage as _, Ticket, Timestamp, WorkerId,
 };
 
 use crate::{Step, Subject, payload};
@@ -57,10 +57,13 @@ impl Subject for Stores {
             let id = claim.ticket.evaluation;
             let record = storage.record(id).await.expect("it is read").expect("it is there");
             let kind = EventKind::Started { attempt: 1, worker, engine: "none".to_owned() };
-            let record = storage.append(id, 1, vec![record.next(kind)]).await.expect("it is stored");
+            let record =
+                storage.append(id, 1, vec![record.next(kind)]).await.expect("it is stored");
             let outcome = Outcome::new("none", vec![Evidence::CancelledBeforeStart]);
-            let kind =
-                EventKind::Cancelled { reason: "nothing is run".to_owned(), outcome: Some(outcome.into()) };
+            let kind = EventKind::Cancelled {
+                reason: "nothing is run".to_owned(),
+                outcome: Some(outcome.into()),
+            };
             storage.append(id, 2, vec![record.next(kind)]).await.expect("it is stored");
             queue.ack(&claim).await.expect("it is settled");
             true

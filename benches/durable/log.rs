@@ -64,7 +64,9 @@ fn run(file: &File, mut receiver: mpsc::Receiver<Waiting>) {
         file.sync_data().expect("a flush");
         at += buffer.len() as u64;
         buffer.clear();
-        answers.drain(..).for_each(|answer: oneshot::Sender<()>| answer.send(()).expect("who asked"));
+        answers
+            .drain(..)
+            .for_each(|answer: oneshot::Sender<()>| answer.send(()).expect("who asked"));
     }
 }
 

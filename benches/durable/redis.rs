@@ -95,14 +95,17 @@ impl Subject for Redis {
     fn submit(&self, writer: usize) -> Step {
         let connection = Arc::clone(self.connections.get(writer).expect("a connection"));
         let body = payload(self.next.fetch_add(1, Ordering::Relaxed));
-        Box::pin(async move { !ask(&connection, &["XADD", "queue", "*", "body", &body]).await.is_empty() })
+        Box::pin(async move {
+            !ask(&connection, &["XADD", "queue", "*", "body", &body]).await.is_empty()
+        })
     }
 
     fn cycle(&self, writer: usize) -> Step {
         let connection = Arc::clone(self.connections.get(writer).expect("a connection"));
         Box::pin(async move {
             let name = writer.to_string();
-            let read = ["XREADGROUP", "GROUP", "workers", &name, "COUNT", "1", "STREAMS", "queue", ">"];
+            let read =
+                ["XREADGROUP", "GROUP", "workers", &name, "COUNT", "1", "STREAMS", "queue", ">"];
             let texts = ask(&connection, &read).await;
             // The stream, the entry, its fields.
             let Some(id) = texts.get(1) else { return false };

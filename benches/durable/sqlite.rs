@@ -67,9 +67,12 @@ fn run(connection: &Connection, mut receiver: mpsc::Receiver<Waiting>) {
 fn one(connection: &Connection, work: Work) -> rusqlite::Result<Option<i64>> {
     match work {
         Work::Submit(body) => {
-            let mut insert = connection.prepare_cached("INSERT INTO records (state, body) VALUES (0, ?1)")?;
+            let mut insert =
+                connection.prepare_cached("INSERT INTO records (state, body) VALUES (0, ?1)")?;
             let id = insert.insert(params![body])?;
-            connection.prepare_cached("INSERT INTO tickets (id) VALUES (?1)")?.execute(params![id])?;
+            connection
+                .prepare_cached("INSERT INTO tickets (id) VALUES (?1)")?
+                .execute(params![id])?;
             Ok(Some(id))
         }
         Work::Claim => {

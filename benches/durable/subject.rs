@@ -46,8 +46,11 @@ pub(crate) async fn rate(subject: &Arc<dyn Subject>, step: fn(&dyn Subject, usiz
             done
         })
     });
-    let done: u32 =
-        futures::future::join_all(writers).await.into_iter().map(|done| done.expect("no panic")).sum();
+    let done: u32 = futures::future::join_all(writers)
+        .await
+        .into_iter()
+        .map(|done| done.expect("no panic"))
+        .sum();
     f64::from(done) / began.elapsed().as_secs_f64()
 }
 

@@ -1,6 +1,9 @@
 //! An allocator that counts what it is asked for, and has the system's do it.
 
-#![expect(unsafe_code, reason = "an allocator is an unsafe trait; everything is passed on as it came")]
+#![expect(
+    unsafe_code,
+    reason = "an allocator is an unsafe trait; everything is passed on as it came"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -1,6 +1,9 @@
 //! The yardstick: a process started with as little as there is, its output read to the end, and reaped.
 
-#![expect(unsafe_code, reason = "posix_spawn(3) and wait4(2) have no safe wrapper that does as little")]
+#![expect(
+    unsafe_code,
+    reason = "posix_spawn(3) and wait4(2) have no safe wrapper that does as little"
+)]
 
 use std::ffi::{CStr, CString};
 use std::fs::File;

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use crucible_core::{
-    Enforcement, Engine, EngineError, EngineInfo, Evaluation, Layer, LayerStatus, Outcome, RunContext,
-    Sandbox, SandboxSpec,
+    Enforcement, Engine, EngineError, EngineInfo, Evaluation, Layer, LayerStatus, Outcome,
+    RunContext, Sandbox, SandboxSpec,
 };
 
 /// An engine that has the outcome of everything, and does nothing for it.
@@ -15,7 +15,8 @@ pub(crate) struct Nothing {
 #[async_trait]
 impl Engine for Nothing {
     fn info(&self) -> EngineInfo {
-        let enforced = |report: Enforcement, layer: &Layer| report.with(*layer, LayerStatus::Waived, "");
+        let enforced =
+            |report: Enforcement, layer: &Layer| report.with(*layer, LayerStatus::Waived, "");
         EngineInfo::new("nothing", Layer::ALL.iter().fold(Enforcement::new(), enforced))
     }
 

@@ -29,12 +29,37 @@ fn main() {
 
 fn compile(target: &str, output: &Path) {
     let mut command = Command::new(variable("RUSTC"));
-    command.args(["--edition", "2024", "--crate-type", "bin", "--crate-name", "crucible_guest_program"]);
+    command.args([
+        "--edition",
+        "2024",
+        "--crate-type",
+        "bin",
+        "--crate-name",
+        "crucible_guest_program",
+    ]);
     command.args(["--target", target]);
     // Small, and all in one: no unwinding, no relocation at start, no interpreter, no symbol.
-    command.args(["-C", "opt-level=s", "-C", "panic=abort", "-C", "lto=fat", "-C", "codegen-units=1"]);
-    command.args(["-C", "relocation-model=static", "-C", "strip=symbols", "-C", "overflow-checks=off"]);
-    for argument in ["-nostartfiles", "-nostdlib", "-static", "-Wl,--build-id=none", "-Wl,-z,noexecstack"] {
+    command.args([
+        "-C",
+        "opt-level=s",
+        "-C",
+        "panic=abort",
+        "-C",
+        "lto=fat",
+        "-C",
+        "codegen-units=1",
+    ]);
+    command.args([
+        "-C",
+        "relocation-model=static",
+        "-C",
+        "strip=symbols",
+        "-C",
+        "overflow-checks=off",
+    ]);
+    for argument in
+        ["-nostartfiles", "-nostdlib", "-static", "-Wl,--build-id=none", "-Wl,-z,noexecstack"]
+    {
         command.args(["-C", &format!("link-arg={argument}")]);
     }
     if let Ok(linker) = env::var("RUSTC_LINKER") {

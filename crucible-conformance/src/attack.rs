@@ -28,9 +28,15 @@
 
 /// What the catalogue has and no program here does, and why.
 pub const ELSEWHERE: [(&str, &str); 9] = [
-    ("C4", "live output: `live_output_is_all_of_it_in_order` and the limits on output hold for it as well"),
+    (
+        "C4",
+        "live output: `live_output_is_all_of_it_in_order` and the limits on output hold for it as well",
+    ),
     ("E4", "archives: nothing here packs or unpacks any"),
-    ("E5", "changes of ownership by path: no engine here makes any, and a result is read by its descriptor"),
+    (
+        "E5",
+        "changes of ownership by path: no engine here makes any, and a result is read by its descriptor",
+    ),
     (
         "E6",
         "files of the supervisor in reach: there are none; what a program is given comes by pipes and frames",
@@ -38,7 +44,10 @@ pub const ELSEWHERE: [(&str, &str); 9] = [
     ("F9", "arguments that change under a filter: no decision is made on what a pointer leads to"),
     ("K2", "strings of the program in logs and formats: fuzz targets, and tests of the examples"),
     ("K4", "a guest that speaks the protocol wrongly: tests of the engine's own half"),
-    ("K5", "cancelling, dropping and killing the host at every step: tests of the engine and the platform"),
+    (
+        "K5",
+        "cancelling, dropping and killing the host at every step: tests of the engine and the platform",
+    ),
     ("K6", "limits that are none, arguments that are too many: conformance cases on requests"),
 ];
 

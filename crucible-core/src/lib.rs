@@ -61,7 +61,8 @@ pub use bus::local_bus::LocalBus;
 pub use engine::deviation::Deviation;
 pub use engine::engine::{Engine, EngineInfo, RunContext};
 pub use engine::error::{
-    BoxError, EngineError, EngineErrorKind, ErrorReport, FileReason, UnavailableMechanism, error_chain,
+    BoxError, EngineError, EngineErrorKind, ErrorReport, FileReason, UnavailableMechanism,
+    error_chain,
 };
 pub use engine::host_report::{HostFact, HostReport, LayerProbe};
 pub use engine::output::{OutputChunk, OutputSink};
@@ -95,9 +96,9 @@ pub use monitor::counting_monitor::{CountingMonitor, Counts};
 pub use monitor::monitor::{Monitor, Monitors};
 pub use monitor::tracing_monitor::TracingMonitor;
 pub use platform::{
-    BuildError, Builder, Crucible, EvaluateError, Events, EventsError, Handle, PlatformStats, PurgeError,
-    Purged, RecoverError, RecoveryReport, RedriveError, Retention, ShutdownReport, SubmitError,
-    SubmitOptions, WaitError, purge_storage,
+    BuildError, Builder, Crucible, EvaluateError, Events, EventsError, Handle, PlatformStats,
+    PurgeError, Purged, RecoverError, RecoveryReport, RedriveError, Retention, ShutdownReport,
+    SubmitError, SubmitOptions, WaitError, purge_storage,
 };
 pub use queue::{Claim, Queue, QueueError, QueueErrorKind, QueueStats, Ticket};
 pub use result::artifact::{Artifact, SkipReason, Skipped};
@@ -108,4 +109,6 @@ pub use result::judge::{ending, judge};
 pub use result::outcome::{Outcome, WIRE_VERSION};
 pub use result::usage::Usage;
 pub use result::verdict::{Blame, Ending, NotStartedReason, Verdict};
-pub use storage::storage::{CorruptRecord, Page, RecordQuery, Storage, StorageError, StorageErrorKind};
+pub use storage::storage::{
+    CorruptRecord, Page, RecordQuery, Storage, StorageError, StorageErrorKind,
+};

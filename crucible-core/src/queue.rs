@@ -52,7 +52,13 @@ pub struct Claim {
 impl Claim {
     /// A claim.
     #[must_use]
-    pub fn new(id: ClaimId, ticket: Ticket, worker: WorkerId, expired_leases: u32, waited: Duration) -> Self {
+    pub fn new(
+        id: ClaimId,
+        ticket: Ticket,
+        worker: WorkerId,
+        expired_leases: u32,
+        waited: Duration,
+    ) -> Self {
         Self { id, ticket, worker, expired_leases, waited }
     }
 }

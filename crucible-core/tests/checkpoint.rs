@@ -6,14 +6,16 @@ use std::sync::Arc;
 
 use crucible_core::checkpoint::{Checkpoint, CheckpointError, CheckpointKey, heads, verify_heads};
 use crucible_core::{
-    Digest, ErrorReport, Evaluation, EvaluationId, Event, EventKind, Record, Storage, Timestamp, WorkerId,
+    Digest, ErrorReport, Evaluation, EvaluationId, Event, EventKind, Record, Storage, Timestamp,
+    WorkerId,
 };
 use crucible_storage::MemoryStorage;
 
 /// An evaluation with as many entries as asked for, up to three.
 async fn put(storage: &MemoryStorage, id: EvaluationId, entries: usize) -> Record {
     let evaluation = Arc::new(Evaluation::shell("true"));
-    let first = Event::sealed(id, 1, Timestamp::now(), EventKind::Submitted { evaluation }, Digest::ZERO);
+    let first =
+        Event::sealed(id, 1, Timestamp::now(), EventKind::Submitted { evaluation }, Digest::ZERO);
     let mut record = Record::apply(None, &first).unwrap();
     let mut events = vec![first];
     let error = ErrorReport::new("lost", "gone");
@@ -38,7 +40,11 @@ async fn growing_is_no_change_and_taking_away_is() {
         put(&storage, *id, 2).await;
     }
     let stated = heads(&storage).await.unwrap();
-    assert_eq!(stated.iter().map(|head| head.evaluation).collect::<Vec<_>>(), ids, "all pages, in order");
+    assert_eq!(
+        stated.iter().map(|head| head.evaluation).collect::<Vec<_>>(),
+        ids,
+        "all pages, in order"
+    );
     let key = CheckpointKey::from_bytes(&[1; 32]);
     let checkpoint = Checkpoint::sign(&stated, &key);
     checkpoint.verify(&key.public()).unwrap();
@@ -64,7 +70,9 @@ async fn growing_is_no_change_and_taking_away_is() {
             }
         }
         match verify_heads(&damaged, &stated[..10]).await {
-            Err(CheckpointError::Missing { evaluation }) => assert!(missing && evaluation == ids[3]),
+            Err(CheckpointError::Missing { evaluation }) => {
+                assert!(missing && evaluation == ids[3])
+            }
             Err(CheckpointError::Changed { evaluation, sequence: 2 }) => {
                 assert!(!missing && evaluation == ids[3]);
             }

@@ -21,8 +21,13 @@ use crate::kinds::{Kind, kind};
 fn journal() -> impl Strategy<Value = Vec<Event>> {
     proptest::collection::vec(kind(), 0..40).prop_map(|drawn| {
         let id = EvaluationId::new();
-        let submitted =
-            Event::sealed(id, 1, Timestamp::from_micros(1), Kind::Submitted.event_kind(), Digest::ZERO);
+        let submitted = Event::sealed(
+            id,
+            1,
+            Timestamp::from_micros(1),
+            Kind::Submitted.event_kind(),
+            Digest::ZERO,
+        );
         let mut record = Record::apply(None, &submitted).unwrap();
         let mut events = vec![submitted];
         for kind in drawn {
@@ -34,7 +39,8 @@ fn journal() -> impl Strategy<Value = Vec<Event>> {
                 Kind::AttemptFailed { .. } => Kind::AttemptFailed { attempt: record.attempt },
                 other => other,
             };
-            let event = Event::sealed(id, record.sequence + 1, time, kind.event_kind(), record.head);
+            let event =
+                Event::sealed(id, record.sequence + 1, time, kind.event_kind(), record.head);
             if let Ok(next) = Record::apply(Some(&record), &event) {
                 record = next;
                 events.push(event);
@@ -53,7 +59,11 @@ fn leaves(value: &Value, path: &str, found: &mut Vec<String>) {
     match value {
         Value::Object(members) => {
             for (name, member) in members {
-                leaves(member, &format!("{path}/{}", name.replace('~', "~0").replace('/', "~1")), found);
+                leaves(
+                    member,
+                    &format!("{path}/{}", name.replace('~', "~0").replace('/', "~1")),
+                    found,
+                );
             }
         }
         Value::Array(items) => {
@@ -217,10 +227,13 @@ fn the_journals_that_are_drawn_are_worth_it() {
     use proptest::strategy::ValueTree as _;
 
     let mut runner = proptest::test_runner::TestRunner::deterministic();
-    let journals: Vec<_> = (0..200).map(|_| journal().new_tree(&mut runner).unwrap().current()).collect();
+    let journals: Vec<_> =
+        (0..200).map(|_| journal().new_tree(&mut runner).unwrap().current()).collect();
     assert!(journals.iter().filter(|journal| journal.len() > 5).count() > 50, "some are long");
-    let ended = |journal: &&Vec<Event>| journal.last().is_some_and(|event| event.kind.is_terminal());
+    let ended =
+        |journal: &&Vec<Event>| journal.last().is_some_and(|event| event.kind.is_terminal());
     assert!(journals.iter().filter(ended).count() > 50, "some have ended");
-    let outcomes = journals.iter().flatten().filter(|event| matches!(event.kind, EventKind::Finished { .. }));
+    let outcomes =
+        journals.iter().flatten().filter(|event| matches!(event.kind, EventKind::Finished { .. }));
     assert!(outcomes.count() > 5, "some have outcomes");
 }

@@ -38,11 +38,10 @@ fn follows(state: Option<State>, attempt: u32, kind: Kind) -> Option<State> {
     let next = match (state, kind) {
         (None, Kind::Submitted) => Queued,
         (Some(Queued), Kind::Started { attempt: said }) if said == attempt + 1 => Running,
-        (Some(Running), Kind::AttemptFailed { attempt: said } | Kind::Requeued { attempt: said })
-            if said == attempt =>
-        {
-            Queued
-        }
+        (
+            Some(Running),
+            Kind::AttemptFailed { attempt: said } | Kind::Requeued { attempt: said },
+        ) if said == attempt => Queued,
         (Some(same @ (Queued | Running)), Kind::CancelRequested) => same,
         (Some(Running), Kind::Finished { cancelled: false }) => Finished,
         (Some(Queued | Running), Kind::Failed) => Failed,
@@ -69,11 +68,17 @@ fn check(record: &Record, entries: &[Event]) {
     match record.state {
         State::Finished => assert_eq!(record.outcome.as_ref().unwrap().verdict().kind(), "exited"),
         State::Cancelled => {
-            assert!(record.outcome.as_ref().is_none_or(|outcome| outcome.verdict().kind() == "cancelled"));
+            assert!(
+                record
+                    .outcome
+                    .as_ref()
+                    .is_none_or(|outcome| outcome.verdict().kind() == "cancelled")
+            );
         }
         _ => assert_eq!(record.outcome, None),
     }
-    let unaccepted = record.state == State::Cancelled && record.attempt == 0 && record.outcome.is_none();
+    let unaccepted =
+        record.state == State::Cancelled && record.attempt == 0 && record.outcome.is_none();
     assert_eq!(record.is_refused(), unaccepted);
 }
 

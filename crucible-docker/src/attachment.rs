@@ -10,7 +10,9 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use crucible_core::{OutputChunk, OutputStream};
 use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, Writer};
 use crucible_guest_client::errors::protocol;
-use crucible_guest_client::{Channel, ChannelExt as _, Disconnected, Frame, Frames, ResponseRouter};
+use crucible_guest_client::{
+    Channel, ChannelExt as _, Disconnected, Frame, Frames, ResponseRouter,
+};
 use futures::{Stream, StreamExt as _};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Mutex;
@@ -58,7 +60,12 @@ impl Attachment {
         let AttachContainerResults { output, input } = attached;
         Self {
             input: Mutex::new(Input { sink: input, rest: BytesMut::new() }),
-            reader: Mutex::new(Reader { output, frames: Frames::new(), rest: Bytes::new(), held: None }),
+            reader: Mutex::new(Reader {
+                output,
+                frames: Frames::new(),
+                rest: Bytes::new(),
+                held: None,
+            }),
             desk: ResponseRouter::new(),
             outputs: SyncMutex::new(None),
             noise: SyncMutex::new(VecDeque::new()),
@@ -171,7 +178,13 @@ impl Channel for Attachment {
         &self.desk
     }
 
-    async fn send(&self, kind: FrameKind, id: u32, head: &[u8], body: &[u8]) -> Result<(), Disconnected> {
+    async fn send(
+        &self,
+        kind: FrameKind,
+        id: u32,
+        head: &[u8],
+        body: &[u8],
+    ) -> Result<(), Disconnected> {
         let length = u32::try_from(head.len() + body.len())
             .map_err(|_| Disconnected::Error(protocol("a request is too long", false)))?;
         let mut header = [0; HEADER_SIZE];

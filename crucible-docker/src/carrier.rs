@@ -15,7 +15,12 @@ use crate::owner::{Owner, Role};
 use crate::policy::GUEST_DIRECTORY;
 
 /// Makes a carrier with this name; its image is of no consequence, but there has to be one.
-pub(crate) async fn make(daemon: &Daemon, owner: &Owner, name: &str, image: &str) -> Result<(), EngineError> {
+pub(crate) async fn make(
+    daemon: &Daemon,
+    owner: &Owner,
+    name: &str,
+    image: &str,
+) -> Result<(), EngineError> {
     let body = ContainerCreateBody {
         image: Some(image.to_owned()),
         entrypoint: Some(vec![format!("{GUEST_DIRECTORY}/guest")]),

@@ -219,7 +219,9 @@ impl DockerBuilder {
     /// # Errors
     /// See [`build`](Self::build).
     pub fn build_blocking(self) -> Result<DockerEngine, EngineError> {
-        let failed = |error: std::io::Error| EngineError::setup("start a thread that makes an engine", error);
+        let failed = |error: std::io::Error| {
+            EngineError::setup("start a thread that makes an engine", error)
+        };
         let built = std::thread::scope(|scope| {
             let build = || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -227,8 +229,10 @@ impl DockerBuilder {
             };
             std::thread::Builder::new().spawn_scoped(scope, build).map(|thread| thread.join())
         });
-        let panicked =
-            |_| EngineError::Unavailable { what: "the thread that made an engine".to_owned(), source: None };
+        let panicked = |_| EngineError::Unavailable {
+            what: "the thread that made an engine".to_owned(),
+            source: None,
+        };
         built.map_err(failed)?.map_err(panicked)?
     }
 
@@ -243,12 +247,14 @@ impl DockerBuilder {
             .iter()
             .filter(|layer| ESSENTIAL.contains(layer))
             .map(|layer| {
-                let message = format!("names `{layer}`, without which this engine cannot run anything");
+                let message =
+                    format!("names `{layer}`, without which this engine cannot run anything");
                 Problem::new("waive", message)
             })
             .collect();
         if settings.image.is_none() && settings.images.is_empty() {
-            problems.push(Problem::new("image", "is missing: name one with `image` or `image_for`"));
+            problems
+                .push(Problem::new("image", "is missing: name one with `image` or `image_for`"));
         }
         if settings.containers_max == 0 {
             problems.push(Problem::new("containers_max", "is 0; it must be at least 1"));
@@ -288,9 +294,15 @@ mod tests {
             .waive(Layer::Seccomp)
             .containers_max(0)
             .timeout(Duration::ZERO);
-        assert_eq!(fields(&builder), ["waive", "image", "containers_max", "ready_containers", "timeout"]);
+        assert_eq!(
+            fields(&builder),
+            ["waive", "image", "containers_max", "ready_containers", "timeout"]
+        );
         assert!(fields(&DockerBuilder::new().image("x")).is_empty());
         assert!(fields(&DockerBuilder::new().image_for("python", "x")).is_empty());
-        assert_eq!(fields(&DockerBuilder::new().image("x").ready_containers(64)), ["ready_containers"]);
+        assert_eq!(
+            fields(&DockerBuilder::new().image("x").ready_containers(64)),
+            ["ready_containers"]
+        );
     }
 }

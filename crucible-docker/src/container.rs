@@ -66,7 +66,8 @@ impl Container {
         let daemon = &inner.daemon;
         // Before it starts: what it says at once is not lost.
         let attachment = Attachment::new(daemon.attach(&tenure.name).await?);
-        let (started, seen) = tokio::join!(daemon.start(&tenure.name), daemon.inspect(&tenure.name));
+        let (started, seen) =
+            tokio::join!(daemon.start(&tenure.name), daemon.inspect(&tenure.name));
         started.map_err(|error| inner.explain_start(&policy, error))?;
         let greeted = tokio::time::timeout(SETUP_TIMEOUT, attachment.ready()).await;
         let container = Self { attachment, policy, target_id, tenure };
@@ -115,7 +116,10 @@ impl Container {
                     inner.images.forget(&policy.image);
                     return Err(EngineError::Unsupported {
                         engine: inner.info.name.clone(),
-                        what: format!("image `{}`, which the daemon does not have any more", policy.image),
+                        what: format!(
+                            "image `{}`, which the daemon does not have any more",
+                            policy.image
+                        ),
                     });
                 }
                 return Err(failed("make a container", error));
@@ -156,7 +160,9 @@ impl Container {
     pub(crate) async fn ran_out_of_memory(&self, inner: &Inner) -> bool {
         for _ in 0..OOM_LOOKS {
             let seen = tokio::time::timeout(AUTOPSY, inner.daemon.inspect(&self.tenure.name)).await;
-            let Ok(Ok(Some(state))) = seen.map(|seen| seen.map(|seen| seen.state)) else { return false };
+            let Ok(Ok(Some(state))) = seen.map(|seen| seen.map(|seen| seen.state)) else {
+                return false;
+            };
             if state.oom_killed == Some(true) {
                 return true;
             }

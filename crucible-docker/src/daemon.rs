@@ -109,7 +109,10 @@ impl Daemon {
         started.map_err(|error| failed("start a container", error))
     }
 
-    pub(crate) async fn inspect(&self, name: &str) -> Result<ContainerInspectResponse, EngineError> {
+    pub(crate) async fn inspect(
+        &self,
+        name: &str,
+    ) -> Result<ContainerInspectResponse, EngineError> {
         let looked = self.client.inspect_container(name, None).await;
         looked.map_err(|error| failed("look at a container", error))
     }
@@ -154,8 +157,9 @@ fn away(place: &str, error: bollard::errors::Error) -> EngineError {
 
 /// A client for the endpoint that was named, or for the first that is there.
 fn reach(endpoint: Option<&str>, timeout: Duration) -> Result<(String, Docker), EngineError> {
-    let named =
-        endpoint.map(str::to_owned).or_else(|| std::env::var("DOCKER_HOST").ok().filter(|h| !h.is_empty()));
+    let named = endpoint
+        .map(str::to_owned)
+        .or_else(|| std::env::var("DOCKER_HOST").ok().filter(|h| !h.is_empty()));
     let candidates = match named {
         Some(named) => vec![named],
         None => sockets(),

@@ -49,8 +49,12 @@ pub async fn doctor(builder: DockerBuilder) -> HostReport {
             for line in info.enforcement.reports() {
                 report = match line.status {
                     LayerStatus::Enforced => report.with_available(line.layer, line.detail.clone()),
-                    LayerStatus::Waived => report.with_missing(line.layer, "waived", "do not waive it"),
-                    _ => report.with_missing(line.layer, line.detail.clone(), "use another runtime"),
+                    LayerStatus::Waived => {
+                        report.with_missing(line.layer, "waived", "do not waive it")
+                    }
+                    _ => {
+                        report.with_missing(line.layer, line.detail.clone(), "use another runtime")
+                    }
                 };
             }
             for layer in Layer::ALL
@@ -78,10 +82,13 @@ fn describe(report: HostReport, daemon: &Daemon, version: &SystemVersion) -> Hos
         if component != "Engine" {
             report = report.with_fact(component.clone(), version.clone());
         }
-        for Defect { mended, what, .. } in DEFECTS.iter().filter(|defect| defect.component == component) {
+        for Defect { mended, what, .. } in
+            DEFECTS.iter().filter(|defect| defect.component == component)
+        {
             if is_before(&version, mended) {
                 let least: Vec<_> = mended.iter().map(|version| dotted(version)).collect();
-                let what = format!("{what}; mended in {}, or by your distribution", least.join(", "));
+                let what =
+                    format!("{what}; mended in {}, or by your distribution", least.join(", "));
                 report = report.with_fact(format!("{component} {version} may have"), what);
             }
         }
@@ -120,7 +127,9 @@ fn is_before(version: &str, mended: &[&[u64]]) -> bool {
 fn reason(layer: Layer) -> &'static str {
     match layer {
         Layer::UserNamespace => "ids inside are those of the host",
-        Layer::Landlock => "the kernel has none, or the daemon's own filter does not let it be used",
+        Layer::Landlock => {
+            "the kernel has none, or the daemon's own filter does not let it be used"
+        }
         Layer::CpuCgroup => {
             "the container's cgroup cannot be seen from within: CPU time is what its processes say"
         }
@@ -130,7 +139,9 @@ fn reason(layer: Layer) -> &'static str {
 
 fn fix(layer: Layer) -> &'static str {
     match layer {
-        Layer::UserNamespace => "set `userns-remap` in the daemon's configuration, or run it rootless",
+        Layer::UserNamespace => {
+            "set `userns-remap` in the daemon's configuration, or run it rootless"
+        }
         Layer::Landlock => "use Linux 5.13 or later, and a newer daemon",
         _ => "use another runtime",
     }

@@ -29,14 +29,19 @@ fn lines(settings: &Settings, container: &Container, seen: &ContainerInspectResp
     let greeting = container.attachment.desk().greeting();
     let layers = greeting.map(|greeting| greeting.layers).unwrap_or_default();
     let counted = greeting.map(|greeting| greeting.counted).unwrap_or_default();
-    let status = Status::parse(greeting.map(|greeting| greeting.status.as_slice()).unwrap_or_default());
+    let status =
+        Status::parse(greeting.map(|greeting| greeting.status.as_slice()).unwrap_or_default());
     let config = seen.host_config.clone().unwrap_or_default();
     let policy = &container.policy;
     let gvisor = settings.runtime.is_gvisor();
     let mut lines = Vec::new();
     let mut line = |layer, holds, detail: String| lines.push(Line { layer, holds, detail });
     let has = |layer| layers.has(layer);
-    line(Layer::UserNamespace, has(Layers::USER_NAMESPACE), "ids inside are others outside".to_owned());
+    line(
+        Layer::UserNamespace,
+        has(Layers::USER_NAMESPACE),
+        "ids inside are others outside".to_owned(),
+    );
     line(
         Layer::PidNamespace,
         has(Layers::INIT) && config.pid_mode.as_deref().unwrap_or_default().is_empty(),
@@ -54,12 +59,18 @@ fn lines(settings: &Settings, container: &Container, seen: &ContainerInspectResp
         config.uts_mode.as_deref().unwrap_or_default().is_empty(),
         "private".to_owned(),
     );
-    let private = config.cgroupns_mode == Some(bollard::models::HostConfigCgroupnsModeEnum::PRIVATE);
+    let private =
+        config.cgroupns_mode == Some(bollard::models::HostConfigCgroupnsModeEnum::PRIVATE);
     line(Layer::CgroupNamespace, private, "private".to_owned());
-    let filters =
-        status.seccomp_filters.map_or_else(String::new, |count| format!(", {count} filters in all"));
+    let filters = status
+        .seccomp_filters
+        .map_or_else(String::new, |count| format!(", {count} filters in all"));
     line(Layer::Seccomp, has(Layers::SECCOMP), format!("the guest's own filter{filters}"));
-    line(Layer::Landlock, has(Layers::LANDLOCK), "write to /box, /tmp and /dev/shm alone".to_owned());
+    line(
+        Layer::Landlock,
+        has(Layers::LANDLOCK),
+        "write to /box, /tmp and /dev/shm alone".to_owned(),
+    );
     let no_new_privs = has(Layers::NO_NEW_PRIVS) && (gvisor || status.no_new_privs == Some(true));
     line(Layer::NoNewPrivileges, no_new_privs, "no_new_privs set".to_owned());
     let capabilities = has(Layers::CAPABILITIES) || gvisor;
@@ -72,7 +83,11 @@ fn lines(settings: &Settings, container: &Container, seen: &ContainerInspectResp
     line(Layer::MemoryCgroup, holds, detail);
     let (holds, detail) = processes(settings, policy, &config, &counted);
     line(Layer::PidsCgroup, holds, detail);
-    line(Layer::CpuCgroup, counted.cpu_us.is_some(), "counted by the container's cgroup".to_owned());
+    line(
+        Layer::CpuCgroup,
+        counted.cpu_us.is_some(),
+        "counted by the container's cgroup".to_owned(),
+    );
     // A command whose limits cannot be set is not started (setrlimit(2)).
     line(Layer::Rlimits, true, "open files, no core".to_owned());
     line(
@@ -85,7 +100,11 @@ fn lines(settings: &Settings, container: &Container, seen: &ContainerInspectResp
         has(Layers::READ_ONLY_ROOT) && config.readonly_rootfs == Some(true),
         "nothing can be made in it".to_owned(),
     );
-    line(Layer::BoundedDisk, has(Layers::DISK_BYTES.with(Layers::DISK_INODES)), disk(policy, layers));
+    line(
+        Layer::BoundedDisk,
+        has(Layers::DISK_BYTES.with(Layers::DISK_INODES)),
+        disk(policy, layers),
+    );
     lines
 }
 
@@ -93,7 +112,8 @@ fn lines(settings: &Settings, container: &Container, seen: &ContainerInspectResp
 fn nothing_of_the_host(seen: &ContainerInspectResponse) -> bool {
     let mounts = seen.mounts.as_deref().unwrap_or_default();
     let of_guest = |mount: &MountPoint| mount.destination.as_deref() == Some(GUEST_DIRECTORY);
-    let binds = seen.host_config.as_ref().and_then(|config| config.binds.as_deref()).unwrap_or_default();
+    let binds =
+        seen.host_config.as_ref().and_then(|config| config.binds.as_deref()).unwrap_or_default();
     binds.is_empty()
         && mounts.iter().any(|mount| of_guest(mount) && mount.rw == Some(false))
         && mounts.iter().all(|mount| matches!(mount.typ.as_deref(), Some("volume" | "tmpfs")))
@@ -114,13 +134,22 @@ fn memory(policy: &Policy, config: &HostConfig, counted: &Counted) -> (bool, Str
     let said = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
     let by_daemon = said(config.memory) == Some(wanted) && said(config.memory_swap) == Some(wanted);
     // A kernel has whole pages.
-    let by_kernel = counted.memory_limit_bytes.is_none_or(|limit| limit <= wanted && limit + 4096 > wanted);
-    let source =
-        if counted.memory_limit_bytes.is_some() { "as the kernel has it" } else { "as the daemon says" };
+    let by_kernel =
+        counted.memory_limit_bytes.is_none_or(|limit| limit <= wanted && limit + 4096 > wanted);
+    let source = if counted.memory_limit_bytes.is_some() {
+        "as the kernel has it"
+    } else {
+        "as the daemon says"
+    };
     (by_daemon && by_kernel, format!("{wanted} bytes, no swap, {source}"))
 }
 
-fn processes(settings: &Settings, policy: &Policy, config: &HostConfig, counted: &Counted) -> (bool, String) {
+fn processes(
+    settings: &Settings,
+    policy: &Policy,
+    config: &HostConfig,
+    counted: &Counted,
+) -> (bool, String) {
     let wanted = policy.pids_limit(settings);
     let by_daemon = config.pids_limit.and_then(|limit| u64::try_from(limit).ok()) == Some(wanted);
     let by_kernel = counted.processes_limit.is_none_or(|limit| limit == wanted);
@@ -136,7 +165,11 @@ fn processes(settings: &Settings, policy: &Policy, config: &HostConfig, counted:
 }
 
 fn disk(policy: &Policy, layers: Layers) -> String {
-    let inodes = if layers.has(Layers::DISK_INODES) { "inodes" } else { "inodes asked for, and not bounded" };
+    let inodes = if layers.has(Layers::DISK_INODES) {
+        "inodes"
+    } else {
+        "inodes asked for, and not bounded"
+    };
     format!("{} bytes, {} {inodes}, in /box, /tmp and /dev/shm", policy.disk_bytes, policy.inodes)
 }
 
@@ -168,7 +201,11 @@ pub(crate) fn of_first(
         let detail = if status == LayerStatus::Enforced { detail } else { String::new() };
         enforcement = enforcement.with(layer, status, detail);
     }
-    if missing.is_empty() { Ok(enforcement) } else { Err(EngineError::LayerUnavailable { missing }) }
+    if missing.is_empty() {
+        Ok(enforcement)
+    } else {
+        Err(EngineError::LayerUnavailable { missing })
+    }
 }
 
 fn not_there(settings: &Settings, layer: Layer, wanted: &str) -> UnavailableMechanism {
@@ -224,7 +261,8 @@ pub(crate) fn of_command(
     note(Layer::DedicatedUser, format!("user {}", container.target_id));
     note(Layer::MemoryCgroup, format!("{} bytes, no swap", policy.memory_bytes));
     note(Layer::Rlimits, format!("{} open files, no core", limits.open_files));
-    let layers = container.attachment.desk().greeting().map(|greeting| greeting.layers).unwrap_or_default();
+    let layers =
+        container.attachment.desk().greeting().map(|greeting| greeting.layers).unwrap_or_default();
     note(Layer::BoundedDisk, disk(policy, layers));
     if !settings.runtime.counts_own_threads() {
         note(Layer::PidsCgroup, format!("{} processes", policy.processes));
@@ -246,10 +284,15 @@ pub(crate) fn of_command(
     hold(Layer::DedicatedUser, uid == Some(container.target_id), format!("user {uid:?}"));
     let capabilities = status.capabilities.unwrap_or(u64::MAX);
     // The bounding set is of no use to whoever can gain nothing; some kernels show it all the same.
-    let none = if settings.runtime.is_gvisor() { status.effective == Some(0) } else { capabilities == 0 };
+    let none =
+        if settings.runtime.is_gvisor() { status.effective == Some(0) } else { capabilities == 0 };
     hold(Layer::Capabilities, none, format!("capabilities {capabilities:#x}"));
     if !settings.runtime.is_gvisor() {
-        hold(Layer::NoNewPrivileges, status.no_new_privs == Some(true), "no_new_privs not set".to_owned());
+        hold(
+            Layer::NoNewPrivileges,
+            status.no_new_privs == Some(true),
+            "no_new_privs not set".to_owned(),
+        );
         hold(Layer::Seccomp, status.seccomp == Some(2), format!("seccomp {:?}", status.seccomp));
     }
     if missing.is_empty() { Ok(report) } else { Err(EngineError::LayerUnavailable { missing }) }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use crucible_core::{
-    Engine, EngineError, EngineInfo, Evaluation, EvaluationId, Limits, Outcome, RunContext, Sandbox,
-    SandboxSpec, run_in_sandboxes,
+    Engine, EngineError, EngineInfo, Evaluation, EvaluationId, Limits, Outcome, RunContext,
+    Sandbox, SandboxSpec, run_in_sandboxes,
 };
 use crucible_guest::protocol::Layers;
 use crucible_guest_client::{Channel as _, ReadyPool, ReadyStats, measure};
@@ -92,9 +92,12 @@ impl DockerEngine {
             .map_err(|error| EngineError::setup("start the thread that keeps containers", error))?;
         let settings = Arc::clone(&daemon.settings);
         let mut inner = Inner {
-            info: EngineInfo::new(settings.runtime.engine_name(), crucible_core::Enforcement::new())
-                .with_images()
-                .with_deviations(settings.runtime.deviations().iter().copied()),
+            info: EngineInfo::new(
+                settings.runtime.engine_name(),
+                crucible_core::Enforcement::new(),
+            )
+            .with_images()
+            .with_deviations(settings.runtime.deviations().iter().copied()),
             owner: Owner::new(),
             images: Images::default(),
             pool: ReadyPool::new(settings.ready_containers, settings.ready_age),
@@ -150,7 +153,9 @@ impl DockerEngine {
 }
 
 /// Makes a container and says what it has.
-async fn look_at_first(inner: &Arc<Inner>) -> Result<(crucible_core::Enforcement, Layers), EngineError> {
+async fn look_at_first(
+    inner: &Arc<Inner>,
+) -> Result<(crucible_core::Enforcement, Layers), EngineError> {
     let settings = &inner.daemon.settings;
     let named = settings.image.as_ref().or_else(|| settings.images.values().next());
     let image = inner.images.get(&inner.daemon, named.map_or("", String::as_str)).await?;
@@ -158,7 +163,8 @@ async fn look_at_first(inner: &Arc<Inner>) -> Result<(crucible_core::Enforcement
     let permit = inner.slot().await?;
     let container = Container::start(inner, policy, None, permit).await?;
     let seen = inner.daemon.inspect(&container.tenure.name).await?;
-    let layers = container.attachment.desk().greeting().map(|greeting| greeting.layers).unwrap_or_default();
+    let layers =
+        container.attachment.desk().greeting().map(|greeting| greeting.layers).unwrap_or_default();
     enforcement::of_first(settings, &container, &seen).map(|enforcement| (enforcement, layers))
 }
 
@@ -248,16 +254,22 @@ impl Inner {
     /// What it means that a container could not be started.
     pub(crate) fn explain_start(&self, policy: &Policy, error: EngineError) -> EngineError {
         let text = crucible_core::error_chain(&error);
-        let unsupported = |what: String| EngineError::Unsupported { engine: self.info.name.clone(), what };
+        let unsupported =
+            |what: String| EngineError::Unsupported { engine: self.info.name.clone(), what };
         if text.contains("exec format error") {
-            return unsupported(format!("image `{}`, which is for another architecture", policy.image));
+            return unsupported(format!(
+                "image `{}`, which is for another architecture",
+                policy.image
+            ));
         }
         if text.contains("could not select device driver") {
             return unsupported(
                 "the devices that were asked for: the daemon has no driver for them".to_owned(),
             );
         }
-        if text.contains("unknown or invalid runtime name") || text.contains("Unknown runtime specified") {
+        if text.contains("unknown or invalid runtime name")
+            || text.contains("Unknown runtime specified")
+        {
             return unsupported(format!(
                 "the runtime `{}`, which the daemon does not know: add it to `runtimes` in its configuration",
                 self.daemon.settings.runtime
@@ -279,7 +291,11 @@ impl Engine for DockerEngine {
         Ok(Box::new(sandbox))
     }
 
-    async fn run(&self, evaluation: &Evaluation, context: &RunContext) -> Result<Outcome, EngineError> {
+    async fn run(
+        &self,
+        evaluation: &Evaluation,
+        context: &RunContext,
+    ) -> Result<Outcome, EngineError> {
         run_in_sandboxes(&RunEngine(self.clone()), evaluation, context).await
     }
 

@@ -11,7 +11,10 @@ pub(crate) fn failed(step: impl Into<String>, error: Error) -> EngineError {
     match &error {
         Error::DockerResponseServerError { status_code, message } => {
             if is_away(*status_code, message) {
-                return EngineError::Unavailable { what: DAEMON.to_owned(), source: Some(error.into()) };
+                return EngineError::Unavailable {
+                    what: DAEMON.to_owned(),
+                    source: Some(error.into()),
+                };
             }
             EngineError::setup(step, error)
         }

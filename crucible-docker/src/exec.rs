@@ -9,8 +9,8 @@ use crucible_core::{
 use crucible_guest::protocol::{FrameKind, Rlimit};
 use crucible_guest_client::errors::lost;
 use crucible_guest_client::{
-    Channel as _, ChannelExt as _, CommandSupervisor, CpuWatch, Disconnected, EvidenceBuilder, Exchange,
-    PoisonOnDrop, RECEIVER_GRACE, SETUP_TIMEOUT, guest_deadline_us, request, wire,
+    Channel as _, ChannelExt as _, CommandSupervisor, CpuWatch, Disconnected, EvidenceBuilder,
+    Exchange, PoisonOnDrop, RECEIVER_GRACE, SETUP_TIMEOUT, guest_deadline_us, request, wire,
 };
 
 use crate::attachment::Attachment;
@@ -39,8 +39,18 @@ pub(crate) async fn exec(
     }
     let began = Instant::now();
     let given_up = PoisonOnDrop::unless_done(&open.spent);
-    let ExecOptions { stdin, output, capture_bytes, wall, cpu, output_bytes, signals, cancel, after, .. } =
-        io;
+    let ExecOptions {
+        stdin,
+        output,
+        capture_bytes,
+        wall,
+        cpu,
+        output_bytes,
+        signals,
+        cancel,
+        after,
+        ..
+    } = io;
     let wall = wall.unwrap_or(open.limits.wall);
     let cpu_limit = cpu.unwrap_or(open.limits.cpu);
     let output_limit = output_bytes.unwrap_or(open.limits.output_bytes);
@@ -147,7 +157,10 @@ pub(crate) async fn exec(
     }
     let evidence = facts.evidence(ledger.into_entries());
     let (stdout, stderr) = outputs.finish();
-    Ok(ExecOutcome::new(evidence).with_output(stdout, stderr).with_usage(usage).with_enforcement(enforcement))
+    Ok(ExecOutcome::new(evidence)
+        .with_output(stdout, stderr)
+        .with_usage(usage)
+        .with_enforcement(enforcement))
 }
 
 /// An image whose programs are not where programs are as a rule says where; a command that says so itself goes first.

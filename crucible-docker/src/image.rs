@@ -67,7 +67,10 @@ impl Images {
             found = daemon.image(name).await?;
         }
         let image = checked(daemon, name, found)?;
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), image.clone());
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), image.clone());
         Ok(image)
     }
 
@@ -83,8 +86,10 @@ impl Images {
 
 fn checked(daemon: &Daemon, name: &str, found: Option<ImageInspect>) -> Result<Image, EngineError> {
     let settings = &daemon.settings;
-    let unsupported =
-        |what: String| EngineError::Unsupported { engine: settings.runtime.engine_name().to_owned(), what };
+    let unsupported = |what: String| EngineError::Unsupported {
+        engine: settings.runtime.engine_name().to_owned(),
+        what,
+    };
     let Some(found) = found else {
         return Err(unsupported(format!(
             "image `{name}`, which the daemon does not have; pull it (`docker pull {name}`), or set a pull policy"
@@ -92,7 +97,8 @@ fn checked(daemon: &Daemon, name: &str, found: Option<ImageInspect>) -> Result<I
     };
     let (os, architecture) = (found.os.unwrap_or_default(), found.architecture.unwrap_or_default());
     // Imported images may say nothing.
-    let fits = (os.is_empty() || os == "linux") && (architecture.is_empty() || architecture == ARCHITECTURE);
+    let fits = (os.is_empty() || os == "linux")
+        && (architecture.is_empty() || architecture == ARCHITECTURE);
     if !fits {
         return Err(unsupported(format!(
             "image `{name}`, which is for {os}/{architecture}; the guest is for linux/{ARCHITECTURE}"
@@ -110,7 +116,7 @@ fn checked(daemon: &Daemon, name: &str, found: Option<ImageInspect>) -> Result<I
     }
     let variables = config.env.unwrap_or_default();
     let path = variables.iter().find_map(|variable| variable.strip_prefix("PATH="));
-    let path =
-        path.filter(|path| path.split(':').any(|at| !DEFAULT_PATH.split(':').any(|usual| usual == at)));
+    let path = path
+        .filter(|path| path.split(':').any(|at| !DEFAULT_PATH.split(':').any(|usual| usual == at)));
     Ok(Image { name: name.to_owned(), path: path.map(str::to_owned) })
 }

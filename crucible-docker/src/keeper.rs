@@ -52,12 +52,13 @@ impl Keeper {
         let (introduce, engines) = mpsc::unbounded_channel();
         let (end, ended) = std_mpsc::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let handle = thread::Builder::new().name("crucible-docker".to_owned()).spawn(move || {
-            runtime.block_on(run(&daemon, tasks, engines));
-            drop(runtime);
-            // Who waits for it may have given up.
-            let _told = end.send(());
-        })?;
+        let handle =
+            thread::Builder::new().name("crucible-docker".to_owned()).spawn(move || {
+                runtime.block_on(run(&daemon, tasks, engines));
+                drop(runtime);
+                // Who waits for it may have given up.
+                let _told = end.send(());
+            })?;
         let thread = KeeperThread { thread: handle.thread().id(), ended: Mutex::new(ended) };
         Ok((Self(sender), thread, introduce))
     }
@@ -158,7 +159,12 @@ async fn run(
 }
 
 /// Tries until it is gone.
-async fn remove(daemon: Daemon, name: String, permit: Option<OwnedSemaphorePermit>, stop: CancellationToken) {
+async fn remove(
+    daemon: Daemon,
+    name: String,
+    permit: Option<OwnedSemaphorePermit>,
+    stop: CancellationToken,
+) {
     let mut wait = AGAIN;
     while let Err(error) = daemon.remove(&name).await {
         tracing::debug!(container = name, %error, "a container could not be removed yet");

@@ -86,7 +86,8 @@ impl Outputs {
 
     /// What was captured of both streams. What comes later is not in it.
     pub(crate) fn finish(&self) -> (Captured, Captured) {
-        let [stdout, stderr] = std::mem::replace(&mut *self.captures(), [Capture::new(0), Capture::new(0)]);
+        let [stdout, stderr] =
+            std::mem::replace(&mut *self.captures(), [Capture::new(0), Capture::new(0)]);
         (stdout.finish(), stderr.finish())
     }
 }

@@ -66,7 +66,11 @@ impl Owner {
         &self.id
     }
 
-    pub(crate) fn labels(&self, role: Role, evaluation: Option<EvaluationId>) -> HashMap<String, String> {
+    pub(crate) fn labels(
+        &self,
+        role: Role,
+        evaluation: Option<EvaluationId>,
+    ) -> HashMap<String, String> {
         let ends = SystemTime::now() + role.lease();
         let ends = ends.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut labels = HashMap::from(
@@ -97,8 +101,9 @@ pub(crate) struct Here {
 
 impl Here {
     pub(crate) fn look() -> Self {
-        let read =
-            |path: &str| fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default();
+        let read = |path: &str| {
+            fs::read_to_string(path).map(|text| text.trim().to_owned()).unwrap_or_default()
+        };
         let namespace = fs::read_link("/proc/self/ns/pid").map(|link| link.display().to_string());
         Self {
             machine: read("/etc/machine-id"),
@@ -116,7 +121,12 @@ impl Here {
     }
 
     /// What is to become of something with these labels. `runs`: whether it does.
-    pub(crate) fn judge(&self, labels: &HashMap<String, String>, runs: bool, now: SystemTime) -> Fate {
+    pub(crate) fn judge(
+        &self,
+        labels: &HashMap<String, String>,
+        runs: bool,
+        now: SystemTime,
+    ) -> Fate {
         let label = |name: &str| labels.get(name).map_or("", String::as_str);
         if self.owner_is_dead(label(MACHINE), label(BOOT), label(PROCESS)) {
             return Fate::Remove;
@@ -144,7 +154,8 @@ impl Here {
             return !machine.is_empty() && machine == self.machine;
         }
         let mut parts = process.splitn(3, ' ');
-        let (Some(pid), Some(_), Some(namespace)) = (parts.next(), parts.next(), parts.next()) else {
+        let (Some(pid), Some(_), Some(namespace)) = (parts.next(), parts.next(), parts.next())
+        else {
             return false;
         };
         let Ok(pid) = pid.parse() else { return false };
@@ -193,7 +204,12 @@ mod tests {
     #[test]
     fn of_another_machine_nothing_is_known_but_the_lease() {
         let (here, now) = (Here::look(), SystemTime::now());
-        let other = Owner { machine: "m".into(), boot: "b".into(), process: "1 2 3".into(), ..Owner::new() };
+        let other = Owner {
+            machine: "m".into(),
+            boot: "b".into(),
+            process: "1 2 3".into(),
+            ..Owner::new()
+        };
         assert_eq!(here.judge(&labels(&other), true, now), Fate::Leave);
         assert_eq!(here.judge(&labels(&other), false, now), Fate::Leave);
         let nobody = HashMap::from([(OWNER.to_owned(), "x".to_owned())]);

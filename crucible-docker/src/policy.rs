@@ -66,7 +66,9 @@ impl Policy {
         if !settings.runtime.is_gvisor() {
             command.push("--oom-first".to_owned());
         }
-        for (layer, option) in [(Layer::Seccomp, "--no-seccomp"), (Layer::Landlock, "--no-landlock")] {
+        for (layer, option) in
+            [(Layer::Seccomp, "--no-seccomp"), (Layer::Landlock, "--no-landlock")]
+        {
             if !has(layer) {
                 command.push(option.to_owned());
             }
@@ -80,7 +82,8 @@ impl Policy {
             readonly_rootfs: Some(has(Layer::ReadOnlyRoot)),
             network_mode: Some("none".to_owned()),
             ipc_mode: Some("private".to_owned()),
-            cgroupns_mode: has(Layer::CgroupNamespace).then_some(HostConfigCgroupnsModeEnum::PRIVATE),
+            cgroupns_mode: has(Layer::CgroupNamespace)
+                .then_some(HostConfigCgroupnsModeEnum::PRIVATE),
             cap_drop: Some(vec!["ALL".to_owned()]),
             cap_add: Some(CAPABILITIES.map(str::to_owned).to_vec()),
             security_opt: Some(security_options(settings)),
@@ -136,7 +139,10 @@ impl Policy {
         };
         let mount = |exec: &str, mode: &str| format!("rw,{exec},nosuid,nodev{bounds},mode={mode}");
         HashMap::from([
-            ("/box".to_owned(), format!("{},uid={target_id},gid={target_id}", mount("exec", "0755"))),
+            (
+                "/box".to_owned(),
+                format!("{},uid={target_id},gid={target_id}", mount("exec", "0755")),
+            ),
             ("/tmp".to_owned(), mount("exec", "1777")),
             ("/dev/shm".to_owned(), mount("noexec", "1777")),
         ])

@@ -80,7 +80,10 @@ fn registry(image: &str) -> &str {
 }
 
 /// What the daemon is to tell the registry of an image.
-fn credentials_for(image: &str, known: &BTreeMap<String, Credentials>) -> Option<DockerCredentials> {
+fn credentials_for(
+    image: &str,
+    known: &BTreeMap<String, Credentials>,
+) -> Option<DockerCredentials> {
     let registry = registry(image);
     let Credentials { user, password } = known.get(registry)?;
     Some(DockerCredentials {
@@ -163,7 +166,10 @@ mod tests {
         assert!(!format!("{credentials:?}").contains("hunter2"));
         let known = BTreeMap::from([("h:1".to_owned(), credentials)]);
         let told = credentials_for("h:1/x", &known).unwrap();
-        assert_eq!((told.username.as_deref(), told.password.as_deref()), (Some("me"), Some("hunter2")));
+        assert_eq!(
+            (told.username.as_deref(), told.password.as_deref()),
+            (Some("me"), Some("hunter2"))
+        );
         assert!(credentials_for("python", &known).is_none());
     }
 }

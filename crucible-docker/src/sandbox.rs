@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use crucible_core::{
-    Command, EngineError, ExecOptions, ExecOutcome, InvalidInput, Limits, Listing, Sandbox, SandboxPath,
-    SandboxSpec, Usage,
+    Command, EngineError, ExecOptions, ExecOutcome, InvalidInput, Limits, Listing, Sandbox,
+    SandboxPath, SandboxSpec, Usage,
 };
 use crucible_guest::protocol::FrameKind;
 use crucible_guest_client::errors::{lost, why};
@@ -69,7 +69,8 @@ impl DockerSandbox {
         InvalidInput::check(spec.limits.problems("limits"))?;
         let image = inner.image(&spec).await?;
         let container = inner.container(image.name, &spec.limits, spec.evaluation).await?;
-        let counters = container.attachment.desk().greeting().map(|greeting| greeting.counted.into());
+        let counters =
+            container.attachment.desk().greeting().map(|greeting| greeting.counted.into());
         let memory = Memory { counters: counters.unwrap_or_default(), ..Memory::default() };
         let open = Open {
             container,
@@ -82,7 +83,10 @@ impl DockerSandbox {
         let sandbox = Self { inner: Arc::clone(inner), open };
         if !spec.files.is_empty() {
             let put = files::put_inputs(&sandbox.open.container.attachment, &spec.files);
-            sandbox.open.within(inner, inputs_timeout(&spec.files), "putting its files", put).await?;
+            sandbox
+                .open
+                .within(inner, inputs_timeout(&spec.files), "putting its files", put)
+                .await?;
         }
         Ok(sandbox)
     }
@@ -125,7 +129,8 @@ impl Open {
             return;
         };
         if now.memory_peak_bytes <= start.memory_peak_bytes {
-            usage.memory_peak_bytes = end.exited.map(|exited| exited.maxrss_kib.saturating_mul(1024));
+            usage.memory_peak_bytes =
+                end.exited.map(|exited| exited.maxrss_kib.saturating_mul(1024));
         }
         if now.processes_peak <= start.processes_peak {
             usage.processes_peak = None;
@@ -137,7 +142,8 @@ impl Open {
         let mut memory = self.remember();
         memory.is_over = is_over;
         memory.counters = facts.now;
-        memory.guest = facts.end.exited.map_or(memory.guest, |exited| Duration::from_micros(exited.guest_us));
+        memory.guest =
+            facts.end.exited.map_or(memory.guest, |exited| Duration::from_micros(exited.guest_us));
         let used = &mut memory.used;
         used.cpu_user = used.cpu_user.saturating_add(usage.cpu_user);
         used.cpu_system = used.cpu_system.saturating_add(usage.cpu_system);
@@ -167,7 +173,9 @@ impl Open {
             self.kill(inner);
         }
         match done {
-            Err(error @ EngineError::Lost { .. }) => Err(self.container.autopsy(inner, error).await),
+            Err(error @ EngineError::Lost { .. }) => {
+                Err(self.container.autopsy(inner, error).await)
+            }
             done => done,
         }
     }
@@ -180,7 +188,9 @@ impl Open {
         {
             return true;
         }
-        match tokio::time::timeout(KILL_PATIENCE, inner.daemon.remove(&self.container.tenure.name)).await {
+        match tokio::time::timeout(KILL_PATIENCE, inner.daemon.remove(&self.container.tenure.name))
+            .await
+        {
             Ok(removed) => removed.is_ok(),
             Err(_) => false,
         }
@@ -197,7 +207,12 @@ impl Sandbox for DockerSandbox {
         exec::exec(&self.inner, open, command, io).await
     }
 
-    async fn write(&self, path: &SandboxPath, content: Bytes, executable: bool) -> Result<(), EngineError> {
+    async fn write(
+        &self,
+        path: &SandboxPath,
+        content: Bytes,
+        executable: bool,
+    ) -> Result<(), EngineError> {
         let open = self.open()?;
         let patience = file_timeout(content.len() as u64);
         let written = files::write(&open.container.attachment, path, &content, executable);

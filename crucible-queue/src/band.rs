@@ -60,7 +60,13 @@ impl Band {
     }
 
     /// Puts a ticket at the end of its tenant's; a tenant that had none is the last whose turn comes.
-    pub(crate) fn push(&mut self, place: Place, evaluation: EvaluationId, tenant: &str, since: Instant) {
+    pub(crate) fn push(
+        &mut self,
+        place: Place,
+        evaluation: EvaluationId,
+        tenant: &str,
+        since: Instant,
+    ) {
         let name = match self.tenants.get_key_value(tenant) {
             Some((name, _)) => Arc::clone(name),
             None => self.admit(tenant),

@@ -84,7 +84,12 @@ impl<K> Desk<K> {
     }
 
     /// Hands the next ticket out; waits up to `wait` for one.
-    pub(crate) async fn claim(&self, worker: &WorkerId, lease: Duration, wait: Duration) -> Option<Claim> {
+    pub(crate) async fn claim(
+        &self,
+        worker: &WorkerId,
+        lease: Duration,
+        wait: Duration,
+    ) -> Option<Claim> {
         let (claim, now) = self.act(|state, _, now| (state.claim(worker, lease, now), now));
         if claim.is_some() || wait.is_zero() {
             return claim;
@@ -99,11 +104,12 @@ impl<K> Desk<K> {
             let came = self.came.notified();
             tokio::pin!(came);
             came.as_mut().enable();
-            let looked = self.act_watched(|watched, now| match watched.state.claim(worker, lease, now) {
-                Some(claim) => Looked::Done(Some(claim)),
-                None if now >= deadline => Looked::Done(None),
-                None => Looked::Wait(waiter.watch(watched)),
-            });
+            let looked =
+                self.act_watched(|watched, now| match watched.state.claim(worker, lease, now) {
+                    Some(claim) => Looked::Done(Some(claim)),
+                    None if now >= deadline => Looked::Done(None),
+                    None => Looked::Wait(waiter.watch(watched)),
+                });
             let clock = match looked {
                 Looked::Done(claim) => return claim,
                 Looked::Wait(clock) => clock,

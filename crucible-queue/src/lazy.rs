@@ -90,7 +90,11 @@ mod tests {
             alive.insert(item);
             alive.remove(&item);
             lazy.note_death(|item| alive.contains(item));
-            assert!(lazy.len() <= 2 * alive.len() + DEAD_IGNORED, "{} items for one living", lazy.len());
+            assert!(
+                lazy.len() <= 2 * alive.len() + DEAD_IGNORED,
+                "{} items for one living",
+                lazy.len()
+            );
         }
         assert_eq!(lazy.first(|item| alive.contains(item)), Some(&0));
     }

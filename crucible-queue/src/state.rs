@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use crucible_core::{Claim, ClaimId, EvaluationId, Priority, QueueError, QueueStats, Ticket, WorkerId};
+use crucible_core::{
+    Claim, ClaimId, EvaluationId, Priority, QueueError, QueueStats, Ticket, WorkerId,
+};
 use tokio::time::Instant;
 
 use crate::band::{self, Band};
@@ -125,7 +127,9 @@ impl State {
         let (number, place) = match held.stands {
             Stands::Ready { place, since } => (place, Place::Ready { since }),
             Stands::Delayed { timer: (until, number) } => (number, Place::Delayed { until }),
-            Stands::Claimed { claim, timer: (until, number) } => (number, Place::Claimed { claim, until }),
+            Stands::Claimed { claim, timer: (until, number) } => {
+                (number, Place::Claimed { claim, until })
+            }
         };
         Some(Standing { ticket: &held.ticket, expired_leases: held.expired_leases, number, place })
     }
@@ -133,7 +137,13 @@ impl State {
     /// Puts a ticket where it stood before, with the number that it had or, if there is none, the next. It is not held
     /// against the capacity.
     #[cfg(feature = "durable")]
-    pub(crate) fn restore(&mut self, ticket: Ticket, expired_leases: u32, number: Option<u64>, place: Place) {
+    pub(crate) fn restore(
+        &mut self,
+        ticket: Ticket,
+        expired_leases: u32,
+        number: Option<u64>,
+        place: Place,
+    ) {
         let id = ticket.evaluation;
         let number = number.unwrap_or_else(|| self.number());
         let stands = match place {
@@ -229,7 +239,12 @@ impl State {
     }
 
     /// Hands the next ticket out.
-    pub(crate) fn claim(&mut self, worker: &WorkerId, lease: Duration, now: Instant) -> Option<Claim> {
+    pub(crate) fn claim(
+        &mut self,
+        worker: &WorkerId,
+        lease: Duration,
+        now: Instant,
+    ) -> Option<Claim> {
         let id = self.take_next(now)?;
         let timer = self.set_timer(after(now, lease), id);
         let held = self.tickets.get_mut(&id)?;
@@ -243,7 +258,12 @@ impl State {
         Some(Claim::new(claim, held.ticket.clone(), worker.clone(), held.expired_leases, waited))
     }
 
-    pub(crate) fn extend(&mut self, claim: &Claim, lease: Duration, now: Instant) -> Result<(), QueueError> {
+    pub(crate) fn extend(
+        &mut self,
+        claim: &Claim,
+        lease: Duration,
+        now: Instant,
+    ) -> Result<(), QueueError> {
         let id = claim.ticket.evaluation;
         let ended = self.check_held(claim)?;
         self.timers.remove(&ended);
@@ -260,7 +280,12 @@ impl State {
         Ok(())
     }
 
-    pub(crate) fn nack(&mut self, claim: &Claim, delay: Duration, now: Instant) -> Result<(), QueueError> {
+    pub(crate) fn nack(
+        &mut self,
+        claim: &Claim,
+        delay: Duration,
+        now: Instant,
+    ) -> Result<(), QueueError> {
         let id = claim.ticket.evaluation;
         let ended = self.check_held(claim)?;
         self.timers.remove(&ended);

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crucible_core::{
-    Claim, EvaluationId, Priority, Queue as _, QueueError, QueueErrorKind, Ticket, Timestamp, WorkerId,
+    Claim, EvaluationId, Priority, Queue as _, QueueError, QueueErrorKind, Ticket, Timestamp,
+    WorkerId,
 };
 use crucible_kv::testing::{CrashImages, Fault, FaultyBackend, MemoryBackend};
 use crucible_kv::{Backend, Durability, KvError, Store};
@@ -82,7 +83,8 @@ async fn tickets_and_their_order_survive_and_what_was_acknowledged_is_gone() {
 }
 
 #[tokio::test]
-async fn claims_of_a_process_that_died_come_back_at_once_with_a_death_and_of_one_that_closed_without() {
+async fn claims_of_a_process_that_died_come_back_at_once_with_a_death_and_of_one_that_closed_without()
+ {
     let disk = MemoryBackend::new();
     let (mut expired_leases, mut last) = (0, None);
     for dies in [true, true, false, true, false] {
@@ -172,7 +174,10 @@ async fn a_write_that_fails_for_lack_of_room_leaves_what_is_on_disk() {
         queue.nack(&claim, Duration::ZERO).await,
     ] {
         let error = answer.unwrap_err();
-        assert!(matches!(error, QueueError::Unavailable { .. }) && error.is_retryable(), "{error:?}");
+        assert!(
+            matches!(error, QueueError::Unavailable { .. }) && error.is_retryable(),
+            "{error:?}"
+        );
     }
     faults.fail_all_commits(None);
     let stats = queue.stats().await.unwrap();
@@ -241,7 +246,10 @@ async fn after_a_flush_that_failed_the_queue_is_poisoned_and_says_why() {
     faults.fail_commit(0, Fault::Flush);
     for _ in 0..2 {
         let error = queue.enqueue(ticket()).await.unwrap_err();
-        assert!(matches!(&error, QueueError::Poisoned { reason } if !reason.is_empty()), "{error:?}");
+        assert!(
+            matches!(&error, QueueError::Poisoned { reason } if !reason.is_empty()),
+            "{error:?}"
+        );
     }
     drop((queue, store));
     let store = self::store(disk);
@@ -260,7 +268,8 @@ async fn a_damaged_ticket_is_named_and_the_others_stay() {
         }
     }
     let mut entries = disk.entries();
-    let (_, value) = entries.iter_mut().find(|(key, _)| key.ends_with(&tickets[2].to_bytes())).unwrap();
+    let (_, value) =
+        entries.iter_mut().find(|(key, _)| key.ends_with(&tickets[2].to_bytes())).unwrap();
     let mut damaged = value.to_vec();
     damaged[30] ^= 1;
     *value = damaged.into();
@@ -309,8 +318,12 @@ async fn whatever_moment_the_power_goes_what_was_acknowledged_holds() {
             }
             for (id, (since, is_there)) in latest {
                 // A later call may have been under way, and what it does may be there already.
-                let later = promises.iter().any(|(other, other_id, _)| *other_id == id && *other > since);
-                assert!(later || left.contains(&id) == is_there, "{id} at {moment}, {survivors} commits");
+                let later =
+                    promises.iter().any(|(other, other_id, _)| *other_id == id && *other > since);
+                assert!(
+                    later || left.contains(&id) == is_there,
+                    "{id} at {moment}, {survivors} commits"
+                );
             }
         }
     }

@@ -241,7 +241,9 @@ async fn no_wake_up_is_lost_between_many_threads() {
                 for round in 0.. {
                     // Every so often a claim is dropped while it waits, at whatever point it has come to.
                     let patience = if round % 3 == 0 { Duration::from_micros(50) } else { HOUR };
-                    let Ok(claimed) = timeout(patience, claim(&queue, HOUR, HOUR)).await else { continue };
+                    let Ok(claimed) = timeout(patience, claim(&queue, HOUR, HOUR)).await else {
+                        continue;
+                    };
                     let claimed = claimed.unwrap();
                     match (number + round) % 5 {
                         0 => queue.nack(&claimed, Duration::ZERO).await.unwrap(),

@@ -43,7 +43,9 @@ impl Index {
         std::iter::from_fn(move || {
             let beyond = cursor.map_or(Bound::Unbounded, Bound::Excluded);
             let next = if newest_first {
-                sets.iter().filter_map(|ids| ids.range((Bound::Unbounded, beyond)).next_back()).max()
+                sets.iter()
+                    .filter_map(|ids| ids.range((Bound::Unbounded, beyond)).next_back())
+                    .max()
             } else {
                 sets.iter().filter_map(|ids| ids.range((beyond, Bound::Unbounded)).next()).min()
             };
@@ -83,7 +85,11 @@ mod tests {
             .with_state(State::Queued);
         assert_eq!(found(two.clone()), [0, 2, 3, 5, 6, 8]);
         assert_eq!(found(two.clone().with_after(ids[3])), [5, 6, 8]);
-        assert_eq!(found(two.clone().with_after(ids[4])), [5, 6, 8], "a cursor that is not in these states");
+        assert_eq!(
+            found(two.clone().with_after(ids[4])),
+            [5, 6, 8],
+            "a cursor that is not in these states"
+        );
         assert_eq!(found(two.with_after(ids[5]).with_newest_first()), [3, 2, 0]);
         assert!(found(RecordQuery::new().with_state(State::Expired)).is_empty());
         let all = RecordQuery::new();

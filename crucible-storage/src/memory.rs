@@ -6,7 +6,9 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use crucible_core::{Digest, EvaluationId, Event, Page, Record, RecordQuery, Storage, StorageError};
+use crucible_core::{
+    Digest, EvaluationId, Event, Page, Record, RecordQuery, Storage, StorageError,
+};
 
 use crate::blobs::Blobs;
 use crate::fold::follow;
@@ -44,7 +46,10 @@ struct Key {
 impl Key {
     fn of(record: &Record) -> Option<Self> {
         let evaluation = &record.evaluation;
-        evaluation.idempotency_key.clone().map(|key| Self { tenant: evaluation.tenant.clone(), key })
+        evaluation
+            .idempotency_key
+            .clone()
+            .map(|key| Self { tenant: evaluation.tenant.clone(), key })
     }
 }
 
@@ -88,7 +93,10 @@ impl State {
             return Err(StorageError::KeyTaken { key: key.key.clone(), existing: *existing });
         }
         self.keep_key(key, &record);
-        events.iter().flat_map(|event| event.kind.blobs()).for_each(|digest| self.blobs.name(digest));
+        events
+            .iter()
+            .flat_map(|event| event.kind.blobs())
+            .for_each(|digest| self.blobs.name(digest));
         self.index.set(id, before, record.state);
         match self.journals.get_mut(&id) {
             Some(journal) => {
@@ -105,7 +113,11 @@ impl State {
     fn remove(&mut self, id: EvaluationId, expected: u64) -> Result<bool, StorageError> {
         let Some(Journal { record, .. }) = self.journals.get(&id) else { return Ok(false) };
         if record.sequence != expected {
-            return Err(StorageError::Conflict { evaluation: id, expected, actual: record.sequence });
+            return Err(StorageError::Conflict {
+                evaluation: id,
+                expected,
+                actual: record.sequence,
+            });
         }
         if !record.state.is_terminal() {
             return Err(StorageError::NotEnded { evaluation: id, state: record.state });
@@ -117,7 +129,10 @@ impl State {
         {
             self.keys.remove(&key);
         }
-        events.iter().flat_map(|event| event.kind.blobs()).for_each(|digest| self.blobs.forget(digest));
+        events
+            .iter()
+            .flat_map(|event| event.kind.blobs())
+            .for_each(|digest| self.blobs.forget(digest));
         Ok(true)
     }
 
@@ -162,7 +177,8 @@ impl Storage for MemoryStorage {
 
     async fn journal(&self, id: EvaluationId, after: u64) -> Result<Vec<Event>, StorageError> {
         let state = self.read();
-        let events = state.journals.get(&id).map(|journal| journal.events.as_slice()).unwrap_or_default();
+        let events =
+            state.journals.get(&id).map(|journal| journal.events.as_slice()).unwrap_or_default();
         let seen = usize::try_from(after).unwrap_or(usize::MAX);
         Ok(events.iter().skip(seen).cloned().collect())
     }

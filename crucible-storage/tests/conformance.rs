@@ -10,7 +10,9 @@ use crucible_storage::MemoryStorage;
 storage_conformance!(memory, || async { MemoryStorage::new() });
 storage_conformance!(shared, || async { Arc::new(MemoryStorage::new()) as Arc<dyn Storage> });
 storage_conformance!(boxed, || async { Box::new(MemoryStorage::new()) as Box<dyn Storage> });
-storage_conformance!(without_faults, || async { FaultyStorage::new(MemoryStorage::new(), Faults::none()) });
+storage_conformance!(without_faults, || async {
+    FaultyStorage::new(MemoryStorage::new(), Faults::none())
+});
 
 #[cfg(feature = "durable")]
 #[path = "support/durable.rs"]

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crucible_core::{
     Artifact, Digest, ErrorReport, Evaluation, EvaluationId, Event, EventKind, Evidence, Outcome,
-    OutputStream, Record, RecordQuery, RequeueReason, SandboxPath, State, Storage, StorageError, Timestamp,
-    TransitionError, WorkerId,
+    OutputStream, Record, RecordQuery, RequeueReason, SandboxPath, State, Storage, StorageError,
+    Timestamp, TransitionError, WorkerId,
 };
 use crucible_storage::MemoryStorage;
 use proptest::prelude::*;
@@ -195,16 +195,21 @@ fn event_kind(kind: Kind) -> EventKind {
             error: ErrorReport::new("lost", "it was lost"),
             retry_in: std::time::Duration::ZERO,
         },
-        Kind::Requeued { attempt } => EventKind::Requeued { attempt, reason: RequeueReason::Shutdown },
+        Kind::Requeued { attempt } => {
+            EventKind::Requeued { attempt, reason: RequeueReason::Shutdown }
+        }
         Kind::CancelRequested => EventKind::CancelRequested,
         Kind::Finished { cancelled, artifact } => {
-            let evidence = if cancelled { vec![Evidence::CancelledBeforeStart] } else { Vec::new() };
+            let evidence =
+                if cancelled { vec![Evidence::CancelledBeforeStart] } else { Vec::new() };
             let artifacts = artifact.into_iter().map(|content| {
-                let mut artifact = Artifact::new(SandboxPath::new("a").unwrap(), bytes_of(content), false);
+                let mut artifact =
+                    Artifact::new(SandboxPath::new("a").unwrap(), bytes_of(content), false);
                 artifact.content = None;
                 artifact
             });
-            let outcome = Outcome::new("fake", evidence).with_artifacts(artifacts.collect(), Vec::new());
+            let outcome =
+                Outcome::new("fake", evidence).with_artifacts(artifacts.collect(), Vec::new());
             EventKind::Finished { outcome: outcome.into() }
         }
         Kind::Failed => EventKind::Failed { error: ErrorReport::new("poison", "three died") },
@@ -212,11 +217,15 @@ fn event_kind(kind: Kind) -> EventKind {
             reason: "on request".to_owned(),
             outcome: Some(outcome(vec![Evidence::CancelledBeforeStart])),
         },
-        Kind::Refused => EventKind::Cancelled { reason: "not queued: full".to_owned(), outcome: None },
-        Kind::Expired => EventKind::Expired,
-        Kind::Output => {
-            EventKind::Output { stream: OutputStream::Stdout, offset: 0, bytes: Bytes::from_static(b"x") }
+        Kind::Refused => {
+            EventKind::Cancelled { reason: "not queued: full".to_owned(), outcome: None }
         }
+        Kind::Expired => EventKind::Expired,
+        Kind::Output => EventKind::Output {
+            stream: OutputStream::Stdout,
+            offset: 0,
+            bytes: Bytes::from_static(b"x"),
+        },
     }
 }
 
@@ -247,7 +256,12 @@ impl Model {
         self.journals.keys().filter_map(|id| self.record(*id)).collect()
     }
 
-    fn append(&mut self, id: EvaluationId, expected: u64, events: &[Event]) -> Result<Record, Refused> {
+    fn append(
+        &mut self,
+        id: EvaluationId,
+        expected: u64,
+        events: &[Event],
+    ) -> Result<Record, Refused> {
         let mut journal = self.journals.get(&id).cloned().unwrap_or_default();
         let is_new = journal.is_empty();
         if journal.len() as u64 != expected {
@@ -257,12 +271,16 @@ impl Model {
             // Unless an event before it is refused for another reason.
             let before = events.iter().take_while(|event| event.evaluation == id);
             Record::fold(journal.iter().chain(before)).map_err(Refused::Transition)?;
-            return Err(Refused::Transition(TransitionError::Evaluation { found: foreign.evaluation }));
+            return Err(Refused::Transition(TransitionError::Evaluation {
+                found: foreign.evaluation,
+            }));
         }
         journal.extend(events.iter().cloned());
         let record = Record::fold(&journal).map_err(Refused::Transition)?;
-        let record = record
-            .ok_or(Refused::Transition(TransitionError::State { state: "absent", event: "nothing" }))?;
+        let record = record.ok_or(Refused::Transition(TransitionError::State {
+            state: "absent",
+            event: "nothing",
+        }))?;
         let owner = self.records().into_iter().find(|other| {
             record.evaluation.idempotency_key.is_some()
                 && other.evaluation.idempotency_key == record.evaluation.idempotency_key
@@ -319,9 +337,9 @@ impl Model {
             records.reverse();
         }
         records.retain(|record| {
-            let comes_after = query
-                .after
-                .is_none_or(|after| if query.newest_first { record.id < after } else { record.id > after });
+            let comes_after = query.after.is_none_or(|after| {
+                if query.newest_first { record.id < after } else { record.id > after }
+            });
             comes_after && query.matches(record)
         });
         let more = records.len() > query.page_size();
@@ -340,9 +358,15 @@ struct Pair<S> {
 
 fn refused(id: EvaluationId) -> impl Fn(StorageError) -> Refused {
     move |error| match error {
-        StorageError::Conflict { evaluation, actual, .. } if evaluation == id => Refused::Conflict(actual),
-        StorageError::Transition { evaluation, source } if evaluation == id => Refused::Transition(source),
-        StorageError::NotEnded { evaluation, state } if evaluation == id => Refused::NotEnded(state),
+        StorageError::Conflict { evaluation, actual, .. } if evaluation == id => {
+            Refused::Conflict(actual)
+        }
+        StorageError::Transition { evaluation, source } if evaluation == id => {
+            Refused::Transition(source)
+        }
+        StorageError::NotEnded { evaluation, state } if evaluation == id => {
+            Refused::NotEnded(state)
+        }
         StorageError::KeyTaken { existing, .. } => Refused::KeyTaken(existing),
         other => panic!("{other:?}"),
     }
@@ -370,7 +394,8 @@ impl<S: Subject> Pair<S> {
             .iter()
             .map(|(kind, flaw)| {
                 sequence += if matches!(flaw, Flaw::Sequence) { 2 } else { 1 };
-                let previous = if matches!(flaw, Flaw::Chain) { Digest::of(b"another") } else { head };
+                let previous =
+                    if matches!(flaw, Flaw::Chain) { Digest::of(b"another") } else { head };
                 let foreign = matches!(flaw, Flaw::Foreign);
                 let id = self.ids[if foreign { (slot + 1) % SLOTS } else { slot }];
                 let event = Event::sealed(

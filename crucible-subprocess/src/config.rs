@@ -87,7 +87,8 @@ impl Default for SubprocessBuilder {
             slots: 0,
             slot_sharing: SlotSharing::default(),
             ready_interpreters: Vec::new(),
-            ready_interpreter_count: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            ready_interpreter_count: std::thread::available_parallelism()
+                .map_or(1, std::num::NonZero::get),
         }
     }
 }
@@ -254,9 +255,13 @@ impl SubprocessBuilder {
             ("slots", self.slots),
             ("ready_interpreter_count", self.ready_interpreter_count),
         ];
-        let too_many = counts.into_iter().filter(|(_, count)| *count > PREOPEN_MAX).map(|(field, count)| {
-            crucible_core::Problem::new(field, format!("is {count}; {PREOPEN_MAX} are the most"))
-        });
+        let too_many =
+            counts.into_iter().filter(|(_, count)| *count > PREOPEN_MAX).map(|(field, count)| {
+                crucible_core::Problem::new(
+                    field,
+                    format!("is {count}; {PREOPEN_MAX} are the most"),
+                )
+            });
         let problems = self.waived.iter().filter(|layer| ESSENTIAL.contains(layer)).map(|layer| {
             let message = format!("names `{layer}`, without which this engine cannot run anything");
             crucible_core::Problem::new("waive", message)

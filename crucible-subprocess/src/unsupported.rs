@@ -1,7 +1,9 @@
 //! The engine on a platform that it does not know.
 
 use async_trait::async_trait;
-use crucible_core::{Enforcement, Engine, EngineError, EngineInfo, HostReport, Layer, Sandbox, SandboxSpec};
+use crucible_core::{
+    Enforcement, Engine, EngineError, EngineInfo, HostReport, Layer, Sandbox, SandboxSpec,
+};
 
 use crate::config::SubprocessBuilder;
 

@@ -73,7 +73,10 @@ async fn carry_out(args: &Args) -> Result<u8, Failure> {
     }
     if args.list {
         for attack in suite.attacks() {
-            println!("{:<4} {:<11} {:<26} {}", attack.catalogue, attack.family, attack.name, attack.does);
+            println!(
+                "{:<4} {:<11} {:<26} {}",
+                attack.catalogue, attack.family, attack.name, attack.does
+            );
         }
         for (catalogue, why) in attack::ELSEWHERE {
             println!("{catalogue:<4} not a program: {why}");

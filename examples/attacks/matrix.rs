@@ -36,7 +36,10 @@ pub(crate) async fn run(suite: &Suite, file: &Path, check: bool) -> Result<u8, F
     let mut drifted = there.lines().count() != text.lines().count();
     for (there, now) in there.lines().zip(text.lines()).filter(|(there, now)| there != now) {
         let closed = is_closed(there, now);
-        println!("{}\n- {there}\n+ {now}", if closed { "closed on this kernel:" } else { "drifted:" });
+        println!(
+            "{}\n- {there}\n+ {now}",
+            if closed { "closed on this kernel:" } else { "drifted:" }
+        );
         drifted |= !closed;
     }
     Ok(if drifted { EXIT_VERDICT } else { 0 })

@@ -24,7 +24,8 @@ impl Keys {
     /// interrupted leaves it for the next time.
     pub(crate) fn mark(&mut self, key: &serde_json::Value, evaluation: Evaluation) -> Evaluation {
         let key = if key.is_null() {
-            let content = Digest::of(serde_json::to_string(&evaluation).unwrap_or_default().as_bytes());
+            let content =
+                Digest::of(serde_json::to_string(&evaluation).unwrap_or_default().as_bytes());
             let count = self.0.entry(content).or_default();
             *count += 1;
             format!("line {content} {count}")
@@ -33,6 +34,10 @@ impl Keys {
         };
         let may_repeat = matches!(evaluation.network, Network::None);
         let evaluation = evaluation.with_idempotency_key(key);
-        if may_repeat { evaluation.with_retry(Retry::default().with_idempotent()) } else { evaluation }
+        if may_repeat {
+            evaluation.with_retry(Retry::default().with_idempotent())
+        } else {
+            evaluation
+        }
     }
 }

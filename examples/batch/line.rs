@@ -37,7 +37,10 @@ struct Reach {
 impl Reach {
     fn network(self) -> Result<Network, String> {
         let endpoints = self.allow.iter().map(|text| text.parse::<Endpoint>());
-        endpoints.collect::<Result<_, _>>().map(Network::Allow).map_err(|error| format!("`network`: {error}"))
+        endpoints
+            .collect::<Result<_, _>>()
+            .map(Network::Allow)
+            .map_err(|error| format!("`network`: {error}"))
     }
 }
 
@@ -54,7 +57,9 @@ impl Line {
             (None, None, Some(command)) => Evaluation::command(command),
             (None, Some(_), None) => return Err("`source` needs a `language`".to_owned()),
             (Some(_), None, None) => return Err("`language` needs a `source`".to_owned()),
-            (_, _, Some(_)) => return Err("`command` goes without `language` and `source`".to_owned()),
+            (_, _, Some(_)) => {
+                return Err("`command` goes without `language` and `source`".to_owned());
+            }
             (None, None, None) => {
                 return Err("there is neither `language` and `source` nor `command`".to_owned());
             }
@@ -74,6 +79,8 @@ impl Line {
         if matches!(&evaluation.program, Program::Command(command) if command.argv.is_empty()) {
             return Err("`command` is empty".to_owned());
         }
-        Ok(evaluation.with_stdin(self.stdin).with_limits(self.limits.unwrap_or_else(|| limits.clone())))
+        Ok(evaluation
+            .with_stdin(self.stdin)
+            .with_limits(self.limits.unwrap_or_else(|| limits.clone())))
     }
 }

@@ -47,8 +47,10 @@ struct Row {
 impl Report {
     /// A report with a progress bar, if standard error is a terminal.
     pub(crate) fn new() -> Self {
-        let progress = if io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
-        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {elapsed}") {
+        let progress =
+            if io::stderr().is_terminal() { ProgressBar::new(0) } else { ProgressBar::hidden() };
+        if let Ok(style) = ProgressStyle::with_template("{bar:30} {pos}/{len} {per_sec} {elapsed}")
+        {
             progress.set_style(style);
         }
         Self {
@@ -79,7 +81,8 @@ impl Report {
 
     /// Writes a line of output, and takes note of it.
     pub(crate) fn answer(&mut self, answer: &Answer<'_>) -> io::Result<()> {
-        let title = answer.outcome.map_or(answer.state.to_string(), |outcome| name(outcome.verdict()));
+        let title =
+            answer.outcome.map_or(answer.state.to_string(), |outcome| name(outcome.verdict()));
         let row = self.rows.entry(title).or_default();
         row.count += 1;
         match answer.outcome {
@@ -127,7 +130,9 @@ impl Report {
         }
         if let Some(line) = self.interrupted_after {
             let not_run = self.not_run;
-            eprintln!("interrupted: {not_run} were accepted and not run; nothing after line {line} was read");
+            eprintln!(
+                "interrupted: {not_run} were accepted and not run; nothing after line {line} was read"
+            );
         }
     }
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crucible::{
-    Crucible, ErrorReport, EvaluationId, Handle, MemoryQueue, MemoryStorage, Outcome, State, SubmitError,
-    WaitError,
+    Crucible, ErrorReport, EvaluationId, Handle, MemoryQueue, MemoryStorage, Outcome, State,
+    SubmitError, WaitError,
 };
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -71,8 +71,11 @@ pub(crate) async fn run(args: Args) -> Result<u8, Failure> {
     .feed(read_lines(&args.file)?)
     .await;
     // What an earlier batch left and this one took up is not part of this one, but it is not cut short either.
-    let grace =
-        if args.data.is_some() && report.interrupted_after.is_none() { DRAIN } else { Duration::ZERO };
+    let grace = if args.data.is_some() && report.interrupted_after.is_none() {
+        DRAIN
+    } else {
+        Duration::ZERO
+    };
     let shutdown = crucible.shutdown(grace).await;
     if args.data.is_some() {
         data::tell_waiting(shutdown.queued);
@@ -101,7 +104,8 @@ fn read_lines(path: &Path) -> Result<mpsc::Receiver<Numbered>, Failure> {
         let mut input = std::io::BufReader::new(input);
         for number in 1.. {
             let mut line = Vec::new();
-            let read = std::io::Read::take(&mut input, LINE_MAX as u64 + 1).read_until(b'\n', &mut line);
+            let read =
+                std::io::Read::take(&mut input, LINE_MAX as u64 + 1).read_until(b'\n', &mut line);
             let line = match read {
                 Ok(0) => return,
                 Ok(_) if line.len() > LINE_MAX => {
@@ -211,8 +215,9 @@ impl Batch<'_> {
                 Ok(())
             }
             Err(SubmitError::KeyReused { existing, .. }) => {
-                let message =
-                    format!("the key was used for another evaluation, {existing}, in this data directory");
+                let message = format!(
+                    "the key was used for another evaluation, {existing}, in this data directory"
+                );
                 self.report.bad_line(number, &message);
                 Ok(())
             }
@@ -223,15 +228,20 @@ impl Batch<'_> {
 
     fn answer(&mut self, ended: &Ended) -> Result<(), Failure> {
         let (state, outcome, error) = match &ended.result {
-            Ok(outcome) if outcome.verdict().kind() == "cancelled" => (State::Cancelled, Some(outcome), None),
+            Ok(outcome) if outcome.verdict().kind() == "cancelled" => {
+                (State::Cancelled, Some(outcome), None)
+            }
             Ok(outcome) => (State::Finished, Some(outcome), None),
             Err(WaitError::Expired { .. }) => (State::Expired, None, None),
             Err(WaitError::Failed { report, .. }) => (State::Failed, None, Some(report.clone())),
             // It waits in a queue that goes with this process.
             Err(WaitError::Closed { .. }) => (State::Queued, None, None),
-            Err(error) => (State::Failed, None, Some(ErrorReport::new("wait", crucible::error_chain(error)))),
+            Err(error) => {
+                (State::Failed, None, Some(ErrorReport::new("wait", crucible::error_chain(error))))
+            }
         };
-        let answer = Answer { key: &ended.key, id: Some(ended.id), state, outcome, error: error.as_ref() };
+        let answer =
+            Answer { key: &ended.key, id: Some(ended.id), state, outcome, error: error.as_ref() };
         self.report.answer(&answer).map_err(|error| Failure::infrastructure(&error))
     }
 }

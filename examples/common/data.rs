@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use crucible::{BuildError, Crucible, DataDirectory, Evaluation, Layer, LocalBus, OpenError, RecoverError};
+use crucible::{
+    BuildError, Crucible, DataDirectory, Evaluation, Layer, LocalBus, OpenError, RecoverError,
+};
 
 use crate::common::{Failure, engine};
 
@@ -31,14 +33,19 @@ pub(crate) async fn open(path: &Path) -> Result<DataDirectory, Failure> {
 /// Opens a data directory that must be there.
 pub(crate) async fn existing(path: &Path) -> Result<DataDirectory, Failure> {
     if !path.is_dir() {
-        let message = format!("{}: there is no such directory; `evaluate --data` makes one", path.display());
+        let message =
+            format!("{}: there is no such directory; `evaluate --data` makes one", path.display());
         return Err(Failure::usage(message));
     }
     open(path).await
 }
 
 /// A platform on a data directory that must be there, which goes on with what was not done.
-pub(crate) async fn platform(path: &Path, wanted: &Engine, bus: LocalBus) -> Result<Crucible, Failure> {
+pub(crate) async fn platform(
+    path: &Path,
+    wanted: &Engine,
+    bus: LocalBus,
+) -> Result<Crucible, Failure> {
     let directory = existing(path).await?;
     let workers = wanted.workers.unwrap_or_else(cpus);
     let builder = Crucible::builder()
@@ -47,16 +54,22 @@ pub(crate) async fn platform(path: &Path, wanted: &Engine, bus: LocalBus) -> Res
         .queue(directory.queue())
         .bus(bus)
         .workers(workers);
-    let crucible = builder.build().map_err(|error: BuildError| Failure::usage(error.to_string()))?;
+    let crucible =
+        builder.build().map_err(|error: BuildError| Failure::usage(error.to_string()))?;
     recover(&crucible).await?;
     Ok(crucible)
 }
 
 /// Goes on with what a process before this one accepted and did not end.
 pub(crate) async fn recover(crucible: &Crucible) -> Result<(), Failure> {
-    let report = crucible.recover().await.map_err(|error: RecoverError| Failure::infrastructure(&error))?;
+    let report =
+        crucible.recover().await.map_err(|error: RecoverError| Failure::infrastructure(&error))?;
     for damaged in &report.corrupt {
-        eprintln!("damaged: evaluation {}: {}", damaged.evaluation, crate::common::inert(&damaged.problem));
+        eprintln!(
+            "damaged: evaluation {}: {}",
+            damaged.evaluation,
+            crate::common::inert(&damaged.problem)
+        );
     }
     Ok(())
 }

@@ -60,14 +60,16 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 /// A size with a unit; a bare number is bytes.
 pub(crate) fn size(text: &str) -> Result<u64, String> {
-    let size: bytesize::ByteSize =
-        text.parse().map_err(|error| format!("{error}; say `128MiB`, `64KiB` or a number of bytes"))?;
+    let size: bytesize::ByteSize = text
+        .parse()
+        .map_err(|error| format!("{error}; say `128MiB`, `64KiB` or a number of bytes"))?;
     Ok(size.as_u64())
 }
 
 /// What a run used, in a line.
 pub(crate) fn usage_line(usage: &Usage, output_bytes: u64) -> String {
-    let mut parts = vec![format!("wall {}", short(usage.wall)), format!("cpu {}", short(usage.cpu()))];
+    let mut parts =
+        vec![format!("wall {}", short(usage.wall)), format!("cpu {}", short(usage.cpu()))];
     if let Some(bytes) = usage.memory_peak_bytes {
         parts.push(format!("memory {}", bytesize::ByteSize(bytes).display().iec()));
     }

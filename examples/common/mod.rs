@@ -60,7 +60,8 @@ pub(crate) fn try_engine(name: &str, waived: &[Layer]) -> Result<Arc<dyn Engine>
         return Ok(Arc::new(builder.build_blocking()?));
     }
     let _the_only_one = name;
-    let builder = waived.iter().fold(SubprocessBuilder::new(), |builder, layer| builder.waive(*layer));
+    let builder =
+        waived.iter().fold(SubprocessBuilder::new(), |builder, layer| builder.waive(*layer));
     Ok(Arc::new(builder.build()?))
 }
 
@@ -69,7 +70,11 @@ pub(crate) fn try_engine(name: &str, waived: &[Layer]) -> Result<Arc<dyn Engine>
 pub(crate) fn containers(name: &str) -> crucible::docker::DockerBuilder {
     let image = std::env::var("CRUCIBLE_IMAGE").unwrap_or_else(|_| IMAGE.to_owned());
     let builder = crucible::DockerEngine::builder().image(image);
-    if name == "gvisor" { builder.runtime(crucible::docker::Runtime::named("runsc")) } else { builder }
+    if name == "gvisor" {
+        builder.runtime(crucible::docker::Runtime::named("runsc"))
+    } else {
+        builder
+    }
 }
 
 /// Makes text from a guest safe to show: control characters could set a terminal's title, clear it, or type on it.
@@ -89,7 +94,8 @@ impl Inert {
             _ => self.pending.len(),
         };
         let rest = self.pending.split_off(whole);
-        let text = String::from_utf8_lossy(&std::mem::replace(&mut self.pending, rest)).into_owned();
+        let text =
+            String::from_utf8_lossy(&std::mem::replace(&mut self.pending, rest)).into_owned();
         let mut shown = String::with_capacity(text.len());
         for character in text.chars() {
             // Cc is C0, DEL and C1: the latter are escape sequences of one character.

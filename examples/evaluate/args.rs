@@ -142,14 +142,17 @@ impl Args {
             return Ok(Evaluation::command(self.arguments.iter().cloned()));
         }
         let source = match (&self.code, &self.file) {
-            (Some(code), _) => Evaluation::source(self.language.clone().unwrap_or_default(), code.clone()),
+            (Some(code), _) => {
+                Evaluation::source(self.language.clone().unwrap_or_default(), code.clone())
+            }
             (None, Some(file)) => {
                 let language = match &self.language {
                     Some(language) => language.clone(),
                     None => language_of(file)?,
                 };
-                let text = String::from_utf8(read(file)?)
-                    .map_err(|_| Failure::usage(format!("{}: it is not UTF-8 text", file.display())))?;
+                let text = String::from_utf8(read(file)?).map_err(|_| {
+                    Failure::usage(format!("{}: it is not UTF-8 text", file.display()))
+                })?;
                 Evaluation::source(language, text)
             }
             (None, None) => return Err(Failure::usage("there is nothing to evaluate; see --help")),
@@ -187,17 +190,17 @@ fn read_stdin(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// A file under its own name; a directory with everything in it.
 fn inputs(path: &Path) -> Result<Vec<InputFile>, Failure> {
-    let name = path
-        .file_name()
-        .and_then(|name| name.to_str())
-        .ok_or_else(|| Failure::usage(format!("--input {}: it has no name to go by", path.display())))?;
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
+        Failure::usage(format!("--input {}: it has no name to go by", path.display()))
+    })?;
     let mut files = Vec::new();
     add(path, name, &mut files)?;
     Ok(files)
 }
 
 fn add(path: &Path, name: &str, files: &mut Vec<InputFile>) -> Result<(), Failure> {
-    let fail = |error: std::io::Error| Failure::usage(format!("--input {}: {error}", path.display()));
+    let fail =
+        |error: std::io::Error| Failure::usage(format!("--input {}: {error}", path.display()));
     let metadata = std::fs::metadata(path).map_err(fail)?;
     if !metadata.is_dir() {
         let file = InputFile::new(name, read(path)?);
@@ -209,7 +212,10 @@ fn add(path: &Path, name: &str, files: &mut Vec<InputFile>) -> Result<(), Failur
         // Links to directories can lead round in circles.
         if entry.file_type().map_err(fail)?.is_symlink() && entry.path().is_dir() {
             let path = entry.path();
-            return Err(Failure::usage(format!("--input {}: it is a link to a directory", path.display())));
+            return Err(Failure::usage(format!(
+                "--input {}: it is a link to a directory",
+                path.display()
+            )));
         }
         let inner = entry.file_name();
         let inner = inner.to_str().ok_or_else(|| {

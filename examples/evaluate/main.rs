@@ -66,10 +66,14 @@ fn report(engine: &str) -> Result<crucible::HostReport, Failure> {
         "subprocess" => Ok(crucible::doctor()),
         #[cfg(feature = "docker")]
         "docker" | "gvisor" => {
-            let runtime = tokio::runtime::Runtime::new().map_err(|error| Failure::infrastructure(&error))?;
+            let runtime =
+                tokio::runtime::Runtime::new().map_err(|error| Failure::infrastructure(&error))?;
             Ok(runtime.block_on(crucible::docker::doctor(common::containers(engine))))
         }
-        _ => Err(Failure::usage(format!("no engine `{engine}`; there is {}", common::ENGINES.join(", ")))),
+        _ => Err(Failure::usage(format!(
+            "no engine `{engine}`; there is {}",
+            common::ENGINES.join(", ")
+        ))),
     }
 }
 
@@ -89,7 +93,8 @@ fn doctor(engine: &str, json: bool) -> ExitCode {
         if report.is_complete() {
             println!("this host can enforce every layer");
         } else if report.fact("a sandbox could not be made").is_none() {
-            let missing: Vec<_> = report.missing().map(|probe| format!("--waive {}", probe.layer)).collect();
+            let missing: Vec<_> =
+                report.missing().map(|probe| format!("--waive {}", probe.layer)).collect();
             println!("to run without what is missing: {}", missing.join(" "));
         }
     }

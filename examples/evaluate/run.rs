@@ -53,7 +53,8 @@ async fn evaluate(request: Request) -> Result<u8, Failure> {
     }
     // Output ends with its last sender.
     drop(sender);
-    let handle = crucible.submit_with(request.evaluation, options).await.map_err(|error| refused(&error))?;
+    let handle =
+        crucible.submit_with(request.evaluation, options).await.map_err(|error| refused(&error))?;
     let shown = tokio::task::spawn_blocking(move || show(pieces));
     let outcome = tokio::select! {
         outcome = handle.outcome() => outcome,
@@ -153,7 +154,11 @@ fn report(outcome: &Outcome, json: bool, verbose: bool) -> Result<(), Failure> {
         eprintln!("{}", inert(words.trim_end()));
     }
     let written = outcome.stdout.total_bytes + outcome.stderr.total_bytes;
-    eprintln!("{} ({})", inert(&outcome.verdict().to_string()), usage_line(&outcome.usage, written));
+    eprintln!(
+        "{} ({})",
+        inert(&outcome.verdict().to_string()),
+        usage_line(&outcome.usage, written)
+    );
     let waived: Vec<_> = outcome.enforcement.waived().map(|layer| layer.name()).collect();
     if !waived.is_empty() {
         eprintln!("waived: {}", waived.join(", "));

@@ -70,7 +70,9 @@ pub(crate) async fn export(directory: &DataDirectory, args: &ExportArgs) -> Resu
         if args.id.is_empty() { Vec::new() } else { heads.iter().map(Head::leaf).collect() };
     for id in &args.id {
         if !heads.iter().any(|head| head.evaluation == *id) {
-            return Err(Failure::usage(format!("there is no evaluation {id} in what is to be exported")));
+            return Err(Failure::usage(format!(
+                "there is no evaluation {id} in what is to be exported"
+            )));
         }
     }
     for (index, head) in heads.iter().enumerate() {

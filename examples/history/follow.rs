@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crucible::{
-    Crucible, EvaluationId, Event, EventBus as _, EventFilter, EventStream, EventsError, Lagged, LocalBus,
-    RecordQuery, State,
+    Crucible, EvaluationId, Event, EventBus as _, EventFilter, EventStream, EventsError, Lagged,
+    LocalBus, RecordQuery, State,
 };
 use futures::{FutureExt as _, StreamExt as _};
 
@@ -32,7 +32,8 @@ pub(crate) async fn follow(path: &Path, args: FollowArgs) -> Result<u8, Failure>
     // Listening begins before anything runs.
     let bus = LocalBus::new();
     let filter = EventFilter::all().without_signals();
-    let mut events = bus.subscribe(filter).await.map_err(|error| Failure::infrastructure(&error))?;
+    let mut events =
+        bus.subscribe(filter).await.map_err(|error| Failure::infrastructure(&error))?;
     let platform = data::platform(path, &args.engine, bus).await?;
     let told = tokio::select! {
         told = async {
@@ -89,7 +90,10 @@ fn tell_one(event: Result<Arc<Event>, Lagged>, json: bool) -> Result<(), Failure
     match event {
         Ok(event) => tell(&event, json),
         Err(lagged) => {
-            eprintln!("{} entries came faster than they could be printed; `show` has them", lagged.missed);
+            eprintln!(
+                "{} entries came faster than they could be printed; `show` has them",
+                lagged.missed
+            );
             Ok(())
         }
     }
@@ -97,9 +101,11 @@ fn tell_one(event: Result<Arc<Event>, Lagged>, json: bool) -> Result<(), Failure
 
 /// Until everything has ended.
 async fn until_nothing_waits(platform: &Crucible) -> Result<(), Failure> {
-    let live = RecordQuery::new().with_state(State::Queued).with_state(State::Running).with_limit(1);
+    let live =
+        RecordQuery::new().with_state(State::Queued).with_state(State::Running).with_limit(1);
     loop {
-        let page = platform.records(&live).await.map_err(|error| Failure::infrastructure(&error))?;
+        let page =
+            platform.records(&live).await.map_err(|error| Failure::infrastructure(&error))?;
         if page.records.is_empty() && page.next.is_none() {
             return Ok(());
         }

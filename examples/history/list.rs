@@ -96,11 +96,19 @@ async fn print(
 ) -> Result<u8, Failure> {
     let storage = directory.storage();
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(["id", "key", "state", "verdict", "submitted", "took"]);
+    table.load_style(presets::NOTHING).set_header([
+        "id",
+        "key",
+        "state",
+        "verdict",
+        "submitted",
+        "took",
+    ]);
     let (mut shown, mut damaged, mut last) = (0, 0, None);
     while shown < most {
         query.limit = RecordQuery::LIMIT_MAX.min(most - shown);
-        let page = storage.records(&query).await.map_err(|error| Failure::infrastructure(&error))?;
+        let page =
+            storage.records(&query).await.map_err(|error| Failure::infrastructure(&error))?;
         for record in &page.records {
             shown += 1;
             last = Some(record.id);
@@ -113,7 +121,11 @@ async fn print(
         }
         for evaluation in &page.corrupt {
             damaged += 1;
-            eprintln!("damaged: evaluation {}: {}", evaluation.evaluation, inert(&evaluation.problem));
+            eprintln!(
+                "damaged: evaluation {}: {}",
+                evaluation.evaluation,
+                inert(&evaluation.problem)
+            );
         }
         let Some(next) = page.next else {
             last = None;

@@ -37,24 +37,31 @@ pub(crate) fn make_key(out: &Path) -> Result<u8, Failure> {
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut file = options.open(out).map_err(failed)?;
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    file.write_all(format!("{digits}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    file.write_all(format!("{digits}\n").as_bytes())
+        .and_then(|()| file.sync_all())
+        .map_err(failed)?;
     line(&CheckpointKey::from_bytes(&bytes).public().to_string())?;
     Ok(0)
 }
 
 pub(crate) fn read_key(path: &Path) -> Result<CheckpointKey, Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::usage(format!("{}: {error}", path.display()));
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::usage(format!("{}: {error}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| failed(&error))?;
     text.trim().parse().map_err(|error| failed(&error))
 }
 
 pub(crate) async fn seal(directory: &DataDirectory, key: &Path) -> Result<Sealed, Failure> {
     let key = read_key(key)?;
-    let heads = heads(&directory.storage()).await.map_err(|error| Failure::infrastructure(&error))?;
+    let heads =
+        heads(&directory.storage()).await.map_err(|error| Failure::infrastructure(&error))?;
     Ok(Sealed { checkpoint: Checkpoint::sign(&heads, &key), heads })
 }
 
-pub(crate) async fn checkpoint(directory: &DataDirectory, args: &CheckpointArgs) -> Result<u8, Failure> {
+pub(crate) async fn checkpoint(
+    directory: &DataDirectory,
+    args: &CheckpointArgs,
+) -> Result<u8, Failure> {
     let sealed = seal(directory, &args.key).await?;
     let written = std::fs::File::create(&args.out).and_then(|file| {
         let mut out = std::io::BufWriter::new(file);
@@ -73,10 +80,12 @@ pub(crate) async fn checkpoint(directory: &DataDirectory, args: &CheckpointArgs)
 
 /// Reads what [`checkpoint`] wrote. Whether it is to be believed is for the signature to say.
 pub(crate) fn read(path: &Path) -> Result<Sealed, Failure> {
-    let failed = |error: &dyn std::fmt::Display| Failure::usage(format!("{}: {error}", path.display()));
+    let failed =
+        |error: &dyn std::fmt::Display| Failure::usage(format!("{}: {error}", path.display()));
     let file = std::fs::File::open(path).map_err(|error| failed(&error))?;
     let mut lines = std::io::BufReader::new(file).lines();
-    let first = lines.next().ok_or_else(|| failed(&"it is empty"))?.map_err(|error| failed(&error))?;
+    let first =
+        lines.next().ok_or_else(|| failed(&"it is empty"))?.map_err(|error| failed(&error))?;
     let checkpoint = serde_json::from_str(&first).map_err(|error| failed(&error))?;
     let mut heads = Vec::new();
     for (number, text) in (2..).zip(lines) {

@@ -42,9 +42,11 @@ pub(crate) async fn redrive(path: &Path, args: RedriveArgs) -> Result<u8, Failur
 /// Queues all of them again, and then waits for each.
 async fn again(platform: &Crucible, mut ids: Vec<EvaluationId>, all: bool) -> Result<(), Failure> {
     if all {
-        let mut query = RecordQuery::new().with_state(State::Failed).with_limit(RecordQuery::LIMIT_MAX);
+        let mut query =
+            RecordQuery::new().with_state(State::Failed).with_limit(RecordQuery::LIMIT_MAX);
         loop {
-            let page = platform.records(&query).await.map_err(|error| Failure::infrastructure(&error))?;
+            let page =
+                platform.records(&query).await.map_err(|error| Failure::infrastructure(&error))?;
             ids.extend(page.records.iter().map(|record| record.id));
             let Some(next) = page.next else { break };
             query = query.with_after(next);

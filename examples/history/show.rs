@@ -2,7 +2,8 @@
 
 use comfy_table::{Table, presets};
 use crucible::{
-    Captured, DataDirectory, EvaluationId, Event, EventKind, Program, Record, Storage as _, verify_against,
+    Captured, DataDirectory, EvaluationId, Event, EventKind, Program, Record, Storage as _,
+    verify_against,
 };
 use serde::Serialize;
 
@@ -21,10 +22,15 @@ struct Whole<'a> {
     journal: &'a [Event],
 }
 
-pub(crate) async fn show(directory: &DataDirectory, id: EvaluationId, json: bool) -> Result<u8, Failure> {
+pub(crate) async fn show(
+    directory: &DataDirectory,
+    id: EvaluationId,
+    json: bool,
+) -> Result<u8, Failure> {
     let storage = directory.storage();
     let record = storage.record(id).await.map_err(|error| Failure::infrastructure(&error))?;
-    let record = record.ok_or_else(|| Failure::usage(format!("there is no evaluation {id}; see `list`")))?;
+    let record =
+        record.ok_or_else(|| Failure::usage(format!("there is no evaluation {id}; see `list`")))?;
     let journal = storage.journal(id, 0).await.map_err(|error| Failure::infrastructure(&error))?;
     if json {
         let keyed = Keyed { key: data::line_key(&record.evaluation), record: &record };
@@ -38,7 +44,10 @@ pub(crate) async fn show(directory: &DataDirectory, id: EvaluationId, json: bool
     match verify_against(&journal, record.head) {
         Ok(_) => line("the journal is whole")?,
         Err(error) => {
-            line(&format!("the journal is NOT what was written: {}", crucible::error_chain(&error)))?;
+            line(&format!(
+                "the journal is NOT what was written: {}",
+                crucible::error_chain(&error)
+            ))?;
             return Ok(crate::common::EXIT_VERDICT);
         }
     }
@@ -59,12 +68,15 @@ fn describe(record: &Record) -> Result<(), Failure> {
     if !evaluation.tenant.is_empty() {
         facts.push(("tenant", evaluation.tenant.clone()));
     }
-    facts.extend(evaluation.labels.iter().map(|(name, value)| ("label", format!("{name}={value}"))));
+    facts
+        .extend(evaluation.labels.iter().map(|(name, value)| ("label", format!("{name}={value}"))));
     if let Some(outcome) = &record.outcome {
         let written = outcome.stdout.total_bytes + outcome.stderr.total_bytes;
         facts.push(("used", usage_line(&outcome.usage, written)));
         let files = outcome.artifacts.iter();
-        facts.extend(files.map(|file| ("file", format!("{} ({} bytes)", file.path, file.size_bytes))));
+        facts.extend(
+            files.map(|file| ("file", format!("{} ({} bytes)", file.path, file.size_bytes))),
+        );
     }
     for (name, value) in facts {
         line(&format!("{name:<10} {}", inert(&value)))?;
@@ -91,7 +103,8 @@ fn output(name: &str, captured: &Captured) -> Result<(), Failure> {
     }
     let text = captured.to_text();
     let shown: String = text.chars().take(SHOWN).collect();
-    let note = if shown.len() == text.len() && !captured.is_truncated() { "" } else { ", the beginning" };
+    let note =
+        if shown.len() == text.len() && !captured.is_truncated() { "" } else { ", the beginning" };
     line(&format!("--- {name} ({} bytes{note})", captured.total_bytes))?;
     line(inert(&shown).trim_end_matches('\n'))
 }
@@ -120,7 +133,12 @@ pub(crate) fn detail(kind: &EventKind) -> String {
             format!("attempt {attempt} by {worker} on {engine}")
         }
         EventKind::AttemptFailed { attempt, error, retry_in } => {
-            format!("attempt {attempt}: {}: {}; again in {}", error.kind, error.message, short(*retry_in))
+            format!(
+                "attempt {attempt}: {}: {}; again in {}",
+                error.kind,
+                error.message,
+                short(*retry_in)
+            )
         }
         EventKind::Requeued { attempt, reason } => format!("attempt {attempt}: {reason:?}"),
         EventKind::Finished { outcome } => outcome.verdict().to_string(),

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crucible_core::{
-    Captured, Collect, Digest, Ending, Evaluation, EvaluationId, Event, EventKind, Evidence, Limits, Outcome,
-    Record, Timestamp, WorkerId,
+    Captured, Collect, Digest, Ending, Evaluation, EvaluationId, Event, EventKind, Evidence,
+    Limits, Outcome, Record, Timestamp, WorkerId,
 };
 use crucible_guest::protocol::{
-    OnExit, EntryKind, EntryRef, Exec, Exited, FrameKind, Header, Overflow, Plan, PlanFlags, STDIO_PASSED,
-    Strings, WriteRequest, Writer,
+    EntryKind, EntryRef, Exec, Exited, FrameKind, Header, OnExit, Overflow, Plan, PlanFlags,
+    STDIO_PASSED, Strings, WriteRequest, Writer,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -57,13 +57,20 @@ fn protocol() -> Seeds {
         disk_bytes: 3,
         inodes: 4,
     };
-    let write =
-        WriteRequest { first: true, last: true, quiet: false, mode: 0o644, path: b"a/b\0", data: b"data" };
+    let write = WriteRequest {
+        first: true,
+        last: true,
+        quiet: false,
+        mode: 0o644,
+        path: b"a/b\0",
+        data: b"data",
+    };
     let entry = EntryRef { kind: EntryKind::File, mode: 0o755, size: 9, name: b"name" };
     let entries = [&[0; 8][..], &bytes(|w| entry.encode(w))].concat();
     let exited = bytes(|w| Exited { wait_status: 9, empty: true, ..Exited::default() }.encode(w));
     let header = |kind, length| bytes(|w| Header { kind, id: 1, length }.encode(w));
-    let frames = [header(FrameKind::Exited, 69), exited.clone(), header(FrameKind::Done, 0)].concat();
+    let frames =
+        [header(FrameKind::Exited, 69), exited.clone(), header(FrameKind::Done, 0)].concat();
     vec![
         ("protocol/exec", bytes(|w| exec.encode(w))),
         ("protocol/plan", bytes(|w| plan.encode(w))),
@@ -75,19 +82,27 @@ fn protocol() -> Seeds {
 }
 
 fn texts() -> serde_json::Result<Seeds> {
-    let waited = Evidence::Waited { ending: Ending::Exited { code: 3 }, after: Duration::from_millis(5) };
+    let waited =
+        Evidence::Waited { ending: Ending::Exited { code: 3 }, after: Duration::from_millis(5) };
     let outcome = Outcome::new("subprocess", vec![waited, Evidence::Survivors { count: 1 }])
-        .with_output(Captured::complete(b"out".to_vec().into()), Captured::complete(b"\xff".to_vec().into()));
+        .with_output(
+            Captured::complete(b"out".to_vec().into()),
+            Captured::complete(b"\xff".to_vec().into()),
+        );
     let collect = Collect::matching(["out/**/*.txt"]);
-    let evaluation = Evaluation::python("print(1)").with_limits(Limits::new()).with_collect(collect);
+    let evaluation =
+        Evaluation::python("print(1)").with_limits(Limits::new()).with_collect(collect);
     let id = EvaluationId::from_bytes([7; 16]);
     let event = |sequence, kind, previous| {
         Event::sealed(id, sequence, Timestamp::from_micros(sequence), kind, previous)
     };
-    let submitted = event(1, EventKind::Submitted { evaluation: evaluation.clone().into() }, Digest::ZERO);
-    let started = EventKind::Started { attempt: 1, worker: WorkerId::new("w"), engine: "e".to_owned() };
+    let submitted =
+        event(1, EventKind::Submitted { evaluation: evaluation.clone().into() }, Digest::ZERO);
+    let started =
+        EventKind::Started { attempt: 1, worker: WorkerId::new("w"), engine: "e".to_owned() };
     let started = event(2, started, submitted.hash);
-    let finished = event(3, EventKind::Finished { outcome: Arc::new(outcome.clone()) }, started.hash);
+    let finished =
+        event(3, EventKind::Finished { outcome: Arc::new(outcome.clone()) }, started.hash);
     let events = vec![submitted, started, finished];
     let record = Record::fold(&events).ok().flatten();
     Ok(vec![
@@ -101,7 +116,8 @@ fn texts() -> serde_json::Result<Seeds> {
 
 /// Bytes from which values are drawn: any will do.
 fn drawn() -> Seeds {
-    let mixed: Vec<u8> = (0..600_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect();
+    let mixed: Vec<u8> =
+        (0..600_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect();
     let small: Vec<u8> = (0..300_u32).map(|n| n.wrapping_mul(7).to_le_bytes()[0] % 11).collect();
     vec![
         ("outcome/mixed", mixed.clone()),

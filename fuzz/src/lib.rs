@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use arbitrary::{Result, Unstructured};
 use crucible_core::{
-    Ending, ErrorReport, Evaluation, EventKind, Evidence, KillReason, Limit, NotStartedReason, Outcome,
-    OutputStream, RequeueReason, Signal, Verdict, WorkerId,
+    Ending, ErrorReport, Evaluation, EventKind, Evidence, KillReason, Limit, NotStartedReason,
+    Outcome, OutputStream, RequeueReason, Signal, Verdict, WorkerId,
 };
 
 /// The most facts of one run.
@@ -44,14 +44,24 @@ fn verdict(data: &mut Unstructured<'_>) -> Result<Verdict> {
 
 /// A fact, with figures that need not fit together.
 fn fact(data: &mut Unstructured<'_>) -> Result<Evidence> {
-    let reasons =
-        [KillReason::Wall, KillReason::Cpu, KillReason::Output, KillReason::Cancelled, KillReason::Leftover];
+    let reasons = [
+        KillReason::Wall,
+        KillReason::Cpu,
+        KillReason::Output,
+        KillReason::Cancelled,
+        KillReason::Leftover,
+    ];
     Ok(match data.int_in_range(0..=13)? {
         0 => Evidence::Waited { ending: ending(data)?, after: micros(data)? },
-        1 => Evidence::ExecFailed { reason: NotStartedReason::NoSuchProgram, errno: data.arbitrary()? },
-        2 => {
-            Evidence::Killed { signal: signal(data)?, reason: *data.choose(&reasons)?, after: micros(data)? }
-        }
+        1 => Evidence::ExecFailed {
+            reason: NotStartedReason::NoSuchProgram,
+            errno: data.arbitrary()?,
+        },
+        2 => Evidence::Killed {
+            signal: signal(data)?,
+            reason: *data.choose(&reasons)?,
+            after: micros(data)?,
+        },
         3 => Evidence::OomKilled {
             count: data.arbitrary()?,
             limit_hits: data.arbitrary()?,
@@ -62,7 +72,10 @@ fn fact(data: &mut Unstructured<'_>) -> Result<Evidence> {
         5 => Evidence::CpuTime { used: micros(data)?, limit: micros(data)? },
         6 => Evidence::WallTime { used: micros(data)?, limit: micros(data)? },
         7 => Evidence::OutputBytes { bytes: data.arbitrary()?, limit_bytes: data.arbitrary()? },
-        8 => Evidence::FileSystemFull { free_bytes: data.arbitrary()?, free_inodes: data.arbitrary()? },
+        8 => Evidence::FileSystemFull {
+            free_bytes: data.arbitrary()?,
+            free_inodes: data.arbitrary()?,
+        },
         9 => Evidence::Violation { what: data.arbitrary()? },
         10 => Evidence::Survivors { count: data.arbitrary()? },
         11 => Evidence::NotConfirmedDead,
@@ -93,7 +106,9 @@ pub fn event_kind(data: &mut Unstructured<'_>) -> Result<EventKind> {
     let attempt = data.int_in_range(0..=4)?;
     let error = || ErrorReport::new("lost", "gone");
     Ok(match data.int_in_range(0..=9)? {
-        0 => EventKind::Submitted { evaluation: Evaluation::shell(data.arbitrary::<String>()?).into() },
+        0 => EventKind::Submitted {
+            evaluation: Evaluation::shell(data.arbitrary::<String>()?).into(),
+        },
         1 => EventKind::Started { attempt, worker: WorkerId::new("w"), engine: data.arbitrary()? },
         2 => EventKind::AttemptFailed { attempt, error: error(), retry_in: micros(data)? },
         3 => EventKind::Requeued { attempt, reason: RequeueReason::LeaseExpired },

@@ -16,7 +16,8 @@ fn journal(data: &mut Unstructured<'_>) -> Result<(Vec<Event>, Record)> {
     let mut record = Record::apply(None, &events[0]).expect("the first event fits");
     for _ in 0..data.int_in_range(0..=3)? {
         let kind = crucible_fuzz::event_kind(data)?;
-        let event = Event::sealed(id, record.sequence + 1, Timestamp::from_micros(2), kind, record.head);
+        let event =
+            Event::sealed(id, record.sequence + 1, Timestamp::from_micros(2), kind, record.head);
         if let Ok(next) = Record::apply(Some(&record), &event) {
             assert!(!record.state.is_terminal(), "nothing follows an end");
             record = next;
@@ -55,6 +56,9 @@ fuzz_target!(|data: &[u8]| {
     let mut read: Vec<Event> = serde_json::from_str(&json).expect("the wire form can be read");
     assert_eq!(read, events);
     if tamper(&mut data, &mut read).is_ok() && read != events {
-        assert!(verify_against(&read, record.head).is_err(), "a journal that was changed is believed");
+        assert!(
+            verify_against(&read, record.head).is_err(),
+            "a journal that was changed is believed"
+        );
     }
 });

@@ -7,8 +7,9 @@ use arbitrary::Unstructured;
 use async_trait::async_trait;
 use bytes::Bytes;
 use crucible_core::{
-    Collect, Command, Ending, Enforcement, Engine, EngineError, EngineInfo, Entry, EntryKind, Evaluation,
-    Evidence, ExecOptions, ExecOutcome, FileReason, Listing, RunContext, Sandbox, SandboxPath, SandboxSpec, Usage,
+    Collect, Command, Ending, Enforcement, Engine, EngineError, EngineInfo, Entry, EntryKind,
+    Evaluation, Evidence, ExecOptions, ExecOutcome, FileReason, Listing, RunContext, Sandbox,
+    SandboxPath, SandboxSpec, Usage,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -17,7 +18,10 @@ use libfuzzer_sys::fuzz_target;
 struct Guest(std::sync::Arc<Mutex<Vec<u8>>>);
 
 impl Guest {
-    fn next<T>(&self, draw: impl FnOnce(&mut Unstructured<'_>) -> arbitrary::Result<T>) -> Option<T> {
+    fn next<T>(
+        &self,
+        draw: impl FnOnce(&mut Unstructured<'_>) -> arbitrary::Result<T>,
+    ) -> Option<T> {
         let mut bytes = self.0.lock().expect("nobody panics while holding it");
         let mut data = Unstructured::new(&bytes);
         let drawn = draw(&mut data).ok();
@@ -80,7 +84,9 @@ impl Sandbox for Guest {
         });
         match entries {
             Some(entries) => Ok(Listing::new(entries, false)),
-            None => Err(EngineError::File { path: path.to_string(), reason: FileReason::NotDirectory }),
+            None => {
+                Err(EngineError::File { path: path.to_string(), reason: FileReason::NotDirectory })
+            }
         }
     }
 
@@ -125,8 +131,12 @@ fuzz_target!(|data: &[u8]| {
         }
     };
     assert!(outcome.artifacts.len() <= collect.files_max);
-    let bytes: usize =
-        outcome.artifacts.iter().filter_map(|artifact| artifact.content.as_ref()).map(Bytes::len).sum();
+    let bytes: usize = outcome
+        .artifacts
+        .iter()
+        .filter_map(|artifact| artifact.content.as_ref())
+        .map(Bytes::len)
+        .sum();
     assert!(bytes as u64 <= collect.bytes_max);
     for artifact in &outcome.artifacts {
         check_path(artifact.path.as_str());

@@ -2,9 +2,9 @@
 #![no_main]
 
 use crucible_guest::protocol::{
-    Counted, Entries, Exec, ExecFailed, Exited, Failure, FrameKind, HEADER_SIZE, Header, Init, ListRequest,
-    Opened, Overflow, PAYLOAD_MAX_TO_GUEST, PAYLOAD_MAX_TO_HOST, PacketKind, Plan, ReadRequest, Reader,
-    Ready, Sealed, Started, TemplateOp, Usage, WriteRequest, Writer,
+    Counted, Entries, Exec, ExecFailed, Exited, Failure, FrameKind, HEADER_SIZE, Header, Init,
+    ListRequest, Opened, Overflow, PAYLOAD_MAX_TO_GUEST, PAYLOAD_MAX_TO_HOST, PacketKind, Plan,
+    ReadRequest, Reader, Ready, Sealed, Started, TemplateOp, Usage, WriteRequest, Writer,
 };
 use libfuzzer_sys::fuzz_target;
 

@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// What can be read can be written, and read again as the same.
-fn there_and_back<T: Serialize + DeserializeOwned + std::fmt::Debug + PartialEq>(text: &[u8]) -> Option<T> {
+fn there_and_back<T: Serialize + DeserializeOwned + std::fmt::Debug + PartialEq>(
+    text: &[u8],
+) -> Option<T> {
     let value: T = serde_json::from_slice(text).ok()?;
     let json = serde_json::to_string(&value).expect("what was read has a wire form");
     let again: T = serde_json::from_str(&json).expect("the wire form can be read");

@@ -49,7 +49,8 @@ fn descendants_of_the_dead(host: u32, directory: &Path) -> Vec<(i32, String)> {
     pids.filter_map(|pid| {
         let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
         let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-        let inherited = environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes());
+        let inherited =
+            environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes());
         (groups.contains(&group) || inherited).then_some((pid, groups))
     })
     .collect()
@@ -87,7 +88,8 @@ pub(crate) fn everything_is_there(path: &Path, kind: Kind, accepted: &BTreeSet<E
                 let record = storage.record(id).await.unwrap();
                 let record = record.unwrap_or_else(|| panic!("{id} was accepted, and is gone"));
                 let journal = storage.journal(id, 0).await.unwrap();
-                verify_against(&journal, record.head).unwrap_or_else(|error| panic!("{id}: {error}"));
+                verify_against(&journal, record.head)
+                    .unwrap_or_else(|error| panic!("{id}: {error}"));
                 let endings = journal.iter().filter(|event| event.kind.is_terminal()).count();
                 assert!(endings <= 1, "{id} ended {endings} times: {journal:?}");
                 assert_eq!(endings == 1, record.state.is_terminal(), "{id}");
@@ -117,7 +119,12 @@ pub(crate) fn everything_ends_once(path: &Path, kind: Kind, accepted: &BTreeSet<
             {
                 break;
             }
-            assert!(began.elapsed() < RUN, "{} do not end: {:?}", page.records.len(), page.records.first());
+            assert!(
+                began.elapsed() < RUN,
+                "{} do not end: {:?}",
+                page.records.len(),
+                page.records.first()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let report = platform.shutdown(RUN).await;

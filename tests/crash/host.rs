@@ -24,9 +24,13 @@ const SUBMITTERS: usize = 4;
 #[test]
 fn host() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
-    let kind =
-        if std::env::var_os(KIND).is_some_and(|kind| kind == "sled") { Kind::Sled } else { Kind::Default };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let kind = if std::env::var_os(KIND).is_some_and(|kind| kind == "sled") {
+        Kind::Sled
+    } else {
+        Kind::Default
+    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     if std::env::var_os(LEASE).is_some() {
         runtime.block_on(run_under_a_short_lease(Path::new(&directory), kind));
     } else {
@@ -144,7 +148,9 @@ fn evaluation(n: usize) -> Evaluation {
         0 => Evaluation::shell(format!("exit {}", n % 7)),
         1 => Evaluation::shell("sleep 0.05; echo slept"),
         // More than is kept in the map.
-        2 => Evaluation::shell(format!("i=0; while [ $i -lt 1500 ]; do echo {n} line $i; i=$((i+1)); done")),
+        2 => Evaluation::shell(format!(
+            "i=0; while [ $i -lt 1500 ]; do echo {n} line $i; i=$((i+1)); done"
+        )),
         _ => Evaluation::shell(format!("head -c 200000 /dev/urandom > out; echo {n} >> out"))
             .with_collect(Collect::matching(["out"])),
     }

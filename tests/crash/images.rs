@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crucible::{
-    Crucible, DataDirectory, DataOptions, Evaluation, EvaluationId, RecordQuery, State, Storage as _,
-    verify_against,
+    Crucible, DataDirectory, DataOptions, Evaluation, EvaluationId, RecordQuery, State,
+    Storage as _, verify_against,
 };
 use crucible_core::testing::FakeEngine;
 use crucible_kv::Backend;
@@ -36,7 +36,8 @@ fn every_power_cut_leaves_what_was_acknowledged() {
     };
     let mut random = Random::new();
     println!("CRUCIBLE_CRASH_SEED={}", random.seed());
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut left = images;
     while left > 0 {
         // Nothing here is large enough for a file: all of it is on the disk that is cut.
@@ -45,7 +46,8 @@ fn every_power_cut_leaves_what_was_acknowledged() {
         for _ in 0..left.min(IMAGES) {
             let moment = below(&mut random, disk.moments() + 1);
             let survivors = disk.survivors(moment);
-            let survivors = survivors.start() + below(&mut random, survivors.end() - survivors.start() + 1);
+            let survivors =
+                survivors.start() + below(&mut random, survivors.end() - survivors.start() + 1);
             let image = disk.image(survivors);
             runtime.block_on(check(place.path(), image, &told, moment));
         }
@@ -78,8 +80,11 @@ async fn history(place: &Path) -> (CrashImages, Told) {
     let mut handles = Vec::new();
     for n in 0..EVALUATIONS {
         let evaluation = Evaluation::shell("true").with_label("n", n.to_string());
-        let evaluation =
-            if n % 3 == 0 { evaluation.with_idempotency_key(format!("key {n}")) } else { evaluation };
+        let evaluation = if n % 3 == 0 {
+            evaluation.with_idempotency_key(format!("key {n}"))
+        } else {
+            evaluation
+        };
         let handle = platform.submit(evaluation).await.unwrap();
         told.accepted.push((handle.id(), disk.moments()));
         handles.push(handle);
@@ -123,16 +128,24 @@ async fn check(place: &Path, image: impl Backend, told: &Told, moment: usize) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(platform.shutdown(PATIENCE).await.queued, Some(0), "a ticket is stuck");
-    let page = storage.records(&RecordQuery::new().with_limit(RecordQuery::LIMIT_MAX)).await.unwrap();
+    let page =
+        storage.records(&RecordQuery::new().with_limit(RecordQuery::LIMIT_MAX)).await.unwrap();
     assert!(page.corrupt.is_empty(), "{:?}", page.corrupt);
     for (id, at) in &told.accepted {
         let is_there = page.records.iter().any(|record| record.id == *id);
-        assert!(is_there || *at > moment, "{id} was accepted by {at}, and is gone after the cut at {moment}");
+        assert!(
+            is_there || *at > moment,
+            "{id} was accepted by {at}, and is gone after the cut at {moment}"
+        );
     }
     for record in &page.records {
         let journal = storage.journal(record.id, 0).await.unwrap();
         verify_against(&journal, record.head).unwrap();
-        assert_eq!(journal.iter().filter(|event| event.kind.is_terminal()).count(), 1, "{journal:?}");
+        assert_eq!(
+            journal.iter().filter(|event| event.kind.is_terminal()).count(),
+            1,
+            "{journal:?}"
+        );
         assert_eq!(record.state, State::Finished, "{record:?}");
     }
 }

@@ -38,7 +38,11 @@ pub(crate) fn kill_again_and_again(kind: Kind) {
         aftermath::everything_is_there(&path, kind, &accepted);
         println!("{round}: {moment:?}: {} more accepted", accepted.len() - before);
     }
-    assert!(accepted.len() > 10, "only {} were accepted in all: the hosts died too soon", accepted.len());
+    assert!(
+        accepted.len() > 10,
+        "only {} were accepted in all: the hosts died too soon",
+        accepted.len()
+    );
     aftermath::everything_ends_once(&path, kind, &accepted);
     aftermath::no_group_of(&hosts);
     println!("{} accepted, {kills} kills", accepted.len());
@@ -65,7 +69,12 @@ impl Generation {
 }
 
 /// Starts a host, kills it at its moment, and adds what it said it had accepted. Gives its process id.
-fn live_and_die(path: &Path, kind: Kind, moment: Generation, accepted: &mut BTreeSet<EvaluationId>) -> u32 {
+fn live_and_die(
+    path: &Path,
+    kind: Kind,
+    moment: Generation,
+    accepted: &mut BTreeSet<EvaluationId>,
+) -> u32 {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "host::host", "--nocapture"])
         .env(host::DIRECTORY, path)
@@ -101,7 +110,9 @@ fn live_and_die(path: &Path, kind: Kind, moment: Generation, accepted: &mut BTre
     // The pipe ends with its last holder, and no sandbox may hold it.
     heard.extend(lines.iter());
     let _ended = reader.join().unwrap();
-    accepted.extend(heard.iter().filter_map(|line| line.strip_prefix("ack ")?.parse::<EvaluationId>().ok()));
+    accepted.extend(
+        heard.iter().filter_map(|line| line.strip_prefix("ack ")?.parse::<EvaluationId>().ok()),
+    );
     pid
 }
 

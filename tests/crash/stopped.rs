@@ -28,7 +28,9 @@ fn a_host_that_was_stopped_ends_nothing_twice() {
         .unwrap();
     let (sender, lines) = mpsc::channel();
     let stdout = BufReader::new(child.stdout.take().unwrap());
-    std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
+    std::thread::spawn(move || {
+        stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
+    });
     let wait_for = |word: &str| -> Vec<String> {
         let mut heard = Vec::new();
         loop {
@@ -69,7 +71,11 @@ fn finished(path: &std::path::Path) -> Vec<EvaluationId> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let directory = DataDirectory::open(path).await.unwrap();
         let page = directory.storage().records(&RecordQuery::new()).await.unwrap();
-        assert!(page.records.iter().all(|record| record.state == State::Finished), "{:?}", page.records);
+        assert!(
+            page.records.iter().all(|record| record.state == State::Finished),
+            "{:?}",
+            page.records
+        );
         directory.close().await.unwrap();
         page.records.iter().map(|record| record.id).collect()
     })

@@ -134,7 +134,10 @@ fn the_limits_of_the_command_line_are_for_lines_without_their_own() {
     let answers = answers(&run.stdout);
     assert_eq!(answers["\"default\""]["outcome"]["verdict"]["limit"], "cpu", "{run:?}");
     assert_eq!(answers["\"own\""]["outcome"]["verdict"]["limit"], "wall", "{run:?}");
-    assert!(table_has(&run, "limit_exceeded cpu", 1) && table_has(&run, "limit_exceeded wall", 1), "{run:?}");
+    assert!(
+        table_has(&run, "limit_exceeded cpu", 1) && table_has(&run, "limit_exceeded wall", 1),
+        "{run:?}"
+    );
 }
 
 #[test]
@@ -144,7 +147,8 @@ fn a_line_may_have_an_allow_list() {
     let run = piped(lines);
     assert_eq!(run.status, 0, "{run:?}");
     let answers = answers(&run.stdout);
-    let has = |key: &str| answers[key]["outcome"]["stdout"]["text"].as_str().unwrap().contains("_proxy=");
+    let has =
+        |key: &str| answers[key]["outcome"]["stdout"]["text"].as_str().unwrap().contains("_proxy=");
     assert!(has("\"some\"") && !has("\"none\""), "{run:?}");
 }
 

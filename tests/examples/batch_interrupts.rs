@@ -22,7 +22,9 @@ fn sleepers(nap: &str) -> Vec<Pid> {
         // One that ends meanwhile has no command line.
         std::fs::read(process.path().join("cmdline")).is_ok_and(|line| line == wanted.as_bytes())
     });
-    sleeping.filter_map(|process| Pid::from_raw(process.file_name().to_str()?.parse().ok()?)).collect()
+    sleeping
+        .filter_map(|process| Pid::from_raw(process.file_name().to_str()?.parse().ok()?))
+        .collect()
 }
 
 /// Waits until a guest sleeps. Guests can tell nobody before they end, so this looks again and again.

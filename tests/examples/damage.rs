@@ -52,7 +52,9 @@ fn assert_clear(what: &str, run: &Run) {
     assert!([0, 1, 2, 3].contains(&run.status), "{what}: {run:?}");
     if run.status != 0 {
         let words = format!("{}{}", run.stderr, run.stdout);
-        let says = ["error: ", "damaged: ", "not what was written"].iter().any(|word| words.contains(word));
+        let says = ["error: ", "damaged: ", "not what was written"]
+            .iter()
+            .any(|word| words.contains(word));
         assert!(says, "{what}: it does not say what is damaged: {run:?}");
     }
 }
@@ -142,8 +144,11 @@ impl Small {
         if !rustix::process::geteuid().is_root() {
             return None;
         }
-        let mounted =
-            Command::new("mount").args(["-t", "tmpfs", "-o", "size=12m", "none"]).arg(at).status().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=12m", "none"])
+            .arg(at)
+            .status()
+            .unwrap();
         assert!(mounted.success(), "mount");
         Some(Self(at.to_owned()))
     }

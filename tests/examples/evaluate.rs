@@ -10,7 +10,8 @@ fn assert_verdict(run: &Run, verdict: &str) {
 
 #[test]
 fn output_goes_to_stdout_and_the_verdict_to_stderr() {
-    let run = evaluate(["--wall", AMPLE, in_project("examples/programs/hello.py").to_str().unwrap()]);
+    let run =
+        evaluate(["--wall", AMPLE, in_project("examples/programs/hello.py").to_str().unwrap()]);
     assert_verdict(&run, "exited 0");
     assert!(run.stdout.starts_with("Hello from Python 3."), "{run:?}");
     assert_eq!((run.stdout.lines().count(), run.stderr.lines().count()), (1, 1), "{run:?}");
@@ -69,7 +70,8 @@ fn computing_for_ever_is_ended_at_the_cpu_limit() {
 #[test]
 fn using_up_memory_is_ended_at_the_memory_limit() {
     // Each page is touched: memory that is only asked for is not used.
-    let hog = "x = bytearray(1 << 30)\nfor i in range(0, len(x), 4096): x[i] = 1\nprint('survived')";
+    let hog =
+        "x = bytearray(1 << 30)\nfor i in range(0, len(x), 4096): x[i] = 1\nprint('survived')";
     let run = code("python", hog, &["--memory", "128MiB"]);
     assert_verdict(&run, "limit_exceeded memory");
     assert_eq!(run.stdout, "");
@@ -134,18 +136,33 @@ fn json_is_the_wire_form() {
 fn json_names_the_limit_and_has_a_compilers_words() {
     let run = code("sh", "while :; do :; done", &["--json", "--cpu", "1s"]);
     assert_verdict(&run, "limit_exceeded cpu");
-    assert_eq!(run.json()["verdict"], serde_json::json!({"kind": "limit_exceeded", "limit": "cpu"}));
+    assert_eq!(
+        run.json()["verdict"],
+        serde_json::json!({"kind": "limit_exceeded", "limit": "cpu"})
+    );
     assert_eq!(run.json()["blame"], "limit");
 
     let run = code("c", "int main(", &["--json"]);
     assert_eq!(run.json()["verdict"]["cause"], serde_json::json!({"kind": "exited", "code": 1}));
-    assert!(run.json()["stderr"]["text"].as_str().is_some_and(|text| text.contains("error:")), "{run:?}");
+    assert!(
+        run.json()["stderr"]["text"].as_str().is_some_and(|text| text.contains("error:")),
+        "{run:?}"
+    );
 }
 
 /// That it is enforced is for the engine's tests; here, that it is asked for.
 #[test]
 fn what_is_allowed_goes_through_the_proxy_alone() {
-    let run = evaluate(["--json", "--allow", "a.test:443", "--allow", "b.test:80", "--command", "--", "env"]);
+    let run = evaluate([
+        "--json",
+        "--allow",
+        "a.test:443",
+        "--allow",
+        "b.test:80",
+        "--command",
+        "--",
+        "env",
+    ]);
     assert_eq!(run.status, 0, "{run:?}");
     assert!(run.stdout.contains("https_proxy=http://127.0.0.1:3128"), "{run:?}");
     assert!(run.stdout.contains("allow-list by proxy: 2 endpoints; 0 connected"), "{run:?}");

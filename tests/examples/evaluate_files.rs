@@ -47,9 +47,14 @@ fn files_and_directories_are_put_beside_the_program() {
     fs::write(tree.join("top"), "top\n").unwrap();
     fs::write(tree.join("deep/leaf"), "leaf\n").unwrap();
     let script = "cat words.txt tree/top tree/deep/leaf; find . -type f | wc -l";
-    let run = code("sh", script, &["--input", file.to_str().unwrap(), "--input", tree.to_str().unwrap()]);
+    let run =
+        code("sh", script, &["--input", file.to_str().unwrap(), "--input", tree.to_str().unwrap()]);
     // Those three and the program's own source.
-    assert_eq!((run.verdict(), run.stdout.as_str()), ("exited 0", "words\ntop\nleaf\n4\n"), "{run:?}");
+    assert_eq!(
+        (run.verdict(), run.stdout.as_str()),
+        ("exited 0", "words\ntop\nleaf\n4\n"),
+        "{run:?}"
+    );
 }
 
 #[test]
@@ -70,8 +75,7 @@ fn an_executable_file_stays_one() {
 fn what_matches_is_brought_out() {
     let directory = tempfile::tempdir().unwrap();
     let into = directory.path().join("made/on/the/way");
-    let script =
-        "mkdir -p out/deep; echo a > out/a.txt; echo b > out/deep/b.txt; echo c > out/c.bin; echo d > d.txt";
+    let script = "mkdir -p out/deep; echo a > out/a.txt; echo b > out/deep/b.txt; echo c > out/c.bin; echo d > d.txt";
     let run = code("sh", script, &["--collect", "out/**/*.txt", "--into", into.to_str().unwrap()]);
     assert_eq!(run.verdict(), "exited 0", "{run:?}");
     assert_eq!(fs::read_to_string(into.join("out/a.txt")).unwrap(), "a\n");
@@ -106,8 +110,11 @@ fn a_link_given_as_input_arrives_as_what_it_leads_to() {
 
 #[test]
 fn the_environment_is_what_was_given() {
-    let run =
-        code("sh", "echo \"$GREETING\"; env | grep -c SECRET_OF_THE_HOST", &["--env", "GREETING=a=b c"]);
+    let run = code(
+        "sh",
+        "echo \"$GREETING\"; env | grep -c SECRET_OF_THE_HOST",
+        &["--env", "GREETING=a=b c"],
+    );
     // `grep -c` says 0 and exits with 1 where it found nothing.
     assert_eq!((run.verdict(), run.stdout.as_str()), ("exited 1", "a=b c\n0\n"), "{run:?}");
     let mut command = example("evaluate");

@@ -7,7 +7,10 @@ use super::support::{code, evaluate};
 fn assert_refused(arguments: &[&str], words: &str) {
     let run = evaluate(arguments);
     assert_eq!((run.status, run.stdout.as_str()), (2, ""), "{arguments:?}: {run:?}");
-    assert!(run.stderr.starts_with("error: ") && run.stderr.contains(words), "{arguments:?}: {run:?}");
+    assert!(
+        run.stderr.starts_with("error: ") && run.stderr.contains(words),
+        "{arguments:?}: {run:?}"
+    );
     assert!(!run.stderr.contains("panicked"), "{run:?}");
 }
 
@@ -42,14 +45,22 @@ fn files_that_cannot_be_read_are_refused_by_name() {
     assert_refused(&[&path("notes.txt")], "its extension names no language");
     let command = ["--command", "--", "true"];
     for option in ["--stdin", "--input"] {
-        assert_refused(&[&[option, &path("missing")], &command[..]].concat(), "missing: No such file");
+        assert_refused(
+            &[&[option, &path("missing")], &command[..]].concat(),
+            "missing: No such file",
+        );
     }
 }
 
 #[test]
 fn what_cannot_be_allowed_is_refused() {
-    for endpoint in ["pypi.org", "127.0.0.1:80", "[::1]:80", "0x7f000001:80", "a.test:0", "a.test:port"] {
-        assert_refused(&["--allow", endpoint, "--command", "--", "true"], "is not of the form `HOST:PORT`");
+    for endpoint in
+        ["pypi.org", "127.0.0.1:80", "[::1]:80", "0x7f000001:80", "a.test:0", "a.test:port"]
+    {
+        assert_refused(
+            &["--allow", endpoint, "--command", "--", "true"],
+            "is not of the form `HOST:PORT`",
+        );
     }
 }
 
@@ -122,7 +133,8 @@ fn doctor_names_every_layer_and_what_this_host_has_of_it() {
     let run = evaluate(["doctor"]);
     assert_eq!((run.status, run.stderr.as_str()), (0, ""), "{run:?}");
     for layer in crucible::Layer::ALL {
-        let line = run.stdout.lines().find(|line| line.split_whitespace().nth(1) == Some(layer.name()));
+        let line =
+            run.stdout.lines().find(|line| line.split_whitespace().nth(1) == Some(layer.name()));
         assert!(line.is_some_and(|line| line.starts_with("ok ")), "{layer}: {run:?}");
     }
     assert!(run.stdout.ends_with("this host can enforce every layer\n"), "{run:?}");

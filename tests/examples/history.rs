@@ -32,13 +32,23 @@ fn records(data: &Path) -> Vec<Value> {
 
 fn evaluate(data: &Path, arguments: &[&str]) -> Run {
     Run::new(
-        example("evaluate").arg("--data").arg(data).args(["--wall", AMPLE]).args(arguments).output().unwrap(),
+        example("evaluate")
+            .arg("--data")
+            .arg(data)
+            .args(["--wall", AMPLE])
+            .args(arguments)
+            .output()
+            .unwrap(),
     )
 }
 
 fn batch(data: &Path) -> Child {
     let mut command = example("batch");
-    command.arg("--data").arg(data).args(["--wall", AMPLE, "--workers", "2", "-"]).stdin(Stdio::piped());
+    command
+        .arg("--data")
+        .arg(data)
+        .args(["--wall", AMPLE, "--workers", "2", "-"])
+        .stdin(Stdio::piped());
     command.spawn().unwrap()
 }
 
@@ -66,9 +76,14 @@ fn what_was_evaluated_can_be_listed_shown_and_verified() {
     assert!(list.contains(id) && list.contains("exited 0"), "{list}");
     assert_eq!(told(&data, &["list", "--state", "failed"]), "");
     let shown = told(&data, &["show", id]);
-    for part in
-        ["exited 0", "Hello from Python 3.", "submitted", "started", "finished", "the journal is whole"]
-    {
+    for part in [
+        "exited 0",
+        "Hello from Python 3.",
+        "submitted",
+        "started",
+        "finished",
+        "the journal is whole",
+    ] {
         assert!(shown.contains(part), "{part}: {shown}");
     }
     let whole: Value = serde_json::from_str(&told(&data, &["show", id, "--json"])).unwrap();
@@ -83,8 +98,9 @@ fn what_was_evaluated_can_be_listed_shown_and_verified() {
 fn a_batch_goes_on_where_it_was_killed() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
-    let line =
-        |n: u32| format!("{{\"key\":\"k{n}\",\"command\":[\"sh\",\"-c\",\"sleep 0.1; exit {}\"]}}\n", n % 3);
+    let line = |n: u32| {
+        format!("{{\"key\":\"k{n}\",\"command\":[\"sh\",\"-c\",\"sleep 0.1; exit {}\"]}}\n", n % 3)
+    };
     let lines: String = (0..30).map(line).collect();
     let mut child = batch(&data);
     child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
@@ -114,8 +130,10 @@ fn a_batch_goes_on_where_it_was_killed() {
         assert_eq!(same, record, "what was done is not run again");
     }
     // Once more: nothing is left to be run, and everything is answered. Another program under a known key is refused.
-    let again =
-        batch_of(&data, &(lines + "{\"key\":\"k1\",\"command\":[\"true\"]}\n{\"command\":[\"true\"]}\n"));
+    let again = batch_of(
+        &data,
+        &(lines + "{\"key\":\"k1\",\"command\":[\"true\"]}\n{\"command\":[\"true\"]}\n"),
+    );
     assert_eq!(again.status, 2, "{again:?}");
     assert!(again.stderr.contains("line 31: the key was used for another evaluation"), "{again:?}");
     assert_eq!(again.stdout.lines().count(), 31);
@@ -155,14 +173,18 @@ fn poison_becomes_a_dead_letter_and_can_be_driven_again() {
         let (name, arguments) = if data.exists() {
             ("history", &["follow"][..])
         } else {
-            ("evaluate", &["--wall", AMPLE, "--language", "sh", "--code", "sleep 2; echo survived"][..])
+            (
+                "evaluate",
+                &["--wall", AMPLE, "--language", "sh", "--code", "sleep 2; echo survived"][..],
+            )
         };
         let mut host = example(name).arg("--data").arg(&data).args(arguments).spawn().unwrap();
         std::thread::sleep(Duration::from_millis(700));
         host.kill().unwrap();
         host.wait().unwrap();
         // On a slow machine it may not have begun.
-        expired_leases += u32::from(records(&data).iter().any(|record| record["state"] == "running"));
+        expired_leases +=
+            u32::from(records(&data).iter().any(|record| record["state"] == "running"));
         assert!(began.elapsed() < PATIENCE, "it never runs");
     }
     let run = evaluate(&data, &["--language", "sh", "--code", "echo other"]);
@@ -184,7 +206,8 @@ fn an_export_is_believed_without_this_library() {
     let directory = tempfile::tempdir().unwrap();
     let in_directory = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let data = directory.path().join("data");
-    let lines: String = (0..5).map(|n| format!("{{\"key\":{n},\"command\":[\"true\"]}}\n")).collect();
+    let lines: String =
+        (0..5).map(|n| format!("{{\"key\":{n},\"command\":[\"true\"]}}\n")).collect();
     assert_eq!(batch_of(&data, &lines).status, 0);
     let key = in_directory("key");
     let public = told(&data, &["key", "--out", &key]).trim().to_owned();
@@ -194,10 +217,16 @@ fn an_export_is_believed_without_this_library() {
     let verified = ["verify", "--checkpoint", &checkpoint, "--key", &public];
     assert!(told(&data, &verified).contains("5 journals, all there"));
     let all = told(&data, &["export", "--checkpoint", &checkpoint]);
-    assert_eq!(check(&all, &public), (0, "verified: all 5 journals of the checkpoint\n".to_owned()));
+    assert_eq!(
+        check(&all, &public),
+        (0, "verified: all 5 journals of the checkpoint\n".to_owned())
+    );
     let id = records(&data)[2]["id"].as_str().unwrap().to_owned();
     let one = told(&data, &["export", &id, "--key", &key]);
-    assert_eq!(check(&one, &public), (0, "verified: 1 of the checkpoint's 5 journals\n".to_owned()));
+    assert_eq!(
+        check(&one, &public),
+        (0, "verified: 1 of the checkpoint's 5 journals\n".to_owned())
+    );
 
     let lines: Vec<&str> = all.lines().collect();
     let last = lines.len() - 1;

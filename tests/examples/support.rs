@@ -13,7 +13,8 @@ pub(crate) fn example(name: &str) -> Command {
     // Tests are in `target/<profile>/deps`, examples beside that in `target/<profile>/examples`.
     let test = std::env::current_exe().unwrap();
     let profile = test.parent().and_then(Path::parent).unwrap();
-    let program = profile.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
+    let program =
+        profile.join("examples").join(name).with_extension(std::env::consts::EXE_EXTENSION);
     assert!(
         program.is_file(),
         "{} is not there: build it with `cargo build --examples`, as `cargo test` does without `--test`",
@@ -21,7 +22,11 @@ pub(crate) fn example(name: &str) -> Command {
     );
     let mut command = Command::new(program);
     // Whoever runs the tests may want a log of them; these programs are to say what they always say.
-    command.env_remove("RUST_LOG").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 

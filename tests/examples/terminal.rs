@@ -15,7 +15,8 @@ open('name' + orders, 'w').close()
 "#;
 
 fn assert_inert(text: &str) {
-    let order = text.chars().find(|character| character.is_control() && !matches!(character, '\n' | '\t'));
+    let order =
+        text.chars().find(|character| character.is_control() && !matches!(character, '\n' | '\t'));
     assert_eq!(order, None, "{text:?}");
 }
 
@@ -36,12 +37,14 @@ fn one_line_of_json_is_no_order() {
 fn lines_of_a_batch_are_no_orders() {
     let line = serde_json::json!({"key": "\u{9b}2J", "language": "python", "source": HOSTILE});
     let bad = "{\"key\": \"\u{9b}2J\u{1b}[2J\"";
-    let mut child = example("batch").args(["--wall", AMPLE, "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        example("batch").args(["--wall", AMPLE, "-"]).stdin(Stdio::piped()).spawn().unwrap();
     writeln!(child.stdin.take().unwrap(), "{line}\n{bad}").unwrap();
     let run = Run::new(child.wait_with_output().unwrap());
     assert_inert(&run.stdout);
     assert_inert(&run.stderr);
-    let answer: serde_json::Value = serde_json::from_str(run.stdout.lines().next().unwrap()).unwrap();
+    let answer: serde_json::Value =
+        serde_json::from_str(run.stdout.lines().next().unwrap()).unwrap();
     assert_eq!(answer["key"], "\u{9b}2J");
 }
 
@@ -51,7 +54,8 @@ fn a_terminal_gets_no_orders() {
     let source = tempfile::Builder::new().suffix(".py").tempfile().unwrap();
     std::fs::write(source.path(), HOSTILE).unwrap();
     let inner = example("evaluate");
-    let words = [inner.get_program().to_str().unwrap(), "--wall", AMPLE, source.path().to_str().unwrap()];
+    let words =
+        [inner.get_program().to_str().unwrap(), "--wall", AMPLE, source.path().to_str().unwrap()];
     // It gives a program a terminal, and writes what the program wrote there.
     let output = Command::new("script")
         .args(["--quiet", "--return", "--command", &words.join(" "), "/dev/null"])

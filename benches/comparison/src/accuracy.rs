@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crucible::{Engine as _, Evaluation, Limit, Limits, RunContext, Signal, SubprocessEngine, Verdict};
+use crucible::{
+    Engine as _, Evaluation, Limit, Limits, RunContext, Signal, SubprocessEngine, Verdict,
+};
 use futures::StreamExt as _;
 use tokio::runtime::Runtime;
 
@@ -20,10 +22,13 @@ type Known = (&'static str, Evaluation, fn(&Verdict) -> bool);
 /// Programs, and what their verdicts are.
 fn known() -> Vec<Known> {
     let mib = 1 << 20;
-    let limits = || Limits::new().with_wall(Duration::from_secs(30)).with_cpu(Duration::from_secs(20));
+    let limits =
+        || Limits::new().with_wall(Duration::from_secs(30)).with_cpu(Duration::from_secs(20));
     let shell = |script: &str, limits: Limits| Evaluation::shell(script).with_limits(limits);
     vec![
-        ("a status", shell("exit 37", limits()), |verdict| *verdict == Verdict::Exited { code: 37 }),
+        ("a status", shell("exit 37", limits()), |verdict| {
+            *verdict == Verdict::Exited { code: 37 }
+        }),
         ("a segmentation fault", shell("kill -SEGV $$", limits()), |verdict| {
             *verdict == Verdict::Signaled { signal: Signal::SEGV }
         }),
@@ -35,9 +40,11 @@ fn known() -> Vec<Known> {
             shell("head -c 300m /dev/zero | tail", limits().with_memory_bytes(64 * mib)),
             |verdict| *verdict == Verdict::LimitExceeded { limit: Limit::Memory },
         ),
-        ("too long", shell("sleep 60", limits().with_wall(Duration::from_millis(300))), |verdict| {
-            *verdict == Verdict::LimitExceeded { limit: Limit::Wall }
-        }),
+        (
+            "too long",
+            shell("sleep 60", limits().with_wall(Duration::from_millis(300))),
+            |verdict| *verdict == Verdict::LimitExceeded { limit: Limit::Wall },
+        ),
         (
             "too much CPU",
             shell("while :; do :; done", limits().with_cpu(Duration::from_millis(100))),
@@ -46,17 +53,21 @@ fn known() -> Vec<Known> {
         ("too much output", shell("yes", limits().with_output_bytes(1 << 16)), |verdict| {
             *verdict == Verdict::LimitExceeded { limit: Limit::Output }
         }),
-        ("a full disk", shell("cat /dev/zero > /tmp/full", limits().with_disk_bytes(mib)), |verdict| {
-            *verdict == Verdict::LimitExceeded { limit: Limit::Disk }
-        }),
+        (
+            "a full disk",
+            shell("cat /dev/zero > /tmp/full", limits().with_disk_bytes(mib)),
+            |verdict| *verdict == Verdict::LimitExceeded { limit: Limit::Disk },
+        ),
         (
             "too many processes",
             shell("bomb() { bomb | bomb & }; bomb; sleep 1", limits().with_processes(16)),
             |verdict| *verdict == Verdict::LimitExceeded { limit: Limit::Processes },
         ),
-        ("no program", Evaluation::command(["/no/such/program"]).with_limits(limits()), |verdict| {
-            matches!(verdict, Verdict::NotStarted { .. })
-        }),
+        (
+            "no program",
+            Evaluation::command(["/no/such/program"]).with_limits(limits()),
+            |verdict| matches!(verdict, Verdict::NotStarted { .. }),
+        ),
     ]
 }
 
@@ -72,7 +83,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         };
         let (engine, evaluation) = (engine.clone(), evaluation.clone());
         async move {
-            let run = tokio::spawn(async move { engine.run(&evaluation, &RunContext::new()).await });
+            let run =
+                tokio::spawn(async move { engine.run(&evaluation, &RunContext::new()).await });
             let verdict = match run.await.expect("no panic") {
                 Ok(outcome) => outcome.verdict().clone(),
                 Err(error) => return (*name, Some(crucible::error_chain(&error))),
@@ -98,11 +110,16 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     report.add(Table {
         name: "accuracy",
         title: "Verdicts under load".to_owned(),
-        note: format!("{} runs of programs whose endings are known, {AT_ONCE} at once.", scale.verdicts),
+        note: format!(
+            "{} runs of programs whose endings are known, {AT_ONCE} at once.",
+            scale.verdicts
+        ),
         columns: vec!["runs", "wrong"],
         rows: tally
             .iter()
-            .map(|(name, (count, wrong))| ((*name).to_owned(), vec![count.to_string(), wrong.to_string()]))
+            .map(|(name, (count, wrong))| {
+                ((*name).to_owned(), vec![count.to_string(), wrong.to_string()])
+            })
             .collect(),
         bars: tally.iter().map(|(name, (count, _))| ((*name).to_owned(), *count as f64)).collect(),
         curve: None,

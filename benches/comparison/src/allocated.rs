@@ -14,7 +14,8 @@ const NAMES: [(&str, &str); 5] = [
 ];
 
 pub(crate) fn measure(report: &mut Report, _: &Scale) {
-    let program = std::env::current_exe().expect("this program").with_file_name("crucible-allocations");
+    let program =
+        std::env::current_exe().expect("this program").with_file_name("crucible-allocations");
     let Some(program) = program.to_str().filter(|path| std::path::Path::new(path).exists()) else {
         eprintln!("allocations are left out: crucible-allocations is not beside this program");
         return;
@@ -25,12 +26,16 @@ pub(crate) fn measure(report: &mut Report, _: &Scale) {
     for line in said.lines() {
         let mut parts = line.split(' ');
         let name = parts.next().unwrap_or_default();
-        let mut number = || parts.next().and_then(|number| number.parse::<f64>().ok()).expect("a number");
+        let mut number =
+            || parts.next().and_then(|number| number.parse::<f64>().ok()).expect("a number");
         let (count, bytes) = (number(), number());
         let title = NAMES.iter().find(|(key, _)| *key == name).map_or(name, |(_, title)| title);
         report.set("allocations", name, round(count));
         report.set("allocations", &format!("{name}_bytes"), bytes.round());
-        rows.push((title.to_owned(), vec![format!("{:.1}", count.max(0.0)), format!("{bytes:.0}")]));
+        rows.push((
+            title.to_owned(),
+            vec![format!("{:.1}", count.max(0.0)), format!("{bytes:.0}")],
+        ));
         bars.push((title.to_owned(), count));
     }
     report.add(Table {

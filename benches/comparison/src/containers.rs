@@ -18,7 +18,9 @@ const ROUNDS_FIRST: usize = 1;
 
 pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let runtime = runtime();
-    let engine = |warm| runtime.block_on(DockerEngine::builder().image(IMAGE).ready_containers(warm).build());
+    let engine = |warm| {
+        runtime.block_on(DockerEngine::builder().image(IMAGE).ready_containers(warm).build())
+    };
     let (cold, warm) = match (engine(0), engine(WAITING)) {
         (Ok(cold), Ok(warm)) => (cold, warm),
         (Err(error), _) | (_, Err(error)) => {

@@ -30,8 +30,8 @@ impl Axis {
     /// Zero has no place on such an axis.
     fn over<'a>(figures: impl Iterator<Item = &'a f64>) -> Self {
         let powers = figures.filter(|figure| **figure > 0.0).map(|figure| figure.log10());
-        let (least, most) =
-            powers.fold((f64::MAX, f64::MIN), |(least, most), power| (power.min(least), power.max(most)));
+        let (least, most) = powers
+            .fold((f64::MAX, f64::MIN), |(least, most), power| (power.min(least), power.max(most)));
         Self { least, most }
     }
 
@@ -81,10 +81,12 @@ impl Curve {
                 writeln!(svg, "<text x=\"{at:.1}\" y=\"326\" text-anchor=\"middle\">{name}</text>");
         }
         for (index, ((name, line), colour)) in self.lines.iter().zip(COLOURS).enumerate() {
-            let points = self.at.iter().zip(line).filter(|(at, figure)| **at > 0.0 && **figure > 0.0);
+            let points =
+                self.at.iter().zip(line).filter(|(at, figure)| **at > 0.0 && **figure > 0.0);
             let points: Vec<_> =
                 points.map(|(at, figure)| format!("{:.1},{:.1}", x(*at), y(*figure))).collect();
-            let (points, name, text) = (points.join(" "), escaped(name), TOP + 20.0 * index as f64 + 12.0);
+            let (points, name, text) =
+                (points.join(" "), escaped(name), TOP + 20.0 * index as f64 + 12.0);
             let _written = writeln!(
                 svg,
                 "<polyline points=\"{points}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\

@@ -20,7 +20,9 @@ pub(crate) fn proportional(processes: &[u32]) -> u64 {
 fn rollup(process: &str, line: &str) -> u64 {
     let text = fs::read_to_string(format!("/proc/{process}/smaps_rollup")).unwrap_or_default();
     let value = text.lines().find_map(|found| found.strip_prefix(line));
-    value.and_then(|value| value.trim().split(' ').next()?.parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
+    value
+        .and_then(|value| value.trim().split(' ').next()?.parse::<u64>().ok())
+        .map_or(0, |kib| kib * 1024)
 }
 
 /// Processes in the groups of a host's engines, which are named after its number.
@@ -44,25 +46,31 @@ pub(crate) fn groups_of(host: u32) -> Vec<PathBuf> {
         Some(root.join(controllers).join(place.trim_start_matches('/')))
     });
     // On version 2, as root, it is the root of all.
-    let mut parents: Vec<_> = places.chain([root.to_owned()]).map(|place| place.join("crucible")).collect();
+    let mut parents: Vec<_> =
+        places.chain([root.to_owned()]).map(|place| place.join("crucible")).collect();
     parents.sort();
     parents.dedup();
-    let groups = parents.iter().flat_map(|parent| fs::read_dir(parent).into_iter().flatten().flatten());
-    let ours = groups.filter(|group| group.file_name().to_string_lossy().starts_with(&format!("{host}-")));
+    let groups =
+        parents.iter().flat_map(|parent| fs::read_dir(parent).into_iter().flatten().flatten());
+    let ours =
+        groups.filter(|group| group.file_name().to_string_lossy().starts_with(&format!("{host}-")));
     ours.map(|group| group.path()).collect()
 }
 
 /// How many groups there are beneath these.
 pub(crate) fn count_beneath(groups: &[PathBuf]) -> usize {
-    let entries = groups.iter().flat_map(|group| fs::read_dir(group).into_iter().flatten().flatten());
+    let entries =
+        groups.iter().flat_map(|group| fs::read_dir(group).into_iter().flatten().flatten());
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).count()
 }
 
 /// Bytes of memory that are charged to these groups, of the kernel's own among them.
 pub(crate) fn charged(groups: &[PathBuf]) -> u64 {
-    let figure =
-        |name: &str, group: &PathBuf| fs::read_to_string(group.join(name)).ok()?.trim().parse::<u64>().ok();
-    let charged = |group| figure("memory.usage_in_bytes", group).or_else(|| figure("memory.current", group));
+    let figure = |name: &str, group: &PathBuf| {
+        fs::read_to_string(group.join(name)).ok()?.trim().parse::<u64>().ok()
+    };
+    let charged =
+        |group| figure("memory.usage_in_bytes", group).or_else(|| figure("memory.current", group));
     groups.iter().filter_map(charged).sum()
 }
 
@@ -87,7 +95,9 @@ pub(crate) fn raise_descriptors(wanted: u64) -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let most = limit.maximum.unwrap_or(u64::MAX);
     for bound in [most.max(wanted), most] {
-        if setrlimit(Resource::Nofile, Rlimit { current: Some(bound), maximum: Some(bound) }).is_ok() {
+        if setrlimit(Resource::Nofile, Rlimit { current: Some(bound), maximum: Some(bound) })
+            .is_ok()
+        {
             return bound;
         }
     }

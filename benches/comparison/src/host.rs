@@ -29,7 +29,11 @@ type Ballast = Box<dyn Fn() -> Option<Box<dyn std::any::Any>>>;
 fn kinds() -> [(&'static str, String, Ballast); 3] {
     let files = files();
     [
-        ("heap", "1 GiB of heap".to_owned(), Box::new(|| Some(Box::new(black_box(vec![1_u8; HEAP]))))),
+        (
+            "heap",
+            "1 GiB of heap".to_owned(),
+            Box::new(|| Some(Box::new(black_box(vec![1_u8; HEAP])))),
+        ),
         (
             "files",
             format!("{} open files", grouped(files as u64)),

@@ -14,7 +14,8 @@ use crate::start::runtime;
 use crate::support::{Order, quantile, ratio};
 
 /// What the problems import.
-const MODULES: [&str; 8] = ["typing", "math", "random", "copy", "string", "collections", "re", "hashlib"];
+const MODULES: [&str; 8] =
+    ["typing", "math", "random", "copy", "string", "collections", "re", "hashlib"];
 const AT_ONCE: [usize; 2] = [1, 8];
 /// The host that is compared with, as most begin: a whole interpreter a program, and no isolation.
 const NAIVE: &str = "import concurrent.futures, json, subprocess, sys, time\n\
@@ -38,7 +39,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let Some(sources) = problems(scale.problems) else { return };
     let file = tempfile::NamedTempFile::new().expect("a file");
     serde_json::to_writer(&file, &sources).expect("the problems in a file");
-    let (cold, plain, importing) = (SubprocessEngine::new().expect("an engine"), warm(&[]), warm(&MODULES));
+    let (cold, plain, importing) =
+        (SubprocessEngine::new().expect("an engine"), warm(&[]), warm(&MODULES));
     let by_warm = |engines: &[SubprocessEngine; 2], at_once: usize| {
         let engine = &engines[usize::from(at_once > 1)];
         settle(engine, waiting(at_once));
@@ -48,7 +50,11 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         ("naive", NAIVE_NAME, Box::new(|at_once| naive(file.path(), at_once, sources.len()))),
         ("cold", "crucible, cold", Box::new(|at_once| all(&cold, at_once, &sources))),
         ("warm", "crucible, warm", Box::new(|at_once| by_warm(&plain, at_once))),
-        ("warm_modules", "crucible, warm, 8 modules", Box::new(|at_once| by_warm(&importing, at_once))),
+        (
+            "warm_modules",
+            "crucible, warm, 8 modules",
+            Box::new(|at_once| by_warm(&importing, at_once)),
+        ),
     ];
     let mut times = [const { [const { Vec::new() }; AT_ONCE.len()] }; 4];
     let mut order = Order::new();
@@ -63,7 +69,11 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let ratio = |row: usize, column: usize| ratio(medians[row][column], medians[0][column]);
     for (row, (key, ..)) in subjects.iter().enumerate() {
         for (column, suffix) in ["", "_8"].into_iter().enumerate() {
-            report.set("humaneval", &format!("{key}{suffix}_s"), round(medians[row][column].as_secs_f64()));
+            report.set(
+                "humaneval",
+                &format!("{key}{suffix}_s"),
+                round(medians[row][column].as_secs_f64()),
+            );
             if row > 0 {
                 report.set("humaneval", &format!("{key}_ratio{suffix}"), round(ratio(row, column)));
             }
@@ -96,7 +106,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
 /// An engine for each of [`AT_ONCE`], with interpreters that have imported these.
 fn warm(modules: &[&str]) -> [SubprocessEngine; AT_ONCE.len()] {
     AT_ONCE.map(|at_once| {
-        let builder = SubprocessEngine::builder().ready_interpreters(Language::python(), modules.iter().copied());
+        let builder = SubprocessEngine::builder()
+            .ready_interpreters(Language::python(), modules.iter().copied());
         builder.ready_interpreter_count(waiting(at_once)).build().expect("an engine")
     })
 }
@@ -133,7 +144,11 @@ fn all(engine: &SubprocessEngine, at_once: usize, sources: &[String]) -> Duratio
 fn settle(engine: &SubprocessEngine, waiting: usize) {
     let began = Instant::now();
     while engine.ready_interpreter_stats().ready < waiting as u64 {
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", engine.ready_interpreter_stats());
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            engine.ready_interpreter_stats()
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
     std::thread::sleep(Duration::from_millis(60) * u32::try_from(waiting).unwrap_or(1));

@@ -73,7 +73,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
 /// Starts a host, and kills it.
 fn live_and_die(life: Duration) -> u32 {
     let own = std::env::current_exe().expect("this program");
-    let mut child = Command::new(own).arg("--victim").stdout(Stdio::piped()).spawn().expect("a host");
+    let mut child =
+        Command::new(own).arg("--victim").stdout(Stdio::piped()).spawn().expect("a host");
     let mut line = String::new();
     let stdout = child.stdout.take().expect("its output");
     BufReader::new(stdout).read_line(&mut line).expect("its output");
@@ -92,7 +93,8 @@ pub(crate) fn be_killed() -> ! {
     println!("working");
     runtime.block_on(async {
         let work = |engine: SubprocessEngine, number: usize| async move {
-            let script = if number.is_multiple_of(2) { "sleep 60 & sleep 60" } else { "echo short" };
+            let script =
+                if number.is_multiple_of(2) { "sleep 60 & sleep 60" } else { "echo short" };
             let evaluation = Evaluation::shell(script);
             loop {
                 let _outcome = engine.run(&evaluation, &RunContext::new()).await;

@@ -12,11 +12,13 @@ pub(crate) fn describe() -> String {
     let cpu_info = file("/proc/cpuinfo");
     let model = field(&cpu_info, "model name").unwrap_or_else(|| "an unknown processor".to_owned());
     let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let is_virtual = cpu_info.lines().any(|line| line.starts_with("flags") && line.contains(" hypervisor"));
+    let is_virtual =
+        cpu_info.lines().any(|line| line.starts_with("flags") && line.contains(" hypervisor"));
     let memory = field(&file("/proc/meminfo"), "MemTotal");
     let kib: u64 = memory.and_then(|memory| memory.split(' ').next()?.parse().ok()).unwrap_or(0);
     let kernel = file("/proc/sys/kernel/osrelease");
-    let cgroups = if fs::exists("/sys/fs/cgroup/cgroup.controllers").unwrap_or(false) { "2" } else { "1" };
+    let cgroups =
+        if fs::exists("/sys/fs/cgroup/cgroup.controllers").unwrap_or(false) { "2" } else { "1" };
     let load = file("/proc/loadavg");
     let load = load.split(' ').next().unwrap_or("?");
     format!(

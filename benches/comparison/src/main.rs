@@ -104,7 +104,9 @@ fn main() -> ExitCode {
     }
     let written = options
         .json
-        .map_or(Ok(()), |path| std::fs::write(&path, report.json(&machine)).map_err(|error| (path, error)))
+        .map_or(Ok(()), |path| {
+            std::fs::write(&path, report.json(&machine)).map_err(|error| (path, error))
+        })
         .and_then(|()| {
             let Some(path) = options.page else { return Ok(()) };
             page::write(&path, &machine, report.tables()).map_err(|error| (path, error))

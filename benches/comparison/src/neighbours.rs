@@ -78,14 +78,16 @@ async fn well_behaved(engine: &SubprocessEngine, rounds: usize) -> Duration {
     let runs = (0..rounds).map(|_| {
         let (engine, evaluation) = (engine.clone(), evaluation.clone());
         async move {
-            let run = tokio::spawn(async move { engine.run(&evaluation, &RunContext::new()).await });
+            let run =
+                tokio::spawn(async move { engine.run(&evaluation, &RunContext::new()).await });
             let outcome = run.await.expect("no panic").expect("a run");
             assert_eq!(*outcome.verdict(), Verdict::Exited { code: 0 });
             assert_eq!(outcome.stdout.to_text(), "20000\n");
             outcome.usage.wall
         }
     });
-    let times: Vec<Duration> = futures::stream::iter(runs).buffer_unordered(AT_ONCE).collect().await;
+    let times: Vec<Duration> =
+        futures::stream::iter(runs).buffer_unordered(AT_ONCE).collect().await;
     quantile(&times, 0.5)
 }
 
@@ -96,7 +98,11 @@ async fn disturb(engine: SubprocessEngine, script: &'static str, stop: Arc<Atomi
     let mut ended = 0;
     while !stop.load(Ordering::Relaxed) {
         let outcome = engine.run(&evaluation, &RunContext::new()).await.expect("a run");
-        assert!(matches!(outcome.verdict(), Verdict::LimitExceeded { .. }), "{}", outcome.verdict());
+        assert!(
+            matches!(outcome.verdict(), Verdict::LimitExceeded { .. }),
+            "{}",
+            outcome.verdict()
+        );
         ended += 1;
     }
     ended

@@ -12,7 +12,8 @@ const END: &str = "<!-- measured: end -->";
 
 pub(crate) fn write(path: &Path, machine: &str, tables: &[Table]) -> Result<()> {
     let page = fs::read_to_string(path)?;
-    let marks = page.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
+    let marks =
+        page.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
     let Some((before, after)) = marks else {
         let message = format!("the page lacks the lines `{BEGIN}` and `{END}`");
         return Err(Error::new(ErrorKind::InvalidData, message));

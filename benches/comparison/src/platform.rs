@@ -29,15 +29,20 @@ fn one_at_a_time(report: &mut Report, scale: &Scale, runtime: &Runtime, engine: 
     let (fake, evaluation) = (FakeEngine::new(), Evaluation::command(["/bin/true"]));
     let mut cases = [
         Case::new("an engine that does nothing, alone", || alone(runtime, &fake, &evaluation)),
-        Case::new("crucible over it: submit to outcome", || through(runtime, &nothing, &evaluation)),
+        Case::new("crucible over it: submit to outcome", || {
+            through(runtime, &nothing, &evaluation)
+        }),
         Case::new("a sandboxed run, alone", || alone(runtime, engine, &evaluation)),
-        Case::new("crucible over that: submit to outcome", || through(runtime, &sandboxed, &evaluation)),
+        Case::new("crucible over that: submit to outcome", || {
+            through(runtime, &sandboxed, &evaluation)
+        }),
     ];
     let mut order = Order::new();
     run_rounds(&mut cases, 20, &mut order);
     forget(&mut cases);
     run_rounds(&mut cases, scale.rounds, &mut order);
-    let added = |over: &Case<'_>, alone: &Case<'_>| micros(over.median().saturating_sub(alone.median()));
+    let added =
+        |over: &Case<'_>, alone: &Case<'_>| micros(over.median().saturating_sub(alone.median()));
     report.set("platform", "added_us", added(&cases[1], &cases[0]));
     report.set("platform", "added_to_sandboxed_us", added(&cases[3], &cases[2]));
     report.add(Table::of_cases(
@@ -81,7 +86,8 @@ fn many_at_once(report: &mut Report, scale: &Scale, runtime: &Runtime, engine: &
     report.set("platform", "per_second_32", figures[3].round());
     let row = |index: usize| {
         let alone = figures[index / 2 * 2];
-        let cells = vec![format!("{:.0}", figures[index]), format!("{:.2}", figures[index] / alone)];
+        let cells =
+            vec![format!("{:.0}", figures[index]), format!("{:.2}", figures[index] / alone)];
         (NAMES[index].to_owned(), cells)
     };
     report.add(Table {
@@ -101,7 +107,11 @@ fn many_at_once(report: &mut Report, scale: &Scale, runtime: &Runtime, engine: &
 fn platform(runtime: &Runtime, engine: impl Engine, workers: usize) -> Crucible {
     let _inside = runtime.enter();
     let builder = Crucible::builder().engine("only", engine).workers(workers);
-    builder.queue(MemoryQueue::bounded(100)).storage(MemoryStorage::new()).build().expect("a platform")
+    builder
+        .queue(MemoryQueue::bounded(100))
+        .storage(MemoryStorage::new())
+        .build()
+        .expect("a platform")
 }
 
 fn alone(runtime: &Runtime, engine: &(impl Engine + Clone), evaluation: &Evaluation) {
@@ -126,7 +136,11 @@ async fn evaluate(platform: Crucible) -> Outcome {
 }
 
 /// How often a second something is done by so many at once.
-fn a_second<D>(runtime: &Runtime, span: Duration, what: impl Fn() -> D + Clone + Send + 'static) -> f64
+fn a_second<D>(
+    runtime: &Runtime,
+    span: Duration,
+    what: impl Fn() -> D + Clone + Send + 'static,
+) -> f64
 where
     D: Future<Output = Outcome> + Send,
 {

@@ -25,6 +25,8 @@ fn fetched() -> Option<Vec<String>> {
     let lines = String::from_utf8(output.stdout).ok()?;
     lines
         .lines()
-        .map(|line| Some(serde_json::from_str::<Value>(line).ok()?.get("source")?.as_str()?.to_owned()))
+        .map(|line| {
+            Some(serde_json::from_str::<Value>(line).ok()?.get("source")?.as_str()?.to_owned())
+        })
         .collect()
 }

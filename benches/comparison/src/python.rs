@@ -44,7 +44,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let runtime = runtime();
     let imports = format!("import {}", MODULES.join(", "));
     let warm = |modules: &[&str]| {
-        let builder = SubprocessEngine::builder().ready_interpreters(Language::python(), modules.iter().copied());
+        let builder = SubprocessEngine::builder()
+            .ready_interpreters(Language::python(), modules.iter().copied());
         builder.ready_interpreter_count(WAITING).build().expect("an engine")
     };
     let (plain, with_modules) = (warm(&[]), warm(&MODULES));
@@ -103,7 +104,11 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
 fn settle(engine: &SubprocessEngine) {
     let began = Instant::now();
     while engine.ready_interpreter_stats().ready < WAITING as u64 {
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", engine.ready_interpreter_stats());
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            engine.ready_interpreter_stats()
+        );
         std::thread::sleep(Duration::from_millis(1));
     }
 }

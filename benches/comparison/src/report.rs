@@ -79,7 +79,8 @@ impl Table {
     ) -> Self {
         let first = cases.first().map(Case::median).unwrap_or_default();
         let row = |case: &Case<'_>| {
-            let times = [0.5, 0.99, 0.0].map(|quantile| format!("{} µs", micros(case.quantile(quantile))));
+            let times =
+                [0.5, 0.99, 0.0].map(|quantile| format!("{} µs", micros(case.quantile(quantile))));
             let ratio = format!("{:.2}", ratio(case.median(), first));
             (case.name.to_owned(), times.into_iter().chain([ratio]).collect())
         };
@@ -117,8 +118,11 @@ impl Table {
 
     /// For a page.
     pub(crate) fn markdown(&self) -> String {
-        let mut text =
-            format!("| | {} |\n|---|{}\n", self.columns.join(" | "), "--:|".repeat(self.columns.len()));
+        let mut text = format!(
+            "| | {} |\n|---|{}\n",
+            self.columns.join(" | "),
+            "--:|".repeat(self.columns.len())
+        );
         for (name, values) in &self.rows {
             let _written = writeln!(text, "| {name} | {} |", values.join(" | "));
         }

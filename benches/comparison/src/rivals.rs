@@ -10,8 +10,7 @@ const BWRAP_OPTIONS: &str = "--unshare-all --ro-bind /usr /usr --symlink usr/bin
     --symlink usr/lib64 /lib64 --proc /proc --dev /dev --tmpfs /tmp";
 
 /// Every namespace, the loopback not even up, a root of its own that cannot be written to; no cgroups and no filter, as with bubblewrap.
-const NSJAIL_OPTIONS: &str =
-    "--mode o --really_quiet --iface_no_lo --bindmount_ro /usr --bindmount_ro /bin --tmpfsmount /tmp --";
+const NSJAIL_OPTIONS: &str = "--mode o --really_quiet --iface_no_lo --bindmount_ro /usr --bindmount_ro /bin --tmpfsmount /tmp --";
 
 /// Whether a program is there; one that is not is said to be left out.
 pub(crate) fn has(program: &str, package: &str) -> bool {
@@ -36,7 +35,8 @@ pub(crate) fn bwrap(argv: &[&str]) -> Vec<u8> {
 /// Where nsjail is, if it is: where `CRUCIBLE_NSJAIL` says, where `benches/nsjail` builds it, or in `PATH`. One that is not is said to be left
 /// out.
 pub(crate) fn find_nsjail() -> Option<PathBuf> {
-    let built = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/nsjail/nsjail")).to_owned();
+    let built =
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/nsjail/nsjail")).to_owned();
     let named = std::env::var_os("CRUCIBLE_NSJAIL").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let in_path = std::env::split_paths(&path).map(|directory| directory.join("nsjail"));

@@ -43,7 +43,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let (mut rows, mut bars) = (Vec::new(), Vec::new());
     for (index, (key, name)) in NAMES.into_iter().enumerate() {
         let all: Vec<f64> = samples.iter().map(|sample| sample[index]).collect();
-        let quarters: Vec<f64> = all.chunks(SAMPLES / 4).map(|quarter| median(quarter.to_vec())).collect();
+        let quarters: Vec<f64> =
+            all.chunks(SAMPLES / 4).map(|quarter| median(quarter.to_vec())).collect();
         let (first, last) = (quarters[0], quarters[3]);
         // What there is none of has not grown, if there is none of it still.
         let growth = if first == last { 1.0 } else { last / first.max(1.0) };
@@ -96,7 +97,8 @@ async fn evaluate(platform: &Crucible, count: usize) {
     let runs = (0..count).map(|_| {
         let platform = platform.clone();
         async move {
-            let run = tokio::spawn(async move { platform.evaluate(Evaluation::command(ARGV)).await });
+            let run =
+                tokio::spawn(async move { platform.evaluate(Evaluation::command(ARGV)).await });
             let outcome = run.await.expect("no panic").expect("an outcome");
             assert!(outcome.is_success(), "{}", outcome.verdict());
         }

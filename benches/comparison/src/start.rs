@@ -42,7 +42,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         cases.push(Case::new("bwrap --unshare-all", || assert_eq!(rivals::bwrap(&ARGV), b"hi\n")));
     }
     if let Some(nsjail) = rivals::find_nsjail() {
-        cases.push(Case::new("nsjail", move || assert_eq!(rivals::nsjail(&nsjail, &ARGV), b"hi\n")));
+        cases
+            .push(Case::new("nsjail", move || assert_eq!(rivals::nsjail(&nsjail, &ARGV), b"hi\n")));
     }
     let mut order = Order::new();
     run_rounds(&mut cases, 20, &mut order);

@@ -26,13 +26,19 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let slots = SubprocessEngine::builder().slots(40).build().expect("an engine");
     let bare = Bare::new(&ARGV, 0);
     let mut subjects: Vec<Subject<'_>> = vec![
-        ("bare vfork+exec", Box::new(|at_once, span| by_threads(at_once, span, || drop(bare.run())))),
+        (
+            "bare vfork+exec",
+            Box::new(|at_once, span| by_threads(at_once, span, || drop(bare.run()))),
+        ),
         (
             "std::process::Command",
             Box::new(|at_once, span| by_threads(at_once, span, || drop(rivals::standard(&ARGV)))),
         ),
         ("crucible, cold", Box::new(|at_once, span| by_tasks(&runtime, &cold, at_once, span))),
-        ("crucible, pre-opened", Box::new(|at_once, span| by_tasks(&runtime, &ready, at_once, span))),
+        (
+            "crucible, pre-opened",
+            Box::new(|at_once, span| by_tasks(&runtime, &ready, at_once, span)),
+        ),
         ("crucible, in slots", Box::new(|at_once, span| by_tasks(&runtime, &slots, at_once, span))),
     ];
     if rivals::has_bwrap() {
@@ -40,7 +46,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         subjects.push(("bwrap --unshare-all", Box::new(bwrap)));
     }
     if let Some(nsjail) = rivals::find_nsjail() {
-        let run = move |at_once, span| by_threads(at_once, span, || drop(rivals::nsjail(&nsjail, &ARGV)));
+        let run =
+            move |at_once, span| by_threads(at_once, span, || drop(rivals::nsjail(&nsjail, &ARGV)));
         subjects.push(("nsjail", Box::new(run)));
     }
     let mut figures = vec![[const { Vec::new() }; AT_ONCE.len()]; subjects.len()];
@@ -52,8 +59,11 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
             }
         }
     }
-    let medians: Vec<[f64; AT_ONCE.len()]> = figures.into_iter().map(|row| row.map(median)).collect();
-    let ratio = |row: usize, column: usize| medians[row][column] / medians[0][column].max(f64::MIN_POSITIVE);
+    let medians: Vec<[f64; AT_ONCE.len()]> =
+        figures.into_iter().map(|row| row.map(median)).collect();
+    let ratio = |row: usize, column: usize| {
+        medians[row][column] / medians[0][column].max(f64::MIN_POSITIVE)
+    };
     for (column, at_once) in AT_ONCE.into_iter().enumerate() {
         let key = format!("throughput_{at_once}");
         report.set(&key, "bare_per_second", medians[0][column].round());
@@ -108,7 +118,12 @@ pub(crate) fn by_threads(at_once: usize, span: Duration, run: impl Fn() + Sync) 
     f64::from(runs) / began.elapsed().as_secs_f64()
 }
 
-pub(crate) fn by_tasks(runtime: &Runtime, engine: &SubprocessEngine, at_once: usize, span: Duration) -> f64 {
+pub(crate) fn by_tasks(
+    runtime: &Runtime,
+    engine: &SubprocessEngine,
+    at_once: usize,
+    span: Duration,
+) -> f64 {
     let began = Instant::now();
     let runs = runtime.block_on(async {
         let work = |engine: SubprocessEngine| async move {

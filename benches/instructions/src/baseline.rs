@@ -63,7 +63,9 @@ impl fmt::Display for TakenWith {
 }
 
 fn line(program: &str, argument: &str) -> Result<String, String> {
-    let output =
-        Command::new(program).arg(argument).output().map_err(|error| format!("{program}: {error}"))?;
+    let output = Command::new(program)
+        .arg(argument)
+        .output()
+        .map_err(|error| format!("{program}: {error}"))?;
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

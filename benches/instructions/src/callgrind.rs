@@ -15,11 +15,18 @@ pub(crate) fn count(name: &str) -> Result<Counts, String> {
     let scratch = tempfile::tempdir().map_err(|error| format!("a directory: {error}"))?;
     let out = scratch.path().join("out");
     let mut command = Command::new("valgrind");
-    command.args(["--tool=callgrind", "--quiet", "--collect-atstart=no", "--toggle-collect=*counted_steps*"]);
+    command.args([
+        "--tool=callgrind",
+        "--quiet",
+        "--collect-atstart=no",
+        "--toggle-collect=*counted_steps*",
+    ]);
     command.arg(format!("--callgrind-out-file={}", out.display())).arg(own).args(["--run", name]);
-    let output = command.output().map_err(|error| format!("valgrind: {error}: install `valgrind`"))?;
+    let output =
+        command.output().map_err(|error| format!("valgrind: {error}: install `valgrind`"))?;
     let said = String::from_utf8_lossy(&output.stdout);
-    let failed = || format!("{name}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    let failed =
+        || format!("{name}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     let profile = std::fs::read_to_string(&out).map_err(|_| failed())?;
     let (instructions, hashing) = sums(&profile);
     let mut numbers = said.split_whitespace().map_while(|number| number.parse().ok());
@@ -46,7 +53,8 @@ fn sums(profile: &str) -> (u64, u64) {
         } else if line.starts_with("calls=") {
             is_of_others = true;
         } else if line.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first)) {
-            let executed = line.split(' ').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0_u64);
+            let executed =
+                line.split(' ').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0_u64);
             match (std::mem::take(&mut is_of_others), is_hashing) {
                 (true, _) => {}
                 (false, true) => sums.1 += executed,

@@ -37,7 +37,10 @@ impl fmt::Display for Counts {
 
 /// Runs the steps of a path, and prints how many there were, and what was allocated.
 pub(crate) fn run(name: &str) -> Result<(), String> {
-    let path = paths::ALL.iter().find(|path| path.name == name).ok_or_else(|| format!("no path `{name}`"))?;
+    let path = paths::ALL
+        .iter()
+        .find(|path| path.name == name)
+        .ok_or_else(|| format!("no path `{name}`"))?;
     // Where the first thread's stack begins depends on the environment and on where this program is, and copying takes more or fewer
     // instructions from there.
     let run = || {
@@ -47,8 +50,8 @@ pub(crate) fn run(name: &str) -> Result<(), String> {
         counted_steps(&mut *step, path.steps);
         Allocated::since(before)
     };
-    let Allocated { count, bytes } =
-        std::thread::scope(|scope| scope.spawn(run).join()).map_err(|_| format!("{name}: it panicked"))?;
+    let Allocated { count, bytes } = std::thread::scope(|scope| scope.spawn(run).join())
+        .map_err(|_| format!("{name}: it panicked"))?;
     println!("{} {count} {bytes}", path.steps);
     Ok(())
 }

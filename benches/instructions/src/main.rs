@@ -55,7 +55,8 @@ fn check() -> Result<(), String> {
         println!("{name:<44} {counts}");
     }
     // That the comparison can fail is shown each time: where the baseline had been lower by more than is allowed, each path has to be found.
-    let found = comparison::compare(&baseline_of(&counted, &here).lowered(), &counted).failures.len();
+    let found =
+        comparison::compare(&baseline_of(&counted, &here).lowered(), &counted).failures.len();
     if found != counted.len() {
         return Err(format!("of {} paths that need more, {found} were found", counted.len()));
     }

@@ -173,9 +173,11 @@ mod tests {
             let guest = Told { desk: ResponseRouter::new(), frames: Mutex::new(frames) };
             let (command, input) = (guest.desk.ask(), guest.desk.ask());
             let tell = async {
-                for (kind, question) in
-                    [(FrameKind::Counted, &command), (FrameKind::Exited, &command), (FrameKind::Done, &input)]
-                {
+                for (kind, question) in [
+                    (FrameKind::Counted, &command),
+                    (FrameKind::Exited, &command),
+                    (FrameKind::Done, &input),
+                ] {
                     told.send(Frame { kind, id: question.id(), payload: Bytes::new() }).unwrap();
                 }
             };

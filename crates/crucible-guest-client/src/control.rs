@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crucible_core::{EngineError, KillReason, OnExit, Signal};
-use crucible_guest::protocol::{self, Counted, ExecFailed, Exited, Failure, FrameKind, Held, Started, Step};
+use crucible_guest::protocol::{
+    self, Counted, ExecFailed, Exited, Failure, FrameKind, Held, Started, Step,
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -108,8 +110,21 @@ enum Next {
 
 impl<'a, C: Channel, K: Fn() + Send + Sync> CommandSupervisor<'a, C, K> {
     /// A command that was asked for at `began`.
-    pub fn new(exchange: Exchange<'a, C, K>, after: OnExit, wall: Duration, began: Instant) -> Self {
-        Self { exchange, after, wall, began, started: None, ledger: KillLog::default(), end: End::default() }
+    pub fn new(
+        exchange: Exchange<'a, C, K>,
+        after: OnExit,
+        wall: Duration,
+        began: Instant,
+    ) -> Self {
+        Self {
+            exchange,
+            after,
+            wall,
+            began,
+            started: None,
+            ledger: KillLog::default(),
+            end: End::default(),
+        }
     }
 
     /// Sets this when it is heard that the command runs.
@@ -213,7 +228,8 @@ impl<'a, C: Channel, K: Fn() + Send + Sync> CommandSupervisor<'a, C, K> {
                 Ok(Next::Wait)
             }
             FrameKind::ExecFailed if !started => {
-                self.end.exec_failed = Some(ExecFailed::decode(&frame.payload).map_err(malformed)?.0);
+                self.end.exec_failed =
+                    Some(ExecFailed::decode(&frame.payload).map_err(malformed)?.0);
                 self.end.setup = self.began.elapsed();
                 Ok(Next::Done)
             }
@@ -225,7 +241,9 @@ impl<'a, C: Channel, K: Fn() + Send + Sync> CommandSupervisor<'a, C, K> {
                     _ => failed_step(failure),
                 })
             }
-            FrameKind::Counted if started && self.end.counted.is_none() && self.end.exited.is_none() => {
+            FrameKind::Counted
+                if started && self.end.counted.is_none() && self.end.exited.is_none() =>
+            {
                 self.end.counted = Some(Counted::decode(&frame.payload).map_err(malformed)?);
                 Ok(Next::Wait)
             }
@@ -233,14 +251,21 @@ impl<'a, C: Channel, K: Fn() + Send + Sync> CommandSupervisor<'a, C, K> {
                 let exited = Exited::decode(&frame.payload).map_err(malformed)?;
                 self.end.exited = Some(exited);
                 self.end.survivors = u64::from(exited.survivors);
-                Ok(if exited.empty || self.after == OnExit::KeepBackground { Next::Done } else { Next::Wait })
+                Ok(if exited.empty || self.after == OnExit::KeepBackground {
+                    Next::Done
+                } else {
+                    Next::Wait
+                })
             }
             FrameKind::Empty if self.end.exited.is_some() => {
                 let count = frame.payload.first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
-                self.end.survivors = count.map(u64::from).ok_or_else(|| malformed(protocol::Malformed))?;
+                self.end.survivors =
+                    count.map(u64::from).ok_or_else(|| malformed(protocol::Malformed))?;
                 Ok(Next::Done)
             }
-            kind => Err(protocol(format!("it says of the command what cannot be: {kind:?}"), started)),
+            kind => {
+                Err(protocol(format!("it says of the command what cannot be: {kind:?}"), started))
+            }
         }
     }
 

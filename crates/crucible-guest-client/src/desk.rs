@@ -148,7 +148,9 @@ impl ResponseRouter {
     /// Whether a frame of one of these kinds waits for whoever asked.
     #[must_use]
     pub fn has_heard(&self, id: u32, kinds: &[FrameKind]) -> bool {
-        self.inboxes().get(&id).is_some_and(|inbox| inbox.iter().any(|frame| kinds.contains(&frame.kind)))
+        self.inboxes()
+            .get(&id)
+            .is_some_and(|inbox| inbox.iter().any(|frame| kinds.contains(&frame.kind)))
     }
 
     pub(crate) fn take(&self, question: &PendingRequest<'_>) -> Option<Frame> {
@@ -168,10 +170,14 @@ impl ResponseRouter {
             None => {
                 let known = frame.id <= self.last_id.load(Ordering::Relaxed);
                 if frame.kind == FrameKind::Failed && known {
-                    self.unasked.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(frame);
+                    self.unasked
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .get_or_insert(frame);
                 }
                 let fewer = |left: u32| left.checked_sub(1);
-                let taken = self.strays_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
+                let taken =
+                    self.strays_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
                 known && taken.is_ok()
             }
         };
@@ -208,7 +214,9 @@ impl ResponseRouter {
                     Err(_) => self.note_broken("it greets twice"),
                 }
             }
-            Ok(ready) => self.note_broken(&format!("it speaks version {} of the protocol", ready.version)),
+            Ok(ready) => {
+                self.note_broken(&format!("it speaks version {} of the protocol", ready.version))
+            }
             Err(_) => self.note_broken("its greeting is malformed"),
         }
     }

@@ -51,7 +51,8 @@ impl EvidenceBuilder<'_> {
     pub fn evidence(&self, ledger: Vec<Evidence>) -> Vec<Evidence> {
         let mut evidence = Vec::new();
         if let Some(failure) = self.end.exec_failed {
-            evidence.push(Evidence::ExecFailed { reason: not_started(failure), errno: failure.errno });
+            evidence
+                .push(Evidence::ExecFailed { reason: not_started(failure), errno: failure.errno });
         }
         let ledger_is_empty = ledger.is_empty();
         evidence.extend(ledger);
@@ -59,16 +60,27 @@ impl EvidenceBuilder<'_> {
             let after = Duration::from_micros(exited.wall_us);
             if exited.deadline && ledger_is_empty {
                 // The host stalled, and the guest enforced the wall limit.
-                evidence.push(Evidence::Killed { signal: Signal::KILL, reason: KillReason::Wall, after });
+                evidence.push(Evidence::Killed {
+                    signal: Signal::KILL,
+                    reason: KillReason::Wall,
+                    after,
+                });
             }
-            evidence.extend(ending(exited.wait_status).map(|ending| Evidence::Waited { ending, after }));
+            evidence.extend(
+                ending(exited.wait_status).map(|ending| Evidence::Waited { ending, after }),
+            );
         }
         let oom_kills = self.since(|counters| counters.oom_kills);
         if oom_kills > 0 {
             let limit_hits = self.since(|counters| counters.memory_limit_hits);
             let peak_bytes = self.now.memory_peak_bytes;
             let limit_bytes = self.memory_limit;
-            evidence.push(Evidence::OomKilled { count: oom_kills, limit_hits, peak_bytes, limit_bytes });
+            evidence.push(Evidence::OomKilled {
+                count: oom_kills,
+                limit_hits,
+                peak_bytes,
+                limit_bytes,
+            });
         }
         let forks_refused = self.since(|counters| counters.forks_refused);
         if forks_refused > 0 {
@@ -81,7 +93,9 @@ impl EvidenceBuilder<'_> {
             evidence.push(Evidence::FileSystemFull { free_bytes, free_inodes });
         }
         let (bytes, limit_bytes) = self.output;
-        if bytes > limit_bytes && !evidence.iter().any(|fact| matches!(fact, Evidence::OutputBytes { .. })) {
+        if bytes > limit_bytes
+            && !evidence.iter().any(|fact| matches!(fact, Evidence::OutputBytes { .. }))
+        {
             // It ended by itself before it could be killed.
             evidence.push(Evidence::OutputBytes { bytes, limit_bytes });
         }
@@ -111,7 +125,8 @@ impl EvidenceBuilder<'_> {
     /// CPU time of the command and its children, where a cgroup counts it. The group counts everything, the guest itself
     /// included.
     fn cpu_counted(&self) -> Option<Duration> {
-        let guest = self.end.exited.map_or(self.guest_before, |e| Duration::from_micros(e.guest_us));
+        let guest =
+            self.end.exited.map_or(self.guest_before, |e| Duration::from_micros(e.guest_us));
         let since = self.now.cpu?.saturating_sub(self.before.cpu.unwrap_or_default());
         Some(since.saturating_sub(guest.saturating_sub(self.guest_before)))
     }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crucible_core::{EngineError, Entry, EntryKind, FileReason, Listing, PlannedFile, SandboxPath};
-use crucible_guest::protocol::{self, Entries, Failure, FrameKind, ListRequest, ReadRequest, WriteRequest};
+use crucible_guest::protocol::{
+    self, Entries, Failure, FrameKind, ListRequest, ReadRequest, WriteRequest,
+};
 
 use crate::channel::{Channel, ChannelExt as _};
 use crate::desk::Disconnected;
@@ -65,8 +67,14 @@ async fn send_file(
     for index in 0..count {
         let start = index * WRITE_PIECE;
         let data = content.get(start..content.len().min(start + WRITE_PIECE)).unwrap_or_default();
-        let piece =
-            WriteRequest { first: index == 0, last: index + 1 == count, quiet, mode, path: &name, data };
+        let piece = WriteRequest {
+            first: index == 0,
+            last: index + 1 == count,
+            quiet,
+            mode,
+            path: &name,
+            data,
+        };
         let head = request::encode(16 + name.len(), |writer| piece.encode_head(writer))
             .map_err(Disconnected::Error)?;
         channel.send(FrameKind::Write, id, &head, data).await?;
@@ -144,7 +152,11 @@ pub async fn write(
 ///
 /// # Errors
 /// [`EngineError::File`], or the infrastructure failed.
-pub async fn read(channel: &impl Channel, path: &SandboxPath, limit: u64) -> Result<Bytes, EngineError> {
+pub async fn read(
+    channel: &impl Channel,
+    path: &SandboxPath,
+    limit: u64,
+) -> Result<Bytes, EngineError> {
     let name = request::path(path);
     let mut content = Vec::new();
     loop {
@@ -158,7 +170,11 @@ pub async fn read(channel: &impl Channel, path: &SandboxPath, limit: u64) -> Res
             return Err(protocol("its data is malformed", false));
         };
         // Less than was asked for is the end of the file. So a guest cannot hand it out byte by byte.
-        let sound = if *last == 1 { bytes.len() <= length as usize } else { bytes.len() == length as usize };
+        let sound = if *last == 1 {
+            bytes.len() <= length as usize
+        } else {
+            bytes.len() == length as usize
+        };
         if !sound || *last > 1 {
             return Err(protocol("its data is not what was asked for", false));
         }

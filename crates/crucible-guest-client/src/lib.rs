@@ -33,7 +33,8 @@ mod watch;
 
 pub use channel::{Channel, ChannelExt};
 pub use control::{
-    CommandSupervisor, End, Exchange, KILL_CONFIRM, RECEIVER_GRACE, SETUP_TIMEOUT, guest_deadline_us, wire,
+    CommandSupervisor, End, Exchange, KILL_CONFIRM, RECEIVER_GRACE, SETUP_TIMEOUT,
+    guest_deadline_us, wire,
 };
 pub use counters::CgroupCounters;
 pub use desk::{Disconnected, PendingRequest, ResponseRouter};

@@ -112,7 +112,9 @@ pub fn process_limits(limits: &Limits) -> Vec<Rlimit> {
 /// No process gets a priority above that of others. Kernels that have none know no such limits.
 #[must_use]
 pub fn priority_limits() -> Vec<Rlimit> {
-    [libc::RLIMIT_NICE, libc::RLIMIT_RTPRIO].map(|resource| Rlimit { resource, soft: 0, hard: 0 }).to_vec()
+    [libc::RLIMIT_NICE, libc::RLIMIT_RTPRIO]
+        .map(|resource| Rlimit { resource, soft: 0, hard: 0 })
+        .to_vec()
 }
 
 /// Resource limits, encoded.

@@ -93,7 +93,9 @@ impl Assembly {
 
     /// Puts another answer in the place of each that `change` gives one for.
     pub(crate) fn answer(&mut self, change: impl Fn(u32) -> Option<u32>) {
-        for instruction in self.instructions.iter_mut().filter(|instruction| instruction.code == RETURN) {
+        for instruction in
+            self.instructions.iter_mut().filter(|instruction| instruction.code == RETURN)
+        {
             if let Some(answer) = change(instruction.operand) {
                 instruction.operand = answer;
             }
@@ -112,7 +114,12 @@ pub(crate) mod machine {
     use super::*;
 
     /// What a filter says of a system call.
-    pub(crate) fn run(filter: &[Instruction], architecture: u32, number: u32, arguments: [u64; 6]) -> u32 {
+    pub(crate) fn run(
+        filter: &[Instruction],
+        architecture: u32,
+        number: u32,
+        arguments: [u64; 6],
+    ) -> u32 {
         let load = |at: u32| match at {
             AT_NUMBER => number,
             AT_ARCHITECTURE => architecture,

@@ -38,10 +38,12 @@ impl Cgroup {
             Self::V1 => Counted {
                 oom_kills: keyed(c"/sys/fs/cgroup/memory/memory.oom_control", b"oom_kill"),
                 // Memory and swap together are refused first where both have one limit; some kernels do not count them.
-                memory_limit_hits: number_in(c"/sys/fs/cgroup/memory/memory.failcnt").map(|alone| {
-                    let both = number_in(c"/sys/fs/cgroup/memory/memory.memsw.failcnt");
-                    alone.saturating_add(both.unwrap_or(0))
-                }),
+                memory_limit_hits: number_in(c"/sys/fs/cgroup/memory/memory.failcnt").map(
+                    |alone| {
+                        let both = number_in(c"/sys/fs/cgroup/memory/memory.memsw.failcnt");
+                        alone.saturating_add(both.unwrap_or(0))
+                    },
+                ),
                 forks_refused: keyed(c"/sys/fs/cgroup/pids/pids.events", b"max"),
                 memory_peak_bytes: number_in(c"/sys/fs/cgroup/memory/memory.max_usage_in_bytes"),
                 processes_peak: number_in(c"/sys/fs/cgroup/pids/pids.peak"),

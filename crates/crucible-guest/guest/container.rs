@@ -29,7 +29,11 @@ const DEVICES: &[&core::ffi::CStr] =
 pub(crate) fn main(arguments: &Arguments) -> ! {
     let control = Control::pipes(Fd(0), Fd(1));
     let started = arrange_descriptors(control).at(Step::DESCRIPTORS).and_then(|control| {
-        if arguments.has(b"--here") { here(arguments, control) } else { contained(arguments, control) }
+        if arguments.has(b"--here") {
+            here(arguments, control)
+        } else {
+            contained(arguments, control)
+        }
     });
     match started {
         Ok(guest) => match guest.say_ready() {

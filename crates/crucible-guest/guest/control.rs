@@ -3,8 +3,8 @@
 use super::errno::{Errno, Result, retry};
 use super::sys::{self, Fd, Fds};
 use crate::protocol::{
-    Failure, FrameKind, HEADER_SIZE, Header, Overflow, PAYLOAD_MAX_TO_GUEST, PAYLOAD_MAX_TO_HOST, Step,
-    Writer,
+    Failure, FrameKind, HEADER_SIZE, Header, Overflow, PAYLOAD_MAX_TO_GUEST, PAYLOAD_MAX_TO_HOST,
+    Step, Writer,
 };
 
 /// Room for any answer but bytes of files and streams, which are sent from where they are.

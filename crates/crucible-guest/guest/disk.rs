@@ -38,8 +38,12 @@ impl Disk {
 
     /// What is left of the least place, and of what may be used of all together. A place itself takes an inode.
     pub(crate) fn left(&self) -> Room {
-        let mut left =
-            Room { bytes: self.bytes, inodes: self.inodes, free_bytes: u64::MAX, free_inodes: u64::MAX };
+        let mut left = Room {
+            bytes: self.bytes,
+            inodes: self.inodes,
+            free_bytes: u64::MAX,
+            free_inodes: u64::MAX,
+        };
         let (mut bytes, mut inodes) = (0_u64, 0_u64);
         for room in self.rooms().flatten() {
             left.free_bytes = left.free_bytes.min(room.free_bytes);
@@ -47,8 +51,8 @@ impl Disk {
             // Some kernels do not count inodes.
             if room.inodes > 0 {
                 left.free_inodes = left.free_inodes.min(room.free_inodes);
-                inodes =
-                    inodes.saturating_add(room.inodes.saturating_sub(room.free_inodes).saturating_sub(1));
+                inodes = inodes
+                    .saturating_add(room.inodes.saturating_sub(room.free_inodes).saturating_sub(1));
             }
         }
         left.free_bytes = left.free_bytes.min(self.bytes.saturating_sub(bytes));

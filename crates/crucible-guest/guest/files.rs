@@ -9,12 +9,13 @@ use super::memory::Once;
 use super::path::{Name, c_str, split};
 use super::spawn::{At as _, StepError};
 use super::sys::{
-    self, AT_SYMLINK_NOFOLLOW, Fd, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NONBLOCK, O_PATH, O_RDONLY,
-    O_WRONLY, Room,
+    self, AT_SYMLINK_NOFOLLOW, Fd, O_CLOEXEC, O_CREAT, O_DIRECTORY, O_EXCL, O_NONBLOCK, O_PATH,
+    O_RDONLY, O_WRONLY, Room,
 };
 use super::usage::Directory;
 use crate::protocol::{
-    EntryKind, EntryRef, FrameKind, ListRequest, PAYLOAD_MAX_TO_HOST, ReadRequest, Step, WriteRequest, Writer,
+    EntryKind, EntryRef, FrameKind, ListRequest, PAYLOAD_MAX_TO_HOST, ReadRequest, Step,
+    WriteRequest, Writer,
 };
 
 const S_IFMT: u32 = 0o170_000;
@@ -80,7 +81,8 @@ impl Files {
         id: u32,
         payload: &[u8],
     ) -> core::result::Result<(), StepError> {
-        let request = WriteRequest::decode(payload).map_err(|_| StepError(Step::REQUEST, Errno::PROTO))?;
+        let request =
+            WriteRequest::decode(payload).map_err(|_| StepError(Step::REQUEST, Errno::PROTO))?;
         if request.quiet && self.input_failure.is_some() {
             return Ok(());
         }
@@ -194,7 +196,8 @@ impl Files {
         id: u32,
         payload: &[u8],
     ) -> core::result::Result<(), StepError> {
-        let request = ReadRequest::decode(payload).map_err(|_| StepError(Step::REQUEST, Errno::PROTO))?;
+        let request =
+            ReadRequest::decode(payload).map_err(|_| StepError(Step::REQUEST, Errno::PROTO))?;
         let path = c_str(request.path).at(Step::READ)?;
         let file = sys::open_beneath(self.root, path, O_RDONLY | O_NONBLOCK, 0).at(Step::READ)?;
         let sent = self.send_piece(control, id, file, &request);
@@ -202,7 +205,13 @@ impl Files {
         sent.at(Step::READ)
     }
 
-    fn send_piece(&mut self, control: Control, id: u32, file: Fd, request: &ReadRequest<'_>) -> Result<()> {
+    fn send_piece(
+        &mut self,
+        control: Control,
+        id: u32,
+        file: Fd,
+        request: &ReadRequest<'_>,
+    ) -> Result<()> {
         match sys::fstat(file)?.mode & S_IFMT {
             S_IFREG => {}
             S_IFDIR => return Err(Errno::ISDIR),
@@ -231,15 +240,23 @@ impl Files {
         id: u32,
         payload: &[u8],
     ) -> core::result::Result<(), StepError> {
-        let request = ListRequest::decode(payload).map_err(|_| StepError(Step::REQUEST, Errno::PROTO))?;
+        let request =
+            ListRequest::decode(payload).map_err(|_| StepError(Step::REQUEST, Errno::PROTO))?;
         let path = c_str(request.path).at(Step::LIST)?;
-        let directory = sys::open_beneath(self.root, path, O_RDONLY | O_DIRECTORY, 0).at(Step::LIST)?;
+        let directory =
+            sys::open_beneath(self.root, path, O_RDONLY | O_DIRECTORY, 0).at(Step::LIST)?;
         let sent = self.send_entries(control, id, directory, request.cursor);
         sys::close(directory);
         sent.at(Step::LIST)
     }
 
-    fn send_entries(&mut self, control: Control, id: u32, directory: Fd, cursor: u64) -> Result<()> {
+    fn send_entries(
+        &mut self,
+        control: Control,
+        id: u32,
+        directory: Fd,
+        cursor: u64,
+    ) -> Result<()> {
         const { assert!(PIECE < PAYLOAD_MAX_TO_HOST) };
         sys::seek(directory, cursor)?;
         let mut next = cursor;

@@ -50,10 +50,12 @@ fn allow_devices(ruleset: Fd, devices: &[&CStr], all: u64) -> Result<()> {
     if devices.is_empty() {
         return sys::allow_beneath(ruleset, c"/dev", USE_DEVICES & all);
     }
-    devices.iter().try_for_each(|device| match sys::allow_beneath(ruleset, device, USE_DEVICE & all) {
-        // Not every container has all of them.
-        Err(Errno::NOENT) => Ok(()),
-        other => other,
+    devices.iter().try_for_each(|device| {
+        match sys::allow_beneath(ruleset, device, USE_DEVICE & all) {
+            // Not every container has all of them.
+            Err(Errno::NOENT) => Ok(()),
+            other => other,
+        }
     })
 }
 

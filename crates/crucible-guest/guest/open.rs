@@ -9,8 +9,8 @@ use super::seccomp::{self, Sockets};
 use super::slot;
 use super::spawn::{At as _, StepError};
 use super::sys::{
-    self, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, Fd, Forked,
-    O_CLOEXEC, O_RDONLY, O_WRONLY, SIGKILL,
+    self, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, Fd,
+    Forked, O_CLOEXEC, O_RDONLY, O_WRONLY, SIGKILL,
 };
 use crate::protocol::{FrameKind, InitFlags, MAX_TASKS_FILES, Opened, Plan, PlanFlags, Step};
 
@@ -63,7 +63,9 @@ impl Factory {
         if !is_slot {
             flags |= namespaces_of_a_sandbox(plan);
         }
-        for (flag, namespace) in [(PlanFlags::NEW_NETWORK, CLONE_NEWNET), (PlanFlags::UTS, CLONE_NEWUTS)] {
+        for (flag, namespace) in
+            [(PlanFlags::NEW_NETWORK, CLONE_NEWNET), (PlanFlags::UTS, CLONE_NEWUTS)]
+        {
             if plan.flags.has(flag) {
                 flags |= namespace;
             }
@@ -75,8 +77,13 @@ impl Factory {
         let (maps_wait, maps_written) = sys::pipe().at(Step::DESCRIPTORS)?;
         let forked = sys::fork_into(flags, cgroup).at(Step::CLONE);
         if let Ok(Forked::Child) = forked {
-            let inherited =
-                Inherited { plan: *plan, control, tasks, maps: (maps_wait, maps_written), life: self.life };
+            let inherited = Inherited {
+                plan: *plan,
+                control,
+                tasks,
+                maps: (maps_wait, maps_written),
+                life: self.life,
+            };
             if is_slot {
                 slot::main(&inherited);
             }

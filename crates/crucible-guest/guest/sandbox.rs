@@ -12,7 +12,9 @@ use super::number::Text;
 use super::path::c_str;
 use super::serve::{self, Guest, Place};
 use super::spawn::{At as _, StepError};
-use super::sys::{self, CLONE_NEWCGROUP, Fd, MS_NODEV, MS_NOEXEC, MS_NOSUID, POLLHUP, POLLIN, PollFd};
+use super::sys::{
+    self, CLONE_NEWCGROUP, Fd, MS_NODEV, MS_NOEXEC, MS_NOSUID, POLLHUP, POLLIN, PollFd,
+};
 use super::target;
 use crate::protocol::{FrameKind, MAX_TASKS_FILES, Opened, PROXY_PORT, Plan, PlanFlags, Step};
 
@@ -72,7 +74,11 @@ fn set_up(inherited: &Inherited) -> core::result::Result<Guest, StepError> {
 }
 
 /// The last steps, for whoever has its socket in place and no capability to set anything up any more.
-fn close_in(plan: &Plan, control: Control, proxy: Option<u16>) -> core::result::Result<Guest, StepError> {
+fn close_in(
+    plan: &Plan,
+    control: Control,
+    proxy: Option<u16>,
+) -> core::result::Result<Guest, StepError> {
     // Nothing is set up any more: from here on the filter is for the guest what it is for the target.
     sys::forget_key();
     if plan.flags.has(PlanFlags::LANDLOCK) {
@@ -133,7 +139,9 @@ fn set_up_in_slot(opening: &Opening) -> core::result::Result<Guest, StepError> {
 fn introduce(opening: &Opening) -> Result<()> {
     let pidfd = sys::own_pidfd()?;
     let opened = Opened { pid: opening.pid.load(Ordering::Acquire).unsigned_abs() };
-    let sent = opening.control.answer_with(FrameKind::Opened, 0, Some(pidfd), |writer| opened.encode(writer));
+    let sent = opening
+        .control
+        .answer_with(FrameKind::Opened, 0, Some(pidfd), |writer| opened.encode(writer));
     sys::close(pidfd);
     sent
 }
@@ -231,7 +239,8 @@ fn mount_disk(plan: &Plan) -> Result<()> {
 
 /// Nothing of processes that belong to others is seen: the target sees its own, the guest (group 0) all.
 fn mount_proc(plan: &Plan) -> Result<()> {
-    let options = if plan.flags.has(PlanFlags::SINGLE_ID) { c"hidepid=2" } else { c"hidepid=2,gid=0" };
+    let options =
+        if plan.flags.has(PlanFlags::SINGLE_ID) { c"hidepid=2" } else { c"hidepid=2,gid=0" };
     sys::mount_new(c"proc", c"/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, options)
 }
 

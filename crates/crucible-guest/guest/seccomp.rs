@@ -10,8 +10,8 @@
 //! numbers mean other calls. Numbers that are newer than the policy do not exist.
 
 use super::bpf::{
-    self, ALLOW, AT_ARCHITECTURE, AT_NUMBER, Assembly, DATA, ERRNO, JUMP_IF_ANY_BIT, JUMP_IF_AT_LEAST,
-    JUMP_IF_EQUAL, KILL_PROCESS, LOAD, NOTIFY, RETURN, at_argument,
+    self, ALLOW, AT_ARCHITECTURE, AT_NUMBER, Assembly, DATA, ERRNO, JUMP_IF_ANY_BIT,
+    JUMP_IF_AT_LEAST, JUMP_IF_EQUAL, KILL_PROCESS, LOAD, NOTIFY, RETURN, at_argument,
 };
 use super::errno::{Errno, Result};
 use super::sys::{self, Fd};
@@ -59,9 +59,8 @@ enum Answerer {
 pub(crate) fn load(key: u64, sockets: Sockets) -> Result<core::result::Result<Fd, Errno>> {
     match sys::load_filter_with_listener(filter(key, sockets, Answerer::Listener).instructions()) {
         Ok(listener) => Ok(Ok(listener)),
-        Err(error) => {
-            sys::load_filter(filter(key, sockets, Answerer::Filter).instructions()).map(|()| Err(error))
-        }
+        Err(error) => sys::load_filter(filter(key, sockets, Answerer::Filter).instructions())
+            .map(|()| Err(error)),
     }
 }
 
@@ -261,7 +260,9 @@ mod tests {
 
     use super::super::bpf::machine::run;
     use super::*;
-    use crate::policy::{ARCHITECTURE, EAFNOSUPPORT, EPERM, FOREIGN_FIRST, FOREIGN_LAST, NEWEST_KNOWN};
+    use crate::policy::{
+        ARCHITECTURE, EAFNOSUPPORT, EPERM, FOREIGN_FIRST, FOREIGN_LAST, NEWEST_KNOWN,
+    };
 
     const I386: u32 = 0x4000_0003;
     const KEY: u64 = 0x1234_5678_9abc_def1;
@@ -353,7 +354,11 @@ mod tests {
             let opened = if KEYED.contains(&number) { ALLOW } else { refused };
             assert_eq!(target_says(number, with(KEY)), opened, "call {number}");
             for wrong in [1, KEY + 1, KEY ^ 1 << 32, KEY >> 32, KEY & 0xffff_ffff, u64::MAX] {
-                assert_eq!(target_says(number, with(wrong)), refused, "call {number}, key {wrong:#x}");
+                assert_eq!(
+                    target_says(number, with(wrong)),
+                    refused,
+                    "call {number}, key {wrong:#x}"
+                );
             }
             if KEYED.contains(&number) {
                 assert_ne!(refused, ALLOW, "call {number}");
@@ -368,8 +373,10 @@ mod tests {
                 let filter = filter(KEY, sockets, answerer);
                 let holes = KEY_HOLES.into_iter().chain(INET_HOLES).collect::<Vec<_>>();
                 assert!(filter.instructions().iter().all(|i| !holes.contains(&i.operand)));
-                let asks =
-                    filter.instructions().iter().any(|i| i.code == RETURN && i.operand & !DATA == NOTIFY);
+                let asks = filter
+                    .instructions()
+                    .iter()
+                    .any(|i| i.code == RETURN && i.operand & !DATA == NOTIFY);
                 assert_eq!(asks, answerer == Answerer::Listener);
             }
         }
@@ -377,12 +384,17 @@ mod tests {
 
     #[test]
     fn other_abis_are_told_from_what_does_not_exist() {
-        for (answerer, foreign) in [(Answerer::Listener, FOREIGN), (Answerer::Filter, KILL_PROCESS)] {
+        for (answerer, foreign) in [(Answerer::Listener, FOREIGN), (Answerer::Filter, KILL_PROCESS)]
+        {
             let filter = filter(KEY, Sockets::Local, answerer);
             assert_eq!(run(filter.instructions(), I386, 0, [0; 6]), foreign);
             assert_eq!(run(filter.instructions(), I386, 1000, [0; 6]), foreign);
             for number in [FOREIGN_FIRST, FOREIGN_FIRST | 165, FOREIGN_LAST] {
-                assert_eq!(told(Sockets::Local, answerer, number, [0; 6]), foreign, "call {number:#x}");
+                assert_eq!(
+                    told(Sockets::Local, answerer, number, [0; 6]),
+                    foreign,
+                    "call {number:#x}"
+                );
             }
             for number in [NEWEST_KNOWN + 1, 1000, FOREIGN_FIRST - 1, FOREIGN_LAST + 1, u32::MAX] {
                 assert_eq!(
@@ -401,7 +413,11 @@ mod tests {
         assert_eq!(target_says(56, first(thread)), ALLOW);
         assert_eq!(target_says(56, first(17)), ALLOW);
         for bit in [17, 25, 26, 27, 28, 29, 30] {
-            assert_eq!(target_says(56, first(thread | 1 << bit)), reported(EPERM), "clone, bit {bit}");
+            assert_eq!(
+                target_says(56, first(thread | 1 << bit)),
+                reported(EPERM),
+                "clone, bit {bit}"
+            );
             assert_eq!(target_says(272, first(1 << bit)), reported(EPERM), "unshare, bit {bit}");
         }
         assert_eq!(target_says(272, first(0x80)), reported(EPERM));
@@ -429,17 +445,21 @@ mod tests {
     #[test]
     fn where_the_network_is_admitted_tcp_is_and_nothing_else() {
         for answerer in [Answerer::Listener, Answerer::Filter] {
-            let says =
-                |family, kind, protocol| told(Sockets::Tcp, answerer, 41, [family, kind, protocol, 0, 0, 0]);
+            let says = |family, kind, protocol| {
+                told(Sockets::Tcp, answerer, 41, [family, kind, protocol, 0, 0, 0])
+            };
             for family in 0..64 {
                 for kind in 0..16 {
                     for flags in [0, 0x800, 0x8_0000, 0x8_0800, 0x10, 0x100_0000] {
                         for protocol in [0, 6, 1, 17, 132, 136, 255, 256, 262] {
-                            let stream = kind == 1 && [0, 0x800, 0x8_0000, 0x8_0800].contains(&flags);
-                            let tcp = [2, 10].contains(&family) && stream && [0, 6].contains(&protocol);
+                            let stream =
+                                kind == 1 && [0, 0x800, 0x8_0000, 0x8_0800].contains(&flags);
+                            let tcp =
+                                [2, 10].contains(&family) && stream && [0, 6].contains(&protocol);
                             let said = says(family, kind | flags, protocol);
-                            let what =
-                                format!("family {family}, type {kind} | {flags:#x}, protocol {protocol}");
+                            let what = format!(
+                                "family {family}, type {kind} | {flags:#x}, protocol {protocol}"
+                            );
                             assert_eq!(said == ALLOW, family == 1 || tcp, "{what}");
                         }
                     }
@@ -476,7 +496,10 @@ mod tests {
     fn the_guest_is_not_limited() {
         for limit in 0..16 {
             assert_eq!(target_says(302, [1, limit, 0x7fff_0000_0000, 0, 0, 0]), ERRNO | 1);
-            assert_eq!(target_says(302, [1 << 32 | 1, limit, 0x7fff_0000_0000, 0, 0, 0]), ERRNO | 1);
+            assert_eq!(
+                target_says(302, [1 << 32 | 1, limit, 0x7fff_0000_0000, 0, 0, 0]),
+                ERRNO | 1
+            );
             assert_eq!(target_says(302, [1, limit, 0, 0x7fff_0000_0000, 0, 0]), ALLOW);
         }
         assert_eq!(target_says(302, [2, 7, 0x7fff_0000_0000, 0, 0, 0]), ALLOW);

@@ -149,7 +149,8 @@ impl Guest {
         let status = status.get(..count).unwrap_or_default();
         let layers = self.container.layers;
         let counted = self.container.cgroup.map(Cgroup::count).unwrap_or_default();
-        self.control.answer(FrameKind::Ready, 0, |writer| Ready::encode(layers, counted, status, writer))
+        self.control
+            .answer(FrameKind::Ready, 0, |writer| Ready::encode(layers, counted, status, writer))
     }
 
     fn serve(&mut self, request: &'static mut [u8]) -> Result<()> {
@@ -183,10 +184,13 @@ impl Guest {
     /// How long to wait for something to happen: until the deadline, or until something is to be said.
     fn timeout_ms(&self) -> i32 {
         let running = self.running.as_ref();
-        let deadline = running.filter(|running| !running.deadline_passed).and_then(|r| r.deadline_us);
+        let deadline =
+            running.filter(|running| !running.deadline_passed).and_then(|r| r.deadline_us);
         let unsaid = running.and_then(|running| running.unsaid.as_ref()).map(|unsaid| unsaid.at_us);
         match deadline.into_iter().chain(unsaid).min() {
-            Some(at) => i32::try_from(at.saturating_sub(sys::now_us()).div_ceil(1000)).unwrap_or(i32::MAX),
+            Some(at) => {
+                i32::try_from(at.saturating_sub(sys::now_us()).div_ceil(1000)).unwrap_or(i32::MAX)
+            }
             None => -1,
         }
     }
@@ -195,7 +199,9 @@ impl Guest {
     fn check_deadline(&mut self) {
         let now = sys::now_us();
         let passed = match &mut self.running {
-            Some(running) if !running.deadline_passed && running.deadline_us.is_some_and(|at| now >= at) => {
+            Some(running)
+                if !running.deadline_passed && running.deadline_us.is_some_and(|at| now >= at) =>
+            {
                 running.deadline_passed = true;
                 true
             }
@@ -208,7 +214,9 @@ impl Guest {
 
     /// Reads a request and carries it out.
     fn request(&mut self, buffer: &mut [u8]) -> Result<Next> {
-        let Some((header, mut fds)) = self.control.read_frame(buffer)? else { return Ok(Next::End) };
+        let Some((header, mut fds)) = self.control.read_frame(buffer)? else {
+            return Ok(Next::End);
+        };
         let payload = buffer.get(..header.length as usize).unwrap_or_default();
         let done = self.carry_out(header, payload, &mut fds);
         fds.close();
@@ -216,7 +224,9 @@ impl Guest {
         buffer.get_mut(..header.length as usize).unwrap_or_default().fill(0);
         match done {
             Ok(next) => Ok(next),
-            Err(StepError(step, error)) => self.control.fail(header.id, step, error).map(|()| Next::Serve),
+            Err(StepError(step, error)) => {
+                self.control.fail(header.id, step, error).map(|()| Next::Serve)
+            }
         }
     }
 
@@ -232,7 +242,9 @@ impl Guest {
                 let exec = Exec::decode(payload).map_err(|_| malformed)?;
                 self.exec(header.id, &exec, fds)?;
             }
-            FrameKind::Stdin => self.streams.feed(self.control, header.id, payload).at(Step::STREAMS)?,
+            FrameKind::Stdin => {
+                self.streams.feed(self.control, header.id, payload).at(Step::STREAMS)?
+            }
             FrameKind::CloseStdin => self.streams.close_stdin(),
             FrameKind::WriteFd => self.feed(header.id, payload, fds)?,
             FrameKind::Signal => self.signal(payload)?,
@@ -259,7 +271,12 @@ impl Guest {
         }
     }
 
-    fn exec(&mut self, id: u32, exec: &Exec<'_>, fds: &mut Fds) -> core::result::Result<(), StepError> {
+    fn exec(
+        &mut self,
+        id: u32,
+        exec: &Exec<'_>,
+        fds: &mut Fds,
+    ) -> core::result::Result<(), StepError> {
         if self.running.is_some() {
             return Err(StepError(Step::BUSY, Errno::BUSY));
         }
@@ -288,9 +305,11 @@ impl Guest {
         self.streams.close_target_ends();
         match started {
             Ok(Target { pid, held }) => {
-                let deadline_us = (exec.deadline_us > 0).then(|| began_us.saturating_add(exec.deadline_us));
+                let deadline_us =
+                    (exec.deadline_us > 0).then(|| began_us.saturating_add(exec.deadline_us));
                 // What it writes comes to the host by itself, or after this is said.
-                let quiet_us = if exec.stdio == STDIO_PASSED { u64::from(exec.quiet_us) } else { 0 };
+                let quiet_us =
+                    if exec.stdio == STDIO_PASSED { u64::from(exec.quiet_us) } else { 0 };
                 let at_us = began_us.saturating_add(quiet_us);
                 self.running = Some(Running {
                     pid,
@@ -305,7 +324,8 @@ impl Guest {
                 let unsaid = self.running.as_mut().and_then(|running| running.unsaid.as_mut());
                 if let (true, Some(unsaid)) = (exec.status, unsaid) {
                     // A program that has already ended is a zombie, whose status can still be read: nobody but us reaps it.
-                    unsaid.count = usage::read_status_of_child(pid, &mut unsaid.status).at(Step::USAGE)?;
+                    unsaid.count =
+                        usage::read_status_of_child(pid, &mut unsaid.status).at(Step::USAGE)?;
                 }
                 self.say_what_is_due().at(Step::USAGE)?;
                 let lends = exec.lend_mounts && exec.after == OnExit::Seal;
@@ -325,7 +345,8 @@ impl Guest {
                 match step {
                     Step::TARGET_EXEC | Step::TARGET_DIRECTORY => {
                         let failure = Failure { step, errno: error.0 };
-                        let answer = self.control.answer(FrameKind::ExecFailed, id, |w| failure.encode(w));
+                        let answer =
+                            self.control.answer(FrameKind::ExecFailed, id, |w| failure.encode(w));
                         answer.at(Step::TARGET_EXEC)
                     }
                     step => Err(StepError(step, error)),
@@ -335,7 +356,12 @@ impl Guest {
     }
 
     /// Hands bytes to a program that waits for them, once its input files are there.
-    fn feed(&mut self, id: u32, mut bytes: &[u8], fds: &Fds) -> core::result::Result<(), StepError> {
+    fn feed(
+        &mut self,
+        id: u32,
+        mut bytes: &[u8],
+        fds: &Fds,
+    ) -> core::result::Result<(), StepError> {
         let [to] = *fds.as_slice() else { return Err(StepError(Step::REQUEST, Errno::PROTO)) };
         let mut fed = self.files.take_input_failure();
         while fed.is_ok() && !bytes.is_empty() {
@@ -376,7 +402,9 @@ impl Guest {
     }
 
     fn signal(&self, payload: &[u8]) -> core::result::Result<(), StepError> {
-        let [a, b, c, d, everything] = *payload else { return Err(StepError(Step::REQUEST, Errno::PROTO)) };
+        let [a, b, c, d, everything] = *payload else {
+            return Err(StepError(Step::REQUEST, Errno::PROTO));
+        };
         let signal = i32::from_le_bytes([a, b, c, d]);
         if !(1..=64).contains(&signal) {
             return Err(StepError(Step::REQUEST, Errno::INVAL));
@@ -451,8 +479,9 @@ impl Guest {
         };
         let everybody = if self.is_init { -1 } else { -running.pid };
         let keeps = running.after == OnExit::KeepBackground;
-        exited.empty =
-            !keeps && (ended.alone || sys::kill(everybody, SIGKILL) == Err(Errno::SRCH) && reap::is_empty()?);
+        exited.empty = !keeps
+            && (ended.alone
+                || sys::kill(everybody, SIGKILL) == Err(Errno::SRCH) && reap::is_empty()?);
         // What comes by frames comes before the end. Where they do, the start was told long ago.
         self.streams.drain(self.control)?;
         batch.add(FrameKind::Exited, running.id, |writer| exited.encode(writer))?;

@@ -60,7 +60,8 @@ impl Slot {
     fn serve(&mut self) -> core::result::Result<(), StepError> {
         let mut buffer = [0; PLAN_MAX];
         loop {
-            let Some((header, mut fds)) = self.control.read_frame(&mut buffer).at(Step::REQUEST)? else {
+            let Some((header, mut fds)) = self.control.read_frame(&mut buffer).at(Step::REQUEST)?
+            else {
                 return Ok(());
             };
             let payload = buffer.get(..header.length as usize).unwrap_or_default();
@@ -76,14 +77,20 @@ impl Slot {
     /// Opens a sandbox, and returns when it has ended.
     fn open(&mut self, plan: &Plan, fds: &mut Fds) -> core::result::Result<(), StepError> {
         let Joined { cgroup, tasks, .. } = Joined::new(plan, fds.as_slice())?;
-        let mut opening =
-            Opening { plan: *plan, control: self.control, tasks, life: self.life, pid: AtomicI32::new(0) };
+        let mut opening = Opening {
+            plan: *plan,
+            control: self.control,
+            tasks,
+            life: self.life,
+            pid: AtomicI32::new(0),
+        };
         sys::recall_key(self.key.0).at(Step::SLOT)?;
         sys::hide_key(self.key.1).at(Step::SLOT)?;
         let flags = namespaces_of_a_sandbox(plan);
-        let ended = sys::vfork_into(flags, cgroup, &mut self.stack.0, guest, &mut opening, |opening| {
-            opening.pid.as_ptr()
-        });
+        let ended =
+            sys::vfork_into(flags, cgroup, &mut self.stack.0, guest, &mut opening, |opening| {
+                opening.pid.as_ptr()
+            });
         // One that was killed may not have come to it.
         sys::forget_key();
         ended.at(Step::CLONE)?;
@@ -91,7 +98,9 @@ impl Slot {
         // SAFETY: the guest took it, and has been reaped.
         unsafe { Guest::give_back_memory() };
         fds.close();
-        self.control.answer(FrameKind::SandboxExited, 0, |writer| writer.i32(reaped.status)).at(Step::REQUEST)
+        self.control
+            .answer(FrameKind::SandboxExited, 0, |writer| writer.i32(reaped.status))
+            .at(Step::REQUEST)
     }
 }
 

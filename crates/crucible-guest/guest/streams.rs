@@ -102,7 +102,12 @@ impl Streams {
     }
 
     /// Moves what poll(2) found.
-    pub(crate) fn pump(&mut self, control: Control, stdin: PollFd, outputs: [PollFd; 2]) -> Result<()> {
+    pub(crate) fn pump(
+        &mut self,
+        control: Control,
+        stdin: PollFd,
+        outputs: [PollFd; 2],
+    ) -> Result<()> {
         if stdin.found & (POLLOUT | POLLERR) != 0 {
             self.push(control)?;
         }
@@ -160,9 +165,10 @@ impl Streams {
 
     /// Reads one piece of output and sends it; `false` at its end, or if nothing is there.
     fn pull(&mut self, control: Control, index: usize) -> Result<bool> {
-        let (Some(output), kind) =
-            (self.outputs.get_mut(index), if index == 0 { FrameKind::Stdout } else { FrameKind::Stderr })
-        else {
+        let (Some(output), kind) = (
+            self.outputs.get_mut(index),
+            if index == 0 { FrameKind::Stdout } else { FrameKind::Stderr },
+        ) else {
             return Ok(false);
         };
         if *output == NONE {

@@ -113,8 +113,10 @@ impl Pointers {
     fn fill(&mut self, exec: &Exec<'_>) -> Result<(*const *const u8, *const *const u8)> {
         let count = |strings: &Strings<'_>| usize::try_from(strings.count).unwrap_or(POINTERS_MAX);
         let env_at = count(&exec.argv).checked_add(1).ok_or(Errno::INVAL)?;
-        let end =
-            env_at.checked_add(count(&exec.env)).and_then(|at| at.checked_add(1)).ok_or(Errno::INVAL)?;
+        let end = env_at
+            .checked_add(count(&exec.env))
+            .and_then(|at| at.checked_add(1))
+            .ok_or(Errno::INVAL)?;
         if end > POINTERS_MAX {
             return Err(Errno::INVAL);
         }
@@ -161,7 +163,8 @@ fn prepare(job: &Job<'_>) -> core::result::Result<(), (Step, Errno)> {
     sys::new_session().map_err(at(Step::TARGET_SESSION))?;
     take_stdio(job.stdio).map_err(at(Step::TARGET_STDIO))?;
     for limit in job.exec.rlimits() {
-        sys::set_rlimit(limit.resource, limit.soft, limit.hard).map_err(at(Step::TARGET_RLIMITS))?;
+        sys::set_rlimit(limit.resource, limit.soft, limit.hard)
+            .map_err(at(Step::TARGET_RLIMITS))?;
     }
     // A container's guest without privileges has none to give up.
     if job.place.target_id.is_some() && !job.place.sealed {

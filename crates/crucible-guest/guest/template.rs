@@ -11,8 +11,8 @@ use super::number::Text;
 use super::path::c_str;
 use super::spawn::{At as _, StepError};
 use super::sys::{
-    self, CLONE_NEWNS, CLONE_NEWUSER, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, O_APPEND, O_CLOEXEC,
-    O_CREAT, O_NOFOLLOW, O_WRONLY,
+    self, CLONE_NEWNS, CLONE_NEWUSER, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, O_APPEND,
+    O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_WRONLY,
 };
 use crate::protocol::{Init, InitFlags, Step, TemplateOp};
 
@@ -95,7 +95,12 @@ fn write_file(path: &CStr, bytes: &[u8]) -> Result<()> {
 /// links, a few small files.
 fn empty_root(mount_point: &[u8]) -> Result<()> {
     let mount_point = c_str(mount_point)?;
-    sys::mount_new(c"tmpfs", mount_point, MS_NOSUID | MS_NODEV, c"size=16m,nr_inodes=16384,mode=755")?;
+    sys::mount_new(
+        c"tmpfs",
+        mount_point,
+        MS_NOSUID | MS_NODEV,
+        c"size=16m,nr_inodes=16384,mode=755",
+    )?;
     sys::chdir(mount_point)?;
     sys::mkdir(DEV, 0o755)?;
     sys::mount_new(c"tmpfs", DEV, MS_NOSUID | MS_NOEXEC, c"size=64k,nr_inodes=64,mode=755")
@@ -122,8 +127,11 @@ fn append(path: &CStr, mode: u32, data: &[u8]) -> Result<()> {
 /// programs.
 fn show(source: &CStr, path: &CStr, read_only: bool) -> Result<()> {
     sys::bind(source, path, MS_REC)?;
-    let flags =
-        if read_only { sys::MOUNT_ATTR_RDONLY | sys::MOUNT_ATTR_NODEV } else { sys::MOUNT_ATTR_NOEXEC };
+    let flags = if read_only {
+        sys::MOUNT_ATTR_RDONLY | sys::MOUNT_ATTR_NODEV
+    } else {
+        sys::MOUNT_ATTR_NOEXEC
+    };
     sys::restrict_mounts(path, flags | sys::MOUNT_ATTR_NOSUID)
 }
 

@@ -48,7 +48,8 @@ fn read_file(path: &Text<48>, buffer: &mut [u8]) -> Result<usize> {
 /// Adds up the CPU time of everything that lives, of what its parents have waited for, and of what we have.
 pub(crate) fn measure() -> Result<Usage> {
     let children = sys::usage_of_children();
-    let mut usage = Usage { user_us: children.user_us, system_us: children.system_us, processes: 0 };
+    let mut usage =
+        Usage { user_us: children.user_us, system_us: children.system_us, processes: 0 };
     let proc = sys::open(c"/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)?;
     let walked = walk(proc, &mut usage);
     sys::close(proc);
@@ -162,7 +163,10 @@ mod tests {
             buffer.extend(u16::try_from(length).unwrap().to_le_bytes());
             buffer.push(8);
             buffer.extend(name.as_bytes());
-            buffer.resize(buffer.len().next_multiple_of(8).max(buffer.len() + 1).next_multiple_of(8), 0);
+            buffer.resize(
+                buffer.len().next_multiple_of(8).max(buffer.len() + 1).next_multiple_of(8),
+                0,
+            );
         }
         let names: Vec<_> = Directory::new(&buffer).map(|entry| entry.name.to_vec()).collect();
         assert_eq!(names, [b"a".to_vec(), b"long name".to_vec()]);

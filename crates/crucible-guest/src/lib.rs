@@ -31,5 +31,8 @@ pub const BINARY: Option<&[u8]> = None;
 
 #[cfg(all(test, target_os = "linux", target_arch = "x86_64"))]
 #[path = "../guest/agent.rs"]
-#[expect(dead_code, reason = "the tests call parts of the guest; its entry point is in the program alone")]
+#[expect(
+    dead_code,
+    reason = "the tests call parts of the guest; its entry point is in the program alone"
+)]
 mod agent;

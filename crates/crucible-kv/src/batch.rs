@@ -148,7 +148,8 @@ mod tests {
         second.put("c", "333");
         first.merge(second);
         let expected = [("a", None), ("b", Some("1")), ("c", Some("333"))];
-        let writes: Vec<_> = first.iter().map(|(key, value)| (key.clone(), value.cloned())).collect();
+        let writes: Vec<_> =
+            first.iter().map(|(key, value)| (key.clone(), value.cloned())).collect();
         assert_eq!(writes, expected.map(|(key, value)| (Bytes::from(key), value.map(Bytes::from))));
         assert_eq!(first.bytes(), 7);
     }
@@ -159,7 +160,8 @@ mod tests {
         for key in ["a", "ab", "b", "c"] {
             batch.put(key, "");
         }
-        let keys = |range: &Range| -> Vec<_> { batch.within(range).map(|(key, _)| key.clone()).collect() };
+        let keys =
+            |range: &Range| -> Vec<_> { batch.within(range).map(|(key, _)| key.clone()).collect() };
         assert_eq!(keys(&Range::prefix("a")), ["a", "ab"]);
         assert_eq!(keys(&Range::all().after("ab")), ["b", "c"]);
         assert_eq!(keys(&Range::prefix("a").after("b")), [""; 0]);

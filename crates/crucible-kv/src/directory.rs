@@ -107,7 +107,8 @@ fn lock(directory: &Path) -> Result<File, KvError> {
         Err(TryLockError::WouldBlock) => return Err(locked(directory, &mut file)),
         Err(TryLockError::Error(error)) => return Err(unavailable(error)),
     }
-    let owner = serde_json::to_vec(&Owner::this_process()).map_err(|error| unavailable(error.into()))?;
+    let owner =
+        serde_json::to_vec(&Owner::this_process()).map_err(|error| unavailable(error.into()))?;
     file.set_len(0).and_then(|()| file.write_all(&owner)).map_err(unavailable)?;
     Ok(file)
 }
@@ -123,7 +124,8 @@ fn locked(directory: &Path, file: &mut File) -> KvError {
 /// Whether a directory is marked as what it is to be; it is an error if it is marked as anything else.
 fn is_marked(directory: &Path, supported: &Format) -> Result<bool, KvError> {
     let path = directory.join(FORMAT);
-    let damaged = |source| KvError::Corrupt { what: quoted(&path).into(), source: Some(Arc::new(source)) };
+    let damaged =
+        |source| KvError::Corrupt { what: quoted(&path).into(), source: Some(Arc::new(source)) };
     let text = match fs::read(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
@@ -215,9 +217,15 @@ mod tests {
         assert!(!Directory::take(scratch.path(), "redb").unwrap().is_new());
         let error = Directory::take(scratch.path(), "sled").unwrap_err();
         assert_eq!(error.kind(), KvErrorKind::TooNew);
-        assert!(error.to_string().contains("`redb 1`") && error.to_string().contains("`sled 1`"), "{error}");
+        assert!(
+            error.to_string().contains("`redb 1`") && error.to_string().contains("`sled 1`"),
+            "{error}"
+        );
         fs::write(scratch.path().join(FORMAT), r#"{"kind":"redb","version":2}"#).unwrap();
-        assert_eq!(Directory::take(scratch.path(), "redb").unwrap_err().kind(), KvErrorKind::TooNew);
+        assert_eq!(
+            Directory::take(scratch.path(), "redb").unwrap_err().kind(),
+            KvErrorKind::TooNew
+        );
     }
 
     #[test]

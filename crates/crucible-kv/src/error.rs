@@ -64,7 +64,9 @@ pub enum KvError {
         supported: Arc<str>,
     },
     /// The backend does not keep what was asked for.
-    #[error("durability `{asked}` was asked for, and `{strongest}` is the strongest that this store keeps")]
+    #[error(
+        "durability `{asked}` was asked for, and `{strongest}` is the strongest that this store keeps"
+    )]
     TooWeak {
         /// What was asked for.
         asked: Durability,

@@ -10,9 +10,15 @@ use crate::KvError;
 ///
 /// What the library leaves half-way in memory is its own, and each of those that are used here refuses to go on by itself:
 /// its locks are poisoned.
-pub(crate) fn guarded<T>(file: &str, action: impl FnOnce() -> Result<T, KvError>) -> Result<T, KvError> {
+pub(crate) fn guarded<T>(
+    file: &str,
+    action: impl FnOnce() -> Result<T, KvError>,
+) -> Result<T, KvError> {
     panic::catch_unwind(AssertUnwindSafe(action)).unwrap_or_else(|panic| {
-        Err(KvError::Corrupt { what: file.into(), source: Some(Arc::new(Panicked(message(&*panic)))) })
+        Err(KvError::Corrupt {
+            what: file.into(),
+            source: Some(Arc::new(Panicked(message(&*panic)))),
+        })
     })
 }
 

@@ -24,7 +24,12 @@ type Writes<'a> = Box<dyn Iterator<Item = (&'a Bytes, Option<&'a Bytes>)> + 'a>;
 
 impl<'a, S: FnMut(&Range, usize) -> Result<Entries, KvError>> Merged<'a, S> {
     /// Reads what is stored by `scan`, the first `limit` entries of a range at a time.
-    pub(crate) fn new(scan: S, [upper, lower]: [&'a Batch; 2], range: &Range, limit: usize) -> Self {
+    pub(crate) fn new(
+        scan: S,
+        [upper, lower]: [&'a Batch; 2],
+        range: &Range,
+        limit: usize,
+    ) -> Self {
         Self {
             stored: Pages {
                 scan,
@@ -73,7 +78,8 @@ impl<S: FnMut(&Range, usize) -> Result<Entries, KvError>> Iterator for Merged<'_
 
 fn writes<'a>(batch: &'a Batch, range: &Range) -> Peekable<Writes<'a>> {
     let writes = batch.within(range);
-    let writes: Writes<'a> = if range.is_reversed() { Box::new(writes.rev()) } else { Box::new(writes) };
+    let writes: Writes<'a> =
+        if range.is_reversed() { Box::new(writes.rev()) } else { Box::new(writes) };
     writes.peekable()
 }
 

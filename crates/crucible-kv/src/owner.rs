@@ -39,7 +39,11 @@ impl Owner {
     #[must_use]
     pub fn is_dead(&self) -> bool {
         let here = Self::this_process();
-        if self.host.is_none() || self.host != here.host || self.boot.is_none() || here.boot.is_none() {
+        if self.host.is_none()
+            || self.host != here.host
+            || self.boot.is_none()
+            || here.boot.is_none()
+        {
             return false;
         }
         // One's own start is readable wherever `/proc` is, so what is missing for another is that it has ended.
@@ -93,7 +97,9 @@ mod tests {
     #[test]
     fn nothing_is_proven_about_another_machine() {
         let elsewhere = Owner { host: Some("elsewhere".to_owned()), ..Owner::this_process() };
-        assert!(!Owner { boot: Some("another".to_owned()), started: Some(1), ..elsewhere }.is_dead());
+        assert!(
+            !Owner { boot: Some("another".to_owned()), started: Some(1), ..elsewhere }.is_dead()
+        );
         assert!(!Owner { host: None, boot: None, started: None, pid: u32::MAX }.is_dead());
     }
 }

@@ -63,8 +63,14 @@ pub(crate) struct Place<'a> {
 
 impl Queue {
     pub(crate) fn new() -> Self {
-        let state =
-            State { jobs: Vec::new(), awaited: 0, later: None, wanted: 1, asleep: false, closed: false };
+        let state = State {
+            jobs: Vec::new(),
+            awaited: 0,
+            later: None,
+            wanted: 1,
+            asleep: false,
+            closed: false,
+        };
         Self { places: Semaphore::new(CAPACITY), state: Mutex::new(state), arrived: Condvar::new() }
     }
 
@@ -88,7 +94,8 @@ impl Queue {
             state = match until {
                 None => {
                     state.asleep = true;
-                    let mut state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+                    let mut state =
+                        self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
                     state.asleep = false;
                     state
                 }
@@ -117,7 +124,8 @@ impl Queue {
             if left.is_zero() {
                 break;
             }
-            state = self.arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+            state =
+                self.arrived.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         state.wanted = 1;
     }

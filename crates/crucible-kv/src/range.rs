@@ -129,7 +129,9 @@ mod tests {
         assert!(range.contains(b"ab") && range.contains(b"ab\xff\xff"));
         assert!(!range.contains(b"aa\xff") && !range.contains(b"ac") && !range.contains(b"a"));
         let range = Range::prefix(&b"a\xff"[..]);
-        assert!(range.contains(b"a\xff") && range.contains(b"a\xff\xff\xff") && !range.contains(b"b"));
+        assert!(
+            range.contains(b"a\xff") && range.contains(b"a\xff\xff\xff") && !range.contains(b"b")
+        );
         let range = Range::prefix(&b"\xff\xff"[..]);
         assert!(range.contains(b"\xff\xff\xff") && !range.contains(b"\xff\xfe"));
         assert!(Range::prefix("").contains(b"\0"));
@@ -138,7 +140,9 @@ mod tests {
     #[test]
     fn what_comes_after_a_key_depends_on_the_order() {
         let up = Range::prefix("a").after("ab");
-        assert!(!up.contains(b"aa") && !up.contains(b"ab") && up.contains(b"ac") && !up.contains(b"b"));
+        assert!(
+            !up.contains(b"aa") && !up.contains(b"ab") && up.contains(b"ac") && !up.contains(b"b")
+        );
         let down = Range::prefix("a").reversed().after("ab");
         assert!(down.contains(b"aa") && !down.contains(b"ab") && !down.contains(b"ac"));
     }

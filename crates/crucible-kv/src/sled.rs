@@ -76,7 +76,12 @@ impl SledBackend {
             config.open().map_err(|error| failed(&file, error))
         })?;
         directory.mark()?;
-        Ok(Self { directory, file, database: RwLock::new(Some(database)), failure: OnceLock::new() })
+        Ok(Self {
+            directory,
+            file,
+            database: RwLock::new(Some(database)),
+            failure: OnceLock::new(),
+        })
     }
 
     fn read<T>(&self, action: impl FnOnce(&Db) -> Result<T, KvError>) -> Result<T, KvError> {
@@ -107,7 +112,8 @@ impl SledBackend {
     /// The value that belongs to an entry, put together if it is in pieces.
     fn value(&self, database: &Db, key: &[u8], entry: &IVec) -> Result<Bytes, KvError> {
         let damaged = || KvError::Corrupt {
-            what: format!("the value of the key \"{}\" in {}", key.escape_ascii(), self.file).into(),
+            what: format!("the value of the key \"{}\" in {}", key.escape_ascii(), self.file)
+                .into(),
             source: None,
         };
         match Entry::parse(entry).ok_or_else(damaged)? {
@@ -115,7 +121,8 @@ impl SledBackend {
             Entry::Chunks(count) => {
                 let mut value = Vec::new();
                 for index in 0..count {
-                    let chunk = database.get(chunk_key(key, index)).map_err(|error| self.failed(error))?;
+                    let chunk =
+                        database.get(chunk_key(key, index)).map_err(|error| self.failed(error))?;
                     value.extend_from_slice(&chunk.ok_or_else(damaged)?);
                 }
                 Ok(value.into())
@@ -263,8 +270,8 @@ impl Drop for SledBackend {
             // sled flushes once more, which may not end. Then, and where there is no thread for it, the file stays locked until this
             // process ends, and whoever opens the store meanwhile is told so.
             let database = ManuallyDrop::new(database);
-            let _detached =
-                std::thread::Builder::new().spawn(|| drop_quietly(ManuallyDrop::into_inner(database)));
+            let _detached = std::thread::Builder::new()
+                .spawn(|| drop_quietly(ManuallyDrop::into_inner(database)));
         }
         // Threads of sled's may have the file open a moment longer; until then the directory is still in use, and stays locked.
         wait_until_free(&self.directory.path().join(FILES).join("db"));
@@ -284,8 +291,11 @@ mod tests {
         backend.commit(&batch, Durability::Process).unwrap();
         drop(backend);
         let unfinished = scratch.path().join(FILES).join("snap.00000000FFFFFFFF.generating");
-        std::fs::write(&unfinished, "the beginning of a snapshot, as it was when the process was killed")
-            .unwrap();
+        std::fs::write(
+            &unfinished,
+            "the beginning of a snapshot, as it was when the process was killed",
+        )
+        .unwrap();
         // Without our help sled finds the store damaged.
         let alone = ::sled::Config::new().path(scratch.path().join(FILES)).open();
         assert!(matches!(alone, Err(::sled::Error::Corruption { .. })), "{alone:?}");

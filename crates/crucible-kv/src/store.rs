@@ -131,9 +131,11 @@ impl Store {
             Ok(result) => result,
             Err(error) => match error.try_into_panic() {
                 Ok(panic) => panic::resume_unwind(panic),
-                Err(error) => {
-                    Err(KvError::Unavailable { what: "the runtime".into(), source: Arc::new(error) }.into())
+                Err(error) => Err(KvError::Unavailable {
+                    what: "the runtime".into(),
+                    source: Arc::new(error),
                 }
+                .into()),
             },
         }
     }
@@ -322,7 +324,9 @@ fn run<T, E>(
 ) -> (Batch, Ended<T, E>) {
     // Nothing is left half-way: what a panic has come across is the transaction, which goes with it.
     let result = match panic::catch_unwind(AssertUnwindSafe(|| f(&mut transaction))) {
-        Ok(Ok(value)) => transaction.into_writes().map(|writes| (writes, value)).map_err(WriteError::Store),
+        Ok(Ok(value)) => {
+            transaction.into_writes().map(|writes| (writes, value)).map_err(WriteError::Store)
+        }
         Ok(Err(error)) => Err(WriteError::Aborted(error)),
         Err(panic) => return (Batch::new(), Ended::Panic(panic)),
     };
@@ -365,7 +369,8 @@ impl Drop for Shared {
         self.queue.close();
         let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         // A closure may have had the last clone, and then this is the writer itself.
-        if let Some(writer) = writer.filter(|writer| writer.thread().id() != thread::current().id()) {
+        if let Some(writer) = writer.filter(|writer| writer.thread().id() != thread::current().id())
+        {
             // It catches what panics, so that there is nothing to hear from it.
             drop(writer.join());
         }

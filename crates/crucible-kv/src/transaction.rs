@@ -38,7 +38,12 @@ impl<'a> Transaction<'a> {
     ///
     /// # Errors
     /// The value cannot be read.
-    pub fn is_still(&self, key: &[u8], value: Option<&Bytes>, moment: Generation) -> Result<bool, KvError> {
+    pub fn is_still(
+        &self,
+        key: &[u8],
+        value: Option<&Bytes>,
+        moment: Generation,
+    ) -> Result<bool, KvError> {
         if let Some(now) = self.own.get(key).or_else(|| self.group.get(key)) {
             return Ok(now == value);
         }

@@ -49,7 +49,9 @@ impl Group {
     }
 
     fn is_due(&self) -> bool {
-        !self.answers.is_empty() || self.is_full() || self.until.is_some_and(|until| until <= Instant::now())
+        !self.answers.is_empty()
+            || self.is_full()
+            || self.until.is_some_and(|until| until <= Instant::now())
     }
 
     fn is_empty(&self) -> bool {
@@ -73,7 +75,9 @@ impl Writer {
                     Job::Write(run) => self.join(&mut group, run),
                     Job::Compact(answer) => {
                         self.commit(std::mem::take(&mut group));
-                        answer(self.attempt("the space was not given back", || self.backend.compact()));
+                        answer(
+                            self.attempt("the space was not given back", || self.backend.compact()),
+                        );
                     }
                 }
             }
@@ -128,8 +132,8 @@ impl Writer {
         let strongest = self.backend.strongest();
         if self.durability < strongest {
             // Nobody waits for this; whoever asks afterwards finds the store poisoned if it failed.
-            let _poisoned_if_not =
-                self.attempt("the last flush failed", || self.backend.commit(&Batch::new(), strongest));
+            let _poisoned_if_not = self
+                .attempt("the last flush failed", || self.backend.commit(&Batch::new(), strongest));
         }
     }
 
@@ -141,7 +145,11 @@ impl Writer {
     }
 
     /// Does something to the backend, and poisons the store unless the backend is known to be as it was or as asked.
-    fn attempt(&self, what: &str, action: impl FnOnce() -> Result<(), KvError>) -> Result<(), KvError> {
+    fn attempt(
+        &self,
+        what: &str,
+        action: impl FnOnce() -> Result<(), KvError>,
+    ) -> Result<(), KvError> {
         self.check()?;
         let result = panic::catch_unwind(AssertUnwindSafe(action));
         let reason: Arc<str> = match &result {

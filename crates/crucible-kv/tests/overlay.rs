@@ -24,7 +24,11 @@ fn key() -> impl Strategy<Value = Bytes> {
 }
 
 fn bound() -> impl Strategy<Value = Bound<Bytes>> {
-    prop_oneof![Just(Bound::Unbounded), key().prop_map(Bound::Included), key().prop_map(Bound::Excluded)]
+    prop_oneof![
+        Just(Bound::Unbounded),
+        key().prop_map(Bound::Included),
+        key().prop_map(Bound::Excluded)
+    ]
 }
 
 fn range() -> impl Strategy<Value = Range> {
@@ -51,9 +55,15 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn expected(model: &Model, range: &Range, limit: usize) -> Vec<(Bytes, Bytes)> {
-    let entries =
-        model.iter().filter(|(key, _)| range.contains(key)).map(|(key, value)| (key.clone(), value.clone()));
-    if range.is_reversed() { entries.rev().take(limit).collect() } else { entries.take(limit).collect() }
+    let entries = model
+        .iter()
+        .filter(|(key, _)| range.contains(key))
+        .map(|(key, value)| (key.clone(), value.clone()));
+    if range.is_reversed() {
+        entries.rev().take(limit).collect()
+    } else {
+        entries.take(limit).collect()
+    }
 }
 
 proptest! {

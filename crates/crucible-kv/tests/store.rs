@@ -24,7 +24,11 @@ fn store(backend: impl crucible_kv::Backend) -> Store {
     Store::open(backend, Durability::Power).unwrap()
 }
 
-async fn put(store: &Store, key: &'static str, value: &'static str) -> Result<(), WriteError<KvError>> {
+async fn put(
+    store: &Store,
+    key: &'static str,
+    value: &'static str,
+) -> Result<(), WriteError<KvError>> {
     store
         .write(move |transaction| {
             transaction.put(key, value);
@@ -74,7 +78,10 @@ async fn a_level_that_the_backend_does_not_keep_is_refused() {
     let weak = MemoryBackend::new().with_strongest(Durability::Process);
     let error = Store::open(weak.clone(), Durability::Power).unwrap_err();
     assert_eq!(error.kind(), KvErrorKind::TooWeak);
-    assert!(error.to_string().contains("`power`") && error.to_string().contains("`process`"), "{error}");
+    assert!(
+        error.to_string().contains("`power`") && error.to_string().contains("`process`"),
+        "{error}"
+    );
     assert_eq!(Store::open(weak, Durability::Process).unwrap().durability(), Durability::Process);
 }
 
@@ -130,7 +137,8 @@ async fn an_error_leaves_nothing_of_its_own_and_all_of_the_others() {
     before.unwrap();
     after.unwrap();
     assert!(matches!(aborted, Err(WriteError::Aborted("no"))));
-    let keys: Vec<_> = store.scan(Range::all(), 9).await.unwrap().into_iter().map(|(key, _)| key).collect();
+    let keys: Vec<_> =
+        store.scan(Range::all(), 9).await.unwrap().into_iter().map(|(key, _)| key).collect();
     assert_eq!(keys, ["after", "before"]);
 }
 
@@ -167,7 +175,9 @@ async fn a_key_or_value_of_a_length_that_is_not_allowed_fails_the_whole_write() 
         }
     };
     for (key, value) in [(0, 0), (KEY_MAX + 1, 0), (1, VALUE_MAX + 1)] {
-        let Err(WriteError::Store(error)) = write(key, value).await else { panic!("it was written") };
+        let Err(WriteError::Store(error)) = write(key, value).await else {
+            panic!("it was written")
+        };
         assert_eq!(error.kind(), KvErrorKind::Length, "{error}");
         assert_eq!(store.scan(Range::all(), 9).await.unwrap(), []);
     }
@@ -181,7 +191,9 @@ async fn without_room_nothing_is_written_and_the_store_works_on() {
     let faults = backend.faults();
     let store = store(backend);
     faults.fail_commit(0, Fault::Full);
-    let Err(WriteError::Store(error)) = put(&store, "a", "").await else { panic!("it was written") };
+    let Err(WriteError::Store(error)) = put(&store, "a", "").await else {
+        panic!("it was written")
+    };
     assert_eq!(error.kind(), KvErrorKind::Full);
     assert!(error.is_retryable());
     assert_eq!(store.get("a").await.unwrap(), None);
@@ -199,7 +211,9 @@ async fn after_a_commit_of_which_nobody_knows_nothing_is_written_any_more() {
         put(&store, "a", "1").await.unwrap();
         faults.fail_commit(0, fault);
         for key in ["b", "c"] {
-            let Err(WriteError::Store(error)) = put(&store, key, "").await else { panic!("it was written") };
+            let Err(WriteError::Store(error)) = put(&store, key, "").await else {
+                panic!("it was written")
+            };
             assert_eq!(error.kind(), KvErrorKind::Poisoned);
             assert!(error.to_string().contains("a commit failed"), "{error}");
         }

@@ -68,13 +68,15 @@ pub(super) async fn attack_nobody(attack: &Attack, program: &Path, kinds: &str) 
     let mut found_outside = left;
     found_outside.extend(scene.harm(&[&stdout, &stderr]));
     let text = String::from_utf8_lossy(&stdout);
-    found_outside.extend(told_variables(&text).map(|name| format!("the host's variable {name} was told")));
+    found_outside
+        .extend(told_variables(&text).map(|name| format!("the host's variable {name} was told")));
     if let (Control::Judge, Some(status)) = (&attack.control, status) {
         found_outside.extend(misjudge(status, &stdout, &stderr));
     }
     if let (Control::Collector, Needs::Results(collect, _)) = (&attack.control, &attack.needs) {
         let (place, collect) = (place.join("out"), collect.clone());
-        let collected = tokio::task::spawn_blocking(move || collector::collect(&place, &collect)).await;
+        let collected =
+            tokio::task::spawn_blocking(move || collector::collect(&place, &collect)).await;
         let (content, harm) = collected.unwrap_or_default();
         found_outside.extend(harm);
         found_outside.extend(scene.harm(&[&content]));
@@ -84,7 +86,12 @@ pub(super) async fn attack_nobody(attack: &Attack, program: &Path, kinds: &str) 
     {
         found_outside.push("the host could connect".to_owned());
     }
-    Observation { said: read_report(&text, &scene.mark), found_outside, outcome: None, failed: None }
+    Observation {
+        said: read_report(&text, &scene.mark),
+        found_outside,
+        outcome: None,
+        failed: None,
+    }
 }
 
 async fn read(stream: Option<impl tokio::io::AsyncRead + Unpin>) -> Vec<u8> {

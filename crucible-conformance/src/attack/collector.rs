@@ -46,7 +46,10 @@ fn walk(directory: &Path, depth: usize, found: &mut Found) {
         // He follows links.
         let Ok(metadata) = fs::metadata(&path) else { continue };
         let name = entry.file_name();
-        if name.to_str().is_none_or(|name| name.chars().any(char::is_control) || name.starts_with('-')) {
+        if name
+            .to_str()
+            .is_none_or(|name| name.chars().any(char::is_control) || name.starts_with('-'))
+        {
             found.harm.push("a name that is no name where it is printed or passed on".to_owned());
         }
         if metadata.is_dir() {

@@ -16,8 +16,14 @@ use super::scene::Scene;
 const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Runs an attack by an engine, and looks what came of it.
-pub(super) async fn attack_engine(engine: &Arc<dyn Engine>, attack: &Attack, program: &Path) -> Observation {
-    let Some(binary) = programs::BINARY else { return Observation::failed("there are no programs") };
+pub(super) async fn attack_engine(
+    engine: &Arc<dyn Engine>,
+    attack: &Attack,
+    program: &Path,
+) -> Observation {
+    let Some(binary) = programs::BINARY else {
+        return Observation::failed("there are no programs");
+    };
     let mut scene = match Scene::set_up(program, attack).await {
         Ok(scene) => scene,
         Err(error) => return Observation::failed(crucible_core::error_chain(&error)),
@@ -40,8 +46,10 @@ pub(super) async fn attack_engine(engine: &Arc<dyn Engine>, attack: &Attack, pro
         match tokio::time::timeout(PATIENCE, engine.run(&evaluation, &context)).await {
             Ok(Ok(outcome)) => last = Some(outcome),
             Ok(Err(error)) => {
-                let failed =
-                    Observation::failed(format!("the engine: {}", crucible_core::error_chain(&error)));
+                let failed = Observation::failed(format!(
+                    "the engine: {}",
+                    crucible_core::error_chain(&error)
+                ));
                 return Observation { found_outside: scene.harm(&[]), ..failed };
             }
             Err(_) => {
@@ -72,7 +80,9 @@ fn look(scene: &mut Scene, outcome: &Outcome, attack: &Attack) -> Vec<String> {
     let mut written = vec![stdout.as_bytes(), stderr.as_bytes()];
     written.extend(outcome.artifacts.iter().filter_map(|artifact| artifact.content.as_deref()));
     let mut harm = scene.harm(&written);
-    harm.extend(bare::told_variables(&stdout).map(|name| format!("the host's variable {name} was told")));
+    harm.extend(
+        bare::told_variables(&stdout).map(|name| format!("the host's variable {name} was told")),
+    );
     harm.extend(attack.check.and_then(|check| check(outcome)).map(str::to_owned));
     if let Needs::Results(collect, _) = &attack.needs {
         let bytes: u64 = outcome.artifacts.iter().map(|artifact| artifact.size_bytes).sum();

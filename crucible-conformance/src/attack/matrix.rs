@@ -53,8 +53,10 @@ impl Matrix {
     /// What could not be told, by attack and layer.
     #[must_use]
     pub fn unclear(&self) -> Vec<String> {
-        let cells =
-            self.rows.iter().flat_map(|row| row.cells.iter().zip(&self.columns).map(move |cell| (row, cell)));
+        let cells = self
+            .rows
+            .iter()
+            .flat_map(|row| row.cells.iter().zip(&self.columns).map(move |cell| (row, cell)));
         cells
             .filter_map(|(row, (reading, layer))| match reading {
                 Reading::Unclear(why) | Reading::NoProof(why) => {
@@ -94,12 +96,17 @@ impl fmt::Display for Matrix {
         )?;
         for row in &self.rows {
             let layers: Vec<_> = row.layers.iter().map(|layer| layer.name()).collect();
-            let layers = if layers.is_empty() { "the engine itself".to_owned() } else { layers.join(", ") };
+            let layers =
+                if layers.is_empty() { "the engine itself".to_owned() } else { layers.join(", ") };
             writeln!(f, "| `{}` | {} | {} | {layers} |", row.name, row.does, row.holds)?;
         }
         let essential: Vec<_> = self.essential.iter().map(|layer| format!("`{layer}`")).collect();
         if !essential.is_empty() {
-            writeln!(f, "\nThere is no sandbox without {}: these cannot be waived.", essential.join(", "))?;
+            writeln!(
+                f,
+                "\nThere is no sandbox without {}: these cannot be waived.",
+                essential.join(", ")
+            )?;
         }
         Ok(())
     }

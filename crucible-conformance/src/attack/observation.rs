@@ -111,10 +111,13 @@ impl Observation {
             Reading::Held => {}
             other => return other,
         }
-        let Some(outcome) = &self.outcome else { return Reading::Unclear("there is no outcome".to_owned()) };
+        let Some(outcome) = &self.outcome else {
+            return Reading::Unclear("there is no outcome".to_owned());
+        };
         let verdict = outcome.verdict();
         // A refusal that the engine reports is a verdict of its own.
-        let own_end = matches!(verdict, Verdict::Exited { code: 0 } | Verdict::PolicyViolation { .. });
+        let own_end =
+            matches!(verdict, Verdict::Exited { code: 0 } | Verdict::PolicyViolation { .. });
         let (right, complete) = match &attack.expect {
             Expect::Refused(_) => {
                 let tried = self.said.iter().any(|said| matches!(said, Said::Tried { .. }));
@@ -142,7 +145,8 @@ mod tests {
     use super::*;
 
     fn observation(report: &str, code: i32) -> Observation {
-        let waited = Evidence::Waited { ending: Ending::Exited { code }, after: std::time::Duration::ZERO };
+        let waited =
+            Evidence::Waited { ending: Ending::Exited { code }, after: std::time::Duration::ZERO };
         Observation {
             said: read_report(report, "m1"),
             outcome: Some(Outcome::new("x", vec![waited])),
@@ -163,13 +167,17 @@ mod tests {
     #[test]
     fn what_did_not_run_blocks_nothing() {
         for report in ["", "m1 begin\nm1 end\n", "m1 begin\nm1 tried mount 1\n"] {
-            assert!(matches!(observation(report, 0).blocked(&attack()), Reading::Unclear(_)), "{report}");
+            assert!(
+                matches!(observation(report, 0).blocked(&attack()), Reading::Unclear(_)),
+                "{report}"
+            );
         }
         let absent = observation("m1 begin\nm1 tried open 2\nm1 end\n", 0);
         assert!(matches!(absent.blocked(&attack()), Reading::NoProof(_)));
         assert!(matches!(observation("", 127).blocked(&attack()), Reading::Unclear(_)));
         assert!(matches!(Observation::failed("x").blocked(&attack()), Reading::Unclear(_)));
-        let harmed = Observation { found_outside: vec!["a canary".to_owned()], ..Observation::failed("x") };
+        let harmed =
+            Observation { found_outside: vec!["a canary".to_owned()], ..Observation::failed("x") };
         assert!(matches!(harmed.blocked(&attack()), Reading::Harm(_)));
     }
 

@@ -22,7 +22,8 @@ impl Report {
     /// Whether every attack was blocked, but for those whose layers the host has waived.
     #[must_use]
     pub fn is_green(&self) -> bool {
-        self.findings.iter().all(|finding| finding.status.is_no_failure()) && self.count(Status::Blocked) > 0
+        self.findings.iter().all(|finding| finding.status.is_no_failure())
+            && self.count(Status::Blocked) > 0
     }
 
     /// The counts as one JSON object.

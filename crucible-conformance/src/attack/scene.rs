@@ -68,7 +68,8 @@ struct Shared {
 impl Drop for Shared {
     fn drop(&mut self) {
         // Nobody can be told. What stays is a page of memory, under a number that is never used again.
-        let _status = Command::new(&self.program).args(["unshare", &self.key, &self.queue]).status();
+        let _status =
+            Command::new(&self.program).args(["unshare", &self.key, &self.queue]).status();
     }
 }
 
@@ -107,11 +108,13 @@ impl Scene {
         let udp = UdpSocket::bind("127.0.0.1:0").map_err(setup("listen on the loopback"))?;
         udp.set_nonblocking(true).map_err(setup("listen on the loopback"))?;
         let abstract_name = format!("crucible-{mark}");
-        let address = SocketAddr::from_abstract_name(&abstract_name).map_err(setup("name a socket"))?;
-        let abstract_socket = UnixListener::bind_addr(&address).map_err(setup("listen on a socket"))?;
+        let address =
+            SocketAddr::from_abstract_name(&abstract_name).map_err(setup("name a socket"))?;
+        let abstract_socket =
+            UnixListener::bind_addr(&address).map_err(setup("listen on a socket"))?;
         abstract_socket.set_nonblocking(true).map_err(setup("listen on a socket"))?;
-        let socket =
-            UnixListener::bind(directory.path().join("socket")).map_err(setup("listen on a socket"))?;
+        let socket = UnixListener::bind(directory.path().join("socket"))
+            .map_err(setup("listen on a socket"))?;
         socket.set_nonblocking(true).map_err(setup("listen on a socket"))?;
         let (extra, shared) = Self::extra(program, attack, &mark)?;
         let leaked = match attack.needs {
@@ -138,12 +141,17 @@ impl Scene {
         })
     }
 
-    fn extra(program: &Path, attack: &Attack, mark: &str) -> Result<(String, Option<Shared>), SceneError> {
+    fn extra(
+        program: &Path,
+        attack: &Attack,
+        mark: &str,
+    ) -> Result<(String, Option<Shared>), SceneError> {
         match &attack.needs {
             Needs::Twice => Ok((format!("left{mark}"), None)),
             Needs::Results(_, count) => Ok((count.to_string(), None)),
             Needs::Caller => {
-                let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
+                let port =
+                    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
                 Ok((port.map_err(setup("find a free port"))?.port().to_string(), None))
             }
             Needs::Shared(kind) => {
@@ -153,7 +161,8 @@ impl Scene {
                     key: key.to_string(),
                     queue: format!("crucible-{mark}"),
                 };
-                let made = Command::new(program).args(["share", &shared.key, &shared.queue]).status();
+                let made =
+                    Command::new(program).args(["share", &shared.key, &shared.queue]).status();
                 let made = made.map_err(setup("make a memory segment"))?;
                 if !made.success() {
                     let refused = io::Error::other("the kernel refuses it");

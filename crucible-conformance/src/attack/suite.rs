@@ -62,8 +62,9 @@ impl Suite {
     #[must_use]
     pub fn only(mut self, wanted: &[String]) -> Self {
         let names = |attack: &Attack| [attack.name, attack.family, attack.catalogue];
-        self.attacks
-            .retain(|attack| names(attack).iter().any(|name| wanted.iter().any(|wanted| wanted == name)));
+        self.attacks.retain(|attack| {
+            names(attack).iter().any(|name| wanted.iter().any(|wanted| wanted == name))
+        });
         self
     }
 
@@ -111,10 +112,9 @@ impl Suite {
                 continue;
             };
             each(layer.name());
-            let runs = self
-                .attacks
-                .iter()
-                .map(|attack| async { attack_engine(&engine, attack, &self.program).await.harm(attack) });
+            let runs = self.attacks.iter().map(|attack| async {
+                attack_engine(&engine, attack, &self.program).await.harm(attack)
+            });
             let readings = futures::stream::iter(runs).buffered(AT_ONCE).collect::<Vec<_>>().await;
             matrix.add(*layer, readings);
         }
@@ -148,8 +148,8 @@ impl Suite {
         }
         let enforcement = info.enforcement;
         let seen = attack_engine(engine, attack, &self.program).await;
-        let covered =
-            attack.layers.is_empty() || attack.layers.iter().any(|layer| enforcement.enforces(*layer));
+        let covered = attack.layers.is_empty()
+            || attack.layers.iter().any(|layer| enforcement.enforces(*layer));
         let (status, detail) = match seen.blocked(attack) {
             Reading::Held => (Status::Blocked, String::new()),
             Reading::Harm(what) if !covered => (Status::NotCovered, what),
@@ -183,7 +183,9 @@ impl Suite {
             Control::Bare(kinds) | Control::Timeout(kinds, _) => (*kinds, None),
             Control::BareIfThere(kinds, reason) => (*kinds, Some(*reason)),
             Control::Collector | Control::Judge => ("", None),
-            Control::NotShown(reason) => return ControlResult::NotShown { reason: (*reason).to_owned() },
+            Control::NotShown(reason) => {
+                return ControlResult::NotShown { reason: (*reason).to_owned() };
+            }
         };
         let seen = attack_nobody(attack, &self.program, &self.kinds(kinds)).await;
         let seen = match seen.harm(attack) {

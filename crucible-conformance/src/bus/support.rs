@@ -22,7 +22,9 @@ const SILENCE: Duration = Duration::from_millis(200);
 pub(super) fn entry(id: EvaluationId, sequence: u64) -> Arc<Event> {
     let kind = match sequence {
         1 => EventKind::Submitted { evaluation: Arc::new(Evaluation::command(["true"])) },
-        2 => EventKind::Started { attempt: 1, worker: WorkerId::new("w"), engine: "fake".to_owned() },
+        2 => {
+            EventKind::Started { attempt: 1, worker: WorkerId::new("w"), engine: "fake".to_owned() }
+        }
         _ => EventKind::CancelRequested,
     };
     Arc::new(Event::sealed(id, sequence, Timestamp::now(), kind, Digest::ZERO))
@@ -30,7 +32,11 @@ pub(super) fn entry(id: EvaluationId, sequence: u64) -> Arc<Event> {
 
 /// A piece of output that says how much came before it.
 pub(super) fn output(id: EvaluationId, offset: u64, bytes: Bytes) -> Arc<Event> {
-    Arc::new(Event::signal(id, 2, EventKind::Output { stream: OutputStream::Stdout, offset, bytes }))
+    Arc::new(Event::signal(
+        id,
+        2,
+        EventKind::Output { stream: OutputStream::Stdout, offset, bytes },
+    ))
 }
 
 pub(super) async fn listen(bus: &Subject, filter: EventFilter) -> EventStream {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crucible_core::{
-    Captured, Deviation, Engine, EngineError, Evaluation, Evidence, ExecOptions, ExecOutcome, Isolation,
-    Layer, LayerStatus, Limit, Limits, Outcome, RunContext, Sandbox, SandboxSpec, Verdict, judge,
+    Captured, Deviation, Engine, EngineError, Evaluation, Evidence, ExecOptions, ExecOutcome,
+    Isolation, Layer, LayerStatus, Limit, Limits, Outcome, RunContext, Sandbox, SandboxSpec,
+    Verdict, judge,
 };
 
 pub(super) use crate::suite::slowness;
@@ -49,14 +50,20 @@ pub(super) async fn run(engine: &Subject, evaluation: &Evaluation) -> Outcome {
 
 /// Runs an evaluation that must come to this verdict. An engine whose sandbox ends as a whole when it is out of memory may hear of the
 /// end and not of the reason; it says then that the run is lost, which is to be retried, and must not be its usual answer.
-pub(super) async fn run_to(engine: &Subject, evaluation: &Evaluation, verdict: &Verdict) -> Outcome {
+pub(super) async fn run_to(
+    engine: &Subject,
+    evaluation: &Evaluation,
+    verdict: &Verdict,
+) -> Outcome {
     const TRIES: usize = 5;
     let may_be_lost =
         *verdict == exceeded(Limit::Memory) && engine.info().differs(Deviation::OutOfMemoryEndsAll);
     for _ in 1..(if may_be_lost { TRIES } else { 1 }) {
         match engine.run(evaluation, &RunContext::new()).await {
             Err(EngineError::Lost { .. }) => {}
-            Err(error) => panic!("the infrastructure failed: {}", crucible_core::error_chain(&error)),
+            Err(error) => {
+                panic!("the infrastructure failed: {}", crucible_core::error_chain(&error))
+            }
             Ok(outcome) => {
                 check(engine, &outcome);
                 assert_verdict(&outcome, verdict);
@@ -69,7 +76,11 @@ pub(super) async fn run_to(engine: &Subject, evaluation: &Evaluation, verdict: &
     outcome
 }
 
-pub(super) async fn run_in(engine: &Subject, evaluation: &Evaluation, context: &RunContext) -> Outcome {
+pub(super) async fn run_in(
+    engine: &Subject,
+    evaluation: &Evaluation,
+    context: &RunContext,
+) -> Outcome {
     let outcome = match engine.run(evaluation, context).await {
         Ok(outcome) => outcome,
         Err(error) => panic!("the infrastructure failed: {}", crucible_core::error_chain(&error)),
@@ -82,7 +93,11 @@ pub(super) async fn run_in(engine: &Subject, evaluation: &Evaluation, context: &
 fn check(engine: &Subject, outcome: &Outcome) {
     let info = engine.info();
     assert_eq!(outcome.engine, info.name);
-    assert_eq!(*outcome.verdict(), judge(outcome.evidence()), "the verdict follows from the evidence");
+    assert_eq!(
+        *outcome.verdict(),
+        judge(outcome.evidence()),
+        "the verdict follows from the evidence"
+    );
     if !outcome.evidence().contains(&Evidence::CancelledBeforeStart) {
         for report in info.enforcement.reports() {
             assert_eq!(outcome.enforcement.status(report.layer), report.status, "{}", report.layer);
@@ -152,7 +167,8 @@ pub(super) async fn enforces(engine: &Subject, layers: &[Layer]) -> bool {
                     }
                     other => panic!("`{layer}` is {status} and what requires it got {other:?}"),
                 }
-                let outcome = run(engine, &Evaluation::command(["true"]).with_limits(limits())).await;
+                let outcome =
+                    run(engine, &Evaluation::command(["true"]).with_limits(limits())).await;
                 assert_eq!(outcome.enforcement.status(*layer), status);
                 all = false;
             }

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crucible_core::{
-    Digest, ErrorReport, Evaluation, EvaluationId, Event, EventKind, Evidence, Outcome, Record, State,
-    Storage, StorageError, Timestamp, WorkerId,
+    Digest, ErrorReport, Evaluation, EvaluationId, Event, EventKind, Evidence, Outcome, Record,
+    State, Storage, StorageError, Timestamp, WorkerId,
 };
 
 pub(super) type Subject = Arc<dyn Storage>;
@@ -59,7 +59,10 @@ pub(super) async fn put(storage: &Subject) -> Record {
     put_that(storage, evaluation()).await.unwrap()
 }
 
-pub(super) async fn put_that(storage: &Subject, evaluation: Evaluation) -> Result<Record, StorageError> {
+pub(super) async fn put_that(
+    storage: &Subject,
+    evaluation: Evaluation,
+) -> Result<Record, StorageError> {
     let id = EvaluationId::new();
     storage.append(id, 0, vec![submitted(id, evaluation)]).await
 }

@@ -109,7 +109,11 @@ impl EventBus for LocalBus {
         match &listener.filter.evaluations {
             Some(ids) => {
                 for id in ids {
-                    listeners.by_evaluation.entry(*id).or_default().push((key, Arc::clone(&listener)));
+                    listeners
+                        .by_evaluation
+                        .entry(*id)
+                        .or_default()
+                        .push((key, Arc::clone(&listener)));
                 }
             }
             None => listeners.of_all.push((key, Arc::clone(&listener))),
@@ -136,7 +140,10 @@ impl Listener {
 /// The bytes of an event that callers and guests decide on: input, and output whether live or captured.
 fn weight(event: &Event) -> usize {
     let captured = |outcome: &Outcome| {
-        [&outcome.stdout, &outcome.stderr].map(|stream| stream.head.len() + stream.tail.len()).iter().sum()
+        [&outcome.stdout, &outcome.stderr]
+            .map(|stream| stream.head.len() + stream.tail.len())
+            .iter()
+            .sum()
     };
     match &event.kind {
         EventKind::Output { bytes, .. } => bytes.len(),
@@ -209,7 +216,11 @@ mod tests {
 
     fn output(id: EvaluationId, size: usize) -> Arc<Event> {
         let bytes = Bytes::from(vec![0; size]);
-        Arc::new(Event::signal(id, 1, EventKind::Output { stream: OutputStream::Stdout, offset: 0, bytes }))
+        Arc::new(Event::signal(
+            id,
+            1,
+            EventKind::Output { stream: OutputStream::Stdout, offset: 0, bytes },
+        ))
     }
 
     #[tokio::test]
@@ -235,7 +246,8 @@ mod tests {
         let id = EvaluationId::new();
         let mut stream = bus.subscribe(EventFilter::all()).await.unwrap();
         let mebibytes = |count: usize| Bytes::from(vec![0; count * 1024 * 1024]);
-        let evaluation = Evaluation::command(["cat"]).with_stdin(mebibytes(5)).with_file("f", mebibytes(5));
+        let evaluation =
+            Evaluation::command(["cat"]).with_stdin(mebibytes(5)).with_file("f", mebibytes(5));
         let outcome = Outcome::new("e", Vec::new())
             .with_output(Captured::complete(mebibytes(9)), Captured::complete(mebibytes(9)));
         let submitted = EventKind::Submitted { evaluation: evaluation.into() };

@@ -40,7 +40,13 @@ impl EngineInfo {
     /// An engine with this name and these layers, which cannot enforce an allow-list.
     #[must_use]
     pub fn new(name: impl Into<String>, enforcement: Enforcement) -> Self {
-        Self { name: name.into(), enforcement, allow_lists: false, images: false, deviations: Vec::new() }
+        Self {
+            name: name.into(),
+            enforcement,
+            allow_lists: false,
+            images: false,
+            deviations: Vec::new(),
+        }
     }
 
     /// Says that the engine can enforce [`Network::Allow`].
@@ -77,8 +83,10 @@ impl EngineInfo {
     pub fn admit_image(&self, image: Option<&str>) -> Result<(), EngineError> {
         match image {
             Some(image) if !self.images => {
-                let what =
-                    format!("images, and `{}` was asked for", image.chars().take(64).collect::<String>());
+                let what = format!(
+                    "images, and `{}` was asked for",
+                    image.chars().take(64).collect::<String>()
+                );
                 Err(EngineError::Unsupported { engine: self.name.clone(), what })
             }
             _ => Ok(()),
@@ -111,10 +119,13 @@ impl EngineInfo {
         match network {
             Network::Allow(_) if !self.allow_lists => {
                 let waived = [Layer::NetworkNamespace, Layer::Seccomp];
+                let waived = waived
+                    .into_iter()
+                    .filter(|l| self.enforcement.status(*l) == LayerStatus::Waived);
                 let waived =
-                    waived.into_iter().filter(|l| self.enforcement.status(*l) == LayerStatus::Waived);
-                let waived = waived.map(|layer| format!("`{layer}`")).collect::<Vec<_>>().join(", ");
-                let why = if waived.is_empty() { waived } else { format!(" (the host waived {waived})") };
+                    waived.map(|layer| format!("`{layer}`")).collect::<Vec<_>>().join(", ");
+                let why =
+                    if waived.is_empty() { waived } else { format!(" (the host waived {waived})") };
                 let what = format!("a network allow-list{why}");
                 Err(EngineError::Unsupported { engine: self.name.clone(), what })
             }
@@ -231,7 +242,11 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// See [`EngineError`]. Whatever the program does is an [`Outcome`].
-    async fn run(&self, evaluation: &Evaluation, context: &RunContext) -> Result<Outcome, EngineError> {
+    async fn run(
+        &self,
+        evaluation: &Evaluation,
+        context: &RunContext,
+    ) -> Result<Outcome, EngineError> {
         run_in_sandboxes(self, evaluation, context).await
     }
 

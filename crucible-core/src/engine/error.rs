@@ -95,8 +95,11 @@ impl UnavailableMechanism {
 }
 
 fn describe(missing: &[UnavailableMechanism]) -> String {
-    let mut text =
-        String::from(if missing.len() == 1 { "a layer cannot be had" } else { "layers cannot be had" });
+    let mut text = String::from(if missing.len() == 1 {
+        "a layer cannot be had"
+    } else {
+        "layers cannot be had"
+    });
     for UnavailableMechanism { layer, reason, fix } in missing {
         text.push_str(&format!(": `{layer}`: {reason} (to mend it, {fix})"));
     }
@@ -250,8 +253,14 @@ impl ErrorReport {
 
 impl From<&EngineError> for ErrorReport {
     fn from(error: &EngineError) -> Self {
-        let kind = serde_json::to_value(error.kind()).ok().and_then(|kind| kind.as_str().map(str::to_owned));
-        Self { kind: kind.unwrap_or_default(), message: error_chain(error), started: error.target_started() }
+        let kind = serde_json::to_value(error.kind())
+            .ok()
+            .and_then(|kind| kind.as_str().map(str::to_owned));
+        Self {
+            kind: kind.unwrap_or_default(),
+            message: error_chain(error),
+            started: error.target_started(),
+        }
     }
 }
 

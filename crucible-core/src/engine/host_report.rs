@@ -66,14 +66,29 @@ impl HostReport {
     /// Adds a layer that the host offers.
     #[must_use]
     pub fn with_available(mut self, layer: Layer, detail: impl Into<String>) -> Self {
-        self.layers.push(LayerProbe { layer, available: true, detail: detail.into(), fix: String::new() });
+        self.layers.push(LayerProbe {
+            layer,
+            available: true,
+            detail: detail.into(),
+            fix: String::new(),
+        });
         self
     }
 
     /// Adds a layer that is missing, and what mends it.
     #[must_use]
-    pub fn with_missing(mut self, layer: Layer, detail: impl Into<String>, fix: impl Into<String>) -> Self {
-        self.layers.push(LayerProbe { layer, available: false, detail: detail.into(), fix: fix.into() });
+    pub fn with_missing(
+        mut self,
+        layer: Layer,
+        detail: impl Into<String>,
+        fix: impl Into<String>,
+    ) -> Self {
+        self.layers.push(LayerProbe {
+            layer,
+            available: false,
+            detail: detail.into(),
+            fix: fix.into(),
+        });
         self
     }
 

@@ -90,7 +90,9 @@ impl Plan {
                 }
             },
         };
-        command.env.extend(evaluation.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+        command
+            .env
+            .extend(evaluation.env.iter().map(|(name, value)| (name.clone(), value.clone())));
         problems.extend(command.problems(if language.is_some() { "args" } else { "command" }));
         let compile = language
             .and_then(|language| language.compile.as_ref())
@@ -109,7 +111,8 @@ fn unknown_language(name: &str, languages: &Languages) -> Problem {
 
 fn planned_compile(compile: &Compile, limits: Option<&Limits>) -> PlannedCompile {
     let limits = limits.unwrap_or(&compile.limits).clone();
-    let produces = Collect::matching(compile.produces.iter().cloned()).with_bytes_max(limits.disk_bytes);
+    let produces =
+        Collect::matching(compile.produces.iter().cloned()).with_bytes_max(limits.disk_bytes);
     PlannedCompile { command: compile.command.clone(), limits, produces }
 }
 
@@ -125,7 +128,10 @@ fn bounds(evaluation: &Evaluation) -> Vec<Problem> {
     let mut name_problem = None;
     let mut name = |field: &str, text: &str, may_be_empty: bool| {
         if text.len() > NAME_MAX {
-            problems.push(Problem::new(field, format!("is {} bytes long; at most {NAME_MAX}", text.len())));
+            problems.push(Problem::new(
+                field,
+                format!("is {} bytes long; at most {NAME_MAX}", text.len()),
+            ));
         } else if text.is_empty() && !may_be_empty {
             problems.push(Problem::new(field, "is empty"));
         }
@@ -137,7 +143,8 @@ fn bounds(evaluation: &Evaluation) -> Vec<Problem> {
     if let Some(image) = &evaluation.image {
         name("image", image, false);
         if image.starts_with('-') || image.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            name_problem = Some(Problem::new("image", format!("{image:?} is not the name of an image")));
+            name_problem =
+                Some(Problem::new("image", format!("{image:?} is not the name of an image")));
         }
     }
     for (label, value) in &evaluation.labels {
@@ -153,7 +160,8 @@ fn bounds(evaluation: &Evaluation) -> Vec<Problem> {
         problems.push(Problem::new("expires_in_us", "is zero; leave it out to wait for ever"));
     }
     if evaluation.stdin.len() > STDIN_MAX {
-        let message = format!("is {} bytes; at most {STDIN_MAX}: pass it as a file", evaluation.stdin.len());
+        let message =
+            format!("is {} bytes; at most {STDIN_MAX}: pass it as a file", evaluation.stdin.len());
         problems.push(Problem::new("stdin", message));
     }
     if evaluation.capture_bytes > CAPTURE_MAX {
@@ -169,7 +177,8 @@ fn given_files(evaluation: &Evaluation, problems: &mut Vec<Problem>) -> Vec<Plan
     for (index, file) in evaluation.files.iter().enumerate() {
         match SandboxPath::new(file.path.as_str()) {
             Ok(path) if path.is_root() => {
-                problems.push(Problem::new(format!("files[{index}].path"), "is the working directory"));
+                problems
+                    .push(Problem::new(format!("files[{index}].path"), "is the working directory"));
             }
             Ok(path) => files.push(PlannedFile::new(path, file.content.clone(), file.executable)),
             Err(error) => {
@@ -213,7 +222,8 @@ fn check_files(
     }
     let inodes = (files.len() + directories.len()) as u64;
     if inodes > limits.inodes {
-        let message = format!("are {inodes} files and directories; the inode limit is {}", limits.inodes);
+        let message =
+            format!("are {inodes} files and directories; the inode limit is {}", limits.inodes);
         problems.push(Problem::new("files", message));
     }
 }
@@ -227,7 +237,12 @@ mod tests {
     }
 
     fn fields(evaluation: &Evaluation) -> Vec<String> {
-        plan(evaluation).unwrap_err().problems().iter().map(|problem| problem.field.clone()).collect()
+        plan(evaluation)
+            .unwrap_err()
+            .problems()
+            .iter()
+            .map(|problem| problem.field.clone())
+            .collect()
     }
 
     #[test]
@@ -246,7 +261,8 @@ mod tests {
         assert_eq!(compile.command.argv[0], "cc");
         assert_eq!(compile.limits, Limits::for_compiling());
         let tight = Limits::new().with_wall(Duration::from_secs(1));
-        let planned = plan(&Evaluation::source("c", "").with_compile_limits(tight.clone())).unwrap();
+        let planned =
+            plan(&Evaluation::source("c", "").with_compile_limits(tight.clone())).unwrap();
         assert_eq!(planned.compile.unwrap().limits, tight);
     }
 
@@ -285,7 +301,10 @@ mod tests {
         assert_eq!(fields(&python().with_file("a", "").with_file("a", "")), ["files"]);
         assert_eq!(fields(&python().with_file("a", "").with_file("a/b", "")), ["files"]);
         let small = Limits::new().with_disk_bytes(64 * 1024);
-        assert_eq!(fields(&python().with_limits(small).with_file("big", vec![0; 65_536])), ["files"]);
+        assert_eq!(
+            fields(&python().with_limits(small).with_file("big", vec![0; 65_536])),
+            ["files"]
+        );
         let mut many = python().with_limits(Limits::new().with_inodes(16));
         for index in 0..16 {
             many = many.with_file(format!("d/{index}"), "");

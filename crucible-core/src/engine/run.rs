@@ -5,7 +5,9 @@ use std::time::Instant;
 use crate::engine::engine::{Engine, RunContext};
 use crate::engine::error::{EngineError, FileReason};
 use crate::engine::plan::{Plan, PlannedCompile, PlannedFile};
-use crate::engine::sandbox::{EntryKind, ExecOptions, ExecOutcome, OnExit, Sandbox, SandboxSpec, Stdin};
+use crate::engine::sandbox::{
+    EntryKind, ExecOptions, ExecOutcome, OnExit, Sandbox, SandboxSpec, Stdin,
+};
 use crate::model::collect::Collect;
 use crate::model::evaluation::{Evaluation, Program};
 use crate::model::path::SandboxPath;
@@ -35,7 +37,8 @@ pub async fn run_in_sandboxes<E: Engine + ?Sized>(
     let mut evidence = Vec::new();
     let mut files = plan.files;
     if let Some(compile) = plan.compile {
-        let (exit, produced) = compile_step(engine, evaluation, context, &compile, files.clone()).await?;
+        let (exit, produced) =
+            compile_step(engine, evaluation, context, &compile, files.clone()).await?;
         let verdict = exit.verdict();
         let succeeded = verdict.is_success();
         evidence.push(Evidence::Compiled { verdict });
@@ -80,7 +83,9 @@ pub async fn run_in_sandboxes<E: Engine + ?Sized>(
 /// What the sandboxes of a run have in common.
 fn spec(evaluation: &Evaluation, context: &RunContext) -> SandboxSpec {
     let language = match &evaluation.program {
-        Program::Source { language, .. } => context.languages.get(language).map(|known| known.name.clone()),
+        Program::Source { language, .. } => {
+            context.languages.get(language).map(|known| known.name.clone())
+        }
         Program::Command(_) => None,
     };
     SandboxSpec::new()
@@ -93,7 +98,10 @@ fn spec(evaluation: &Evaluation, context: &RunContext) -> SandboxSpec {
 fn finish(outcome: Outcome, exit: ExecOutcome, context: &RunContext) -> Outcome {
     let mut usage = exit.usage;
     usage.queue = context.queued;
-    outcome.with_output(exit.stdout, exit.stderr).with_usage(usage).with_enforcement(exit.enforcement)
+    outcome
+        .with_output(exit.stdout, exit.stderr)
+        .with_usage(usage)
+        .with_enforcement(exit.enforcement)
 }
 
 async fn open_unless_cancelled<E: Engine + ?Sized>(
@@ -130,7 +138,9 @@ async fn compile_step<E: Engine + ?Sized>(
         let (artifacts, _) = collect(sandbox.as_ref(), &compile.produces).await?;
         produced = artifacts
             .into_iter()
-            .map(|file| PlannedFile::new(file.path, file.content.unwrap_or_default(), file.executable))
+            .map(|file| {
+                PlannedFile::new(file.path, file.content.unwrap_or_default(), file.executable)
+            })
             .collect();
     }
     sandbox.close().await?;
@@ -197,7 +207,9 @@ async fn collect(
                     Err(EngineError::File { reason: FileReason::TooLarge, .. }) => {
                         skipped.push(path.as_str(), SkipReason::TooLarge);
                     }
-                    Err(EngineError::File { .. }) => skipped.push(path.as_str(), SkipReason::Unreadable),
+                    Err(EngineError::File { .. }) => {
+                        skipped.push(path.as_str(), SkipReason::Unreadable)
+                    }
                     Err(error) => return Err(error),
                 },
             }

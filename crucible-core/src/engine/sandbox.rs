@@ -392,7 +392,12 @@ pub trait Sandbox: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     /// [`EngineError::File`] if the guest's file system stands in the way, else the infrastructure failed.
-    async fn write(&self, path: &SandboxPath, content: Bytes, executable: bool) -> Result<(), EngineError>;
+    async fn write(
+        &self,
+        path: &SandboxPath,
+        content: Bytes,
+        executable: bool,
+    ) -> Result<(), EngineError>;
 
     /// Reads a regular file of at most `limit` bytes.
     ///

@@ -168,14 +168,16 @@ mod tests {
 
     #[test]
     fn members_are_sorted_at_every_depth_and_nothing_is_spaced() {
-        let value: Value = serde_json::from_str(r#"{"b": [1, {"z": null, "a": "é\n"}], "a": true}"#).unwrap();
+        let value: Value =
+            serde_json::from_str(r#"{"b": [1, {"z": null, "a": "é\n"}], "a": true}"#).unwrap();
         let text = String::from_utf8(canonical_json(&value).unwrap()).unwrap();
         assert_eq!(text, r#"{"a":true,"b":[1,{"a":"é\n","z":null}]}"#);
     }
 
     #[test]
     fn nothing_is_an_object_and_an_array_as_well() {
-        let value: Value = serde_json::from_str(r#"{"a": {}, "b": [], "c": [{}, {"x": {}}]}"#).unwrap();
+        let value: Value =
+            serde_json::from_str(r#"{"a": {}, "b": [], "c": [{}, {"x": {}}]}"#).unwrap();
         assert_eq!(canonical_json(&value).unwrap(), br#"{"a":{},"b":[],"c":[{},{"x":{}}]}"#);
     }
 

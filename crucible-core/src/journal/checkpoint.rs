@@ -57,7 +57,8 @@ impl Head {
     #[must_use]
     pub fn is_in(&self, journal: &[Event]) -> bool {
         journal.iter().any(|event| {
-            (event.evaluation, event.sequence, event.hash) == (self.evaluation, self.sequence, self.hash)
+            (event.evaluation, event.sequence, event.hash)
+                == (self.evaluation, self.sequence, self.hash)
         })
     }
 }
@@ -189,7 +190,9 @@ pub enum CheckpointError {
         evaluation: EvaluationId,
     },
     /// A journal is not what it was.
-    #[error("entry {sequence} of the journal of evaluation {evaluation} is missing, or not what it was")]
+    #[error(
+        "entry {sequence} of the journal of evaluation {evaluation} is missing, or not what it was"
+    )]
     Changed {
         /// The evaluation.
         evaluation: EvaluationId,
@@ -220,7 +223,8 @@ impl Checkpoint {
 
     fn signed_bytes(&self) -> Vec<u8> {
         let Self { version, time, count, root, key, .. } = self;
-        let statement = Statement { version: *version, time: *time, count: *count, root: *root, key };
+        let statement =
+            Statement { version: *version, time: *time, count: *count, root: *root, key };
         // Integers and texts serialise without fail.
         [DOMAIN, &canonical_json(&statement).unwrap_or_default()].concat()
     }
@@ -270,7 +274,10 @@ pub async fn heads(storage: &dyn Storage) -> Result<Vec<Head>, StorageError> {
         let page = storage.records(&query).await?;
         if let Some(damaged) = page.corrupt.first() {
             let what = format!("the record of evaluation {}", damaged.evaluation);
-            return Err(StorageError::Corrupt { what, source: Some(damaged.problem.clone().into()) });
+            return Err(StorageError::Corrupt {
+                what,
+                source: Some(damaged.problem.clone().into()),
+            });
         }
         heads.extend(page.records.iter().map(Head::of));
         let Some(next) = page.next else { return Ok(heads) };
@@ -303,7 +310,8 @@ fn to_hex(bytes: &[u8]) -> String {
 
 fn from_hex(text: &str) -> Option<[u8; 64]> {
     let (first, second) = text.split_at_checked(64)?;
-    let halves = [first.parse::<Digest>().ok()?.to_bytes(), second.parse::<Digest>().ok()?.to_bytes()];
+    let halves =
+        [first.parse::<Digest>().ok()?.to_bytes(), second.parse::<Digest>().ok()?.to_bytes()];
     halves.concat().try_into().ok()
 }
 
@@ -359,7 +367,10 @@ mod tests {
         assert!(checkpoint.includes(&heads[6], &proof));
         assert!(!checkpoint.includes(&heads[5], &proof));
         let fewer = &heads[..10];
-        assert!(matches!(checkpoint.covers(fewer), Err(CheckpointError::Heads { count: 11, found: 10 })));
+        assert!(matches!(
+            checkpoint.covers(fewer),
+            Err(CheckpointError::Heads { count: 11, found: 10 })
+        ));
     }
 
     #[test]

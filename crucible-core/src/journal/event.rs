@@ -109,13 +109,18 @@ impl EventKind {
     /// Whether nothing can follow this event.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
-        matches!(self, Self::Finished { .. } | Self::Failed { .. } | Self::Cancelled { .. } | Self::Expired)
+        matches!(
+            self,
+            Self::Finished { .. } | Self::Failed { .. } | Self::Cancelled { .. } | Self::Expired
+        )
     }
 
     /// The blobs that it names, one for each artifact.
     pub fn blobs(&self) -> impl Iterator<Item = Digest> + '_ {
         let outcome = match self {
-            Self::Finished { outcome } | Self::Cancelled { outcome: Some(outcome), .. } => Some(outcome),
+            Self::Finished { outcome } | Self::Cancelled { outcome: Some(outcome), .. } => {
+                Some(outcome)
+            }
             _ => None,
         };
         outcome.into_iter().flat_map(|outcome| &outcome.artifacts).map(|artifact| artifact.sha256)
@@ -187,8 +192,15 @@ impl Event {
         kind: EventKind,
         previous: Digest,
     ) -> Self {
-        let mut event =
-            Self { version: WIRE_VERSION, evaluation, sequence, time, kind, previous, hash: Digest::ZERO };
+        let mut event = Self {
+            version: WIRE_VERSION,
+            evaluation,
+            sequence,
+            time,
+            kind,
+            previous,
+            hash: Digest::ZERO,
+        };
         event.hash = event.computed_hash();
         event
     }
@@ -231,9 +243,15 @@ mod tests {
 
     #[test]
     fn the_hash_can_be_recomputed_from_the_text_alone() {
-        let kind = EventKind::Started { attempt: 1, worker: WorkerId::new("w"), engine: "e".into() };
-        let event =
-            Event::sealed(EvaluationId::new(), 2, Timestamp::from_micros(5), kind, Digest::of(b"before"));
+        let kind =
+            EventKind::Started { attempt: 1, worker: WorkerId::new("w"), engine: "e".into() };
+        let event = Event::sealed(
+            EvaluationId::new(),
+            2,
+            Timestamp::from_micros(5),
+            kind,
+            Digest::of(b"before"),
+        );
         let mut value: serde_json::Value =
             serde_json::from_str(&serde_json::to_string(&event).unwrap()).unwrap();
         let stated = value.as_object_mut().unwrap().remove("hash").unwrap();
@@ -243,7 +261,8 @@ mod tests {
 
     #[test]
     fn an_entry_survives_the_wire_and_keeps_its_hash() {
-        let evaluation = Arc::new(Evaluation::python("print(1)").with_env("T", crate::Secret::new("x")));
+        let evaluation =
+            Arc::new(Evaluation::python("print(1)").with_env("T", crate::Secret::new("x")));
         let kind = EventKind::Submitted { evaluation };
         let event = Event::sealed(EvaluationId::new(), 1, Timestamp::now(), kind, Digest::ZERO);
         let read: Event = serde_json::from_str(&serde_json::to_string(&event).unwrap()).unwrap();
@@ -257,7 +276,11 @@ mod tests {
         let outcome = crate::Outcome::new("fake", Vec::new());
         let kinds = [
             EventKind::Submitted { evaluation: crate::Evaluation::shell("true").into() },
-            EventKind::Started { attempt: 1, worker: crate::WorkerId::new("w"), engine: "e".to_owned() },
+            EventKind::Started {
+                attempt: 1,
+                worker: crate::WorkerId::new("w"),
+                engine: "e".to_owned(),
+            },
             EventKind::CancelRequested,
             EventKind::Finished { outcome: outcome.into() },
             EventKind::Failed { error },
@@ -265,7 +288,12 @@ mod tests {
             EventKind::Expired,
         ];
         for kind in kinds {
-            assert_eq!(kind.is_terminal(), EventKind::TERMINAL.contains(&kind.name()), "{}", kind.name());
+            assert_eq!(
+                kind.is_terminal(),
+                EventKind::TERMINAL.contains(&kind.name()),
+                "{}",
+                kind.name()
+            );
         }
     }
 }

@@ -67,7 +67,9 @@ impl fmt::Display for State {
 
 /// A text does not name a [`State`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a state; states are queued, running, finished, failed, cancelled, expired")]
+#[error(
+    "{text:?} is not a state; states are queued, running, finished, failed, cancelled, expired"
+)]
 pub struct ParseStateError {
     text: String,
 }
@@ -191,7 +193,10 @@ impl Record {
             return Err(TransitionError::Evaluation { found: event.evaluation });
         }
         if event.sequence != current.sequence + 1 {
-            return Err(TransitionError::Sequence { expected: current.sequence + 1, found: event.sequence });
+            return Err(TransitionError::Sequence {
+                expected: current.sequence + 1,
+                found: event.sequence,
+            });
         }
         if event.previous != current.head {
             return Err(TransitionError::Chain { sequence: event.sequence });
@@ -208,7 +213,9 @@ impl Record {
     ///
     /// # Errors
     /// [`TransitionError`] of the first event that does not fit; `None` if there is no event.
-    pub fn fold<'a>(events: impl IntoIterator<Item = &'a Event>) -> Result<Option<Self>, TransitionError> {
+    pub fn fold<'a>(
+        events: impl IntoIterator<Item = &'a Event>,
+    ) -> Result<Option<Self>, TransitionError> {
         let mut record = None;
         for event in events {
             record = Some(Self::apply(record.as_ref(), event)?);
@@ -227,7 +234,9 @@ impl Record {
     /// Whether this attempt of this worker is the one that is running.
     #[must_use]
     pub fn is_run_by(&self, worker: &WorkerId, attempt: u32) -> bool {
-        self.state == State::Running && self.attempt == attempt && self.worker.as_ref() == Some(worker)
+        self.state == State::Running
+            && self.attempt == attempt
+            && self.worker.as_ref() == Some(worker)
     }
 
     /// Whether it was stored and then not queued, so that it was never accepted: nobody has a handle on it, nothing of
@@ -282,7 +291,9 @@ impl Record {
                 self.check_attempt(self.attempt, *attempt)?;
                 self.leave(State::Queued);
             }
-            (State::Queued | State::Running, EventKind::CancelRequested) => self.cancel_requested = true,
+            (State::Queued | State::Running, EventKind::CancelRequested) => {
+                self.cancel_requested = true
+            }
             (State::Running, EventKind::Finished { outcome }) => {
                 if *outcome.verdict() == Verdict::Cancelled {
                     return Err(verdict_error(event, outcome));
@@ -305,7 +316,9 @@ impl Record {
                 self.reason = Some(reason.clone());
             }
             (State::Queued, EventKind::Expired) => self.leave(State::Expired),
-            (state, kind) => return Err(TransitionError::State { state: state.name(), event: kind.name() }),
+            (state, kind) => {
+                return Err(TransitionError::State { state: state.name(), event: kind.name() });
+            }
         }
         Ok(())
     }

@@ -96,7 +96,9 @@ async fn blobs(
             found.blobs += 1;
             if storage.blob(digest).await?.is_none() {
                 let sequence = event.sequence;
-                return Ok(Some(format!("entry {sequence} names the blob {digest}, which is not there")));
+                return Ok(Some(format!(
+                    "entry {sequence} names the blob {digest}, which is not there"
+                )));
             }
         }
     }

@@ -76,7 +76,10 @@ impl Collect {
             .filter_map(|(i, pattern)| pattern_problem(&format!("{field}.patterns[{i}]"), pattern))
             .collect();
         if self.depth_max > 64 {
-            problems.push(Problem::new(format!("{field}.depth_max"), "is more than 64, the deepest path"));
+            problems.push(Problem::new(
+                format!("{field}.depth_max"),
+                "is more than 64, the deepest path",
+            ));
         }
         problems
     }
@@ -85,7 +88,8 @@ impl Collect {
 /// What is wrong with a pattern.
 pub(crate) fn pattern_problem(field: &str, pattern: &str) -> Option<Problem> {
     if pattern.starts_with('/') || pattern.split('/').any(|name| name == "..") {
-        let message = format!("is {pattern:?}; a pattern is relative to the working directory, without `..`");
+        let message =
+            format!("is {pattern:?}; a pattern is relative to the working directory, without `..`");
         return Some(Problem::new(field, message));
     }
     match Pattern::new(pattern) {
@@ -115,7 +119,9 @@ mod tests {
     use super::*;
 
     fn matched(patterns: &[&str], path: &str) -> bool {
-        Collect::matching(patterns.iter().copied()).matcher().matches(&SandboxPath::new(path).unwrap())
+        Collect::matching(patterns.iter().copied())
+            .matcher()
+            .matches(&SandboxPath::new(path).unwrap())
     }
 
     #[test]

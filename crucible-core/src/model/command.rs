@@ -76,7 +76,11 @@ impl Command {
     /// A command: the program, then its arguments.
     #[must_use]
     pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
-        Self { argv: argv.into_iter().map(Into::into).collect(), env: BTreeMap::new(), directory: None }
+        Self {
+            argv: argv.into_iter().map(Into::into).collect(),
+            env: BTreeMap::new(),
+            directory: None,
+        }
     }
 
     /// Sets an environment variable.
@@ -100,14 +104,19 @@ impl Command {
         match self.argv.first() {
             None => problems.push(Problem::new(field, "is empty; it needs at least a program")),
             Some(program) if program.is_empty() => {
-                problems.push(Problem::new(format!("{field}[0]"), "is empty; it names the program"));
+                problems
+                    .push(Problem::new(format!("{field}[0]"), "is empty; it names the program"));
             }
             Some(_) => {}
         }
         let mut size = 0_usize;
         for (index, argument) in self.argv.iter().enumerate() {
             size += argument.len() + 1 + size_of::<usize>();
-            problems.extend(string_problem(&format!("{field}[{index}]"), argument.len() + 1, argument));
+            problems.extend(string_problem(
+                &format!("{field}[{index}]"),
+                argument.len() + 1,
+                argument,
+            ));
             if problems.len() > 20 {
                 return problems;
             }
@@ -120,7 +129,11 @@ impl Command {
                 let message = "is not a name for a variable: it is empty, or has `=` or NUL";
                 problems.push(Problem::new(format!("env.{shown}"), message));
             }
-            problems.extend(string_problem(&format!("env.{shown}"), name.len() + value.len() + 2, value));
+            problems.extend(string_problem(
+                &format!("env.{shown}"),
+                name.len() + value.len() + 2,
+                value,
+            ));
             if problems.len() > 20 {
                 return problems;
             }
@@ -147,7 +160,10 @@ fn string_problem(field: &str, size: usize, text: &str) -> Option<Problem> {
     if text.contains('\0') {
         Some(Problem::new(field, "has a NUL byte"))
     } else if size > LONGEST_STRING {
-        Some(Problem::new(field, format!("is {size} bytes long; the kernel takes {LONGEST_STRING}")))
+        Some(Problem::new(
+            field,
+            format!("is {size} bytes long; the kernel takes {LONGEST_STRING}"),
+        ))
     } else {
         None
     }
@@ -163,7 +179,8 @@ mod tests {
 
     #[test]
     fn a_plain_command_has_no_problem() {
-        let command = Command::new(["sh", "-c", "", "ü"]).with_env("A", "").with_env("B", Secret::new("x"));
+        let command =
+            Command::new(["sh", "-c", "", "ü"]).with_env("A", "").with_env("B", Secret::new("x"));
         assert_eq!(fields(&command), Vec::<String>::new());
     }
 

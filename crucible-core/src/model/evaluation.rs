@@ -17,7 +17,9 @@ use crate::model::wire_bytes;
 
 /// How urgent an evaluation is. A ticket that waits long enough is served before more urgent ones: see
 /// [`Queue`](crate::Queue).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
     /// Whenever there is room.
@@ -213,7 +215,11 @@ impl Evaluation {
     /// Runs source in a language that the host offers, see [`Languages`](crate::Languages).
     #[must_use]
     pub fn source(language: impl Into<String>, text: impl Into<String>) -> Self {
-        Self::new(Program::Source { language: language.into(), text: text.into(), args: Vec::new() })
+        Self::new(Program::Source {
+            language: language.into(),
+            text: text.into(),
+            args: Vec::new(),
+        })
     }
 
     /// Adds an argument for the program.
@@ -370,7 +376,8 @@ impl Evaluation {
             Program::Command(command) => Some(&mut command.env),
             Program::Source { .. } => None,
         };
-        let values = command_env.into_iter().chain([&mut evaluation.env]).flat_map(BTreeMap::values_mut);
+        let values =
+            command_env.into_iter().chain([&mut evaluation.env]).flat_map(BTreeMap::values_mut);
         let mut found = false;
         for value in values {
             if let EnvValue::Secret(secret) = value {
@@ -391,7 +398,11 @@ mod tests {
     fn the_default_is_closed() {
         let evaluation = Evaluation::python("pass");
         assert_eq!(evaluation.network, Network::None);
-        assert!(evaluation.env.is_empty() && evaluation.stdin.is_empty() && evaluation.collect.is_empty());
+        assert!(
+            evaluation.env.is_empty()
+                && evaluation.stdin.is_empty()
+                && evaluation.collect.is_empty()
+        );
         assert_eq!(evaluation.limits, Limits::default());
     }
 
@@ -414,8 +425,10 @@ mod tests {
 
     #[test]
     fn secrets_are_forgotten_wherever_they_are() {
-        let command = Command::new(["env"]).with_env("A", Secret::new("hunter2")).with_env("B", "plain");
-        let evaluation = Evaluation::new(Program::Command(command)).with_env("C", Secret::new("hunter3"));
+        let command =
+            Command::new(["env"]).with_env("A", Secret::new("hunter2")).with_env("B", "plain");
+        let evaluation =
+            Evaluation::new(Program::Command(command)).with_env("C", Secret::new("hunter3"));
         let forgotten = evaluation.without_secrets().unwrap();
         let Program::Command(command) = &forgotten.program else { panic!() };
         assert_eq!((command.env["A"].reveal(), command.env["B"].reveal()), (None, Some("plain")));
@@ -425,7 +438,9 @@ mod tests {
 
     #[test]
     fn arguments_follow_the_program() {
-        let Program::Command(command) = Evaluation::command(["ls"]).with_arg("-l").program else { panic!() };
+        let Program::Command(command) = Evaluation::command(["ls"]).with_arg("-l").program else {
+            panic!()
+        };
         assert_eq!(command.argv, ["ls", "-l"]);
     }
 }

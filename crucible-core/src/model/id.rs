@@ -57,7 +57,9 @@ impl FromStr for EvaluationId {
     type Err = ParseIdError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Uuid::try_parse(text).map(Self).map_err(|_| ParseIdError { text: text.chars().take(64).collect() })
+        Uuid::try_parse(text)
+            .map(Self)
+            .map_err(|_| ParseIdError { text: text.chars().take(64).collect() })
     }
 }
 

@@ -63,13 +63,22 @@ impl Language {
     /// A language whose source goes to `file` and is run by `run`.
     #[must_use]
     pub fn new(name: impl Into<String>, file: SandboxPath, run: Command) -> Self {
-        Self { name: name.into(), aliases: Vec::new(), extensions: Vec::new(), file, compile: None, run }
+        Self {
+            name: name.into(),
+            aliases: Vec::new(),
+            extensions: Vec::new(),
+            file,
+            compile: None,
+            run,
+        }
     }
 
     /// Python, as [`Languages::builtin`] has it.
     #[must_use]
     pub fn python() -> Self {
-        script("python", "main.py", "python3").with_aliases(["python3", "py"]).with_extensions(["py"])
+        script("python", "main.py", "python3")
+            .with_aliases(["python3", "py"])
+            .with_extensions(["py"])
     }
 
     /// Adds other names for it.
@@ -81,7 +90,10 @@ impl Language {
 
     /// Adds file name extensions, without the dot.
     #[must_use]
-    pub fn with_extensions<S: Into<String>>(mut self, extensions: impl IntoIterator<Item = S>) -> Self {
+    pub fn with_extensions<S: Into<String>>(
+        mut self,
+        extensions: impl IntoIterator<Item = S>,
+    ) -> Self {
         self.extensions.extend(extensions.into_iter().map(Into::into));
         self
     }
@@ -101,15 +113,19 @@ impl Language {
             problems.push(Problem::new("language", "has an empty name"));
         }
         if self.file.is_root() {
-            problems
-                .push(Problem::new(format!("{field}.file"), "is the working directory; it must be a file"));
+            problems.push(Problem::new(
+                format!("{field}.file"),
+                "is the working directory; it must be a file",
+            ));
         }
         if let Some(compile) = &self.compile {
             problems.extend(compile.command.problems(&format!("{field}.compile")));
             problems.extend(compile.limits.problems(&format!("{field}.compile.limits")));
             for pattern in &compile.produces {
-                problems
-                    .extend(crate::model::collect::pattern_problem(&format!("{field}.produces"), pattern));
+                problems.extend(crate::model::collect::pattern_problem(
+                    &format!("{field}.produces"),
+                    pattern,
+                ));
             }
         }
         problems
@@ -162,7 +178,9 @@ impl Languages {
     /// The language with this name or alias.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Language> {
-        self.0.get(name).or_else(|| self.0.values().find(|l| l.aliases.iter().any(|alias| alias == name)))
+        self.0
+            .get(name)
+            .or_else(|| self.0.values().find(|l| l.aliases.iter().any(|alias| alias == name)))
     }
 
     /// The language of files with this extension (without the dot).
@@ -203,11 +221,19 @@ fn builtin() -> Vec<Language> {
         script("node", "main.js", "node")
             .with_aliases(["javascript", "js"])
             .with_extensions(["js", "mjs", "cjs"]),
-        compiled("c", "main.c", Command::new(["cc", "-std=gnu17", "-O2", "-o", "main", "main.c", "-lm"]))
-            .with_extensions(["c"]),
-        compiled("c++", "main.cpp", Command::new(["c++", "-std=gnu++20", "-O2", "-o", "main", "main.cpp"]))
-            .with_aliases(["cpp", "cxx"])
-            .with_extensions(["cpp", "cc", "cxx"]),
+        compiled(
+            "c",
+            "main.c",
+            Command::new(["cc", "-std=gnu17", "-O2", "-o", "main", "main.c", "-lm"]),
+        )
+        .with_extensions(["c"]),
+        compiled(
+            "c++",
+            "main.cpp",
+            Command::new(["c++", "-std=gnu++20", "-O2", "-o", "main", "main.cpp"]),
+        )
+        .with_aliases(["cpp", "cxx"])
+        .with_extensions(["cpp", "cc", "cxx"]),
         compiled(
             "rust",
             "main.rs",
@@ -255,7 +281,8 @@ mod tests {
     #[test]
     fn a_host_can_add_and_replace() {
         let mut languages = Languages::builtin();
-        let lua = Language::new("lua", "main.lua".try_into().unwrap(), Command::new(["lua", "main.lua"]));
+        let lua =
+            Language::new("lua", "main.lua".try_into().unwrap(), Command::new(["lua", "main.lua"]));
         languages.register(lua.with_extensions(["lua"]));
         assert_eq!(languages.by_extension("lua").unwrap().name, "lua");
         let isolated = Command::new(["python3", "-I", "main.py"]);

@@ -208,7 +208,8 @@ impl Limits {
         let mut problems = Vec::new();
         let mut check = |name: &str, value: u64, least: u64, most: u64, unit: &str| {
             if value < least || value > most {
-                let message = format!("is {value}{unit}; it must be between {least}{unit} and {most}{unit}");
+                let message =
+                    format!("is {value}{unit}; it must be between {least}{unit} and {most}{unit}");
                 problems.push(Problem::new(format!("{field}.{name}"), message));
             }
         };
@@ -264,7 +265,8 @@ mod tests {
 
     #[test]
     fn absent_fields_have_defaults_and_unknown_ones_are_refused() {
-        let limits: Limits = serde_json::from_str(r#"{"wall_us":5000000,"memory_bytes":134217728}"#).unwrap();
+        let limits: Limits =
+            serde_json::from_str(r#"{"wall_us":5000000,"memory_bytes":134217728}"#).unwrap();
         assert_eq!(limits.wall, Duration::from_secs(5));
         assert_eq!(limits.memory_bytes, 128 * MIB);
         assert_eq!(limits.processes, Limits::default().processes);

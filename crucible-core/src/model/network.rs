@@ -104,8 +104,9 @@ impl FromStr for Endpoint {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let parts = text.rsplit_once(':');
         let digits = |port: &&str| port.bytes().all(|b| b.is_ascii_digit());
-        let endpoint =
-            parts.and_then(|(host, port)| Some(Self::new(host, Some(port).filter(digits)?.parse().ok()?)));
+        let endpoint = parts.and_then(|(host, port)| {
+            Some(Self::new(host, Some(port).filter(digits)?.parse().ok()?))
+        });
         endpoint
             .filter(|endpoint| endpoint.problem("").is_none())
             .ok_or_else(|| ParseEndpointError { text: text.chars().take(300).collect() })
@@ -118,7 +119,8 @@ mod tests {
 
     #[test]
     fn an_endpoint_has_a_name_and_a_port() {
-        let good = Network::Allow(vec![Endpoint::new("pypi.org", 443), Endpoint::new("a-1.example", 80)]);
+        let good =
+            Network::Allow(vec![Endpoint::new("pypi.org", 443), Endpoint::new("a-1.example", 80)]);
         assert!(good.problems("network").is_empty());
         for (host, port) in [
             ("", 1),

@@ -179,7 +179,9 @@ mod tests {
         for path in ["a", "a/b.txt", ".hidden", "...", "a b", "ü/ñ", "-rf", "."] {
             assert_eq!(SandboxPath::new(path).unwrap().as_str(), path);
         }
-        for path in ["", "/", "/etc/passwd", "..", "a/../b", "a/..", "a//b", "a/", "./a", "a/./b", "a\0b"] {
+        for path in
+            ["", "/", "/etc/passwd", "..", "a/../b", "a/..", "a//b", "a/", "./a", "a/./b", "a\0b"]
+        {
             assert!(SandboxPath::new(path).is_err(), "{path:?}");
         }
         assert_eq!(SandboxPath::new("x".repeat(256)), Err(SandboxPathError::TooLong));

@@ -77,8 +77,11 @@ mod tests {
     #[test]
     fn every_problem_is_listed() {
         assert_eq!(InvalidInput::check(vec![]), Ok(()));
-        let error = InvalidInput::check(vec![Problem::new("a", "is missing"), Problem::new("b", "is zero")])
-            .unwrap_err();
+        let error = InvalidInput::check(vec![
+            Problem::new("a", "is missing"),
+            Problem::new("b", "is zero"),
+        ])
+        .unwrap_err();
         assert_eq!(error.to_string(), "`a` is missing; `b` is zero");
         assert_eq!(error.problems().len(), 2);
     }

@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn pauses_double_up_to_the_longest() {
-        let retry = Retry::default().with_backoff(Duration::from_millis(100), Duration::from_millis(350));
+        let retry =
+            Retry::default().with_backoff(Duration::from_millis(100), Duration::from_millis(350));
         let pauses: Vec<u128> = (1..5).map(|attempt| retry.pause(attempt).as_millis()).collect();
         assert_eq!(pauses, [100, 200, 350, 350]);
         assert_eq!(retry.pause(u32::MAX).as_millis(), 350);

@@ -65,7 +65,11 @@ impl Serialize for Secret {
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Redacted { secret } = Redacted::deserialize(deserializer)?;
-        if secret { Ok(Self(None)) } else { Err(serde::de::Error::custom("a secret is marked `true`")) }
+        if secret {
+            Ok(Self(None))
+        } else {
+            Err(serde::de::Error::custom("a secret is marked `true`"))
+        }
     }
 }
 

@@ -103,7 +103,10 @@ impl FromStr for Signal {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let number = match NAMES.iter().position(|name| *name == text) {
             Some(index) => i32::try_from(index).ok().map(|index| index + 1),
-            None => text.strip_prefix("SIGRT").and_then(|digits| digits.parse().ok()).filter(|n| *n > 31),
+            None => text
+                .strip_prefix("SIGRT")
+                .and_then(|digits| digits.parse().ok())
+                .filter(|n| *n > 31),
         };
         number
             .and_then(Self::from_number)

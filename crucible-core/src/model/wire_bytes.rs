@@ -45,12 +45,17 @@ impl<'de> Deserialize<'de> for WireBytes {
 }
 
 /// `#[serde(with = "wire_bytes")]`
-pub(crate) fn serialize<S: serde::Serializer>(bytes: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<S: serde::Serializer>(
+    bytes: &Bytes,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     WireBytes(bytes.clone()).serialize(serializer)
 }
 
 /// `#[serde(with = "wire_bytes")]`
-pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
+pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Bytes, D::Error> {
     WireBytes::deserialize(deserializer).map(|bytes| bytes.0)
 }
 
@@ -62,8 +67,9 @@ mod tests {
 
     #[test]
     fn text_stays_readable_and_the_rest_is_base64() {
-        let json =
-            |bytes: &'static [u8]| serde_json::to_string(&WireBytes(Bytes::from_static(bytes))).unwrap();
+        let json = |bytes: &'static [u8]| {
+            serde_json::to_string(&WireBytes(Bytes::from_static(bytes))).unwrap()
+        };
         assert_eq!(json(b"42\n"), r#"{"text":"42\n"}"#);
         assert_eq!(json(b"\xff\x00"), r#"{"base64":"/wA="}"#);
         assert_eq!(json(b""), r#"{"text":""}"#);

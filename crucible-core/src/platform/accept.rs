@@ -81,7 +81,8 @@ impl Shared {
         };
         if record.state == State::Queued {
             // Whoever stored it may be about to put its ticket, or may have died before.
-            let ticket = Ticket::new(existing, record.evaluation.priority, record.evaluation.tenant.clone());
+            let ticket =
+                Ticket::new(existing, record.evaluation.priority, record.evaluation.tenant.clone());
             match self.queue.enqueue(ticket).await {
                 Ok(()) | Err(QueueError::Duplicate { .. }) => {}
                 Err(error) => return Err(SubmitError::Queue(error)),
@@ -98,7 +99,9 @@ impl Shared {
         loop {
             match (self.refuse(id, &reason).await, pauses.next()) {
                 (Ok(accepted), _) => return accepted,
-                (Err(error), Some(pause)) if error.is_retryable() => tokio::time::sleep(pause).await,
+                (Err(error), Some(pause)) if error.is_retryable() => {
+                    tokio::time::sleep(pause).await
+                }
                 (Err(error), _) => {
                     tracing::warn!(%id, %error, "a refused evaluation is still stored as queued");
                     self.refuse_later(id, reason);
@@ -115,7 +118,8 @@ impl Shared {
             if record.state != State::Queued || record.attempt > 0 {
                 return Ok(!record.is_refused());
             }
-            let kind = EventKind::Cancelled { reason: format!("not queued: {reason}"), outcome: None };
+            let kind =
+                EventKind::Cancelled { reason: format!("not queued: {reason}"), outcome: None };
             match self.commit(&record, vec![kind]).await {
                 Ok(_) => {
                     self.drop_ticket(id).await;
@@ -142,7 +146,9 @@ impl Shared {
                 match refused {
                     Ok(()) => return,
                     Err(error) if error.is_retryable() => {}
-                    Err(error) => return tracing::error!(%id, %error, "a refused evaluation may still run"),
+                    Err(error) => {
+                        return tracing::error!(%id, %error, "a refused evaluation may still run");
+                    }
                 }
             }
             tracing::error!(%id, "a refused evaluation may still run");

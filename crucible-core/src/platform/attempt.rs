@@ -56,7 +56,9 @@ impl Shared {
             };
             match (done, pauses.next()) {
                 (Ok(()) | Err(QueueError::Lost { .. }), _) => return,
-                (Err(error), Some(pause)) if error.is_retryable() => tokio::time::sleep(pause).await,
+                (Err(error), Some(pause)) if error.is_retryable() => {
+                    tokio::time::sleep(pause).await
+                }
                 // The lease runs out, and whoever claims the ticket then does what the journal says.
                 (Err(error), _) => {
                     tracing::warn!(%id, %error, "a ticket was not given back");
@@ -83,11 +85,16 @@ impl Shared {
         let mut kinds = Vec::new();
         if record.state == State::Running {
             // Only a lease that ran out hands a running evaluation to another.
-            kinds.push(EventKind::Requeued { attempt: record.attempt, reason: RequeueReason::LeaseExpired });
+            kinds.push(EventKind::Requeued {
+                attempt: record.attempt,
+                reason: RequeueReason::LeaseExpired,
+            });
         }
         let ready = match self.ends_unstarted(&record, claim) {
             Some(end) => Err(end),
-            None => self.engine(record.evaluation.engine.as_deref()).ok_or_else(|| no_engine(&record)),
+            None => {
+                self.engine(record.evaluation.engine.as_deref()).ok_or_else(|| no_engine(&record))
+            }
         };
         match ready {
             Ok(engine) => self.start(worker, claim, claimed, &record, kinds, engine).await,
@@ -109,7 +116,11 @@ impl Shared {
         engine: &NamedEngine,
     ) -> Result<Settled, StorageError> {
         let attempt = record.attempt + 1;
-        kinds.push(EventKind::Started { attempt, worker: worker.clone(), engine: engine.name.clone() });
+        kinds.push(EventKind::Started {
+            attempt,
+            worker: worker.clone(),
+            engine: engine.name.clone(),
+        });
         // Before the entry is written: whoever reads that it runs and asks to cancel must find it here.
         let cancel = self.abort.child_token();
         let _registered = Registered::new(self, record.id, attempt, cancel.clone());
@@ -152,7 +163,9 @@ fn again_on_conflict(written: Result<Settled, StorageError>) -> Result<Settled, 
 
 fn no_engine(record: &Record) -> EventKind {
     let name = record.evaluation.engine.as_deref().unwrap_or_default();
-    EventKind::Failed { error: ErrorReport::new("unsupported", format!("this host has no engine `{name}`")) }
+    EventKind::Failed {
+        error: ErrorReport::new("unsupported", format!("this host has no engine `{name}`")),
+    }
 }
 
 /// The event for an evaluation that is cancelled before it ran.

@@ -159,8 +159,7 @@ impl Builder {
         };
         let runtime = Handle::try_current().ok();
         if runtime.is_none() {
-            let message =
-                "is missing: build the platform within a tokio runtime, or use the `blocking` module";
+            let message = "is missing: build the platform within a tokio runtime, or use the `blocking` module";
             problems.push(Problem::new("runtime", message));
         }
         let (Some(queue), Some(storage), Some(runtime), true) =
@@ -194,7 +193,8 @@ impl Builder {
     fn problems(&self) -> Vec<Problem> {
         let mut problems = self.languages.problems();
         if self.engines.is_empty() {
-            problems.push(Problem::new("engine", "is missing: add one with `engine(name, engine)`"));
+            problems
+                .push(Problem::new("engine", "is missing: add one with `engine(name, engine)`"));
         }
         for (index, named) in self.engines.iter().enumerate() {
             if named.name.is_empty() {
@@ -211,12 +211,17 @@ impl Builder {
             problems.push(Problem::new("storage", "is missing"));
         }
         if let Some(workers) = self.workers.filter(|workers| !(1..=4096).contains(workers)) {
-            problems.push(Problem::new("workers", format!("is {workers}; it must be between 1 and 4096")));
+            problems.push(Problem::new(
+                "workers",
+                format!("is {workers}; it must be between 1 and 4096"),
+            ));
         }
         let (least, most) = (Duration::from_millis(10), Duration::from_secs(24 * 60 * 60));
         if let Some(lease) = self.lease.filter(|lease| !(least..=most).contains(lease)) {
-            problems
-                .push(Problem::new("lease", format!("is {lease:?}; it must be between {least:?} and a day")));
+            problems.push(Problem::new(
+                "lease",
+                format!("is {lease:?}; it must be between {least:?} and a day"),
+            ));
         }
         if self.max_expired_leases == Some(0) {
             problems.push(Problem::new("max_expired_leases", "is 0; it must be at least 1"));

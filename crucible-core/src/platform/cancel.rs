@@ -82,7 +82,9 @@ pub(super) async fn listen(shared: Arc<Shared>) {
                     },
                 }
             },
-            Err(error) => tracing::warn!(%error, "requests to cancel cannot be heard; trying again"),
+            Err(error) => {
+                tracing::warn!(%error, "requests to cancel cannot be heard; trying again")
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(RESUBSCRIBE_PAUSE) => {}

@@ -62,7 +62,11 @@ impl Shared {
     }
 
     /// Appends events, and tells everybody. A storage whose answer was lost is asked whether it has them.
-    pub(super) async fn write(&self, id: EvaluationId, events: Vec<Event>) -> Result<(), StorageError> {
+    pub(super) async fn write(
+        &self,
+        id: EvaluationId,
+        events: Vec<Event>,
+    ) -> Result<(), StorageError> {
         let _turn = self.turns.take(id).await;
         let expected = events.first().map_or(0, |event| event.sequence - 1);
         if let Err(error) = self.storage.append(id, expected, events.clone()).await
@@ -80,7 +84,8 @@ impl Shared {
     async fn has_written(&self, id: EvaluationId, events: &[Event]) -> Result<bool, StorageError> {
         let Some(first) = events.first() else { return Ok(true) };
         let journal = self.storage.journal(id, first.sequence - 1).await?;
-        Ok(journal.len() >= events.len() && journal.iter().zip(events).all(|(a, b)| a.hash == b.hash))
+        Ok(journal.len() >= events.len()
+            && journal.iter().zip(events).all(|(a, b)| a.hash == b.hash))
     }
 
     /// Passes an event to monitors and bus. A bus that is away loses nothing: the journal has the event.

@@ -80,7 +80,8 @@ impl Shared {
         let error_report = ErrorReport::from(error);
         if error.is_retryable() && may_repeat && record.attempt < retry.attempts {
             let retry_in = retry.pause(record.attempt);
-            let kind = EventKind::AttemptFailed { attempt: record.attempt, error: error_report, retry_in };
+            let kind =
+                EventKind::AttemptFailed { attempt: record.attempt, error: error_report, retry_in };
             return (kind, Settled::Nack(retry_in));
         }
         (EventKind::Failed { error: error_report }, Settled::Ack)
@@ -95,7 +96,12 @@ impl Shared {
     }
 
     /// Puts the bytes of artifacts into the storage's blobs. What the storage does not take is listed as skipped.
-    async fn store_artifacts(&self, record: &Record, outcome: &mut Outcome, lost: &CancellationToken) {
+    async fn store_artifacts(
+        &self,
+        record: &Record,
+        outcome: &mut Outcome,
+        lost: &CancellationToken,
+    ) {
         let mut stored = Vec::with_capacity(outcome.artifacts.len());
         for mut artifact in std::mem::take(&mut outcome.artifacts) {
             let content = artifact.content.take().unwrap_or_default();
@@ -103,7 +109,9 @@ impl Shared {
                 Ok(()) => stored.push(artifact),
                 Err(error) => {
                     tracing::error!(id = %record.id, path = %artifact.path, %error, "an artifact was not stored");
-                    outcome.skipped.push(Skipped::new(artifact.path.as_str(), SkipReason::NotStored));
+                    outcome
+                        .skipped
+                        .push(Skipped::new(artifact.path.as_str(), SkipReason::NotStored));
                 }
             }
         }

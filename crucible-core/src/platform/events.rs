@@ -47,7 +47,8 @@ pub struct Events(BoxStream<'static, Result<Arc<Event>, EventsError>>);
 
 impl Events {
     pub(super) fn new(shared: Arc<Shared>, id: EvaluationId) -> Self {
-        let source = Source { shared, id, live: None, last: 0, ready: VecDeque::new(), done: false };
+        let source =
+            Source { shared, id, live: None, last: 0, ready: VecDeque::new(), done: false };
         Self(
             futures::stream::unfold(source, |mut source| async {
                 let item = source.next().await?;
@@ -142,7 +143,10 @@ impl Source {
 
     /// Reads the journal on from the last entry, and puts signals that have already come behind the entries that they
     /// follow.
-    async fn catch_up(&mut self, mut live: Vec<Result<Arc<Event>, Lagged>>) -> Result<(), EventsError> {
+    async fn catch_up(
+        &mut self,
+        mut live: Vec<Result<Arc<Event>, Lagged>>,
+    ) -> Result<(), EventsError> {
         // First what has come, then the journal: it has every entry that was told of. The other way round, an entry that
         // the bus lost between two would be missed.
         if let Some(stream) = self.live.as_mut() {
@@ -150,7 +154,8 @@ impl Source {
                 live.push(item);
             }
         }
-        let entries = self.shared.storage.journal(self.id, self.last).await.map_err(EventsError::Storage)?;
+        let entries =
+            self.shared.storage.journal(self.id, self.last).await.map_err(EventsError::Storage)?;
         if self.last == 0 && entries.is_empty() {
             return Err(EventsError::Unknown { evaluation: self.id });
         }

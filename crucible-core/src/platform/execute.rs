@@ -90,12 +90,19 @@ impl Shared {
         };
         result.unwrap_or_else(|_| {
             // Whether the program had started is unknown, so it must not be run twice.
-            Err(EngineError::Lost { doing: "the engine panicked".to_owned(), started: true, source: None })
+            Err(EngineError::Lost {
+                doing: "the engine panicked".to_owned(),
+                started: true,
+                source: None,
+            })
         })
     }
 
     /// The evaluation with its secrets, and where its output goes without loss, if it was accepted in this process.
-    fn accepted_here(&self, record: &Record) -> (Arc<Evaluation>, Option<mpsc::Sender<OutputChunk>>) {
+    fn accepted_here(
+        &self,
+        record: &Record,
+    ) -> (Arc<Evaluation>, Option<mpsc::Sender<OutputChunk>>) {
         match self.accepted().get(&record.id) {
             Some(accepted) => (Arc::clone(&accepted.evaluation), accepted.output.clone()),
             None => (Arc::clone(&record.evaluation), None),

@@ -118,8 +118,9 @@ impl Handle {
         match (record.state, record.outcome) {
             (State::Expired, _) => Err(WaitError::Expired { evaluation: self.id }),
             (State::Failed, _) => {
-                let report =
-                    record.error.unwrap_or_else(|| crate::ErrorReport::new("unknown", "no error was kept"));
+                let report = record
+                    .error
+                    .unwrap_or_else(|| crate::ErrorReport::new("unknown", "no error was kept"));
                 Err(WaitError::Failed { evaluation: self.id, report })
             }
             (_, Some(outcome)) => self.with_artifacts(Arc::unwrap_or_clone(outcome)).await,

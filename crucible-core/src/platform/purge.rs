@@ -116,7 +116,10 @@ pub enum PurgeError {
 ///
 /// # Errors
 /// See [`PurgeError`]. One that cannot be read is no error: it is named in [`Purged::damaged`], and stays.
-pub async fn purge_storage(storage: &dyn Storage, retention: &Retention) -> Result<Purged, PurgeError> {
+pub async fn purge_storage(
+    storage: &dyn Storage,
+    retention: &Retention,
+) -> Result<Purged, PurgeError> {
     let (mut query, until) = retention.query()?;
     let mut purged = Purged::default();
     loop {
@@ -125,7 +128,8 @@ pub async fn purge_storage(storage: &dyn Storage, retention: &Retention) -> Resu
             Err(source) => return Err(PurgeError::Storage { removed: purged.removed, source }),
         };
         purged.corrupt.extend(page.corrupt);
-        let old: Vec<_> = page.records.into_iter().filter(|record| record.updated_at <= until).collect();
+        let old: Vec<_> =
+            page.records.into_iter().filter(|record| record.updated_at <= until).collect();
         remove_all(storage, old, &mut purged).await?;
         match page.next {
             Some(next) => query.after = Some(next),

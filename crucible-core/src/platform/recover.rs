@@ -68,7 +68,8 @@ impl Shared {
     async fn requeue(&self, record: Record) -> Result<bool, QueueError> {
         let evaluation = &record.evaluation;
         if let (Some(expires_in), 0) = (evaluation.expires_in, record.attempt) {
-            let left = record.submitted_at.saturating_add(expires_in).saturating_since(Timestamp::now());
+            let left =
+                record.submitted_at.saturating_add(expires_in).saturating_since(Timestamp::now());
             self.expiring.add(record.id, left);
         }
         loop {

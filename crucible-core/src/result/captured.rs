@@ -51,7 +51,12 @@ impl Captured {
     /// A stream of which every byte was kept.
     #[must_use]
     pub fn complete(bytes: Bytes) -> Self {
-        Self { total_bytes: bytes.len() as u64, sha256: Digest::of(&bytes), head: bytes, tail: Bytes::new() }
+        Self {
+            total_bytes: bytes.len() as u64,
+            sha256: Digest::of(&bytes),
+            head: bytes,
+            tail: Bytes::new(),
+        }
     }
 
     /// An empty stream.
@@ -78,7 +83,8 @@ impl Captured {
         if !self.is_truncated() {
             return String::from_utf8_lossy(&self.head);
         }
-        let (head, tail) = (String::from_utf8_lossy(&self.head), String::from_utf8_lossy(&self.tail));
+        let (head, tail) =
+            (String::from_utf8_lossy(&self.head), String::from_utf8_lossy(&self.tail));
         Cow::Owned(format!("{head}\n[{} bytes omitted]\n{tail}", self.omitted_bytes()))
     }
 }

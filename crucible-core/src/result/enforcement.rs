@@ -70,7 +70,10 @@ impl Enforcement {
     /// The status of a layer; [`LayerStatus::Absent`] where the report has no line for it.
     #[must_use]
     pub fn status(&self, layer: Layer) -> LayerStatus {
-        self.0.iter().find(|report| report.layer == layer).map_or(LayerStatus::Absent, |report| report.status)
+        self.0
+            .iter()
+            .find(|report| report.layer == layer)
+            .map_or(LayerStatus::Absent, |report| report.status)
     }
 
     /// Whether the layer is in force.
@@ -87,7 +90,10 @@ impl Enforcement {
 
     /// The layers that the host waived.
     pub fn waived(&self) -> impl Iterator<Item = Layer> + '_ {
-        self.0.iter().filter(|report| report.status == LayerStatus::Waived).map(|report| report.layer)
+        self.0
+            .iter()
+            .filter(|report| report.status == LayerStatus::Waived)
+            .map(|report| report.layer)
     }
 }
 

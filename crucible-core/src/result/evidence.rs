@@ -148,7 +148,8 @@ impl Evidence {
         match *self {
             Self::OomKilled { limit_hits, peak_bytes, limit_bytes, .. } => {
                 limit_hits > 0
-                    || peak_bytes.is_some_and(|peak| peak.saturating_add(LAST_CHARGE) >= limit_bytes)
+                    || peak_bytes
+                        .is_some_and(|peak| peak.saturating_add(LAST_CHARGE) >= limit_bytes)
             }
             _ => false,
         }

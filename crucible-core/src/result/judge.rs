@@ -203,7 +203,8 @@ mod tests {
 
     #[test]
     fn a_kill_that_came_too_late_is_not_the_verdict() {
-        for reason in [KillReason::Wall, KillReason::Cpu, KillReason::Output, KillReason::Cancelled] {
+        for reason in [KillReason::Wall, KillReason::Cpu, KillReason::Output, KillReason::Cancelled]
+        {
             assert_eq!(judge(&[killed(reason), exited(0)]), Verdict::Exited { code: 0 });
             let own = Verdict::Signaled { signal: Signal::SEGV };
             assert_eq!(judge(&[killed(reason), signaled(Signal::SEGV)]), own);
@@ -245,15 +246,24 @@ mod tests {
     #[test]
     fn a_program_that_never_ran_was_not_started() {
         let failed = Evidence::ExecFailed { reason: NotStartedReason::NoSuchProgram, errno: 2 };
-        assert_eq!(judge(&[failed]), Verdict::NotStarted { reason: NotStartedReason::NoSuchProgram });
+        assert_eq!(
+            judge(&[failed]),
+            Verdict::NotStarted { reason: NotStartedReason::NoSuchProgram }
+        );
     }
 
     #[test]
     fn a_compiler_that_fails_is_the_verdict_and_one_that_succeeds_is_not() {
         let compiled = |verdict| Evidence::Compiled { verdict };
         let error = Verdict::Exited { code: 1 };
-        assert_eq!(judge(&[compiled(error.clone())]), Verdict::CompileFailed { cause: Box::new(error) });
-        assert_eq!(judge(&[compiled(Verdict::Exited { code: 0 }), exited(5)]), Verdict::Exited { code: 5 });
+        assert_eq!(
+            judge(&[compiled(error.clone())]),
+            Verdict::CompileFailed { cause: Box::new(error) }
+        );
+        assert_eq!(
+            judge(&[compiled(Verdict::Exited { code: 0 }), exited(5)]),
+            Verdict::Exited { code: 5 }
+        );
         assert_eq!(judge(&[compiled(Verdict::Cancelled)]), Verdict::Cancelled);
         let missing = Verdict::NotStarted { reason: NotStartedReason::NoSuchProgram };
         assert_eq!(judge(&[compiled(missing.clone())]), missing);
@@ -269,8 +279,14 @@ mod tests {
     #[test]
     fn what_was_measured_beyond_a_limit_is_the_verdict_however_it_ended() {
         let output = Evidence::OutputBytes { bytes: 4097, limit_bytes: 4096 };
-        assert_eq!(judge(&[exited(0), output.clone()]), Verdict::LimitExceeded { limit: Limit::Output });
-        assert_eq!(judge(&[signaled(Signal::SEGV), output]), Verdict::LimitExceeded { limit: Limit::Output });
+        assert_eq!(
+            judge(&[exited(0), output.clone()]),
+            Verdict::LimitExceeded { limit: Limit::Output }
+        );
+        assert_eq!(
+            judge(&[signaled(Signal::SEGV), output]),
+            Verdict::LimitExceeded { limit: Limit::Output }
+        );
         let cpu = Evidence::CpuTime { used: 2 * AFTER, limit: AFTER };
         assert_eq!(judge(&[exited(3), cpu]), Verdict::LimitExceeded { limit: Limit::Cpu });
         let wall = Evidence::WallTime { used: 2 * AFTER, limit: AFTER };

@@ -193,8 +193,10 @@ mod tests {
     use crate::{Layer, LayerStatus, Signal};
 
     fn outcome() -> Outcome {
-        let waited =
-            Evidence::Waited { ending: Ending::Exited { code: 0 }, after: Duration::from_micros(1500) };
+        let waited = Evidence::Waited {
+            ending: Ending::Exited { code: 0 },
+            after: Duration::from_micros(1500),
+        };
         Outcome::new("subprocess", vec![waited])
             .with_output(Captured::complete(Bytes::from_static(b"42\n")), Captured::empty())
             .with_enforcement(Enforcement::new().with(Layer::Seccomp, LayerStatus::Enforced, ""))
@@ -217,7 +219,10 @@ mod tests {
         ] {
             assert!(value["usage"].get(field).is_some(), "{field}");
         }
-        assert_eq!(value["enforcement"][0], serde_json::json!({"layer": "seccomp", "status": "enforced"}));
+        assert_eq!(
+            value["enforcement"][0],
+            serde_json::json!({"layer": "seccomp", "status": "enforced"})
+        );
         assert_eq!(value["artifacts"], serde_json::json!([]));
         assert_eq!(serde_json::from_str::<Outcome>(&json).unwrap(), outcome());
     }
@@ -225,17 +230,23 @@ mod tests {
     #[test]
     fn a_forged_verdict_and_a_newer_version_are_refused() {
         let json = serde_json::to_string(&outcome()).unwrap();
-        let forged = json.replacen(r#"{"kind":"exited","code":0}"#, r#"{"kind":"exited","code":1}"#, 1);
+        let forged =
+            json.replacen(r#"{"kind":"exited","code":0}"#, r#"{"kind":"exited","code":1}"#, 1);
         let error = serde_json::from_str::<Outcome>(&forged).unwrap_err().to_string();
         assert!(error.contains("`exited 1` where its evidence says `exited 0`"), "{error}");
         let newer = json.replacen(r#""version":1"#, r#""version":2"#, 1);
-        assert!(serde_json::from_str::<Outcome>(&newer).unwrap_err().to_string().contains("version 2"));
+        assert!(
+            serde_json::from_str::<Outcome>(&newer).unwrap_err().to_string().contains("version 2")
+        );
     }
 
     #[test]
     fn the_ending_is_kept_beside_a_limit() {
         let evidence = vec![
-            Evidence::Waited { ending: Ending::Signaled { signal: Signal::KILL }, after: Duration::ZERO },
+            Evidence::Waited {
+                ending: Ending::Signaled { signal: Signal::KILL },
+                after: Duration::ZERO,
+            },
             Evidence::OomKilled { count: 1, limit_hits: 1, peak_bytes: None, limit_bytes: 1 },
         ];
         let outcome = Outcome::new("x", evidence);

@@ -144,7 +144,9 @@ impl Verdict {
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Exited { .. } | Self::Signaled { .. } | Self::CompileFailed { .. } => Blame::Program,
+            Self::Exited { .. } | Self::Signaled { .. } | Self::CompileFailed { .. } => {
+                Blame::Program
+            }
             Self::LimitExceeded { .. } => Blame::Limit,
             Self::PolicyViolation { .. } => Blame::Policy,
             Self::NotStarted { .. } => Blame::Caller,
@@ -207,7 +209,10 @@ mod tests {
     fn the_wire_form_is_the_documented_one() {
         for (verdict, json) in [
             (Verdict::Exited { code: 0 }, r#"{"kind":"exited","code":0}"#),
-            (Verdict::Signaled { signal: Signal::SEGV }, r#"{"kind":"signaled","signal":"SIGSEGV"}"#),
+            (
+                Verdict::Signaled { signal: Signal::SEGV },
+                r#"{"kind":"signaled","signal":"SIGSEGV"}"#,
+            ),
             (
                 Verdict::LimitExceeded { limit: Limit::Memory },
                 r#"{"kind":"limit_exceeded","limit":"memory"}"#,
@@ -233,6 +238,9 @@ mod tests {
         assert_eq!(Verdict::Exited { code: 0 }.blame(), Blame::Program);
         assert_eq!(Verdict::LimitExceeded { limit: Limit::Wall }.blame(), Blame::Limit);
         assert_eq!(Verdict::Inconclusive { reason: "x".into() }.blame(), Blame::Host);
-        assert_eq!(Verdict::NotStarted { reason: NotStartedReason::BadFormat }.blame(), Blame::Caller);
+        assert_eq!(
+            Verdict::NotStarted { reason: NotStartedReason::BadFormat }.blame(),
+            Blame::Caller
+        );
     }
 }

@@ -200,7 +200,9 @@ pub enum StorageErrorKind {
 #[non_exhaustive]
 pub enum StorageError {
     /// Somebody else wrote first: the journal does not have the expected length.
-    #[error("the journal of evaluation {evaluation} has {actual} entries where {expected} were expected")]
+    #[error(
+        "the journal of evaluation {evaluation} has {actual} entries where {expected} were expected"
+    )]
     Conflict {
         /// The evaluation.
         evaluation: EvaluationId,

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use crate::engine::engine::{Engine, EngineInfo};
 use crate::engine::error::{EngineError, FileReason};
 use crate::engine::output::OutputChunk;
-use crate::engine::sandbox::{Entry, EntryKind, ExecOptions, ExecOutcome, Listing, Sandbox, SandboxSpec};
+use crate::engine::sandbox::{
+    Entry, EntryKind, ExecOptions, ExecOutcome, Listing, Sandbox, SandboxSpec,
+};
 use crate::model::command::Command;
 use crate::model::layer::Layer;
 use crate::model::path::SandboxPath;
@@ -254,12 +256,15 @@ impl Sandbox for FakeSandbox {
             play.evidence.clone()
         };
         let keep = |bytes: &Bytes| {
-            let mut capture =
-                Capture::new(usize::try_from(io.capture_bytes.unwrap_or(1 << 20)).unwrap_or(usize::MAX));
+            let mut capture = Capture::new(
+                usize::try_from(io.capture_bytes.unwrap_or(1 << 20)).unwrap_or(usize::MAX),
+            );
             capture.push(bytes);
             capture.finish()
         };
-        for (stream, bytes) in [(OutputStream::Stdout, &play.stdout), (OutputStream::Stderr, &play.stderr)] {
+        for (stream, bytes) in
+            [(OutputStream::Stdout, &play.stdout), (OutputStream::Stderr, &play.stderr)]
+        {
             if !bytes.is_empty() && !io.output.is_none() {
                 io.output.send(OutputChunk::new(stream, 0, bytes.clone())).await;
             }
@@ -271,14 +276,20 @@ impl Sandbox for FakeSandbox {
             .with_enforcement(enforcement()))
     }
 
-    async fn write(&self, path: &SandboxPath, content: Bytes, executable: bool) -> Result<(), EngineError> {
+    async fn write(
+        &self,
+        path: &SandboxPath,
+        content: Bytes,
+        executable: bool,
+    ) -> Result<(), EngineError> {
         self.files().insert(path.clone(), (content, executable));
         Ok(())
     }
 
     async fn read(&self, path: &SandboxPath, limit: u64) -> Result<Bytes, EngineError> {
         let file = |reason| EngineError::File { path: path.to_string(), reason };
-        let (content, _) = self.files().get(path).cloned().ok_or_else(|| file(FileReason::NotFound))?;
+        let (content, _) =
+            self.files().get(path).cloned().ok_or_else(|| file(FileReason::NotFound))?;
         if content.len() as u64 > limit { Err(file(FileReason::TooLarge)) } else { Ok(content) }
     }
 

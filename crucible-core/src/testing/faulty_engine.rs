@@ -48,7 +48,11 @@ impl<E: Engine> Engine for FaultyEngine<E> {
         self.faults.call(self.inner.open(spec), away).await
     }
 
-    async fn run(&self, evaluation: &Evaluation, context: &RunContext) -> Result<Outcome, EngineError> {
+    async fn run(
+        &self,
+        evaluation: &Evaluation,
+        context: &RunContext,
+    ) -> Result<Outcome, EngineError> {
         let started = self.started;
         let lost = move |fault: InjectedFault| EngineError::Lost {
             doing: "running".to_owned(),

@@ -29,7 +29,8 @@ async fn they_are_kept_as_blobs_and_come_back() {
     let handle = crucible.submit(evaluation()).await.unwrap();
     let outcome = within(handle.outcome()).await.unwrap();
     let contents = [Bytes::from_static(b"the first"), Bytes::from(vec![0xff; 100_000])];
-    let expected = [("out/a.txt", Some(contents[0].clone())), ("out/b.bin", Some(contents[1].clone()))];
+    let expected =
+        [("out/a.txt", Some(contents[0].clone())), ("out/b.bin", Some(contents[1].clone()))];
     assert_eq!(shown(&outcome.artifacts), expected);
     assert!(outcome.skipped.is_empty());
     for content in contents {
@@ -48,7 +49,8 @@ async fn they_are_kept_as_blobs_and_come_back() {
 async fn a_storage_that_is_away_for_a_while_gets_them_all_the_same() {
     let house = House::new();
     // It is away when the first of them comes, and at the end.
-    let faults = Faults::planned(|call| if (4..20).contains(&call) { Fault::Before } else { Fault::None });
+    let faults =
+        Faults::planned(|call| if (4..20).contains(&call) { Fault::Before } else { Fault::None });
     let storage = FaultyStorage::new(Arc::clone(&house.storage), faults.clone());
     let crucible = house.builder().storage(storage).build().unwrap();
     let handle = crucible.submit(evaluation()).await.unwrap();

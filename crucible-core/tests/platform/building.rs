@@ -61,7 +61,8 @@ async fn bounds_are_part_of_what_is_allowed() {
     for lease in [Duration::from_millis(10), day] {
         house.builder().workers(1).lease(lease).max_expired_leases(1).host("h").build().unwrap();
     }
-    let error = house.builder().workers(4097).lease(day * 2).host("h".repeat(201)).build().unwrap_err();
+    let error =
+        house.builder().workers(4097).lease(day * 2).host("h".repeat(201)).build().unwrap_err();
     assert_eq!(fields(&error), ["workers", "lease", "host"]);
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crucible_core::testing::{FakeEngine, Fault, Faults, FaultyBus, FaultyStorage, Play};
 use crucible_core::{
-    Digest, EvaluationId, Event, EventKind, Evidence, KillReason, Priority, Queue as _, Record, Signal,
-    State, Storage as _, Ticket, Timestamp, Verdict, WorkerId,
+    Digest, EvaluationId, Event, EventKind, Evidence, KillReason, Priority, Queue as _, Record,
+    Signal, State, Storage as _, Ticket, Timestamp, Verdict, WorkerId,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -44,7 +44,10 @@ async fn one_that_runs_is_killed() {
     assert!(handle.cancel().await.unwrap());
     let outcome = within(handle.outcome()).await.unwrap();
     assert_eq!((outcome.verdict(), began.elapsed()), (&Verdict::Cancelled, Duration::ZERO));
-    assert_eq!(house.names(handle.id()).await, ["submitted", "started", "cancel_requested", "cancelled"]);
+    assert_eq!(
+        house.names(handle.id()).await,
+        ["submitted", "started", "cancel_requested", "cancelled"]
+    );
     let record = handle.status().await.unwrap();
     assert_eq!((record.state, record.reason.as_deref()), (State::Cancelled, Some("on request")));
     settle().await;
@@ -60,7 +63,10 @@ async fn asking_twice_is_asking_once() {
     let (first, second) = tokio::join!(handle.cancel(), handle.cancel());
     assert!(first.unwrap() && second.unwrap());
     within(handle.outcome()).await.unwrap();
-    assert_eq!(house.names(handle.id()).await, ["submitted", "started", "cancel_requested", "cancelled"]);
+    assert_eq!(
+        house.names(handle.id()).await,
+        ["submitted", "started", "cancel_requested", "cancelled"]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -130,8 +136,11 @@ async fn one_whose_worker_died_after_the_request_is_not_run_again() {
     let id = EvaluationId::new();
     let kind = EventKind::Submitted { evaluation: command("exit 0").into() };
     let mut events = vec![Event::sealed(id, 1, Timestamp::now(), kind, Digest::ZERO)];
-    let started =
-        EventKind::Started { attempt: 1, worker: WorkerId::new("dead/0"), engine: "fake".to_owned() };
+    let started = EventKind::Started {
+        attempt: 1,
+        worker: WorkerId::new("dead/0"),
+        engine: "fake".to_owned(),
+    };
     for kind in [started, EventKind::CancelRequested] {
         let record = Record::fold(&events).unwrap().unwrap();
         events.push(record.next(kind));
@@ -197,9 +206,15 @@ async fn cancelling_races_with_everything_and_there_is_one_end() {
 async fn a_run_that_was_cancelled_by_nobody_is_an_engines_failure() {
     for evidence in [
         Evidence::CancelledBeforeStart,
-        Evidence::Killed { signal: Signal::KILL, reason: KillReason::Cancelled, after: Duration::ZERO },
+        Evidence::Killed {
+            signal: Signal::KILL,
+            reason: KillReason::Cancelled,
+            after: Duration::ZERO,
+        },
     ] {
-        let house = House::with_engine(FakeEngine::scripted(move |_| Play::evidence(vec![evidence.clone()])));
+        let house = House::with_engine(FakeEngine::scripted(move |_| {
+            Play::evidence(vec![evidence.clone()])
+        }));
         let crucible = house.build();
         let error = within(crucible.evaluate(command("exit 0"))).await.unwrap_err();
         assert!(crucible_core::error_chain(&error).contains("nobody had asked for"), "{error:?}");

@@ -53,8 +53,10 @@ async fn handles_outlive_the_platform_and_say_so() {
     within(ended.outcome()).await.unwrap();
     let running = crucible.submit(command("hang")).await.unwrap();
     until(&running, "started").await;
-    let waiting =
-        crucible.submit(command("hang").with_retry(Retry::default().with_idempotent())).await.unwrap();
+    let waiting = crucible
+        .submit(command("hang").with_retry(Retry::default().with_idempotent()))
+        .await
+        .unwrap();
     drop(crucible);
     assert_eq!(within(ended.outcome()).await.unwrap().verdict(), &Verdict::Exited { code: 3 });
     assert_eq!(within(running.outcome()).await.unwrap().verdict(), &Verdict::Cancelled);
@@ -70,8 +72,9 @@ async fn handles_outlive_the_platform_and_say_so() {
 fn what_a_dead_host_ran_is_run_by_another() {
     let house = House::new();
     let lease = Duration::from_millis(300);
-    let runtime =
-        || tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime = || {
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+    };
     let dying = runtime();
     let id = dying.block_on(async {
         let crucible = house.builder().lease(lease).host("dying").build().unwrap();
@@ -97,6 +100,9 @@ fn what_a_dead_host_ran_is_run_by_another() {
         assert!(handle.cancel().await.unwrap());
         assert_eq!(soon(handle.outcome()).await.unwrap().verdict(), &Verdict::Cancelled);
         let names = house.names(id).await;
-        assert_eq!(names, ["submitted", "started", "requeued", "started", "cancel_requested", "cancelled"]);
+        assert_eq!(
+            names,
+            ["submitted", "started", "requeued", "started", "cancel_requested", "cancelled"]
+        );
     });
 }

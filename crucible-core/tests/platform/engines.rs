@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use crucible_core::testing::FakeEngine;
 use crucible_core::{
-    Ending, Engine, EngineError, EngineInfo, Evaluation, Evidence, KillReason, Outcome, OutputChunk,
-    OutputStream, RunContext, Sandbox, SandboxSpec, Signal, run_in_sandboxes,
+    Ending, Engine, EngineError, EngineInfo, Evaluation, Evidence, KillReason, Outcome,
+    OutputChunk, OutputStream, RunContext, Sandbox, SandboxSpec, Signal, run_in_sandboxes,
 };
 use tokio::sync::Notify;
 use tokio::time::timeout;
@@ -33,7 +33,11 @@ impl Engine for SlowToOpen {
         self.inner.open(spec).await
     }
 
-    async fn run(&self, evaluation: &Evaluation, context: &RunContext) -> Result<Outcome, EngineError> {
+    async fn run(
+        &self,
+        evaluation: &Evaluation,
+        context: &RunContext,
+    ) -> Result<Outcome, EngineError> {
         run_in_sandboxes(self, evaluation, context).await
     }
 
@@ -63,18 +67,29 @@ impl Engine for Talkative {
         FakeEngine::new().open(spec).await
     }
 
-    async fn run(&self, evaluation: &Evaluation, context: &RunContext) -> Result<Outcome, EngineError> {
-        let crucible_core::Program::Command(command) = &evaluation.program else { panic!("no command") };
+    async fn run(
+        &self,
+        evaluation: &Evaluation,
+        context: &RunContext,
+    ) -> Result<Outcome, EngineError> {
+        let crucible_core::Program::Command(command) = &evaluation.program else {
+            panic!("no command")
+        };
         let pieces: u64 = command.argv[1].parse().unwrap();
         let talking = async {
             for piece in 0..pieces {
                 let bytes = Bytes::from(format!("{piece:010}"));
-                context.output.send(OutputChunk::new(OutputStream::Stdout, piece * 10, bytes)).await;
+                context
+                    .output
+                    .send(OutputChunk::new(OutputStream::Stdout, piece * 10, bytes))
+                    .await;
             }
         };
         let after = evaluation.limits.wall;
         let evidence = match timeout(after, talking).await {
-            Ok(()) => Evidence::Waited { ending: Ending::Exited { code: 0 }, after: Duration::ZERO },
+            Ok(()) => {
+                Evidence::Waited { ending: Ending::Exited { code: 0 }, after: Duration::ZERO }
+            }
             Err(_) => Evidence::Killed { signal: Signal::KILL, reason: KillReason::Wall, after },
         };
         Ok(Outcome::new("talkative", vec![evidence]))

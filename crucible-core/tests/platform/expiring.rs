@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crucible_core::{
-    Digest, EvaluationId, Event, EventKind, Priority, Queue as _, State, Storage as _, StorageError, Ticket,
-    Timestamp, WaitError,
+    Digest, EvaluationId, Event, EventKind, Priority, Queue as _, State, Storage as _,
+    StorageError, Ticket, Timestamp, WaitError,
 };
 use tokio::time::Instant;
 
@@ -38,7 +38,8 @@ async fn one_that_was_taken_in_time_does_not_expire() {
     let handle = crucible.submit(command("sleep 120000").with_expires_in(MINUTE)).await.unwrap();
     assert!(within(handle.outcome()).await.unwrap().is_success());
     // Nor while it waits to be tried again.
-    let backoff = crucible_core::Retry::default().with_attempts(2).with_backoff(MINUTE * 2, MINUTE * 2);
+    let backoff =
+        crucible_core::Retry::default().with_attempts(2).with_backoff(MINUTE * 2, MINUTE * 2);
     let retried = command("unavailable").with_retry(backoff).with_expires_in(MINUTE);
     let handle = crucible.submit(retried).await.unwrap();
     assert!(matches!(within(handle.outcome()).await, Err(WaitError::Failed { .. })));
@@ -53,7 +54,9 @@ async fn a_storage_that_is_away_at_that_moment_is_asked_again() {
     let storage = TamperedStorage::new(&house.storage, move |call| {
         let away = (MINUTE..MINUTE + 5 * SECOND).contains(&began.elapsed());
         if away && matches!(call, Call::Record) {
-            return Tampered::Fails(StorageError::Unavailable { source: "the network is down".into() });
+            return Tampered::Fails(StorageError::Unavailable {
+                source: "the network is down".into(),
+            });
         }
         Tampered::Nothing
     });

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use crucible_core::testing::{Fault, Faults, FaultyBus, FaultyEngine, FaultyQueue, FaultyStorage};
 use crucible_core::{
-    Collect, Crucible, Evaluation, Handle, Queue as _, QueueError, RecordQuery, Retry, State, Storage as _,
-    SubmitError,
+    Collect, Crucible, Evaluation, Handle, Queue as _, QueueError, RecordQuery, Retry, State,
+    Storage as _, SubmitError,
 };
 
 use crate::support::{House, MINUTE, Notes, command, endings, within};
@@ -25,7 +25,9 @@ const NEVER: u64 = u64::MAX;
 
 fn evaluations() -> Vec<Evaluation> {
     let retry = || {
-        Retry::default().with_attempts(100).with_backoff(Duration::from_millis(10), Duration::from_secs(1))
+        Retry::default()
+            .with_attempts(100)
+            .with_backoff(Duration::from_millis(10), Duration::from_secs(1))
     };
     vec![
         command("exit 0").with_retry(retry()),
@@ -60,7 +62,10 @@ async fn accepted(crucible: &Crucible, evaluation: &Evaluation) -> Handle {
     loop {
         match crucible.submit(evaluation.clone()).await {
             Ok(handle) => return handle,
-            Err(error @ (SubmitError::Storage(_) | SubmitError::Queue(QueueError::Unavailable { .. }))) => {
+            Err(
+                error @ (SubmitError::Storage(_)
+                | SubmitError::Queue(QueueError::Unavailable { .. })),
+            ) => {
                 assert!(error.is_retryable(), "{error:?}");
             }
             Err(error) => panic!("{error:?}"),
@@ -94,9 +99,14 @@ async fn everything_accepted_ends_exactly_once(seed: u64, rates: Rates) {
         let (record, journal) = house.sound(*id).await;
         assert_eq!(endings(&journal), 1, "{what}");
         match (&evaluation.program, record.state) {
-            (_, State::Cancelled) => assert_eq!(*id, last.id(), "{what}: nobody asked to cancel {record:?}"),
+            (_, State::Cancelled) => {
+                assert_eq!(*id, last.id(), "{what}: nobody asked to cancel {record:?}")
+            }
             (_, State::Failed) => {
-                assert!(evaluation == &evaluations()[5] || rates.engine != NEVER, "{what}: {record:?}")
+                assert!(
+                    evaluation == &evaluations()[5] || rates.engine != NEVER,
+                    "{what}: {record:?}"
+                )
             }
             (_, State::Finished) => {
                 let artifacts = record.outcome.map_or(0, |outcome| outcome.artifacts.len());
@@ -181,14 +191,21 @@ async fn a_lost_answer_is_noticed_at_once() {
             let stats = house.queue.stats().await.unwrap();
             assert_eq!((stats.depth(), stats.claimed), (0, 0), "{what}");
             let (_, journal) = house.sound(handle.id()).await;
-            let entries: Vec<_> = journal.iter().map(|event| (event.sequence, event.kind.name())).collect();
+            let entries: Vec<_> =
+                journal.iter().map(|event| (event.sequence, event.kind.name())).collect();
             assert_eq!(entries.last().unwrap().1, "finished", "{what}");
             // An answer that was lost together with the question after it leaves a start untold: the attempt counts as
             // given up, and the next one is told.
             let told = notes.of(handle.id());
             let missing: Vec<_> = entries.iter().filter(|entry| !told.contains(entry)).collect();
-            assert!(missing.is_empty() || missing == [&(2, "started")], "{what}: {missing:?} of {entries:?}");
-            assert!(then != Fault::None || missing.is_empty(), "{what}: {missing:?} of {entries:?}");
+            assert!(
+                missing.is_empty() || missing == [&(2, "started")],
+                "{what}: {missing:?} of {entries:?}"
+            );
+            assert!(
+                then != Fault::None || missing.is_empty(),
+                "{what}: {missing:?} of {entries:?}"
+            );
         }
     }
 }

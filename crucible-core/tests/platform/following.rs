@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use crucible_core::testing::{Fault, Faults, FaultyBus};
 use crucible_core::{
-    BusError, Event, EventBus, EventFilter, EventKind, EventStream, Events, EventsError, Lagged, LocalBus,
-    OutputStream,
+    BusError, Event, EventBus, EventFilter, EventKind, EventStream, Events, EventsError, Lagged,
+    LocalBus, OutputStream,
 };
 use futures::StreamExt as _;
 
@@ -66,8 +66,11 @@ async fn signals_come_after_the_entry_that_they_follow() {
     let events = handle.events();
     let id = handle.id();
     let signal = move |sequence, offset| {
-        let kind =
-            EventKind::Output { stream: OutputStream::Stdout, offset, bytes: Bytes::from_static(b"x") };
+        let kind = EventKind::Output {
+            stream: OutputStream::Stdout,
+            offset,
+            bytes: Bytes::from_static(b"x"),
+        };
         Arc::new(Event::signal(id, sequence, kind))
     };
     let listening = tokio::spawn(all(events));
@@ -101,8 +104,11 @@ async fn a_slow_listener_is_told_what_it_missed_and_misses_no_entry() {
     until(&handle, "started").await;
     // Half of this is more than a listener may be behind.
     for offset in 0..10_000 {
-        let kind =
-            EventKind::Output { stream: OutputStream::Stdout, offset, bytes: Bytes::from_static(b"x") };
+        let kind = EventKind::Output {
+            stream: OutputStream::Stdout,
+            offset,
+            bytes: Bytes::from_static(b"x"),
+        };
         house.bus.publish(Arc::new(Event::signal(handle.id(), 2, kind))).await.unwrap();
     }
     let rest = all(events).await;

@@ -16,7 +16,10 @@ async fn what_runs_elsewhere_can_be_cancelled_and_awaited_from_here() {
     let here = house.builder().host("here").build().unwrap();
     let began = Instant::now();
     assert!(here.handle(handle.id()).cancel().await.unwrap());
-    assert_eq!(within(here.handle(handle.id()).outcome()).await.unwrap().verdict(), &Verdict::Cancelled);
+    assert_eq!(
+        within(here.handle(handle.id()).outcome()).await.unwrap().verdict(),
+        &Verdict::Cancelled
+    );
     assert_eq!(began.elapsed(), Duration::ZERO, "the bus says it at once");
     assert_eq!(within(handle.outcome()).await.unwrap().verdict(), &Verdict::Cancelled);
     let worker = house.sound(handle.id()).await.1.iter().find_map(|event| match &event.kind {
@@ -36,7 +39,10 @@ async fn a_request_that_the_bus_did_not_pass_on_is_found_in_the_storage() {
     let here = house.builder().bus(LocalBus::new()).build().unwrap();
     let began = Instant::now();
     assert!(here.handle(handle.id()).cancel().await.unwrap());
-    assert_eq!(within(here.handle(handle.id()).outcome()).await.unwrap().verdict(), &Verdict::Cancelled);
+    assert_eq!(
+        within(here.handle(handle.id()).outcome()).await.unwrap().verdict(),
+        &Verdict::Cancelled
+    );
     assert!(began.elapsed() <= lease / 3 + SECOND, "{:?}", began.elapsed());
 }
 

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crucible_core::testing::{Fault, Faults, FaultyQueue, FaultyStorage};
 use crucible_core::{
-    Crucible, Digest, Evaluation, EvaluationId, Event, EventKind, QueueError, RecordQuery, Secret, State,
-    Storage as _, SubmitError, Timestamp, WaitError,
+    Crucible, Digest, Evaluation, EvaluationId, Event, EventKind, QueueError, RecordQuery, Secret,
+    State, Storage as _, SubmitError, Timestamp, WaitError,
 };
 use futures::FutureExt as _;
 
@@ -42,7 +42,9 @@ async fn another_evaluation_is_refused() {
     let house = House::new();
     let crucible = house.build();
     let first = crucible.submit(keyed("exit 0")).await.unwrap();
-    for other in [keyed("exit 1"), keyed("exit 0").with_stdin("x"), keyed("exit 0").with_label("l", "v")] {
+    for other in
+        [keyed("exit 1"), keyed("exit 0").with_stdin("x"), keyed("exit 0").with_label("l", "v")]
+    {
         match crucible.submit(other).await {
             Err(SubmitError::KeyReused { key, existing }) => {
                 assert_eq!((key.as_str(), existing), ("k", first.id()))
@@ -132,7 +134,8 @@ async fn a_key_that_is_given_back_at_the_last_moment_can_be_had() {
     let kind = EventKind::Submitted { evaluation: keyed("exit 0").into() };
     let submitted = Event::sealed(id, 1, Timestamp::now(), kind, Digest::ZERO);
     let record = house.storage.append(id, 0, vec![submitted]).await.unwrap();
-    let refused = record.next(EventKind::Cancelled { reason: "not queued".to_owned(), outcome: None });
+    let refused =
+        record.next(EventKind::Cancelled { reason: "not queued".to_owned(), outcome: None });
     let inner = Arc::clone(&house.storage);
     let storage = TamperedStorage::new(&house.storage, move |call| {
         if matches!(call, Call::Record) {
@@ -173,7 +176,8 @@ async fn a_key_makes_it_safe_to_try_again() {
                 let what = format!("{fault:?} in call {call}, storage: {on_storage}");
                 assert_eq!(house.ended(handle.id()).await, State::Finished, "{what}");
                 let page = house.storage.records(&RecordQuery::new()).await.unwrap();
-                let accepted: Vec<_> = page.records.iter().filter(|record| !record.is_refused()).collect();
+                let accepted: Vec<_> =
+                    page.records.iter().filter(|record| !record.is_refused()).collect();
                 assert_eq!(accepted.len(), 1, "{what}: {accepted:?}");
             }
         }

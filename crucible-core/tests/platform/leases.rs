@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use crucible_core::testing::{FakeEngine, Play};
-use crucible_core::{EventKind, Queue as _, QueueError, RequeueReason, Retry, State, Verdict, WaitError};
+use crucible_core::{
+    EventKind, Queue as _, QueueError, RequeueReason, Retry, State, Verdict, WaitError,
+};
 use tokio::time::Instant;
 
 use crate::support::{House, SECOND, command, endings, settle, starts, until, within};
@@ -89,15 +91,16 @@ async fn is_given_up_in_time(tamper: fn(&'static str) -> Instead) {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_lease_cannot_be_renewed_is_given_up_in_time() {
-    is_given_up_in_time(
-        |call| if call == "extend" { Instead::Answer(Err(away())) } else { Instead::Nothing },
-    )
+    is_given_up_in_time(|call| {
+        if call == "extend" { Instead::Answer(Err(away())) } else { Instead::Nothing }
+    })
     .await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_run_whose_queue_does_not_answer_is_given_up_in_time() {
-    is_given_up_in_time(|call| if call == "extend" { Instead::Hang } else { Instead::Nothing }).await;
+    is_given_up_in_time(|call| if call == "extend" { Instead::Hang } else { Instead::Nothing })
+        .await;
 }
 
 /// A worker that does not notice that its lease is gone: the clock of its host stood still, say.
@@ -105,7 +108,10 @@ async fn a_run_whose_queue_does_not_answer_is_given_up_in_time() {
 async fn the_result_of_who_lost_the_lease_is_dropped() {
     let house = House::with_engine(slow_then_fast());
     let unaware =
-        tampered(&house, |call| if call == "extend" { Instead::Answer(Ok(())) } else { Instead::Nothing });
+        tampered(
+            &house,
+            |call| if call == "extend" { Instead::Answer(Ok(())) } else { Instead::Nothing },
+        );
     let old = house.builder().workers(1).lease(LEASE).host("old").queue(unaware).build().unwrap();
     let handle = old.submit(command("x")).await.unwrap();
     until(&handle, "started").await;
@@ -131,7 +137,10 @@ async fn the_result_is_dropped_also_while_the_new_holder_runs() {
     });
     let house = House::with_engine(engine);
     let unaware =
-        tampered(&house, |call| if call == "extend" { Instead::Answer(Ok(())) } else { Instead::Nothing });
+        tampered(
+            &house,
+            |call| if call == "extend" { Instead::Answer(Ok(())) } else { Instead::Nothing },
+        );
     let old = house.builder().workers(1).lease(LEASE).host("old").queue(unaware).build().unwrap();
     let handle = old.submit(command("x")).await.unwrap();
     until(&handle, "started").await;
@@ -149,13 +158,13 @@ async fn the_result_is_dropped_also_while_the_new_holder_runs() {
 #[tokio::test(start_paused = true)]
 async fn an_evaluation_over_which_workers_die_is_a_dead_letter() {
     let house = House::new();
-    let cut_off =
-        tampered(
-            &house,
-            |call| if call == "extend" { Instead::Answer(Err(away())) } else { Instead::Nothing },
-        );
-    let crucible = house.builder().lease(LEASE).max_expired_leases(3).queue(cut_off).build().unwrap();
-    let evaluation = command("hang").with_retry(Retry::default().with_attempts(100).with_idempotent());
+    let cut_off = tampered(&house, |call| {
+        if call == "extend" { Instead::Answer(Err(away())) } else { Instead::Nothing }
+    });
+    let crucible =
+        house.builder().lease(LEASE).max_expired_leases(3).queue(cut_off).build().unwrap();
+    let evaluation =
+        command("hang").with_retry(Retry::default().with_attempts(100).with_idempotent());
     let handle = crucible.submit(evaluation).await.unwrap();
     match within(handle.outcome()).await {
         Err(WaitError::Failed { report, .. }) => {
@@ -187,15 +196,20 @@ async fn a_ticket_that_cannot_be_settled_at_once_is_settled_soon() {
         });
         let crucible = house.builder().queue(queue).build().unwrap();
         let began = Instant::now();
-        let handle =
-            crucible.submit(command(if call == "ack" { "exit 0" } else { "unavailable" })).await.unwrap();
+        let handle = crucible
+            .submit(command(if call == "ack" { "exit 0" } else { "unavailable" }))
+            .await
+            .unwrap();
         let _ended = within(handle.outcome()).await;
         tokio::time::sleep(SECOND).await;
         let stats = house.queue.stats().await.unwrap();
         assert_eq!((stats.depth(), stats.claimed), (0, 0), "{call}");
         assert!(began.elapsed() < Duration::from_secs(5), "no lease had to run out");
         let (_, journal) = house.sound(handle.id()).await;
-        assert!(!journal.iter().any(|event| event.kind.name() == "requeued"), "and nobody counts as dead");
+        assert!(
+            !journal.iter().any(|event| event.kind.name() == "requeued"),
+            "and nobody counts as dead"
+        );
     }
 }
 

@@ -15,7 +15,8 @@ async fn every_entry_and_every_signal_is_observed_once() {
     let crucible = house.builder().monitor(Arc::clone(&notes)).build().unwrap();
     let handle = crucible.submit(command("print x")).await.unwrap();
     within(handle.outcome()).await.unwrap();
-    let expected = [(1, "submitted"), (2, "started"), (2, "output"), (2, "output"), (3, "finished")];
+    let expected =
+        [(1, "submitted"), (2, "started"), (2, "output"), (2, "output"), (3, "finished")];
     assert_eq!(notes.of(handle.id()), expected);
     let hanging = crucible.submit(command("hang")).await.unwrap();
     until(&hanging, "started").await;
@@ -85,7 +86,8 @@ async fn those_of_one_evaluation_are_observed_in_order_whoever_wrote_them() {
         soon(handle.outcome()).await.unwrap();
         soon(cancelling).await.unwrap();
         let journal = house.sound(handle.id()).await.1;
-        let expected: Vec<_> = journal.iter().map(|event| (event.sequence, event.kind.name())).collect();
+        let expected: Vec<_> =
+            journal.iter().map(|event| (event.sequence, event.kind.name())).collect();
         // The outcome is there as soon as its entry is; it is told right after.
         soon(async {
             while notes.of(handle.id()).len() < expected.len() {

@@ -16,11 +16,17 @@ async fn evaluate_gives_what_the_program_did() {
     let house = House::new();
     let crucible = house.build();
     let outcome = within(crucible.evaluate(command("print 42"))).await.unwrap();
-    assert_eq!((outcome.stdout.to_text(), outcome.stderr.to_text()), ("42".into(), "not 42".into()));
+    assert_eq!(
+        (outcome.stdout.to_text(), outcome.stderr.to_text()),
+        ("42".into(), "not 42".into())
+    );
     assert!(outcome.is_success());
     assert_eq!(outcome.engine, "fake");
     let outcome = within(crucible.evaluate(command("exit 3"))).await.unwrap();
-    assert_eq!((outcome.verdict(), outcome.blame()), (&Verdict::Exited { code: 3 }, Blame::Program));
+    assert_eq!(
+        (outcome.verdict(), outcome.blame()),
+        (&Verdict::Exited { code: 3 }, Blame::Program)
+    );
     assert_eq!((house.engine.opened(), house.engine.open_now()), (2, 0));
 }
 
@@ -29,7 +35,8 @@ async fn an_accepted_evaluation_is_seen_on_its_way() {
     let house = House::new();
     let crucible = house.builder().workers(1).build().unwrap();
     let first = crucible.submit(command("sleep 1000")).await.unwrap();
-    let second = crucible.submit(command("sleep 1000").with_label("l", "v").with_tenant("t")).await.unwrap();
+    let second =
+        crucible.submit(command("sleep 1000").with_label("l", "v").with_tenant("t")).await.unwrap();
     until(&first, "started").await;
     let record = first.status().await.unwrap();
     assert_eq!((record.state, record.attempt), (State::Running, 1));
@@ -94,13 +101,17 @@ async fn dropping_a_handle_cancels_nothing() {
 async fn many_are_submitted_in_order_and_each_has_an_answer() {
     let house = House::new();
     let crucible = house.build();
-    let evaluations = [command("exit 1"), Evaluation::command(Vec::<String>::new()), command("exit 2")];
+    let evaluations =
+        [command("exit 1"), Evaluation::command(Vec::<String>::new()), command("exit 2")];
     let answers = crucible.submit_many(evaluations).await;
     assert_eq!(answers.len(), 3);
     for (answer, expected) in answers.into_iter().zip([Some(1), None, Some(2)]) {
         match (answer, expected) {
             (Ok(handle), Some(code)) => {
-                assert_eq!(within(handle.outcome()).await.unwrap().verdict(), &Verdict::Exited { code });
+                assert_eq!(
+                    within(handle.outcome()).await.unwrap().verdict(),
+                    &Verdict::Exited { code }
+                );
             }
             (Err(SubmitError::Invalid(_)), None) => {}
             (answer, expected) => panic!("{answer:?} where {expected:?} was expected"),
@@ -112,10 +123,12 @@ async fn many_are_submitted_in_order_and_each_has_an_answer() {
 async fn an_evaluation_that_cannot_be_run_is_refused_before_it_is_stored() {
     let house = House::new();
     let crucible = house.build();
-    let invalid = command("exit 0").with_limits(Limits::new().with_wall(Duration::ZERO)).with_label("", "v");
+    let invalid =
+        command("exit 0").with_limits(Limits::new().with_wall(Duration::ZERO)).with_label("", "v");
     match crucible.submit(invalid.clone()).await {
         Err(SubmitError::Invalid(problems)) => {
-            let fields: Vec<_> = problems.problems().iter().map(|problem| problem.field.as_str()).collect();
+            let fields: Vec<_> =
+                problems.problems().iter().map(|problem| problem.field.as_str()).collect();
             assert_eq!(fields, ["limits.wall_us", "labels"]);
         }
         other => panic!("{other:?}"),

@@ -20,7 +20,8 @@ async fn every_piece_comes_in_order_and_then_the_end() {
     let house = House::new();
     let crucible = house.builder().engine("talkative", Talkative).build().unwrap();
     let (sender, mut receiver) = mpsc::channel(1);
-    let handle = crucible.submit_with(talk(1000), SubmitOptions::new().with_output(sender)).await.unwrap();
+    let handle =
+        crucible.submit_with(talk(1000), SubmitOptions::new().with_output(sender)).await.unwrap();
     let reading = async {
         let mut expected = 0;
         while let Some(piece) = receiver.recv().await {
@@ -42,7 +43,8 @@ async fn a_receiver_that_is_dropped_disturbs_nothing() {
     let house = House::new();
     let crucible = house.builder().engine("talkative", Talkative).build().unwrap();
     let (sender, mut receiver) = mpsc::channel(1);
-    let handle = crucible.submit_with(talk(1000), SubmitOptions::new().with_output(sender)).await.unwrap();
+    let handle =
+        crucible.submit_with(talk(1000), SubmitOptions::new().with_output(sender)).await.unwrap();
     assert!(within(receiver.recv()).await.is_some());
     drop(receiver);
     let began = Instant::now();
@@ -56,14 +58,16 @@ async fn a_receiver_that_stalls_delays_the_outcome_a_little() {
     let crucible = house.builder().engine("talkative", Talkative).build().unwrap();
     // Few enough pieces that the engine gets rid of all: only the platform waits, and not for long.
     let (sender, receiver) = mpsc::channel(1);
-    let handle = crucible.submit_with(talk(20), SubmitOptions::new().with_output(sender)).await.unwrap();
+    let handle =
+        crucible.submit_with(talk(20), SubmitOptions::new().with_output(sender)).await.unwrap();
     let began = Instant::now();
     assert!(within(handle.outcome()).await.unwrap().is_success());
     assert_eq!(began.elapsed(), Duration::from_secs(5));
     drop(receiver);
     // So many that the program has to wait: its limits run on, and end it.
     let (sender, receiver) = mpsc::channel(1);
-    let handle = crucible.submit_with(talk(1000), SubmitOptions::new().with_output(sender)).await.unwrap();
+    let handle =
+        crucible.submit_with(talk(1000), SubmitOptions::new().with_output(sender)).await.unwrap();
     let began = Instant::now();
     let outcome = within(handle.outcome()).await.unwrap();
     assert_eq!(outcome.verdict(), &Verdict::LimitExceeded { limit: Limit::Wall });
@@ -81,16 +85,23 @@ async fn whoever_attached_is_let_go_however_it_ends() {
     until(&first, "started").await;
     let attach = async |evaluation| {
         let (sender, receiver) = mpsc::channel(1);
-        let handle =
-            crucible.submit_with(evaluation, SubmitOptions::new().with_output(sender)).await.unwrap();
+        let handle = crucible
+            .submit_with(evaluation, SubmitOptions::new().with_output(sender))
+            .await
+            .unwrap();
         (handle, receiver)
     };
     let (cancelled, mut of_cancelled) = attach(command("exit 0")).await;
-    let (_expired, mut of_expired) = attach(command("exit 0").with_expires_in(Duration::from_secs(60))).await;
+    let (_expired, mut of_expired) =
+        attach(command("exit 0").with_expires_in(Duration::from_secs(60))).await;
     let (_failed, mut of_failed) = attach(command("closed")).await;
     assert!(cancelled.cancel().await.unwrap());
     settle().await;
-    assert!(of_cancelled.try_recv().is_err_and(|error| error == mpsc::error::TryRecvError::Disconnected));
+    assert!(
+        of_cancelled
+            .try_recv()
+            .is_err_and(|error| error == mpsc::error::TryRecvError::Disconnected)
+    );
     assert_eq!(within(of_expired.recv()).await, None);
     assert!(of_failed.try_recv().is_err_and(|error| error == mpsc::error::TryRecvError::Empty));
     let began = Instant::now();
@@ -101,5 +112,7 @@ async fn whoever_attached_is_let_go_however_it_ends() {
     let (sender, mut of_refused) = mpsc::channel(1);
     let invalid = command("exit 0").with_label("", "");
     assert!(crucible.submit_with(invalid, SubmitOptions::new().with_output(sender)).await.is_err());
-    assert!(of_refused.try_recv().is_err_and(|error| error == mpsc::error::TryRecvError::Disconnected));
+    assert!(
+        of_refused.try_recv().is_err_and(|error| error == mpsc::error::TryRecvError::Disconnected)
+    );
 }

@@ -43,7 +43,8 @@ async fn what_may_run_twice_is_run_again_after_a_panic() {
 async fn a_monitor_that_panics_disturbs_neither_the_run_nor_the_other_monitors() {
     let house = House::new();
     let counters = Arc::new(CountingMonitor::new());
-    let builder = house.builder().monitor(FaultyMonitor::panics_from(1)).monitor(Arc::clone(&counters));
+    let builder =
+        house.builder().monitor(FaultyMonitor::panics_from(1)).monitor(Arc::clone(&counters));
     let crucible = builder.build().unwrap();
     for _ in 0..3 {
         assert!(within(crucible.evaluate(command("print x"))).await.unwrap().is_success());
@@ -52,7 +53,10 @@ async fn a_monitor_that_panics_disturbs_neither_the_run_nor_the_other_monitors()
     for (event, expected) in [("submitted", 3), ("started", 3), ("output", 6), ("finished", 3)] {
         assert_eq!(counts.event(event), expected, "{event}");
     }
-    assert_eq!((counts.verdict("exited"), counts.output_bytes), (3, 3 * ("x".len() + "not x".len()) as u64));
+    assert_eq!(
+        (counts.verdict("exited"), counts.output_bytes),
+        (3, 3 * ("x".len() + "not x".len()) as u64)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -61,8 +65,11 @@ async fn a_storage_that_panics_costs_no_worker() {
         let house = House::new();
         let calls = AtomicU32::new(0);
         let storage = TamperedStorage::new(&house.storage, move |call| {
-            let number =
-                if matches!(call, Call::Record) { calls.fetch_add(1, Ordering::SeqCst) + 1 } else { 0 };
+            let number = if matches!(call, Call::Record) {
+                calls.fetch_add(1, Ordering::SeqCst) + 1
+            } else {
+                0
+            };
             assert!(number != panics_in, "injected panic in call {number}");
             Tampered::Nothing
         });

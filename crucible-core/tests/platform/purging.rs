@@ -47,14 +47,22 @@ async fn states_tenants_and_labels_choose_and_pages_are_followed() {
     for handle in &handles {
         within(ended(handle)).await;
     }
-    let retention =
-        || Retention::older_than(NOW).with_state(State::Failed).with_tenant("a").with_label("course", "x");
+    let retention = || {
+        Retention::older_than(NOW)
+            .with_state(State::Failed)
+            .with_tenant("a")
+            .with_label("course", "x")
+    };
     let chosen = |number: usize| number % 4 == 1 && number.is_multiple_of(3);
     let expected = (0..250).filter(|number| chosen(*number)).count() as u64;
     assert_eq!(crucible.purge(&retention()).await.unwrap().removed, expected);
     assert_eq!(crucible.purge(&retention()).await.unwrap().removed, 0);
     for (number, handle) in handles.iter().enumerate() {
-        assert_eq!(crucible.record(handle.id()).await.unwrap().is_none(), chosen(number), "{number}");
+        assert_eq!(
+            crucible.record(handle.id()).await.unwrap().is_none(),
+            chosen(number),
+            "{number}"
+        );
     }
     assert_eq!(crucible.purge(&Retention::older_than(NOW)).await.unwrap().removed, 250 - expected);
 }

@@ -16,8 +16,11 @@ async fn left_behind(house: &House, evaluation: Evaluation, begun: bool) -> Eval
     let event = Event::sealed(id, 1, Timestamp::now(), kind, Digest::ZERO);
     let record = house.storage.append(id, 0, vec![event]).await.unwrap();
     if begun {
-        let kind =
-            EventKind::Started { attempt: 1, worker: WorkerId::new("dead/0"), engine: "fake".to_owned() };
+        let kind = EventKind::Started {
+            attempt: 1,
+            worker: WorkerId::new("dead/0"),
+            engine: "fake".to_owned(),
+        };
         house.storage.append(id, 1, vec![record.next(kind)]).await.unwrap();
     }
     id

@@ -39,7 +39,10 @@ async fn a_dead_letter_runs_again_as_a_new_evaluation_that_says_so() {
     // The dead letter stays what it is, with its key.
     assert_eq!(house.sound(dead.id()).await.0.state, State::Failed);
     assert_eq!(crucible.submit(evaluation).await.unwrap().id(), dead.id());
-    let found = crucible.records(&RecordQuery::new().with_label(Crucible::REDRIVE_OF, label)).await.unwrap();
+    let found = crucible
+        .records(&RecordQuery::new().with_label(Crucible::REDRIVE_OF, label))
+        .await
+        .unwrap();
     assert_eq!(found.records, [record]);
 }
 
@@ -49,7 +52,10 @@ async fn what_is_no_dead_letter_is_refused() {
     let crucible = house.build();
     let unknown = EvaluationId::new();
     let error = crucible.redrive(unknown).await.unwrap_err();
-    assert!(matches!(error, RedriveError::Unknown { evaluation } if evaluation == unknown), "{error:?}");
+    assert!(
+        matches!(error, RedriveError::Unknown { evaluation } if evaluation == unknown),
+        "{error:?}"
+    );
     let handle = crucible.submit(command("exit 1")).await.unwrap();
     ended(&handle).await;
     let error = crucible.redrive(handle.id()).await.unwrap_err();

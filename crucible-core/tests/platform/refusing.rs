@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use crucible_core::testing::{Fault, Faults, FaultyQueue, FaultyStorage};
 use crucible_core::{
-    Event, EventKind, Priority, Queue as _, QueueError, RecordQuery, State, Storage as _, StorageError,
-    SubmitError, Ticket,
+    Event, EventKind, Priority, Queue as _, QueueError, RecordQuery, State, Storage as _,
+    StorageError, SubmitError, Ticket,
 };
 use futures::FutureExt as _;
 use tokio::time::Instant;
@@ -35,7 +35,11 @@ async fn a_full_queue_says_how_full_it_is_and_takes_nothing() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(crucible.records(&RecordQuery::new()).await.unwrap().records.len(), 4, "nothing was stored");
+    assert_eq!(
+        crucible.records(&RecordQuery::new()).await.unwrap().records.len(),
+        4,
+        "nothing was stored"
+    );
     running.cancel().await.unwrap();
     for handle in waiting {
         assert!(within(handle.outcome()).await.unwrap().is_success());
@@ -81,16 +85,21 @@ async fn what_the_caller_was_told_is_what_happens() {
     for queue_fault in [Fault::Before, Fault::After] {
         for storage_call in 0..8 {
             for storage_fault in [Fault::Before, Fault::After] {
-                let what = format!("queue {queue_fault:?}, storage {storage_fault:?} in call {storage_call}");
+                let what = format!(
+                    "queue {queue_fault:?}, storage {storage_fault:?} in call {storage_call}"
+                );
                 let house = House::new();
                 let queue = FaultyQueue::new(
                     Arc::clone(&house.queue),
                     // The worker waits in call 1; 2 asks for room; 3 puts the ticket.
                     Faults::nth(3, queue_fault),
                 );
-                let storage =
-                    FaultyStorage::new(Arc::clone(&house.storage), Faults::nth(storage_call, storage_fault));
-                let crucible = house.builder().workers(1).queue(queue).storage(storage).build().unwrap();
+                let storage = FaultyStorage::new(
+                    Arc::clone(&house.storage),
+                    Faults::nth(storage_call, storage_fault),
+                );
+                let crucible =
+                    house.builder().workers(1).queue(queue).storage(storage).build().unwrap();
                 settle().await;
                 let answer = crucible.submit(command("exit 0")).await;
                 // Time for whatever goes on in the background.
@@ -130,7 +139,10 @@ async fn a_ticket_that_is_there_all_the_same_is_taken_out() {
     let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
     let options = crucible_core::SubmitOptions::new().with_output(sender);
     let refused = crucible.submit_with(command("exit 0"), options).await;
-    assert!(matches!(refused, Err(SubmitError::Queue(QueueError::Unavailable { .. }))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(SubmitError::Queue(QueueError::Unavailable { .. }))),
+        "{refused:?}"
+    );
     assert_eq!(house.queue.stats().await.unwrap().depth(), 0);
     assert_eq!(within(receiver.recv()).await, None, "nobody holds on to its channel");
 }
@@ -146,13 +158,18 @@ async fn a_refusal_is_written_down_as_soon_as_it_can_be() {
     let comes_back = Instant::now() + MINUTE;
     let storage = TamperedStorage::new(&house.storage, move |call| {
         if matches!(call, Call::Record) && Instant::now() < comes_back {
-            return Tampered::Fails(StorageError::Unavailable { source: "the network is down".into() });
+            return Tampered::Fails(StorageError::Unavailable {
+                source: "the network is down".into(),
+            });
         }
         Tampered::Nothing
     });
     let crucible = house.builder().queue(queue).storage(storage).build().unwrap();
     let refused = crucible.submit(command("exit 0")).await;
-    assert!(matches!(refused, Err(SubmitError::Queue(QueueError::Unavailable { .. }))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(SubmitError::Queue(QueueError::Unavailable { .. }))),
+        "{refused:?}"
+    );
     assert!(Instant::now() < comes_back, "the caller does not wait for long");
     let id = house.storage.records(&RecordQuery::new()).await.unwrap().records[0].id;
     assert_eq!(house.ended(id).await, State::Cancelled);
@@ -188,7 +205,8 @@ async fn a_submit_that_is_dropped_is_accepted_or_not() {
         {
             let mut submitting = Box::pin(crucible.submit(command("exit 0")));
             for _ in 0..polls {
-                let ready = submitting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+                let ready =
+                    submitting.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
                 if ready {
                     break;
                 }
@@ -209,7 +227,8 @@ async fn a_submit_that_is_dropped_is_accepted_or_not() {
 #[test]
 fn a_submit_can_be_dropped_outside_of_every_runtime() {
     let house = House::new();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     // The first ticket does not get through; the one that is put after the drop does.
     let first = AtomicBool::new(true);
     let queue = TamperedQueue::new(&house.queue, move |call| match call {
@@ -218,8 +237,9 @@ fn a_submit_can_be_dropped_outside_of_every_runtime() {
     });
     let crucible = runtime.block_on(async { house.builder().queue(queue).build().unwrap() });
     let mut submitting = Box::pin(crucible.submit(command("exit 0")));
-    let stored =
-        |house: &House| runtime.block_on(house.storage.records(&RecordQuery::new())).unwrap().records;
+    let stored = |house: &House| {
+        runtime.block_on(house.storage.records(&RecordQuery::new())).unwrap().records
+    };
     while stored(&house).is_empty() {
         let polled = submitting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(polled.is_pending());

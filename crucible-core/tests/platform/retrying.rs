@@ -14,7 +14,11 @@ use crate::support::{House, command, lost, settle, starts, unavailable, within};
 fn flaky(failures: u32, error: fn() -> EngineError) -> FakeEngine {
     let runs = Arc::new(AtomicU32::new(0));
     FakeEngine::scripted(move |_| {
-        if runs.fetch_add(1, Ordering::SeqCst) < failures { Play::error(error) } else { Play::exit(0) }
+        if runs.fetch_add(1, Ordering::SeqCst) < failures {
+            Play::error(error)
+        } else {
+            Play::exit(0)
+        }
     })
 }
 
@@ -75,7 +79,10 @@ async fn it_is_given_up_after_the_last_attempt() {
 #[tokio::test(start_paused = true)]
 async fn what_had_started_is_not_run_twice() {
     let house = House::with_engine(flaky(1, lost));
-    assert_eq!(failure(&house, command("x").with_retry(retry())).await, ("lost".to_owned(), true, 1));
+    assert_eq!(
+        failure(&house, command("x").with_retry(retry())).await,
+        ("lost".to_owned(), true, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -90,14 +97,18 @@ async fn what_may_run_twice_is() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_succeed_is_not_tried_again() {
     let house = House::new();
-    assert_eq!(failure(&house, command("closed").with_retry(retry())).await, ("closed".to_owned(), false, 1));
+    assert_eq!(
+        failure(&house, command("closed").with_retry(retry())).await,
+        ("closed".to_owned(), false, 1)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_programs_own_failure_is_a_verdict_and_never_retried() {
     let house = House::new();
     let crucible = house.build();
-    let handle = crucible.submit(command("exit 1").with_retry(retry().with_idempotent())).await.unwrap();
+    let handle =
+        crucible.submit(command("exit 1").with_retry(retry().with_idempotent())).await.unwrap();
     assert!(!within(handle.outcome()).await.unwrap().is_success());
     assert_eq!(house.engine.opened(), 1);
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crucible_core::testing::{FakeEngine, Play};
 use crucible_core::{
-    Command, Evaluation, Event, EventKind, Monitor, Program, Retry, Secret, State, Storage as _, WaitError,
+    Command, Evaluation, Event, EventKind, Monitor, Program, Retry, Secret, State, Storage as _,
+    WaitError,
 };
 
 use crate::support::{House, unavailable, within};
@@ -18,7 +19,8 @@ fn noting(failures: usize) -> (FakeEngine, Arc<Mutex<Vec<String>>>) {
     let engine = FakeEngine::scripted({
         let seen = Arc::clone(&seen);
         move |command| {
-            let values = ["A", "B"].map(|name| command.env[name].reveal().unwrap_or("lost").to_owned());
+            let values =
+                ["A", "B"].map(|name| command.env[name].reveal().unwrap_or("lost").to_owned());
             let mut seen = seen.lock().unwrap();
             seen.push(values.join(" "));
             if seen.len() <= failures { Play::error(unavailable) } else { Play::exit(0) }
@@ -69,7 +71,9 @@ async fn the_program_gets_them_at_every_attempt_and_nobody_else_does() {
     assert!(seen.contains("finished") && !seen.contains(VALUE), "{seen}");
     let (record, journal) = house.sound(handle.id()).await;
     assert_eq!(record.evaluation.env["B"].reveal(), None);
-    for text in [format!("{record:?}{journal:?}"), serde_json::to_string(&(record, journal)).unwrap()] {
+    for text in
+        [format!("{record:?}{journal:?}"), serde_json::to_string(&(record, journal)).unwrap()]
+    {
         assert!(!text.contains(VALUE), "{text}");
     }
     assert!(!format!("{crucible:?}{handle:?}").contains(VALUE));

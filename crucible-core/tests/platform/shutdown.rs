@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crucible_core::testing::{FakeEngine, Play};
-use crucible_core::{EventKind, Queue as _, RequeueReason, Retry, State, SubmitError, Verdict, WaitError};
+use crucible_core::{
+    EventKind, Queue as _, RequeueReason, Retry, State, SubmitError, Verdict, WaitError,
+};
 use futures::StreamExt as _;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -45,8 +47,10 @@ async fn what_runs_ends_by_itself_and_what_waits_stays() {
 async fn what_does_not_end_in_time_is_ended() {
     let house = House::new();
     let crucible = house.build();
-    let handles =
-        [crucible.submit(command("hang")).await.unwrap(), crucible.submit(command("hang")).await.unwrap()];
+    let handles = [
+        crucible.submit(command("hang")).await.unwrap(),
+        crucible.submit(command("hang")).await.unwrap(),
+    ];
     for handle in &handles {
         until(handle, "started").await;
     }
@@ -94,7 +98,9 @@ async fn what_may_run_twice_goes_back_and_deliberate_stops_are_no_deaths() {
     let (_, journal) = house.sound(id).await;
     let requeued = journal
         .iter()
-        .filter(|event| matches!(event.kind, EventKind::Requeued { reason: RequeueReason::Shutdown, .. }))
+        .filter(|event| {
+            matches!(event.kind, EventKind::Requeued { reason: RequeueReason::Shutdown, .. })
+        })
         .count();
     assert_eq!((requeued, starts(&journal)), (5, 6));
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crucible_core::testing::{FakeEngine, Play};
 use crucible_core::{
-    Builder, Command, Crucible, EngineError, Evaluation, EvaluationId, Event, EventKind, Handle, LocalBus,
-    Monitor, Record, State, Storage, verify_against,
+    Builder, Command, Crucible, EngineError, Evaluation, EvaluationId, Event, EventKind, Handle,
+    LocalBus, Monitor, Record, State, Storage, verify_against,
 };
 use crucible_queue::MemoryQueue;
 use crucible_storage::MemoryStorage;
@@ -109,7 +109,9 @@ pub(crate) fn script(command: &Command) -> Play {
     let argument = command.argv.get(1).map(String::as_str).unwrap_or_default();
     match command.argv[0].as_str() {
         "exit" => Play::exit(argument.parse().unwrap()),
-        "print" => Play::exit(0).with_stdout(argument.to_owned()).with_stderr(format!("not {argument}")),
+        "print" => {
+            Play::exit(0).with_stdout(argument.to_owned()).with_stderr(format!("not {argument}"))
+        }
         "sleep" => Play::exit(0).with_delay(Duration::from_millis(argument.parse().unwrap())),
         "hang" => Play::hang(),
         "panic" => Play::panic(),

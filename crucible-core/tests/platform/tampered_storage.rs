@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use crucible_core::{Digest, EvaluationId, Event, Page, Record, RecordQuery, Storage, StorageError};
+use crucible_core::{
+    Digest, EvaluationId, Event, Page, Record, RecordQuery, Storage, StorageError,
+};
 use crucible_storage::MemoryStorage;
 
 /// What a call is about, for whoever tampers with it.

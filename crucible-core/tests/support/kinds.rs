@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crucible_core::{
-    Ending, ErrorReport, Evaluation, EventKind, Evidence, Outcome, OutputStream, RequeueReason, WorkerId,
+    Ending, ErrorReport, Evaluation, EventKind, Evidence, Outcome, OutputStream, RequeueReason,
+    WorkerId,
 };
 use proptest::prelude::*;
 
@@ -52,8 +53,12 @@ pub(crate) fn kind() -> impl Strategy<Value = Kind> {
 }
 
 fn outcome(cancelled: bool) -> Arc<Outcome> {
-    let waited = Evidence::Waited { ending: Ending::Exited { code: 1 }, after: Duration::from_millis(3) };
-    Arc::new(Outcome::new("fake", vec![if cancelled { Evidence::CancelledBeforeStart } else { waited }]))
+    let waited =
+        Evidence::Waited { ending: Ending::Exited { code: 1 }, after: Duration::from_millis(3) };
+    Arc::new(Outcome::new(
+        "fake",
+        vec![if cancelled { Evidence::CancelledBeforeStart } else { waited }],
+    ))
 }
 
 impl Kind {
@@ -62,9 +67,11 @@ impl Kind {
             Self::Submitted => EventKind::Submitted {
                 evaluation: Arc::new(Evaluation::python("print(1)").with_label("l", "v")),
             },
-            Self::Started { attempt } => {
-                EventKind::Started { attempt, worker: WorkerId::new("host/0"), engine: "fake".to_owned() }
-            }
+            Self::Started { attempt } => EventKind::Started {
+                attempt,
+                worker: WorkerId::new("host/0"),
+                engine: "fake".to_owned(),
+            },
             Self::AttemptFailed { attempt } => EventKind::AttemptFailed {
                 attempt,
                 error: ErrorReport::new("lost", "the sandbox was lost"),
@@ -75,14 +82,18 @@ impl Kind {
             }
             Self::CancelRequested => EventKind::CancelRequested,
             Self::Finished { cancelled } => EventKind::Finished { outcome: outcome(cancelled) },
-            Self::Failed => EventKind::Failed { error: ErrorReport::new("poison", "3 workers died") },
+            Self::Failed => {
+                EventKind::Failed { error: ErrorReport::new("poison", "3 workers died") }
+            }
             Self::Cancelled { outcome: of } => {
                 EventKind::Cancelled { reason: "on request".to_owned(), outcome: of.map(outcome) }
             }
             Self::Expired => EventKind::Expired,
-            Self::Output => {
-                EventKind::Output { stream: OutputStream::Stdout, offset: 0, bytes: Bytes::from_static(b"x") }
-            }
+            Self::Output => EventKind::Output {
+                stream: OutputStream::Stdout,
+                offset: 0,
+                bytes: Bytes::from_static(b"x"),
+            },
         }
     }
 }

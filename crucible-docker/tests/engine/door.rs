@@ -33,7 +33,10 @@ fn the_calls_are_these_and_no_others() {
         }
         let spinning = shell("while :; do :; done")
             .with_limits(limits().with_cpu(std::time::Duration::from_millis(200)));
-        assert!(matches!(outcome(&engine, &spinning).await.verdict(), Verdict::LimitExceeded { .. }));
+        assert!(matches!(
+            outcome(&engine, &spinning).await.verdict(),
+            Verdict::LimitExceeded { .. }
+        ));
         let sandbox = engine.open(SandboxSpec::new().with_limits(limits())).await.unwrap();
         let path = "a/b".try_into().unwrap();
         sandbox.write(&path, Bytes::from_static(b"x"), false).await.unwrap();
@@ -102,7 +105,8 @@ fn devices_are_passed_on() {
         let error = builder().endpoint(&wire.endpoint).device(wanted).build().await.unwrap_err();
         let calls = wire.calls();
         let body = &calls.iter().rfind(|call| call.is("POST", "/containers/create")).unwrap().body;
-        let request = r#""DeviceRequests":[{"Driver":"nvidia","DeviceIDs":["0"],"Capabilities":[["gpu"]]}]"#;
+        let request =
+            r#""DeviceRequests":[{"Driver":"nvidia","DeviceIDs":["0"],"Capabilities":[["gpu"]]}]"#;
         assert!(body.contains(request), "{body}");
         assert_eq!(error.kind(), crucible_core::EngineErrorKind::Unsupported, "{error}");
         assert!(error.to_string().contains("no driver"), "{error}");
@@ -126,7 +130,9 @@ fn less_than_what_was_asked_for_is_refused() {
         let error = builder().endpoint(&wire.endpoint).build().await.unwrap_err();
         assert!(altered.load(std::sync::atomic::Ordering::SeqCst));
         let text = crucible_core::error_chain(&error);
-        for layer in ["network_namespace", "capabilities", "memory_cgroup", "pids_cgroup", "read_only_root"] {
+        for layer in
+            ["network_namespace", "capabilities", "memory_cgroup", "pids_cgroup", "read_only_root"]
+        {
             assert!(text.contains(layer), "{text}");
         }
     });
@@ -137,7 +143,11 @@ fn less_than_what_was_asked_for_is_refused() {
 fn a_door_that_is_closed_is_an_error() {
     with_daemon(async {
         let wire = Wire::new(|call| {
-            if call.is("PUT", "/containers/{}/archive") { message(403, "Forbidden") } else { Action::Pass }
+            if call.is("PUT", "/containers/{}/archive") {
+                message(403, "Forbidden")
+            } else {
+                Action::Pass
+            }
         });
         let error = builder().endpoint(&wire.endpoint).build().await.unwrap_err();
         let text = crucible_core::error_chain(&error);

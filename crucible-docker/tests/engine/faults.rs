@@ -23,7 +23,11 @@ fn on(
     let switch = Arc::new(AtomicBool::new(false));
     let is_on = Arc::clone(&switch);
     let rule = move |call: &Call| {
-        if is_on.load(Ordering::SeqCst) && call.is(method, path) { action.clone() } else { Action::Pass }
+        if is_on.load(Ordering::SeqCst) && call.is(method, path) {
+            action.clone()
+        } else {
+            Action::Pass
+        }
     };
     (switch, rule)
 }
@@ -47,7 +51,8 @@ fn a_daemon_that_is_away() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("docker.sock");
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let error = builder().endpoint(format!("unix://{}", path.display())).build().await.unwrap_err();
+        let error =
+            builder().endpoint(format!("unix://{}", path.display())).build().await.unwrap_err();
         assert_eq!(error.kind(), EngineErrorKind::Unavailable, "{error}");
     });
 }
@@ -57,7 +62,8 @@ fn a_daemon_that_is_too_slow_is_unavailable_and_what_it_makes_in_the_end_is_remo
     with_daemon(async {
         let (switch, rule) = on(CREATE, Action::Delay(Duration::from_secs(4)));
         let wire = Wire::new(rule);
-        let engine = made(builder().endpoint(&wire.endpoint).timeout(Duration::from_secs(2))).await.unwrap();
+        let engine =
+            made(builder().endpoint(&wire.endpoint).timeout(Duration::from_secs(2))).await.unwrap();
         switch.store(true, Ordering::SeqCst);
         let error = refused(&engine, &shell("true")).await;
         assert_eq!(error.kind(), EngineErrorKind::Unavailable, "{error}");
@@ -78,7 +84,8 @@ fn a_daemon_that_is_too_slow_is_unavailable_and_what_it_makes_in_the_end_is_remo
 #[test]
 fn an_image_that_is_missing_and_one_for_another_machine() {
     with_daemon(async {
-        let error = super::support::builder().image("crucible-no-such-image:1").build().await.unwrap_err();
+        let error =
+            super::support::builder().image("crucible-no-such-image:1").build().await.unwrap_err();
         assert_eq!(error.kind(), EngineErrorKind::Unsupported);
         assert!(error.to_string().contains("docker pull crucible-no-such-image:1"), "{error}");
         let engine = made(builder()).await.unwrap();
@@ -95,8 +102,7 @@ fn an_image_that_is_missing_and_one_for_another_machine() {
         let error = builder().endpoint(&wire.endpoint).build().await.unwrap_err();
         assert_eq!(error.kind(), EngineErrorKind::Unsupported);
         assert!(error.to_string().contains("linux/arm64"), "{error}");
-        let volumes =
-            r#"{"Id":"sha256:0","Os":"linux","Architecture":"amd64","Config":{"Volumes":{"/data":{}}}}"#;
+        let volumes = r#"{"Id":"sha256:0","Os":"linux","Architecture":"amd64","Config":{"Volumes":{"/data":{}}}}"#;
         let wire = Wire::new(move |call| {
             if call.is("GET", "/images/{}/json") {
                 Action::Answer(200, volumes.to_owned())
@@ -145,7 +151,11 @@ fn refusals_of_the_daemon_have_their_kinds() {
             (CREATE, message(429, "too many requests"), EngineErrorKind::Unavailable),
             (CREATE, message(400, "invalid"), EngineErrorKind::Setup),
             (CREATE, Action::Cut, EngineErrorKind::Unavailable),
-            (START, message(500, "OCI runtime create failed: container_linux.go"), EngineErrorKind::Setup),
+            (
+                START,
+                message(500, "OCI runtime create failed: container_linux.go"),
+                EngineErrorKind::Setup,
+            ),
             (START, message(500, "exec format error"), EngineErrorKind::Unsupported),
             (START, Action::Cut, EngineErrorKind::Unavailable),
             (ATTACH, message(500, "cannot attach"), EngineErrorKind::Setup),
@@ -178,7 +188,12 @@ fn a_stream_that_is_cut() {
             let engine = made(builder().endpoint(&wire.endpoint)).await.unwrap();
             switch.store(true, Ordering::SeqCst);
             let error = refused(&engine, &shell("echo it runs; sleep 100")).await;
-            assert_eq!(error.kind(), EngineErrorKind::Lost, "{}", crucible_core::error_chain(&error));
+            assert_eq!(
+                error.kind(),
+                EngineErrorKind::Lost,
+                "{}",
+                crucible_core::error_chain(&error)
+            );
             assert_eq!(error.target_started(), started);
             engine.close().await;
             nothing_is_left(&wire).await;
@@ -201,7 +216,12 @@ fn a_container_that_somebody_else_ends_or_removes_is_no_verdict() {
                 docker(&[how, &[name.as_str()]].concat());
             };
             let (error, ()) = tokio::join!(ended, others);
-            assert_eq!(error.kind(), EngineErrorKind::Lost, "{}", crucible_core::error_chain(&error));
+            assert_eq!(
+                error.kind(),
+                EngineErrorKind::Lost,
+                "{}",
+                crucible_core::error_chain(&error)
+            );
             assert!(error.target_started());
             engine.close().await;
         }
@@ -215,7 +235,8 @@ fn a_carrier_that_is_gone_is_made_again() {
         let wire = Wire::new(|_| Action::Pass);
         let engine = made(builder().endpoint(&wire.endpoint)).await.unwrap();
         let carrier = wire.calls().iter().find(|call| call.method == "PUT").unwrap().target.clone();
-        let carrier = carrier.split('/').find(|part| part.starts_with("crucible-")).unwrap().to_owned();
+        let carrier =
+            carrier.split('/').find(|part| part.starts_with("crucible-")).unwrap().to_owned();
         docker(&["rm", "--force", "--volumes", &carrier]);
         assert!(outcome(&engine, &shell("true")).await.is_success());
         engine.close().await;

@@ -8,7 +8,8 @@ use super::support::{builder, made, outcome, shell, with_daemon};
 fn a_program_goes_before_the_guest() {
     with_daemon(async {
         let engine = made(builder()).await.unwrap();
-        let scores = outcome(&engine, &shell("cat /proc/self/oom_score_adj /proc/1/oom_score_adj")).await;
+        let scores =
+            outcome(&engine, &shell("cat /proc/self/oom_score_adj /proc/1/oom_score_adj")).await;
         assert_eq!(scores.stdout.to_text(), "500\n0\n");
         // Nor does one program leave its score to the guest, or to the next.
         let raised = "echo 900 >/proc/self/oom_score_adj; cat /proc/self/oom_score_adj /proc/1/oom_score_adj";

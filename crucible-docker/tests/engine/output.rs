@@ -21,7 +21,8 @@ fn what_is_printed_at_the_end_is_there() {
         for number in 0..runs {
             let engine = engine.clone();
             under_way.spawn(async move {
-                let evaluation = shell(&format!("echo {number}; echo error {number} >&2; exec seq 1 2000"));
+                let evaluation =
+                    shell(&format!("echo {number}; echo error {number} >&2; exec seq 1 2000"));
                 let outcome = engine.run(&evaluation, &RunContext::new()).await.unwrap();
                 assert!(outcome.is_success(), "{}", outcome.verdict());
                 let sequence: String = (1..=2000).map(|n| format!("{n}\n")).collect();
@@ -60,7 +61,8 @@ fn a_gibibyte_is_counted_and_kept_nowhere() {
             .with_output_bytes(2 * GIB)
             .with_wall(Duration::from_secs(50))
             .with_cpu(Duration::from_secs(50));
-        let written = outcome(&engine, &shell("exec head -c 1073741824 /dev/zero").with_limits(limits)).await;
+        let written =
+            outcome(&engine, &shell("exec head -c 1073741824 /dev/zero").with_limits(limits)).await;
         assert!(written.is_success(), "{}", written.verdict());
         assert_eq!(written.stdout.total_bytes, GIB);
         let grown = (peak_kib() - before) / 1024;
@@ -81,7 +83,8 @@ fn sixty_four_mebibytes_through_gvisor() {
             .with_output_bytes(1 << 30)
             .with_wall(Duration::from_secs(50))
             .with_cpu(Duration::from_secs(50));
-        let written = outcome(&engine, &shell("exec head -c 67108864 /dev/zero").with_limits(limits)).await;
+        let written =
+            outcome(&engine, &shell("exec head -c 67108864 /dev/zero").with_limits(limits)).await;
         assert!(written.is_success(), "{}", written.verdict());
         assert_eq!(written.stdout.total_bytes, 64 << 20);
         engine.close().await;

@@ -34,7 +34,9 @@ fn a_host_under_load() {
 }
 
 fn running(owner: &str) -> usize {
-    by_owner().get(owner).map_or(0, |made| made.iter().filter(|(_, state)| state == "running").count())
+    by_owner()
+        .get(owner)
+        .map_or(0, |made| made.iter().filter(|(_, state)| state == "running").count())
 }
 
 #[test]
@@ -43,7 +45,10 @@ fn a_host_that_is_killed_leaves_nothing_and_takes_nothing_from_others() {
     with_daemon(async {
         let neighbour = made(builder()).await.unwrap();
         let sandbox = neighbour.open(SandboxSpec::new().with_limits(limits())).await.unwrap();
-        sandbox.exec(&Argv::new(["sh", "-c", "echo state > file"]), ExecOptions::new()).await.unwrap();
+        sandbox
+            .exec(&Argv::new(["sh", "-c", "echo state > file"]), ExecOptions::new())
+            .await
+            .unwrap();
         let before = by_owner();
         let mut host = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "owners::a_host_under_load", "--nocapture"])
@@ -115,14 +120,18 @@ fn an_engine_that_is_dropped_leaves_nothing() {
             outcome = engine.run(&evaluation, &context) => panic!("{outcome:?}"),
             () = tokio::time::sleep(Duration::from_secs(2)) => {}
         }
-        let ours: Vec<String> = by_owner().into_keys().filter(|owner| !before.contains_key(owner)).collect();
+        let ours: Vec<String> =
+            by_owner().into_keys().filter(|owner| !before.contains_key(owner)).collect();
         drop(sandbox);
         tokio::task::spawn_blocking(move || drop(engine)).await.unwrap();
         let left = by_owner();
         for owner in ours {
             // Those of other tests may come and go meanwhile.
             if let Some(made) = left.get(&owner) {
-                until("it is another's", Duration::from_secs(60), || !by_owner().contains_key(&owner)).await;
+                until("it is another's", Duration::from_secs(60), || {
+                    !by_owner().contains_key(&owner)
+                })
+                .await;
                 eprintln!("{made:?} was another's");
             }
         }

@@ -86,7 +86,12 @@ impl Registry {
     }
 }
 
-async fn serve(mut client: TcpStream, blobs: &Blobs, asked: &AtomicUsize, mood: Mood) -> std::io::Result<()> {
+async fn serve(
+    mut client: TcpStream,
+    blobs: &Blobs,
+    asked: &AtomicUsize,
+    mood: Mood,
+) -> std::io::Result<()> {
     let mut request = Vec::new();
     while !request.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
         if client.read_buf(&mut request).await? == 0 {
@@ -96,8 +101,9 @@ async fn serve(mut client: TcpStream, blobs: &Blobs, asked: &AtomicUsize, mood: 
     let text = String::from_utf8_lossy(&request).into_owned();
     let mut words = text.split(' ');
     let (method, path) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let is_known =
-        text.lines().any(|line| line.split_once(": ").is_some_and(|(_, value)| value == AUTHORIZATION));
+    let is_known = text
+        .lines()
+        .any(|line| line.split_once(": ").is_some_and(|(_, value)| value == AUTHORIZATION));
     asked.fetch_add(usize::from(path.contains("/manifests/")), Ordering::SeqCst);
     let (status, kind, body): (&str, &str, &[u8]) = if mood == Mood::WantsCredentials && !is_known {
         (
@@ -138,7 +144,8 @@ struct Pulled(String);
 impl Drop for Pulled {
     fn drop(&mut self) {
         // It may not have been pulled.
-        let _removed = std::process::Command::new("docker").args(["rmi", "--force", &self.0]).output();
+        let _removed =
+            std::process::Command::new("docker").args(["rmi", "--force", &self.0]).output();
     }
 }
 
@@ -154,7 +161,10 @@ fn an_image_that_is_missing_is_pulled_and_its_progress_told() {
             .pull(PullPolicy::Missing)
             .on_pull(move |progress| words.lock().unwrap().push(progress.status.clone()));
         let engine = made(watched).await.unwrap();
-        assert!(told.lock().unwrap().iter().any(|status| status.contains("Pull complete")), "{told:?}");
+        assert!(
+            told.lock().unwrap().iter().any(|status| status.contains("Pull complete")),
+            "{told:?}"
+        );
         let asked = registry.asked.load(Ordering::SeqCst);
         assert!(asked > 0);
         // There is no program in it, but for ours.
@@ -163,12 +173,24 @@ fn an_image_that_is_missing_is_pulled_and_its_progress_told() {
             &crucible_core::Evaluation::command(["/hello"]).with_limits(super::support::limits()),
         )
         .await;
-        assert!(matches!(read.verdict(), crucible_core::Verdict::NotStarted { .. }), "{}", read.verdict());
+        assert!(
+            matches!(read.verdict(), crucible_core::Verdict::NotStarted { .. }),
+            "{}",
+            read.verdict()
+        );
         engine.close().await;
         // What is there is not asked for again, but by those who always do.
-        made(builder().image(registry.image()).pull(PullPolicy::Missing)).await.unwrap().close().await;
+        made(builder().image(registry.image()).pull(PullPolicy::Missing))
+            .await
+            .unwrap()
+            .close()
+            .await;
         assert_eq!(registry.asked.load(Ordering::SeqCst), asked);
-        made(builder().image(registry.image()).pull(PullPolicy::Always)).await.unwrap().close().await;
+        made(builder().image(registry.image()).pull(PullPolicy::Always))
+            .await
+            .unwrap()
+            .close()
+            .await;
         assert!(registry.asked.load(Ordering::SeqCst) > asked);
         drop(pulled);
     });
@@ -181,9 +203,14 @@ fn an_evaluation_names_its_own_image() {
         let registry = Registry::start(Mood::Open).await;
         let pulled = Pulled(registry.image());
         let engine = made(builder().pull(PullPolicy::Missing)).await.unwrap();
-        let own = crucible_core::Evaluation::command(["/hello"]).with_limits(super::support::limits());
+        let own =
+            crucible_core::Evaluation::command(["/hello"]).with_limits(super::support::limits());
         let own = outcome(&engine, &own.with_image(registry.image())).await;
-        assert!(matches!(own.verdict(), crucible_core::Verdict::NotStarted { .. }), "{}", own.verdict());
+        assert!(
+            matches!(own.verdict(), crucible_core::Verdict::NotStarted { .. }),
+            "{}",
+            own.verdict()
+        );
         assert!(outcome(&engine, &shell("true")).await.is_success());
         engine.close().await;
         drop(pulled);
@@ -201,7 +228,11 @@ fn credentials_are_given_to_whom_they_are_for() {
         let credentials = Credentials::new("me", Secret::new("hunter2"));
         let elsewhere = builder().credentials("registry.example", credentials.clone());
         assert!(elsewhere.build().await.is_err());
-        made(builder().credentials(registry.address.clone(), credentials)).await.unwrap().close().await;
+        made(builder().credentials(registry.address.clone(), credentials))
+            .await
+            .unwrap()
+            .close()
+            .await;
         drop(pulled);
     });
 }
@@ -210,8 +241,14 @@ fn credentials_are_given_to_whom_they_are_for() {
 fn a_registry_that_wants_to_be_left_alone_may_be_asked_later() {
     with_daemon(async {
         let registry = Registry::start(Mood::TooManyRequests).await;
-        let error = builder().image(registry.image()).pull(PullPolicy::Missing).build().await.unwrap_err();
-        assert_eq!(error.kind(), EngineErrorKind::Unavailable, "{}", crucible_core::error_chain(&error));
+        let error =
+            builder().image(registry.image()).pull(PullPolicy::Missing).build().await.unwrap_err();
+        assert_eq!(
+            error.kind(),
+            EngineErrorKind::Unavailable,
+            "{}",
+            crucible_core::error_chain(&error)
+        );
         assert!(error.is_retryable());
         assert!(error.to_string().contains(&registry.address), "{error}");
     });

@@ -24,8 +24,10 @@ pub(crate) async fn made(builder: DockerBuilder) -> Result<DockerEngine, String>
     match builder.build().await {
         Ok(engine) => Ok(engine),
         Err(error @ (EngineError::Unavailable { .. } | EngineError::Unsupported { .. })) => {
-            let reason =
-                format!("{}: `ci/docker start && ci/docker image`", crucible_core::error_chain(&error));
+            let reason = format!(
+                "{}: `ci/docker start && ci/docker image`",
+                crucible_core::error_chain(&error)
+            );
             assert!(!is_required(), "there has to be a daemon: {reason}");
             Err(reason)
         }
@@ -53,7 +55,8 @@ pub(crate) fn with_daemon(test: impl Future<Output = ()>) {
 }
 
 pub(crate) fn run(test: impl Future<Output = ()>) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(test);
 }
 
@@ -82,14 +85,26 @@ pub(crate) async fn refused(engine: &DockerEngine, evaluation: &Evaluation) -> E
 /// `docker`, on the daemon of the tests.
 pub(crate) fn docker(arguments: &[&str]) -> String {
     let output = Command::new("docker").args(arguments).output().unwrap();
-    assert!(output.status.success(), "docker {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "docker {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// The containers of all engines: name, owner, state.
 pub(crate) fn containers() -> Vec<(String, String, String)> {
     let format = "{{.Names}}\t{{.Label \"crucible.owner\"}}\t{{.State}}";
-    let text = docker(&["ps", "--all", "--no-trunc", "--filter", "label=crucible.owner", "--format", format]);
+    let text = docker(&[
+        "ps",
+        "--all",
+        "--no-trunc",
+        "--filter",
+        "label=crucible.owner",
+        "--format",
+        format,
+    ]);
     let parse = |line: &str| {
         let mut parts = line.split('\t').map(str::to_owned);
         Some((parts.next()?, parts.next()?, parts.next()?))

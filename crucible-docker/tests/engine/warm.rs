@@ -40,8 +40,9 @@ fn one_that_was_made_for_other_limits_is_not_used() {
         let engine = made(builder().ready_containers(1)).await.unwrap();
         assert!(outcome(&engine, &shell("true")).await.is_success());
         ready(&engine, 1).await;
-        let other =
-            shell("cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null");
+        let other = shell(
+            "cat /sys/fs/cgroup/memory/memory.limit_in_bytes /sys/fs/cgroup/memory.max 2>/dev/null",
+        );
         let other = other.with_limits(limits().with_memory_bytes(96 << 20));
         assert!(outcome(&engine, &other).await.stdout.to_text().starts_with("100663296"));
         assert_eq!((engine.ready_stats().hits, engine.ready_stats().misses), (0, 2));
@@ -67,7 +68,8 @@ fn one_that_was_removed_meanwhile_is_replaced() {
 #[test]
 fn one_that_waits_too_long_goes() {
     with_daemon(async {
-        let engine = made(builder().ready_containers(1).ready_age(Duration::from_secs(2))).await.unwrap();
+        let engine =
+            made(builder().ready_containers(1).ready_age(Duration::from_secs(2))).await.unwrap();
         assert!(outcome(&engine, &shell("true")).await.is_success());
         ready(&engine, 1).await;
         until("it is gone", Duration::from_secs(10), || engine.ready_stats().aged >= 1).await;

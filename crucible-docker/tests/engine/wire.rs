@@ -67,7 +67,8 @@ impl Drop for Wire {
 /// Where the daemon is, by the environment.
 pub(crate) fn daemon_socket() -> PathBuf {
     let host = std::env::var("DOCKER_HOST").unwrap_or_default();
-    host.strip_prefix("unix://").map_or_else(|| PathBuf::from("/var/run/docker.sock"), PathBuf::from)
+    host.strip_prefix("unix://")
+        .map_or_else(|| PathBuf::from("/var/run/docker.sock"), PathBuf::from)
 }
 
 impl Wire {
@@ -107,7 +108,11 @@ impl Wire {
             let (_, query) = call.target.split_once('?')?;
             query.split('&').find_map(|pair| pair.strip_prefix("name=")).map(str::to_owned)
         };
-        self.calls().iter().filter(|call| call.is("POST", "/containers/create")).filter_map(name).collect()
+        self.calls()
+            .iter()
+            .filter(|call| call.is("POST", "/containers/create"))
+            .filter_map(name)
+            .collect()
     }
 
     /// Which calls were made, each once.
@@ -147,10 +152,14 @@ async fn serve(
     let call = {
         let mut noted = noted.lock().unwrap();
         let path = pattern(target);
-        let body =
-            if is_json { String::from_utf8_lossy(&request[head..]).into_owned() } else { String::new() };
+        let body = if is_json {
+            String::from_utf8_lossy(&request[head..]).into_owned()
+        } else {
+            String::new()
+        };
         let before = noted.iter().filter(|call| call.is(method, &path)).count();
-        let call = Call { method: method.to_owned(), path, target: target.to_owned(), body, before };
+        let call =
+            Call { method: method.to_owned(), path, target: target.to_owned(), body, before };
         noted.push(call.clone());
         call
     };
@@ -172,7 +181,8 @@ async fn serve(
     match action {
         Action::CutAt(said) => return copy_until(said, client, daemon).await,
         Action::CutAfter(after) => {
-            let _cut = tokio::time::timeout(after, copy_bidirectional(&mut client, &mut daemon)).await;
+            let _cut =
+                tokio::time::timeout(after, copy_bidirectional(&mut client, &mut daemon)).await;
         }
         _ => {
             copy_bidirectional(&mut client, &mut daemon).await?;
@@ -206,7 +216,8 @@ async fn copy_until(said: &[u8], client: UnixStream, daemon: UnixStream) -> std:
 /// A path with `{}` for names, without a version and a query.
 fn pattern(target: &str) -> String {
     let path = target.split('?').next().unwrap_or_default();
-    let parts: Vec<&str> = path.split('/').skip(1).filter(|part| !part.starts_with("v1.")).collect();
+    let parts: Vec<&str> =
+        path.split('/').skip(1).filter(|part| !part.starts_with("v1.")).collect();
     match parts.as_slice() {
         ["containers", "json" | "create"] | ["images", "create"] => format!("/{}", parts.join("/")),
         ["containers", _] => "/containers/{}".to_owned(),

@@ -112,7 +112,8 @@ impl Inner {
         }
         let (inner, now) = (Arc::clone(self), self.now(Instant::now()));
         let read = move |map: &mut Transaction<'_>| {
-            let read = tickets::read(map, &inner.options, now, Claims::Stay).map_err(Unwritten::Map)?;
+            let read =
+                tickets::read(map, &inner.options, now, Claims::Stay).map_err(Unwritten::Map)?;
             // In the turn of this write: whatever is written after it finds what was read.
             inner.desk.look(|state, doubt| {
                 *state = read.state;
@@ -205,12 +206,14 @@ impl Inner {
         tickets: Vec<EvaluationId>,
         doubt: &mut Doubt,
     ) -> Result<(), QueueError> {
-        let (desk, failing, reading) = (Arc::clone(&self.desk), self.believes_the_map(), doubt.reading);
-        let write = move |map: &mut Transaction<'_>| match tickets::write(map, &desk, &tickets, reading) {
-            // They stand as they were read.
-            Err(Unwritten::ReadAgain) => Ok(()),
-            written => written,
-        };
+        let (desk, failing, reading) =
+            (Arc::clone(&self.desk), self.believes_the_map(), doubt.reading);
+        let write =
+            move |map: &mut Transaction<'_>| match tickets::write(map, &desk, &tickets, reading) {
+                // They stand as they were read.
+                Err(Unwritten::ReadAgain) => Ok(()),
+                written => written,
+            };
         let failed = move || {
             if let Some(desk) = failing {
                 note_failure(&desk, reading);
@@ -226,7 +229,11 @@ impl Inner {
         (!self.options.is_restored).then(|| Arc::clone(&self.desk))
     }
 
-    async fn write(self: Arc<Self>, tickets: Vec<EvaluationId>, reading: u64) -> Result<(), QueueError> {
+    async fn write(
+        self: Arc<Self>,
+        tickets: Vec<EvaluationId>,
+        reading: u64,
+    ) -> Result<(), QueueError> {
         let desk = Arc::clone(&self.desk);
         let write = move |map: &mut Transaction<'_>| tickets::write(map, &desk, &tickets, reading);
         let written = self.store.write(write).await;

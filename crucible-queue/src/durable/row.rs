@@ -53,7 +53,9 @@ impl Row {
         let stands = match standing.place {
             Place::Ready { since: instant } => Stands::Ready { for_us: since(instant) },
             Place::Delayed { until: instant } => Stands::Delayed { for_us: until(instant) },
-            Place::Claimed { claim, until: instant } => Stands::Claimed { claim, for_us: until(instant) },
+            Place::Claimed { claim, until: instant } => {
+                Stands::Claimed { claim, for_us: until(instant) }
+            }
         };
         Self {
             ticket: standing.ticket.clone(),
@@ -67,7 +69,8 @@ impl Row {
     /// Where the ticket stands now, by the clock that has gone on since it was written.
     pub(super) fn place(&self, now: Generation) -> Place {
         let passed = now.time.saturating_since(self.written);
-        let left = |micros: u64| after(now.instant, Duration::from_micros(micros).saturating_sub(passed));
+        let left =
+            |micros: u64| after(now.instant, Duration::from_micros(micros).saturating_sub(passed));
         match self.stands {
             Stands::Ready { for_us } => {
                 let age = Duration::from_micros(for_us).saturating_add(passed);

@@ -29,7 +29,8 @@ pub(super) fn write(
     reading: u64,
 ) -> Result<(), Unwritten> {
     let rows = desk.look(|state, doubt| {
-        let row = |id: &EvaluationId| (*id, state.standing(*id).map(|row| Row::of(&row, doubt.now)));
+        let row =
+            |id: &EvaluationId| (*id, state.standing(*id).map(|row| Row::of(&row, doubt.now)));
         (doubt.reading == reading).then(|| tickets.iter().map(row).collect::<Vec<_>>())
     });
     // Nobody who wants a ticket has to wait while they are encoded. Whoever changes one of them meanwhile writes it down after this.
@@ -74,7 +75,8 @@ pub(super) fn read(
     rows.sort_unstable_by_key(|row| row.number);
     // What is numbered from now on comes after all that is in the map.
     let first = rows.last().map_or(0, |row| row.number);
-    let mut state = State::new(options.capacity, options.ageing).numbered_after(first).note_settled();
+    let mut state =
+        State::new(options.capacity, options.ageing).numbered_after(first).note_settled();
     let (mut ended, mut died) = (Vec::new(), Vec::new());
     // Nobody is ready since before somebody who came to be so earlier, whatever the clock has done.
     let mut latest = None;
@@ -83,7 +85,12 @@ pub(super) fn read(
             Place::Ready { since } => {
                 let since = latest.map_or(since, |latest| since.max(latest)).min(now.instant);
                 latest = Some(since);
-                state.restore(row.ticket, row.expired_leases, Some(row.number), Place::Ready { since });
+                state.restore(
+                    row.ticket,
+                    row.expired_leases,
+                    Some(row.number),
+                    Place::Ready { since },
+                );
             }
             Place::Claimed { .. } if claims == Claims::Died => died.push(row),
             Place::Delayed { until } if until <= now.instant => ended.push(row),
@@ -96,12 +103,19 @@ pub(super) fn read(
         state.restore(row.ticket, row.expired_leases, None, Place::Ready { since });
     }
     for row in died {
-        state.restore(row.ticket, row.expired_leases.saturating_add(1), None, Place::Ready { since });
+        state.restore(
+            row.ticket,
+            row.expired_leases.saturating_add(1),
+            None,
+            Place::Ready { since },
+        );
     }
     for id in changed {
         let key = keys::ticket(id);
         // What was decoded a moment ago can be encoded.
-        if let Some(Ok(value)) = state.standing(id).map(|standing| Row::of(&standing, now).encode(&key)) {
+        if let Some(Ok(value)) =
+            state.standing(id).map(|standing| Row::of(&standing, now).encode(&key))
+        {
             map.put(key, value);
         }
     }
@@ -140,6 +154,9 @@ pub(super) fn check_format(map: &mut Transaction<'_>) -> Result<(), OpenError> {
     match std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()) {
         Some(VERSION) => Ok(()),
         Some(found) if found > VERSION => Err(OpenError::TooNew { found, supported: VERSION }),
-        _ => Err(OpenError::Map(KvError::Corrupt { what: "the version of the queue".into(), source: None })),
+        _ => Err(OpenError::Map(KvError::Corrupt {
+            what: "the version of the queue".into(),
+            source: None,
+        })),
     }
 }

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use crucible_core::{Claim, EvaluationId, Queue, QueueError, QueueStats, Ticket, Timestamp, WorkerId};
+use crucible_core::{
+    Claim, EvaluationId, Queue, QueueError, QueueStats, Ticket, Timestamp, WorkerId,
+};
 use crucible_kv::testing::MemoryBackend;
 use crucible_kv::{Durability, Store};
 use crucible_queue::{DurableQueue, DurableQueueOptions};

@@ -10,7 +10,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crucible_core::{Claim, EvaluationId, Priority, Queue, QueueError, QueueStats, Ticket, WorkerId};
+use crucible_core::{
+    Claim, EvaluationId, Priority, Queue, QueueError, QueueStats, Ticket, WorkerId,
+};
 use crucible_queue::MemoryQueue;
 use proptest::prelude::*;
 
@@ -312,7 +314,8 @@ impl<Q: Subject> Pair<Q> {
                     Some(slot) if delay == 0 => self.model.make_ready(slot, self.model.now),
                     Some(slot) => {
                         let (until, order) = (self.model.now + delay, self.model.number());
-                        self.model.tickets.get_mut(&slot).unwrap().stands = Stands::Delayed { until, order };
+                        self.model.tickets.get_mut(&slot).unwrap().stands =
+                            Stands::Delayed { until, order };
                     }
                     None => {}
                 }
@@ -354,14 +357,19 @@ impl<Q: Subject> Pair<Q> {
         } else {
             answer.unwrap();
             let stands = Stands::Ready { since: self.model.now, order: 0 };
-            self.model.tickets.insert(slot, ModelTicket { priority, tenant, expired_leases: 0, stands });
+            self.model
+                .tickets
+                .insert(slot, ModelTicket { priority, tenant, expired_leases: 0, stands });
             self.model.make_ready(slot, self.model.now);
         }
     }
 
     async fn claim(&mut self, lease: u64) {
-        let answer =
-            self.queue().claim(&self.worker, Duration::from_millis(lease), Duration::ZERO).await.unwrap();
+        let answer = self
+            .queue()
+            .claim(&self.worker, Duration::from_millis(lease), Duration::ZERO)
+            .await
+            .unwrap();
         let Some((slot, waited)) = self.model.next() else {
             assert_eq!(answer, None);
             return;
@@ -372,7 +380,8 @@ impl<Q: Subject> Pair<Q> {
         assert_eq!(claim.waited, Duration::from_millis(waited));
         let (until, order) = (self.model.now + lease, self.model.number());
         let number = self.claims.len();
-        self.model.tickets.get_mut(&slot).unwrap().stands = Stands::Claimed { claim: number, until, order };
+        self.model.tickets.get_mut(&slot).unwrap().stands =
+            Stands::Claimed { claim: number, until, order };
         self.model.claims.push(slot);
         self.claims.push(claim);
     }
@@ -386,8 +395,11 @@ fn check_held(answer: Result<(), QueueError>, held: Option<usize>) {
 }
 
 fn check<Q: Subject>(open: impl AsyncFnOnce() -> Q, ops: Vec<Op>) {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let mut pair = Pair::new(open().await);
         for op in ops {

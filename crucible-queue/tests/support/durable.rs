@@ -26,7 +26,8 @@ impl Kept {
         let backend = open(directory.path().join("map")).unwrap();
         let strongest = backend.strongest();
         let store = Store::open(backend, strongest).unwrap();
-        let queue = DurableQueue::open(&store, DurableQueueOptions::bounded(CAPACITY)).await.unwrap();
+        let queue =
+            DurableQueue::open(&store, DurableQueueOptions::bounded(CAPACITY)).await.unwrap();
         Self { queue, _directory: directory }
     }
 }

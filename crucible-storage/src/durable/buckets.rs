@@ -72,7 +72,11 @@ impl Bucket {
 }
 
 /// Takes note of an evaluation that was submitted at this moment.
-pub(super) fn add(map: &mut Transaction<'_>, id: EvaluationId, at: Timestamp) -> Result<(), KvError> {
+pub(super) fn add(
+    map: &mut Transaction<'_>,
+    id: EvaluationId,
+    at: Timestamp,
+) -> Result<(), KvError> {
     for span in [SHORT, LONG] {
         let key = span.key(at);
         let bucket = match map.get(&key)? {
@@ -118,8 +122,10 @@ pub(super) fn bounds(
     before: Option<Timestamp>,
 ) -> Result<Bounds, KvError> {
     let mut bounds = None;
-    let (first, last) =
-        (from.unwrap_or(Timestamp::from_micros(0)), before.unwrap_or(Timestamp::from_micros(u64::MAX)));
+    let (first, last) = (
+        from.unwrap_or(Timestamp::from_micros(0)),
+        before.unwrap_or(Timestamp::from_micros(u64::MAX)),
+    );
     let (head, tail) = (LONG.number(first), LONG.number(last));
     let ratio = LONG.micros / SHORT.micros;
     // The ends by short spans, and all between by long ones.

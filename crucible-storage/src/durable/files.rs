@@ -40,7 +40,8 @@ struct Uses {
 impl Files {
     /// The files of a directory, which is made if it is not there. What has no name yet is of nobody any more.
     pub(super) fn open(directory: PathBuf, survives_power: bool) -> io::Result<Self> {
-        let files = Self { directory, survives_power, uses: Mutex::default(), next: AtomicU64::new(0) };
+        let files =
+            Self { directory, survives_power, uses: Mutex::default(), next: AtomicU64::new(0) };
         fs::create_dir_all(files.directory.join(UNNAMED))?;
         for byte in 0..=u8::MAX {
             match fs::create_dir(files.directory.join(format!("{byte:02x}"))) {
@@ -99,7 +100,9 @@ impl Files {
             }
             // A damaged one is replaced.
             Ok(_) => self.replace(&path, content)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => self.replace(&path, content)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                self.replace(&path, content)?
+            }
             Err(error) => return Err(error),
         }
         path.parent().map_or(Ok(()), |parent| self.sync_directory(parent))
@@ -155,7 +158,9 @@ impl Files {
         let mut digests = Vec::new();
         for entry in fs::read_dir(self.directory.join(&prefix))? {
             let name = entry?.file_name();
-            digests.extend(name.to_str().and_then(|rest| format!("{prefix}{rest}").parse::<Digest>().ok()));
+            digests.extend(
+                name.to_str().and_then(|rest| format!("{prefix}{rest}").parse::<Digest>().ok()),
+            );
         }
         Ok(digests)
     }

@@ -36,7 +36,10 @@ fn check_in(map: &mut Transaction<'_>) -> Result<(), OpenError> {
     let found = match map.get(keys::FORMAT)? {
         None => VERSION,
         Some(text) => parse(&text).ok_or_else(|| {
-            OpenError::Map(KvError::Corrupt { what: "the version of the storage".into(), source: None })
+            OpenError::Map(KvError::Corrupt {
+                what: "the version of the storage".into(),
+                source: None,
+            })
         })?,
     };
     if found > VERSION {

@@ -82,7 +82,8 @@ impl List {
         }
         if self.ahead.is_empty() && !self.ended {
             // After a leap little is read, for the next may follow at once.
-            self.read_next = if had_some && went_on { (self.read_next * 2).min(MOST) } else { FIRST };
+            self.read_next =
+                if had_some && went_on { (self.read_next * 2).min(MOST) } else { FIRST };
             self.read(view, from)?;
             return Ok(true);
         }
@@ -178,7 +179,9 @@ impl Join {
             unions.push(Union::of_classes(&states, way, |state| keys::of_tenant(tenant, state)));
         }
         for (name, value) in &query.labels {
-            unions.push(Union::of_classes(&states, way, |state| keys::with_label(name, value, state)));
+            unions.push(Union::of_classes(&states, way, |state| {
+                keys::with_label(name, value, state)
+            }));
         }
         // What is queued is found among all that has not ended, of which little runs. What runs has a list of its own.
         let runs_only = states.contains(&State::Running) && !states.contains(&State::Queued);
@@ -199,7 +202,9 @@ impl Join {
         let (first, last) = if query.newest_first { (most, least) } else { (least, most) };
         from = match query.after.map(|after| way.beyond(number(after))) {
             None => Some(first),
-            Some(beyond) => beyond.map(|beyond| if way.is_before(first, beyond) { beyond } else { first }),
+            Some(beyond) => {
+                beyond.map(|beyond| if way.is_before(first, beyond) { beyond } else { first })
+            }
         };
         Ok(Self { unions, way, from, last })
     }
@@ -264,7 +269,9 @@ impl View<'_> {
                 let next = records.last().map(|record: &Record| record.id);
                 // What is damaged beyond the last record is of the next page.
                 damaged.retain(|damaged| {
-                    next.is_some_and(|next| join.way.is_before(number(damaged.evaluation), number(next)))
+                    next.is_some_and(|next| {
+                        join.way.is_before(number(damaged.evaluation), number(next))
+                    })
                 });
                 return Ok(Page::new(records, next).with_corrupt(damaged));
             }

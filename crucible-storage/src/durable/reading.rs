@@ -98,9 +98,14 @@ impl View<'_> {
                     return self.gone(id, what).map(Err);
                 }
                 Some(content) if Digest::of(&content) != digest => {
-                    return Err(corrupt(format!("{}, the file {digest},", what()), Damage::Changed));
+                    return Err(corrupt(
+                        format!("{}, the file {digest},", what()),
+                        Damage::Changed,
+                    ));
                 }
-                Some(content) => serde_json::from_slice(&content).map_err(|error| corrupt(what(), error))?,
+                Some(content) => {
+                    serde_json::from_slice(&content).map_err(|error| corrupt(what(), error))?
+                }
             },
         };
         if event.evaluation != id || event.sequence != sequence {
@@ -147,7 +152,11 @@ impl View<'_> {
     }
 
     /// The files that entries of a journal of this length are in; `None` if it was removed meanwhile.
-    pub(super) fn entry_files(&self, id: EvaluationId, length: u64) -> Result<Option<Vec<Digest>>, Failure> {
+    pub(super) fn entry_files(
+        &self,
+        id: EvaluationId,
+        length: u64,
+    ) -> Result<Option<Vec<Digest>>, Failure> {
         let mut digests = Vec::new();
         for sequence in 1..=length {
             let key = keys::entry(id, sequence);
@@ -186,7 +195,9 @@ pub(super) fn load_at_once(store: &Store, id: EvaluationId) -> Result<Option<Loa
     let entry = |sequence| -> Result<Option<Box<Event>>, Failure> {
         let key = keys::entry(id, sequence);
         Ok(store.get_cached(&key)?.flatten().and_then(|value| match entry::decode(&key, &value)? {
-            Found::Here(event) => (event.evaluation == id && event.sequence == sequence).then_some(event),
+            Found::Here(event) => {
+                (event.evaluation == id && event.sequence == sequence).then_some(event)
+            }
             Found::InFile(_) => None,
         }))
     };
@@ -202,7 +213,8 @@ pub(super) fn load_at_once(store: &Store, id: EvaluationId) -> Result<Option<Loa
 }
 
 pub(super) fn decode_row(id: EvaluationId, value: &Bytes) -> Result<Row, Failure> {
-    let content = unseal(&keys::row(id), value).ok_or_else(|| corrupt(row_name(id), Damage::Changed))?;
+    let content =
+        unseal(&keys::row(id), value).ok_or_else(|| corrupt(row_name(id), Damage::Changed))?;
     serde_json::from_slice(&content).map_err(|error| corrupt(row_name(id), error))
 }
 

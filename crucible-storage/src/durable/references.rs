@@ -24,8 +24,9 @@ pub(super) fn remove(map: &mut Transaction<'_>, digest: Digest) -> Result<(), Fa
 fn count(map: &Transaction<'_>, digest: Digest) -> Result<u64, Failure> {
     let key = keys::references(digest);
     let Some(value) = map.get(&key)? else { return Ok(0) };
-    decode(&key, &value)
-        .ok_or_else(|| corrupt(format!("the count of what names the blob {digest}"), Damage::Changed))
+    decode(&key, &value).ok_or_else(|| {
+        corrupt(format!("the count of what names the blob {digest}"), Damage::Changed)
+    })
 }
 
 fn decode(key: &[u8], value: &Bytes) -> Option<u64> {

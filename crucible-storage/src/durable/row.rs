@@ -60,9 +60,10 @@ impl Row {
     pub(super) fn into_record(self, first: &Event, last: Option<&Event>) -> Option<Record> {
         let mut record = Record::apply(None, first).ok()?;
         let outcome = match last.map(|last| &last.kind) {
-            Some(EventKind::Finished { outcome } | EventKind::Cancelled { outcome: Some(outcome), .. }) => {
-                Some(outcome.clone())
-            }
+            Some(
+                EventKind::Finished { outcome }
+                | EventKind::Cancelled { outcome: Some(outcome), .. },
+            ) => Some(outcome.clone()),
             Some(_) => return None,
             None => None,
         };

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use crucible_core::{Digest, EvaluationId, Event, Page, Record, RecordQuery, Storage, StorageError};
+use crucible_core::{
+    Digest, EvaluationId, Event, Page, Record, RecordQuery, Storage, StorageError,
+};
 use crucible_kv::{Store, WriteError};
 use tokio::task::{JoinError, spawn_blocking};
 
@@ -89,8 +91,9 @@ impl Inner {
         let writing = Writing::begin(&self, files.iter().map(|(digest, _)| *digest).collect());
         if !files.is_empty() {
             let inner = Arc::clone(&self);
-            let write =
-                move || files.iter().try_for_each(|(digest, content)| inner.files.write(*digest, content));
+            let write = move || {
+                files.iter().try_for_each(|(digest, content)| inner.files.write(*digest, content))
+            };
             spawn_blocking(write).await.map_err(ended)??;
         }
         let written = self.store.write(move |map| append.write(map)).await;
@@ -115,7 +118,8 @@ impl Inner {
             return Ok(false);
         };
         let outcome = loaded.record.outcome.iter();
-        named.extend(outcome.flat_map(|outcome| &outcome.artifacts).map(|artifact| artifact.sha256));
+        named
+            .extend(outcome.flat_map(|outcome| &outcome.artifacts).map(|artifact| artifact.sha256));
         let removal = Removal::prepare(loaded, expected, named.clone())?;
         let removed = self.store.write(move |map| removal.write(map)).await?;
         self.known.forget(id);
@@ -165,7 +169,11 @@ fn ended(error: JoinError) -> Failure {
 async fn to_the_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Failure>> + Send + 'static,
 ) -> Result<T, StorageError> {
-    tokio::spawn(work).await.map_err(ended).and_then(|result| result).map_err(|Failure(error)| error)
+    tokio::spawn(work)
+        .await
+        .map_err(ended)
+        .and_then(|result| result)
+        .map_err(|Failure(error)| error)
 }
 
 #[async_trait]

@@ -65,7 +65,9 @@ impl Append {
             entries.push((key, value));
             files.extend(file);
         }
-        let row = Row::of(&record).encode(&keys::row(id)).map_err(|error| corrupt(row_name(id), error))?;
+        let row = Row::of(&record)
+            .encode(&keys::row(id))
+            .map_err(|error| corrupt(row_name(id), error))?;
         let (old, new) = (before.map(keys::places).unwrap_or_default(), keys::places(&record));
         let append = Self {
             id,
@@ -93,7 +95,8 @@ impl Append {
         };
         if !follows {
             let now = map.get(&row)?;
-            let actual = now.map(|now| decode_row(id, &now)).transpose()?.map_or(0, |row| row.sequence);
+            let actual =
+                now.map(|now| decode_row(id, &now)).transpose()?.map_or(0, |row| row.sequence);
             return Err(StorageError::Conflict { evaluation: id, expected, actual }.into());
         }
         if let Some(key) = self.key {
@@ -145,8 +148,8 @@ impl KeyChange {
 /// The evaluation that has an idempotency key.
 fn owner(map: &Transaction<'_>, place: &[u8]) -> Result<Option<EvaluationId>, Failure> {
     let Some(value) = map.get(place)? else { return Ok(None) };
-    let id =
-        unseal(place, &value).and_then(|id| Some(EvaluationId::from_bytes(id.as_ref().try_into().ok()?)));
+    let id = unseal(place, &value)
+        .and_then(|id| Some(EvaluationId::from_bytes(id.as_ref().try_into().ok()?)));
     id.map(Some).ok_or_else(|| corrupt("an idempotency key", Damage::Changed))
 }
 
@@ -165,11 +168,17 @@ pub(super) struct Removal {
 
 impl Removal {
     /// Checks that an evaluation can be removed. `named` is what its entries name.
-    pub(super) fn prepare(loaded: Loaded, expected: u64, named: Vec<Digest>) -> Result<Self, Failure> {
+    pub(super) fn prepare(
+        loaded: Loaded,
+        expected: u64,
+        named: Vec<Digest>,
+    ) -> Result<Self, Failure> {
         let Loaded { record, value, .. } = loaded;
         let evaluation = record.id;
         if record.sequence != expected {
-            return Err(StorageError::Conflict { evaluation, expected, actual: record.sequence }.into());
+            return Err(
+                StorageError::Conflict { evaluation, expected, actual: record.sequence }.into()
+            );
         }
         if !record.state.is_terminal() {
             return Err(StorageError::NotEnded { evaluation, state: record.state }.into());
@@ -195,7 +204,12 @@ impl Removal {
             // Nothing can follow on an end, but it can be removed and, in theory, be there again.
             Some(now) => {
                 let actual = decode_row(id, &now)?.sequence;
-                return Err(StorageError::Conflict { evaluation: id, expected: self.expected, actual }.into());
+                return Err(StorageError::Conflict {
+                    evaluation: id,
+                    expected: self.expected,
+                    actual,
+                }
+                .into());
             }
         }
         if let Some(place) = &self.key

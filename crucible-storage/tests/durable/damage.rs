@@ -61,7 +61,9 @@ async fn a_changed_byte_in_the_map_is_noticed_and_hides_no_other_evaluation() {
             noticed += 1;
         }
         // Indexes by tenant and label lead to the same.
-        for query in [RecordQuery::new().with_tenant("a"), RecordQuery::new().with_label("course", "x")] {
+        for query in
+            [RecordQuery::new().with_tenant("a"), RecordQuery::new().with_label("course", "x")]
+        {
             assert_eq!(storage.records(&query).await.unwrap(), page);
         }
     }

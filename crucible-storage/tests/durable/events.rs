@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crucible_core::{
-    Artifact, Captured, Digest, Evaluation, EvaluationId, Event, EventKind, Outcome, Record, RecordQuery,
-    SandboxPath, State, Storage, StorageError, Timestamp, WorkerId, verify_storage,
+    Artifact, Captured, Digest, Evaluation, EvaluationId, Event, EventKind, Outcome, Record,
+    RecordQuery, SandboxPath, State, Storage, StorageError, Timestamp, WorkerId, verify_storage,
 };
 use crucible_kv::testing::MemoryBackend;
 
@@ -31,7 +31,10 @@ pub(crate) fn finished(output: usize, artifact: Option<&[u8]>) -> EventKind {
     EventKind::Finished { outcome: Arc::new(outcome) }
 }
 
-pub(crate) async fn put(storage: &dyn Storage, evaluation: Evaluation) -> Result<Record, StorageError> {
+pub(crate) async fn put(
+    storage: &dyn Storage,
+    evaluation: Evaluation,
+) -> Result<Record, StorageError> {
     let id = EvaluationId::new();
     let kind = EventKind::Submitted { evaluation: Arc::new(evaluation) };
     storage.append(id, 0, vec![Event::sealed(id, 1, Timestamp::now(), kind, Digest::ZERO)]).await
@@ -79,16 +82,20 @@ pub(crate) async fn assert_sound(kept: &Kept, disk: &MemoryBackend) {
     let found = verify_storage(kept).await.unwrap();
     assert!(found.is_sound(), "{found:?}");
     let records = all(kept, &RecordQuery::new()).await;
-    let tenants: BTreeSet<_> = records.iter().map(|record| record.evaluation.tenant.clone()).collect();
-    let labels: BTreeSet<_> = records.iter().flat_map(|record| record.evaluation.labels.clone()).collect();
+    let tenants: BTreeSet<_> =
+        records.iter().map(|record| record.evaluation.tenant.clone()).collect();
+    let labels: BTreeSet<_> =
+        records.iter().flat_map(|record| record.evaluation.labels.clone()).collect();
     let mut queries: Vec<_> = State::ALL.map(|state| RecordQuery::new().with_state(state)).to_vec();
     queries.extend(tenants.into_iter().map(|tenant| RecordQuery::new().with_tenant(tenant)));
-    queries.extend(labels.into_iter().map(|(name, value)| RecordQuery::new().with_label(name, value)));
+    queries
+        .extend(labels.into_iter().map(|(name, value)| RecordQuery::new().with_label(name, value)));
     if let Some(record) = records.get(records.len() / 2) {
         queries.push(RecordQuery::new().with_submitted(Some(record.submitted_at), None));
     }
     for query in queries {
-        let expected: Vec<_> = records.iter().filter(|record| query.matches(record)).cloned().collect();
+        let expected: Vec<_> =
+            records.iter().filter(|record| query.matches(record)).cloned().collect();
         assert_eq!(all(kept, &query).await, expected, "{query:?}");
     }
     let entries = disk.entries();
@@ -96,18 +103,22 @@ pub(crate) async fn assert_sound(kept: &Kept, disk: &MemoryBackend) {
     assert_eq!(keys(b"se").filter(|key| key.ends_with(&[0; 8])).count(), records.len());
     let places: usize = records
         .iter()
-        .map(|record| 2 + record.evaluation.labels.len() + usize::from(record.state == State::Running))
+        .map(|record| {
+            2 + record.evaluation.labels.len() + usize::from(record.state == State::Running)
+        })
         .sum();
     let listed = [&b"ss"[..], b"st", b"sl"].map(|space| keys(space).count()).iter().sum::<usize>();
     assert_eq!(listed, places, "no index has more than there is");
-    let named: BTreeSet<_> =
-        keys(b"sr").map(|key| Digest::from_bytes(key[2..].try_into().unwrap()).to_string()).collect();
+    let named: BTreeSet<_> = keys(b"sr")
+        .map(|key| Digest::from_bytes(key[2..].try_into().unwrap()).to_string())
+        .collect();
     let files: BTreeSet<_> = kept
         .place
         .blob_files()
         .into_iter()
         .map(|file| {
-            let name = |path: &std::path::Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+            let name =
+                |path: &std::path::Path| path.file_name().unwrap().to_str().unwrap().to_owned();
             format!("{}{}", name(file.parent().unwrap()), name(&file))
         })
         .collect();

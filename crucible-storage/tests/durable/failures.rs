@@ -1,7 +1,9 @@
 //! A write that fails, at every write that there is: what was acknowledged is there, and all of it fits.
 
 use bytes::Bytes;
-use crucible_core::{Evaluation, Record, RecordQuery, Storage as _, StorageError, StorageErrorKind};
+use crucible_core::{
+    Evaluation, Record, RecordQuery, Storage as _, StorageError, StorageErrorKind,
+};
 use crucible_kv::testing::{Fault, FaultyBackend, MemoryBackend};
 use crucible_kv::{Durability, Store};
 use crucible_storage::DurableStorage;
@@ -12,7 +14,10 @@ use crate::support::{Kept, Place};
 const LARGE: usize = 50_000;
 
 /// Writes, ends and removes evaluations until something fails. `acknowledged` is what must be there afterwards.
-async fn work(storage: &DurableStorage, acknowledged: &mut Vec<Record>) -> Result<(), StorageError> {
+async fn work(
+    storage: &DurableStorage,
+    acknowledged: &mut Vec<Record>,
+) -> Result<(), StorageError> {
     for number in 0..4_usize {
         let mut evaluation =
             Evaluation::command(["true"]).with_tenant("a").with_label("n", number.to_string());
@@ -54,8 +59,11 @@ async fn after_any_failed_write_everything_acknowledged_is_there_and_fits() {
             let worked = work(&storage, &mut acknowledged).await;
             let Err(error) = worked else { break };
             failures += 1;
-            let expected =
-                if fault == Fault::Full { StorageErrorKind::Full } else { StorageErrorKind::Poisoned };
+            let expected = if fault == Fault::Full {
+                StorageErrorKind::Full
+            } else {
+                StorageErrorKind::Poisoned
+            };
             assert_eq!(error.kind(), expected, "{error:?}");
             if fault == Fault::Full {
                 // There is room again, and work goes on.

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use crucible_core::{
-    Digest, Evaluation, EvaluationId, Event, EventKind, Record, RecordQuery, State, Storage as _, Timestamp,
+    Digest, Evaluation, EvaluationId, Event, EventKind, Record, RecordQuery, State, Storage as _,
+    Timestamp,
 };
 use crucible_kv::testing::MemoryBackend;
 use crucible_storage::{DurableStorage, OpenError};
@@ -52,7 +53,8 @@ async fn fill(kept: &Kept) {
         ];
         let mut record: Option<Record> = None;
         for kind in kinds.into_iter().take(3 - number) {
-            let (sequence, head) = record.as_ref().map_or((0, Digest::ZERO), |now| (now.sequence, now.head));
+            let (sequence, head) =
+                record.as_ref().map_or((0, Digest::ZERO), |now| (now.sequence, now.head));
             let time = Timestamp::from_micros(1_700_000_000_000_000 + sequence);
             let event = Event::sealed(id, sequence + 1, time, kind, head);
             record = Some(kept.append(id, sequence, vec![event]).await.unwrap());

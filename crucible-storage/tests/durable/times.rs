@@ -1,7 +1,8 @@
 //! Queries for a time give what was submitted then, wherever spans begin and end.
 
 use crucible_core::{
-    Digest, Evaluation, EvaluationId, Event, EventKind, Record, RecordQuery, Storage as _, Timestamp,
+    Digest, Evaluation, EvaluationId, Event, EventKind, Record, RecordQuery, Storage as _,
+    Timestamp,
 };
 
 use crate::events::{all, append, finished, started};
@@ -23,7 +24,8 @@ async fn check(kept: &Kept, records: &[Record], edges: &[u64]) {
     for from in &ends {
         for before in &ends {
             let query = RecordQuery::new().with_submitted(moment(*from), moment(*before));
-            let expected: Vec<_> = records.iter().filter(|record| query.matches(record)).cloned().collect();
+            let expected: Vec<_> =
+                records.iter().filter(|record| query.matches(record)).cloned().collect();
             assert_eq!(all(kept, &query.clone().with_limit(7)).await, expected, "{query:?}");
             let mut newest_first = all(kept, &query.clone().with_newest_first()).await;
             newest_first.reverse();
@@ -38,7 +40,9 @@ async fn a_query_for_a_time_gives_what_was_submitted_then() {
     let start = 1000 * LONG;
     let edges: Vec<_> = [0, 1, 2, 5]
         .into_iter()
-        .flat_map(|long| [0, 1, SECOND - 1, SECOND, LONG - 1].map(|more| start + long * LONG + more))
+        .flat_map(|long| {
+            [0, 1, SECOND - 1, SECOND, LONG - 1].map(|more| start + long * LONG + more)
+        })
         .chain([0, u64::MAX])
         .collect();
     let mut records = Vec::new();

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use crucible_core::{Digest, EvaluationId, Event, Page, Record, RecordQuery, Storage, StorageError};
+use crucible_core::{
+    Digest, EvaluationId, Event, Page, Record, RecordQuery, Storage, StorageError,
+};
 use crucible_kv::testing::MemoryBackend;
 use crucible_kv::{Backend, Durability, RedbBackend, SledBackend, Store};
 use crucible_storage::DurableStorage;
@@ -60,7 +62,9 @@ pub(crate) fn memory() -> Arc<Place> {
 
 /// A place whose map is a redb database: every write is made durable, as hosts have it.
 pub(crate) fn redb() -> Arc<Place> {
-    Place::new(|directory| Store::open(RedbBackend::open(directory).unwrap(), Durability::Power).unwrap())
+    Place::new(|directory| {
+        Store::open(RedbBackend::open(directory).unwrap(), Durability::Power).unwrap()
+    })
 }
 
 /// A place whose map is a sled database.

@@ -47,7 +47,8 @@ struct Listener {
 
 impl Auditor {
     pub(super) fn start() -> io::Result<Self> {
-        let bell = Arc::new(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let bell =
+            Arc::new(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let violations = Arc::new(Violations::default());
         let (sender, receiver) = mpsc::channel();
         let work = Work {
@@ -59,8 +60,9 @@ impl Auditor {
             late: BinaryHeap::new(),
             nobodys: Offences::default(),
         };
-        let thread =
-            std::thread::Builder::new().name("crucible-auditor".to_owned()).spawn(move || work.run())?;
+        let thread = std::thread::Builder::new()
+            .name("crucible-auditor".to_owned())
+            .spawn(move || work.run())?;
         Ok(Self {
             violations,
             no_listener: AtomicI32::new(0),
@@ -75,7 +77,8 @@ impl Auditor {
         self.no_listener.store(0, Ordering::Relaxed);
         let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
         // One that cannot be handed over is closed: the kernel refuses by itself what it would have told of.
-        let sent = listeners.as_ref().is_some_and(|door| door.send(Listener { fd, spawner }).is_ok());
+        let sent =
+            listeners.as_ref().is_some_and(|door| door.send(Listener { fd, spawner }).is_ok());
         if !sent {
             tracing::error!("the auditor is gone: violations are refused and not reported");
         }
@@ -188,8 +191,10 @@ impl Work {
             .chain(fds)
             .map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN))
             .collect();
-        let timeout =
-            self.late.peek().map(|Reverse(late)| late.due.saturating_duration_since(Instant::now()));
+        let timeout = self
+            .late
+            .peek()
+            .map(|Reverse(late)| late.due.saturating_duration_since(Instant::now()));
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
@@ -218,7 +223,9 @@ impl Work {
         let now = Instant::now();
         while self.late.peek().is_some_and(|Reverse(late)| late.due <= now) {
             let Some(Reverse(late)) = self.late.pop() else { return };
-            if let Some((_, listener)) = self.listeners.iter().find(|(number, _)| *number == late.listener) {
+            if let Some((_, listener)) =
+                self.listeners.iter().find(|(number, _)| *number == late.listener)
+            {
                 listener.answer(late.id, late.errno);
             }
         }
@@ -226,11 +233,15 @@ impl Work {
 
     /// Reads one notification, notes it, and answers, now or later.
     fn hear(&mut self, number: u64) {
-        let Some((_, listener)) = self.listeners.iter().find(|(other, _)| *other == number) else { return };
+        let Some((_, listener)) = self.listeners.iter().find(|(other, _)| *other == number) else {
+            return;
+        };
         let call = match sys::receive_notification(listener.fd.as_fd()) {
             Ok(call) => call,
             // Who made the call was ended before we heard of it, or we were interrupted.
-            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINTR)) => return,
+            Err(error) if matches!(error.raw_os_error(), Some(libc::ENOENT | libc::EINTR)) => {
+                return;
+            }
             Err(error) => {
                 tracing::error!(%error, "a refused system call cannot be read");
                 std::thread::sleep(TRY_AGAIN);
@@ -248,7 +259,11 @@ impl Work {
             None if still_waits() => {
                 // Once: a program that makes itself hard to find must not fill the log.
                 if self.nobodys.is_empty() {
-                    tracing::warn!(call.pid, what = violation.name(), "a refused system call is nobody's");
+                    tracing::warn!(
+                        call.pid,
+                        what = violation.name(),
+                        "a refused system call is nobody's"
+                    );
                 }
                 Some(self.nobodys.add(violation, Instant::now()))
             }
@@ -299,18 +314,22 @@ mod tests {
             let mut builder = SubprocessEngine::builder();
             if !rustix::process::geteuid().is_root() {
                 rustix::thread::set_no_new_privs(true).unwrap();
-                for layer in [Layer::MemoryCgroup, Layer::PidsCgroup, Layer::CpuCgroup, Layer::DedicatedUser]
+                for layer in
+                    [Layer::MemoryCgroup, Layer::PidsCgroup, Layer::CpuCgroup, Layer::DedicatedUser]
                 {
                     builder = builder.waive(layer);
                 }
             }
             let _listener = sys::listen_to_nothing().unwrap();
             let engine = builder.build().unwrap();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            let outcome =
-                runtime.block_on(engine.run(&Evaluation::python(source), &RunContext::new())).unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let outcome = runtime
+                .block_on(engine.run(&Evaluation::python(source), &RunContext::new()))
+                .unwrap();
             let info = engine.info();
-            let report = info.enforcement.reports().iter().find(|report| report.layer == Layer::Seccomp);
+            let report =
+                info.enforcement.reports().iter().find(|report| report.layer == Layer::Seccomp);
             (outcome, report.unwrap().detail.clone())
         });
         run.join().unwrap()
@@ -324,13 +343,15 @@ libc = ctypes.CDLL(None, use_errno=True)
 print(libc.unshare(0x10000000), ctypes.get_errno())
 print(libc.mount(b'none', b'/tmp', b'tmpfs', 0, None), ctypes.get_errno())";
         let (outcome, detail) = run_under_a_listener(source);
-        let lacks = "violations are not reported: the host itself runs under a listener for system calls";
+        let lacks =
+            "violations are not reported: the host itself runs under a listener for system calls";
         assert_eq!(detail, lacks);
         assert_eq!(outcome.stdout.to_text(), "-1 1\n-1 1\n", "{}", outcome.stderr.to_text());
         assert_eq!(*outcome.verdict(), Verdict::Exited { code: 0 });
         assert!(!outcome.evidence().iter().any(|fact| matches!(fact, Evidence::Violation { .. })));
         assert_eq!(outcome.enforcement.status(Layer::Seccomp), LayerStatus::Enforced);
-        let report = outcome.enforcement.reports().iter().find(|report| report.layer == Layer::Seccomp);
+        let report =
+            outcome.enforcement.reports().iter().find(|report| report.layer == Layer::Seccomp);
         assert!(report.unwrap().detail.ends_with(lacks), "{report:?}");
     }
 
@@ -338,7 +359,10 @@ print(libc.mount(b'none', b'/tmp', b'tmpfs', 0, None), ctypes.get_errno())";
     fn without_a_listener_calls_of_another_abi_end_the_process() {
         let source = "import ctypes; ctypes.CDLL(None).syscall(ctypes.c_long(0x40000000 + 39))";
         let (outcome, _) = run_under_a_listener(source);
-        assert_eq!(*outcome.verdict(), Verdict::Signaled { signal: Signal::from_number(31).unwrap() });
+        assert_eq!(
+            *outcome.verdict(),
+            Verdict::Signaled { signal: Signal::from_number(31).unwrap() }
+        );
     }
 
     #[test]

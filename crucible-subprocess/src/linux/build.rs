@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
 use crucible_core::{
-    Enforcement, EngineError, EngineInfo, InvalidInput, Layer, LayerStatus, Limits, UnavailableMechanism,
+    Enforcement, EngineError, EngineInfo, InvalidInput, Layer, LayerStatus, Limits,
+    UnavailableMechanism,
 };
 use crucible_guest::protocol::InitFlags;
 use crucible_guest_client::ReadyPool;
@@ -31,10 +32,9 @@ use crate::config::SubprocessBuilder;
 
 impl SubprocessEngine {
     pub(crate) fn from_builder(builder: SubprocessBuilder) -> Result<Self, EngineError> {
-        let problems = builder
-            .ready_interpreters
-            .iter()
-            .flat_map(|(language, modules)| Warm::new(language.clone(), modules.clone()).problems());
+        let problems = builder.ready_interpreters.iter().flat_map(|(language, modules)| {
+            Warm::new(language.clone(), modules.clone()).problems()
+        });
         InvalidInput::check(problems.collect())?;
         let host = Host::look();
         let waived = builder.waived;
@@ -47,7 +47,11 @@ impl SubprocessEngine {
         if let Some(obstacle) = host.user_namespace_obstacle()
             && obstacle.is_certain
         {
-            missing.push(UnavailableMechanism::new(Layer::UserNamespace, obstacle.reason, obstacle.fix));
+            missing.push(UnavailableMechanism::new(
+                Layer::UserNamespace,
+                obstacle.reason,
+                obstacle.fix,
+            ));
         }
         let (Some(ids), true) = (ids, missing.is_empty()) else {
             cgroup::leave(places.iter().map(|(_, place)| place));
@@ -58,13 +62,15 @@ impl SubprocessEngine {
         } else {
             Some(Pool::new(places).map_err(|error| setup("make the engine's cgroups", error))?)
         };
-        let auditor = Arc::new(Auditor::start().map_err(|error| setup("start the auditor", error))?);
+        let auditor =
+            Arc::new(Auditor::start().map_err(|error| setup("start the auditor", error))?);
         let spawner_setup = spawner_setup(&host, &waived, Template::new(&builder.root)?);
         let spawner = Spawner::start(spawner_setup, Arc::clone(&auditor))
             .map_err(|error| probe::explain(error, &host))?;
         let enforcement = enforcement(&host, &waived, pool.as_ref(), &ids, &auditor);
         // Without the one there are interfaces, without the other UDP and raw sockets.
-        let has_allow_lists = !waived.contains(&Layer::NetworkNamespace) && !waived.contains(&Layer::Seccomp);
+        let has_allow_lists =
+            !waived.contains(&Layer::NetworkNamespace) && !waived.contains(&Layer::Seccomp);
         let preopened = ReadyPool::new(builder.ready_sandboxes, builder.ready_age);
         if preopened.is_wanted() {
             preopened.expect(&Size::from(&Limits::new()));
@@ -74,7 +80,8 @@ impl SubprocessEngine {
             slots.expect(Size::from(&Limits::new()));
         }
         let (warm, count) = (builder.ready_interpreters, builder.ready_interpreter_count);
-        let warm: Vec<_> = warm.into_iter().map(|(language, modules)| Warm::new(language, modules)).collect();
+        let warm: Vec<_> =
+            warm.into_iter().map(|(language, modules)| Warm::new(language, modules)).collect();
         let count = if warm.is_empty() || waived.contains(&Layer::CpuCgroup) { 0 } else { count };
         let interpreters = ReadyPool::new(count, builder.ready_age);
         let resources = Arc::new(Resources {
@@ -98,20 +105,26 @@ impl SubprocessEngine {
         });
         if resources.interpreters.is_wanted() {
             for language in 0..resources.warm.len() {
-                resources.interpreters.expect(&interpreter::Kind::new(language, &Limits::new(), &resources)?);
+                resources.interpreters.expect(&interpreter::Kind::new(
+                    language,
+                    &Limits::new(),
+                    &resources,
+                )?);
             }
         }
-        let janitor =
-            Janitor::start(Arc::clone(&resources)).map_err(|error| setup("start the janitor", error))?;
+        let janitor = Janitor::start(Arc::clone(&resources))
+            .map_err(|error| setup("start the janitor", error))?;
         let mut info = EngineInfo::new(NAME, enforcement);
         if has_allow_lists {
             info = info.with_allow_lists();
         }
         let drain_deadline = builder.drain_deadline;
         let names = Arc::new(Names::new(builder.resolver, builder.pins));
-        let inner = Inner { drain_deadline, info, names, resources, janitor, word: Word::default() };
+        let inner =
+            Inner { drain_deadline, info, names, resources, janitor, word: Word::default() };
         let engine = Self { inner: Arc::new(inner) };
-        probe::try_out(&engine.inner).map_err(|error| probe::explain(error, engine.inner.host()))?;
+        probe::try_out(&engine.inner)
+            .map_err(|error| probe::explain(error, engine.inner.host()))?;
         Ok(engine)
     }
 }
@@ -122,8 +135,10 @@ fn find_cgroups(
     waived: &BTreeSet<Layer>,
     missing: &mut Vec<UnavailableMechanism>,
 ) -> Vec<(Controller, cgroup::Place)> {
-    let wanted: Vec<_> =
-        Controller::ALL.into_iter().filter(|controller| !waived.contains(&layer_of(*controller))).collect();
+    let wanted: Vec<_> = Controller::ALL
+        .into_iter()
+        .filter(|controller| !waived.contains(&layer_of(*controller)))
+        .collect();
     if wanted.is_empty() {
         return Vec::new();
     }
@@ -131,7 +146,9 @@ fn find_cgroups(
     for (controller, found) in cgroup::detect(parent, &wanted) {
         match found {
             Ok(place) => places.push((controller, place)),
-            Err((reason, fix)) => missing.push(UnavailableMechanism::new(layer_of(controller), reason, fix)),
+            Err((reason, fix)) => {
+                missing.push(UnavailableMechanism::new(layer_of(controller), reason, fix))
+            }
         }
     }
     places
@@ -192,13 +209,16 @@ fn enforcement(
     auditor: &Auditor,
 ) -> Enforcement {
     let directories = pool.map(Pool::directories).unwrap_or_default();
-    let cgroups = directories.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+    let cgroups =
+        directories.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
     Layer::ALL.iter().fold(Enforcement::new(), |report, layer| {
         if waived.contains(layer) {
             return report.with(*layer, LayerStatus::Waived, "by the host");
         }
         let detail = match layer {
-            Layer::Landlock => host.landlock_abi.map(|abi| format!("ABI {abi}")).unwrap_or_default(),
+            Layer::Landlock => {
+                host.landlock_abi.map(|abi| format!("ABI {abi}")).unwrap_or_default()
+            }
             Layer::DedicatedUser => ids.describe(),
             Layer::Seccomp => auditor.describe(),
             Layer::MemoryCgroup | Layer::PidsCgroup | Layer::CpuCgroup => cgroups.clone(),

@@ -21,7 +21,8 @@ pub fn doctor() -> HostReport {
     let mut builder = SubprocessBuilder::new();
     let found = cgroup::detect(&builder.cgroup_parent, &Controller::ALL);
     let without_group = found.iter().filter(|(_, place)| place.is_err());
-    builder = without_group.fold(builder, |builder, (controller, _)| builder.waive(layer_of(*controller)));
+    builder = without_group
+        .fold(builder, |builder, (controller, _)| builder.waive(layer_of(*controller)));
     if host.landlock_abi.is_none() {
         builder = builder.waive(Layer::Landlock);
     }
@@ -62,7 +63,9 @@ pub fn doctor() -> HostReport {
     };
     let rest = rest_of(&report);
     let report = match &tried {
-        Ok(_) => rest.into_iter().fold(report, |report, layer| report.with_available(layer, "tried out")),
+        Ok(_) => {
+            rest.into_iter().fold(report, |report, layer| report.with_available(layer, "tried out"))
+        }
         Err(error) => untried(report, rest, error),
     };
     drop(tried);
@@ -92,7 +95,8 @@ fn cgroups(found: &Found) -> String {
 
 fn swap(found: &Found) -> &'static str {
     // The first line is a heading (proc(5)).
-    let has_swap = std::fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1);
+    let has_swap =
+        std::fs::read_to_string("/proc/swaps").is_ok_and(|text| text.lines().count() > 1);
     match found.get(&Controller::Memory) {
         Some(Ok(place)) if place.counts_swap() => "counted, and none for sandboxes",
         Some(Ok(_)) if has_swap => {
@@ -114,8 +118,11 @@ fn peaks(found: &Found) -> String {
         Place::keeps_memory_peak,
         "of the largest process alone (`memory.peak` came with Linux 5.19)",
     );
-    let processes =
-        say(Controller::Pids, Place::keeps_processes_peak, "unknown (`pids.peak` came with Linux 6.10)");
+    let processes = say(
+        Controller::Pids,
+        Place::keeps_processes_peak,
+        "unknown (`pids.peak` came with Linux 6.10)",
+    );
     format!("memory {memory}; processes {processes}")
 }
 
@@ -142,19 +149,27 @@ fn rest_of(report: &HostReport) -> BTreeSet<Layer> {
 }
 
 /// A sandbox could not be tried out: the layers that are named are missing, and of the others nothing is known.
-fn untried(report: HostReport, rest: BTreeSet<Layer>, error: &crucible_core::EngineError) -> HostReport {
+fn untried(
+    report: HostReport,
+    rest: BTreeSet<Layer>,
+    error: &crucible_core::EngineError,
+) -> HostReport {
     let named = match error {
         crucible_core::EngineError::LayerUnavailable { missing } => missing.clone(),
         _ => Vec::new(),
     };
-    let report =
-        report.with_fact("a sandbox could not be made", crucible_core::error_chain(error).to_string());
-    rest.into_iter().fold(report, |report, layer| match named.iter().find(|missing| missing.layer == layer) {
-        Some(missing) => report.with_missing(layer, missing.reason.clone(), missing.fix.clone()),
-        None => report.with_missing(
-            layer,
-            "unknown: a sandbox could not be tried out",
-            "mend the rest, and ask again",
-        ),
+    let report = report
+        .with_fact("a sandbox could not be made", crucible_core::error_chain(error).to_string());
+    rest.into_iter().fold(report, |report, layer| {
+        match named.iter().find(|missing| missing.layer == layer) {
+            Some(missing) => {
+                report.with_missing(layer, missing.reason.clone(), missing.fix.clone())
+            }
+            None => report.with_missing(
+                layer,
+                "unknown: a sandbox could not be tried out",
+                "mend the rest, and ask again",
+            ),
+        }
     })
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use crucible_core::{
-    Engine, EngineError, EngineInfo, Evaluation, InvalidInput, Layer, Limits, Network, Outcome, RunContext,
-    Sandbox, SandboxSpec, run_in_sandboxes,
+    Engine, EngineError, EngineInfo, Evaluation, InvalidInput, Layer, Limits, Network, Outcome,
+    RunContext, Sandbox, SandboxSpec, run_in_sandboxes,
 };
 use crucible_guest::protocol::Plan;
 use crucible_guest_client::errors::setup;
@@ -126,7 +126,11 @@ impl Inner {
     }
 
     /// Takes what a sandbox needs of the host.
-    pub(super) fn lease(self: &Arc<Self>, size: Size, network: &Network) -> Result<Lease, EngineError> {
+    pub(super) fn lease(
+        self: &Arc<Self>,
+        size: Size,
+        network: &Network,
+    ) -> Result<Lease, EngineError> {
         Ok(self.lease_of(self.resources.take(size, network)?))
     }
 
@@ -232,11 +236,15 @@ impl Inner {
                     let (inner, plan) = (Arc::clone(self), *plan);
                     let start = move || inner.resources.spawner_for(&plan).restart();
                     let started = tokio::task::spawn_blocking(start).await;
-                    started
-                        .map_err(|error| setup("start the spawner again", std::io::Error::other(error)))??;
+                    started.map_err(|error| {
+                        setup("start the spawner again", std::io::Error::other(error))
+                    })??;
                 }
                 Err(SendError::Busy | SendError::Gone) => {
-                    return Err(EngineError::Unavailable { what: "the spawner".to_owned(), source: None });
+                    return Err(EngineError::Unavailable {
+                        what: "the spawner".to_owned(),
+                        source: None,
+                    });
                 }
                 Err(SendError::Failed(error)) => return Err(error),
             }
@@ -267,12 +275,18 @@ impl Engine for SubprocessEngine {
         Ok(Box::new(sandbox))
     }
 
-    async fn run(&self, evaluation: &Evaluation, context: &RunContext) -> Result<Outcome, EngineError> {
-        let warm = interpreter::language_of(&self.inner.resources.warm, evaluation, &context.languages)?;
+    async fn run(
+        &self,
+        evaluation: &Evaluation,
+        context: &RunContext,
+    ) -> Result<Outcome, EngineError> {
+        let warm =
+            interpreter::language_of(&self.inner.resources.warm, evaluation, &context.languages)?;
         let has_slots = self.inner.resources.slots.is_wanted();
         // Whoever compiles first has two sandboxes, and the second is as good.
         let tenant = has_slots.then(|| evaluation.tenant.clone());
-        run_in_sandboxes(&RunEngine { engine: self.clone(), warm, tenant }, evaluation, context).await
+        run_in_sandboxes(&RunEngine { engine: self.clone(), warm, tenant }, evaluation, context)
+            .await
     }
 
     async fn health(&self) -> Result<(), EngineError> {

@@ -12,8 +12,9 @@ use crucible_core::{
 use crucible_guest::protocol::{Exited, FrameKind, Rlimit, STDIO_PASSED};
 use crucible_guest_client::errors::{lost, setup};
 use crucible_guest_client::{
-    Channel as _, CommandSupervisor, CpuWatch, Disconnected, EvidenceBuilder, Exchange, KILL_CONFIRM,
-    KillLog, Meter, PendingRequest, PoisonOnDrop, RECEIVER_GRACE, SETUP_TIMEOUT, request, wire,
+    Channel as _, CommandSupervisor, CpuWatch, Disconnected, EvidenceBuilder, Exchange,
+    KILL_CONFIRM, KillLog, Meter, PendingRequest, PoisonOnDrop, RECEIVER_GRACE, SETUP_TIMEOUT,
+    request, wire,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -44,8 +45,18 @@ pub(super) async fn exec(
     }
     let began = Instant::now();
     let given_up = PoisonOnDrop::unless_done(&open.spent);
-    let ExecOptions { stdin, output, capture_bytes, wall, cpu, output_bytes, signals, cancel, after, .. } =
-        io;
+    let ExecOptions {
+        stdin,
+        output,
+        capture_bytes,
+        wall,
+        cpu,
+        output_bytes,
+        signals,
+        cancel,
+        after,
+        ..
+    } = io;
     let wall = wall.unwrap_or(open.limits.wall);
     let meter = Meter::new(output_bytes.unwrap_or(open.limits.output_bytes));
     let (mut before, mut guest_before) = open.before();
@@ -56,7 +67,8 @@ pub(super) async fn exec(
         before.cpu = group.cpu().map_err(|error| setup("read a cgroup", error))?;
     }
     let has_input = !matches!(&stdin, Stdin::Bytes(bytes) if bytes.is_empty());
-    let Asked { question, stdin: stdin_end, outputs: [stdout, stderr], fed, status } = match waiting {
+    let Asked { question, stdin: stdin_end, outputs: [stdout, stderr], fed, status } = match waiting
+    {
         Some(waiting) => {
             let word = waiting.take_up(inner, &open.link, command, has_input);
             open.within(SETUP_TIMEOUT, "giving an interpreter its program", word).await?
@@ -109,7 +121,8 @@ pub(super) async fn exec(
             // The guest, which ends now, has the other ends too: that we woke at the command's end cost the command's end.
             complete.store(after == OnExit::Seal && control.leaves_nobody(), Ordering::Relaxed);
             started.store(true, Ordering::Relaxed);
-            let grace = if after == OnExit::KeepBackground { inner.drain_deadline } else { RECEIVER_GRACE };
+            let grace =
+                if after == OnExit::KeepBackground { inner.drain_deadline } else { RECEIVER_GRACE };
             if tokio::time::timeout(grace, &mut pumps).await.is_err() {
                 deaf.cancel();
                 if after != OnExit::KeepBackground {
@@ -142,7 +155,8 @@ pub(super) async fn exec(
     if end.gone && end.exited.is_none() && !ledger.has_killed() && !facts.explains_a_lost_guest() {
         return Err(lost("running", end.status.is_some()));
     }
-    let enforcement = outcome::enforcement(inner, (&end, status), &open.limits, open.proxy.as_ref())?;
+    let enforcement =
+        outcome::enforcement(inner, (&end, status), &open.limits, open.proxy.as_ref())?;
     let usage = if has_waited { facts.usage_since_the_word() } else { facts.usage() };
     {
         let mut memory = open.remember();
@@ -151,7 +165,8 @@ pub(super) async fn exec(
         memory.is_last = after == OnExit::Seal && end.exited.is_some() && !end.unconfirmed;
         memory.used.0 = memory.used.0.saturating_add(usage.cpu_user);
         memory.used.1 = memory.used.1.saturating_add(usage.cpu_system);
-        memory.guest = end.exited.map_or(guest_before, |exited| Duration::from_micros(exited.guest_us));
+        memory.guest =
+            end.exited.map_or(guest_before, |exited| Duration::from_micros(exited.guest_us));
     }
     if after != OnExit::Seal && !end.gone {
         given_up.not_after_all();
@@ -170,7 +185,10 @@ pub(super) async fn exec(
     if ends && !is_left && !open.confirm_death().await {
         evidence.push(Evidence::NotConfirmedDead);
     }
-    Ok(ExecOutcome::new(evidence).with_output(stdout, stderr).with_usage(usage).with_enforcement(enforcement))
+    Ok(ExecOutcome::new(evidence)
+        .with_output(stdout, stderr)
+        .with_usage(usage)
+        .with_enforcement(enforcement))
 }
 
 /// A command that was asked for.

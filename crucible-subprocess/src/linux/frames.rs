@@ -9,8 +9,8 @@ use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, Writer};
 use crucible_guest_client::errors::{protocol, setup};
 use crucible_guest_client::{Frame, Frames, InvalidFrame};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
 };
 
 use super::socket::Socket;
@@ -101,7 +101,10 @@ impl FrameReader {
     }
 
     /// The next frame of a socket that blocks; `None` if the guest's side has ended.
-    pub(super) fn next_blocking(&mut self, socket: BorrowedFd<'_>) -> Result<Option<Frame>, ReadError> {
+    pub(super) fn next_blocking(
+        &mut self,
+        socket: BorrowedFd<'_>,
+    ) -> Result<Option<Frame>, ReadError> {
         loop {
             if let Some(frame) = self.frames.cut()? {
                 return Ok(Some(frame));
@@ -147,7 +150,8 @@ pub(super) fn send_blocking(
     fds: &[BorrowedFd<'_>],
 ) -> Result<(), EngineError> {
     let mut header = [0; HEADER_SIZE];
-    let length = u32::try_from(payload.len()).map_err(|_| protocol("a request is too long", false))?;
+    let length =
+        u32::try_from(payload.len()).map_err(|_| protocol("a request is too long", false))?;
     Header { kind, id, length }
         .encode(&mut Writer::new(&mut header))
         .map_err(|_| protocol("a header does not fit", false))?;
@@ -159,5 +163,9 @@ pub(super) fn send_blocking(
     let parts = [IoSlice::new(&header), IoSlice::new(payload)];
     let sent = rustix::net::sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL)
         .map_err(|error| setup("talk to the guest", error))?;
-    if sent < HEADER_SIZE + payload.len() { Err(protocol("a request does not fit", false)) } else { Ok(()) }
+    if sent < HEADER_SIZE + payload.len() {
+        Err(protocol("a request does not fit", false))
+    } else {
+        Ok(())
+    }
 }

@@ -75,7 +75,11 @@ impl Obstacle {
             Some(Self { reason: reason.to_owned(), fix: fix.to_owned(), is_certain })
         };
         if is("user/max_user_namespaces", "0") {
-            found("`user.max_user_namespaces` is 0", "run `sysctl -w user.max_user_namespaces=15000`", true)
+            found(
+                "`user.max_user_namespaces` is 0",
+                "run `sysctl -w user.max_user_namespaces=15000`",
+                true,
+            )
         } else if is_root {
             None
         } else if is("kernel/unprivileged_userns_clone", "0") {
@@ -107,7 +111,8 @@ mod tests {
 
     impl Settings {
         fn new(name: &str, settings: &[(&str, &str)]) -> Self {
-            let root = std::env::temp_dir().join(format!("crucible-sys-{name}-{}", std::process::id()));
+            let root =
+                std::env::temp_dir().join(format!("crucible-sys-{name}-{}", std::process::id()));
             for (setting, value) in settings {
                 let path = root.join(setting);
                 fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -139,8 +144,11 @@ mod tests {
 
     #[test]
     fn each_switch_is_named_with_what_opens_it() {
-        let names =
-            ["user.max_user_namespaces", "kernel.unprivileged_userns_clone", "kernel.apparmor_restrict_"];
+        let names = [
+            "user.max_user_namespaces",
+            "kernel.unprivileged_userns_clone",
+            "kernel.apparmor_restrict_",
+        ];
         let closed = ["0", "0", "1"];
         for (index, (name, value)) in names.into_iter().zip(closed).enumerate() {
             let mut switches = OPEN;

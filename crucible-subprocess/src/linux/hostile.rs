@@ -43,7 +43,9 @@ fn frame(kind: FrameKind, id: u32, payload: &[u8]) -> Vec<u8> {
 }
 
 /// What a writer writes.
-fn bytes(write: impl FnOnce(&mut Writer<'_>) -> Result<(), crucible_guest::protocol::Overflow>) -> Vec<u8> {
+fn bytes(
+    write: impl FnOnce(&mut Writer<'_>) -> Result<(), crucible_guest::protocol::Overflow>,
+) -> Vec<u8> {
     let mut buffer = [0; 8192];
     let mut writer = Writer::new(&mut buffer);
     write(&mut writer).unwrap();
@@ -154,10 +156,12 @@ impl Scene {
 
     /// With an engine that does without these layers.
     fn without(waived: &[Layer]) -> Self {
-        let dedicated = [Layer::MemoryCgroup, Layer::PidsCgroup, Layer::CpuCgroup, Layer::DedicatedUser];
+        let dedicated =
+            [Layer::MemoryCgroup, Layer::PidsCgroup, Layer::CpuCgroup, Layer::DedicatedUser];
         let unavailable = if rustix::process::geteuid().is_root() { &[][..] } else { &dedicated };
         let waived = waived.iter().chain(unavailable);
-        let builder = waived.fold(SubprocessEngine::builder(), |builder, layer| builder.waive(*layer));
+        let builder =
+            waived.fold(SubprocessEngine::builder(), |builder, layer| builder.waive(*layer));
         let engine = match builder.build() {
             Ok(engine) => engine,
             Err(error) => panic!("{}", crucible_core::error_chain(&error)),

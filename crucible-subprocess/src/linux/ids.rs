@@ -128,12 +128,13 @@ impl Lock {
                 fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
             }
             let mut options = OpenOptions::new();
-            let file = match options.create(true).truncate(false).write(true).mode(0o600).open(&path) {
-                Ok(file) => file,
-                // Another host that ends has removed the directory.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
+            let file =
+                match options.create(true).truncate(false).write(true).mode(0o600).open(&path) {
+                    Ok(file) => file,
+                    // Another host that ends has removed the directory.
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                };
             match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => {}
                 Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
@@ -141,7 +142,8 @@ impl Lock {
             }
             // Its owner may have removed it between opening and locking: then the lock is on a file that nobody finds.
             let is_found = fs::metadata(&path).is_ok_and(|found| {
-                file.metadata().is_ok_and(|locked| (locked.dev(), locked.ino()) == (found.dev(), found.ino()))
+                file.metadata()
+                    .is_ok_and(|locked| (locked.dev(), locked.ino()) == (found.dev(), found.ino()))
             });
             if is_found {
                 return Ok(Some(Self { path, _file: file }));

@@ -5,12 +5,14 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use crucible_core::{
-    Command, EngineError, Evaluation, InvalidInput, Language, Languages, Limits, Network, Plan, Problem,
-    SandboxPath,
+    Command, EngineError, Evaluation, InvalidInput, Language, Languages, Limits, Network, Plan,
+    Problem, SandboxPath,
 };
 use crucible_guest::protocol::{self, FrameKind, STDIO_PASSED, WriteRequest};
 use crucible_guest_client::errors::{lost, setup};
-use crucible_guest_client::{Channel as _, ChannelExt as _, Disconnected, PendingRequest, files, request};
+use crucible_guest_client::{
+    Channel as _, ChannelExt as _, Disconnected, PendingRequest, files, request,
+};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::pipe::PipeFlags;
 
@@ -87,7 +89,8 @@ impl Waiting {
     pub(super) async fn is_ready(&self) -> Result<bool, EngineError> {
         let ask = |error| setup("ask after an interpreter", error);
         loop {
-            let mut reader = [PollFd::from_borrowed_fd(self.streams.stdin.as_fd(), PollFlags::empty())];
+            let mut reader =
+                [PollFd::from_borrowed_fd(self.streams.stdin.as_fd(), PollFlags::empty())];
             let now = Timespec { tv_sec: 0, tv_nsec: 0 };
             if rustix::event::poll(&mut reader, Some(&now)).map_err(ask)? > 0 {
                 // Nobody will read it any more.
@@ -159,8 +162,7 @@ impl Warm {
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let [interpreter, file] = &*self.language.run.argv else {
-            let message =
-                "runs more than an interpreter with a file, or less; it cannot be started ahead of time";
+            let message = "runs more than an interpreter with a file, or less; it cannot be started ahead of time";
             return vec![Problem::new("ready_interpreters", message)];
         };
         let name = interpreter.rsplit('/').next().unwrap_or_default();
@@ -168,10 +170,12 @@ impl Warm {
             || *file != self.language.file.as_str()
             || self.language.compile.is_some()
         {
-            let message = format!("`{interpreter}` cannot be started ahead of its program; Python 3 can");
+            let message =
+                format!("`{interpreter}` cannot be started ahead of its program; Python 3 can");
             problems.push(Problem::new("ready_interpreters", message));
         }
-        let is_read = |variable: &&String| READ_AT_START.iter().any(|read| variable.starts_with(read));
+        let is_read =
+            |variable: &&String| READ_AT_START.iter().any(|read| variable.starts_with(read));
         if let Some(variable) = self.language.run.env.keys().find(is_read) {
             problems.push(Problem::new(
                 "ready_interpreters",
@@ -184,8 +188,10 @@ impl Warm {
                 && characters.all(|other| other.is_alphanumeric() || other == '_')
         };
         for module in self.modules.iter().filter(|module| !module.split('.').all(is_name)) {
-            problems
-                .push(Problem::new("ready_interpreters", format!("`{module}` is not the name of a module")));
+            problems.push(Problem::new(
+                "ready_interpreters",
+                format!("`{module}` is not the name of a module"),
+            ));
         }
         problems
     }
@@ -193,9 +199,11 @@ impl Warm {
     /// Whether an evaluation can run in a waiting interpreter: what it runs is what that one has begun to run.
     fn takes(&self, evaluation: &Evaluation, plan: &Plan) -> bool {
         let (run, command) = (&self.language.run, &plan.command);
-        let is_read = |variable: &String| READ_AT_START.iter().any(|read| variable.starts_with(read));
-        let is_looked_for =
-            |path: &SandboxPath| LOOKED_FOR_AT_START.iter().any(|looked| path.as_str().starts_with(looked));
+        let is_read =
+            |variable: &String| READ_AT_START.iter().any(|read| variable.starts_with(read));
+        let is_looked_for = |path: &SandboxPath| {
+            LOOKED_FOR_AT_START.iter().any(|looked| path.as_str().starts_with(looked))
+        };
         command.argv.starts_with(&run.argv)
             && command.directory == run.directory
             && plan.compile.is_none()
@@ -221,7 +229,8 @@ impl Warm {
         for argument in command.argv.iter().skip(self.language.run.argv.len()) {
             terminated(&mut arguments, argument);
         }
-        for (name, value) in command.env.iter().filter(|(name, _)| !self.language.run.env.contains_key(*name))
+        for (name, value) in
+            command.env.iter().filter(|(name, _)| !self.language.run.env.contains_key(*name))
         {
             terminated(&mut variables, &format!("{name}={}", value.reveal().unwrap_or_default()));
         }
@@ -256,7 +265,11 @@ pub(super) fn language_of(
 }
 
 impl Kind {
-    pub(super) fn new(language: usize, limits: &Limits, resources: &Resources) -> Result<Self, EngineError> {
+    pub(super) fn new(
+        language: usize,
+        limits: &Limits,
+        resources: &Resources,
+    ) -> Result<Self, EngineError> {
         Ok(Self { language, size: Size::from(limits), rlimits: rlimits(resources, limits)? })
     }
 }
@@ -285,13 +298,15 @@ impl Interpreter {
 /// Sends the bootstrap, and has the interpreter started.
 fn begin(warm: &Warm, kind: &Kind, channel: BorrowedFd<'_>) -> Result<Streams, EngineError> {
     let pipe = || {
-        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| setup("make the command's pipes", error))
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
+            .map_err(|error| setup("make the command's pipes", error))
     };
     let ((stdin_theirs, stdin), (stdout, stdout_theirs), (stderr, stderr_theirs)) =
         (pipe()?, pipe()?, pipe()?);
     rustix::io::write(&stdin, b"r").map_err(|error| setup("start an interpreter", error))?;
     let bootstrap = warm.bootstrap();
-    let write = WriteRequest { first: true, last: true, quiet: true, mode: 0o600, path: FILE, data: &[] };
+    let write =
+        WriteRequest { first: true, last: true, quiet: true, mode: 0o600, path: FILE, data: &[] };
     let mut payload = request::encode(64 + FILE.len(), |writer| write.encode_head(writer))?;
     payload.extend_from_slice(bootstrap.as_bytes());
     send_blocking(channel, FrameKind::Write, REQUEST, &payload, &[])?;
@@ -352,7 +367,9 @@ mod tests {
         }
         assert!(!takes(&Evaluation::python("x = 'PK\x05\x06'")));
         assert!(!takes(&Evaluation::shell("true")));
-        assert!(!takes(&Evaluation::python("pass").with_collect(crucible_core::Collect::matching(["out"]))));
+        assert!(!takes(
+            &Evaluation::python("pass").with_collect(crucible_core::Collect::matching(["out"]))
+        ));
     }
 
     #[test]

@@ -68,14 +68,18 @@ pub(super) struct Janitor {
 
 impl Janitor {
     pub(super) fn start(resources: Arc<Resources>) -> std::io::Result<Self> {
-        let bell = Arc::new(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
+        let bell =
+            Arc::new(rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?);
         let (sender, receiver) = mpsc::channel();
         let theirs = Arc::clone(&bell);
         let undertakers = Undertakers::start(&resources, &bell)?;
-        let thread = std::thread::Builder::new().name("crucible-janitor".to_owned()).spawn(move || {
-            Work { resources, jobs: receiver, bell: theirs, mourned: Vec::new(), undertakers }.run()
-        })?;
-        let janitor = Self { jobs: Mutex::new(Some(sender)), bell, thread: Mutex::new(Some(thread)) };
+        let thread =
+            std::thread::Builder::new().name("crucible-janitor".to_owned()).spawn(move || {
+                Work { resources, jobs: receiver, bell: theirs, mourned: Vec::new(), undertakers }
+                    .run()
+            })?;
+        let janitor =
+            Self { jobs: Mutex::new(Some(sender)), bell, thread: Mutex::new(Some(thread)) };
         janitor.ring();
         Ok(janitor)
     }
@@ -85,7 +89,9 @@ impl Janitor {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
         let sent = jobs.as_ref().is_some_and(|jobs| jobs.send(remains).is_ok());
         if !sent {
-            tracing::error!("a sandbox ended after its engine; its cgroup is left to the next engine");
+            tracing::error!(
+                "a sandbox ended after its engine; its cgroup is left to the next engine"
+            );
         }
         drop(jobs);
         self.ring();
@@ -144,7 +150,10 @@ impl Work {
                 Ok(()) => {}
                 Err(Stopped) => {
                     last_moment.get_or_insert_with(|| Instant::now() + LAST_WAIT);
-                    self.take_unwanted(self.resources.preopened.clear(), self.resources.interpreters.clear());
+                    self.take_unwanted(
+                        self.resources.preopened.clear(),
+                        self.resources.interpreters.clear(),
+                    );
                     self.take_unwanted(self.resources.slots.clear(), Vec::new());
                 }
             }
@@ -155,7 +164,10 @@ impl Work {
                 None => self.prepare(),
                 Some(_) if self.left() == 0 => return,
                 Some(moment) if Instant::now() >= moment => {
-                    tracing::error!(sandboxes = self.left(), "sandboxes did not die with their engine");
+                    tracing::error!(
+                        sandboxes = self.left(),
+                        "sandboxes did not die with their engine"
+                    );
                     return;
                 }
                 Some(_) => {}
@@ -290,7 +302,8 @@ impl Work {
 
     /// Takes care of those that were opened ahead of time, and that nobody wants any more.
     fn take_unwanted(&mut self, sandboxes: Vec<Preopened>, interpreters: Vec<Interpreter>) {
-        let unwanted = sandboxes.into_iter().chain(interpreters.into_iter().map(|waiting| waiting.sandbox));
+        let unwanted =
+            sandboxes.into_iter().chain(interpreters.into_iter().map(|waiting| waiting.sandbox));
         self.mourn(unwanted.map(Preopened::into_remains).collect());
     }
 }
@@ -311,13 +324,15 @@ impl Mourned {
     fn new(mut remains: Remains) -> Self {
         let slot = remains.holdings.slot.as_mut();
         let reader = slot.map(|slot| std::mem::take(&mut slot.reader)).unwrap_or_default();
-        let dead = remains.pidfd.is_none() && remains.channel.is_none() && remains.holdings.slot.is_none();
+        let dead =
+            remains.pidfd.is_none() && remains.channel.is_none() && remains.holdings.slot.is_none();
         Self { remains, since: Instant::now(), dead, stirred: true, told: false, reader }
     }
 
     /// What tells of the guest's end, and of its slot's; nothing does any more if they are dead.
     fn watched(&self) -> Option<BorrowedFd<'_>> {
-        let watched = self.remains.pidfd.as_ref().or(self.remains.channel.as_ref()).map(|fd| fd.as_fd());
+        let watched =
+            self.remains.pidfd.as_ref().or(self.remains.channel.as_ref()).map(|fd| fd.as_fd());
         let slot = self.remains.holdings.slot.as_ref().map(Slot::process);
         // What has ended stays readable: with it, nobody would ever wait.
         let lives = |fd: &BorrowedFd<'_>| slot.is_none() || !is_readable(*fd);
@@ -332,9 +347,17 @@ impl Mourned {
         }
         if !self.told && self.since.elapsed() > STUCK {
             self.told = true;
-            let group =
-                self.remains.holdings.group.as_ref().map(super::cgroup::Group::describe).unwrap_or_default();
-            tracing::error!(group, "a sandbox does not die: a process may be in an uninterruptible sleep");
+            let group = self
+                .remains
+                .holdings
+                .group
+                .as_ref()
+                .map(super::cgroup::Group::describe)
+                .unwrap_or_default();
+            tracing::error!(
+                group,
+                "a sandbox does not die: a process may be in an uninterruptible sleep"
+            );
         }
         self.dead
     }
@@ -397,7 +420,8 @@ impl Mourned {
         {
             if error.raw_os_error() != Some(libc::EBUSY) && !self.told {
                 self.told = true;
-                let group = self.remains.holdings.group.as_ref().map(super::cgroup::Group::describe);
+                let group =
+                    self.remains.holdings.group.as_ref().map(super::cgroup::Group::describe);
                 tracing::error!(group, %error, "a cgroup cannot be removed");
             }
             return false;

@@ -182,7 +182,8 @@ impl Link {
     /// Waits for the way out of a sandbox that was asked for with one.
     pub(super) async fn door(&self) -> Result<OwnedFd, Disconnected> {
         self.reading.lock().await.expect_door();
-        self.wait_for(|| self.state.door.lock().unwrap_or_else(PoisonError::into_inner).take()).await
+        self.wait_for(|| self.state.door.lock().unwrap_or_else(PoisonError::into_inner).take())
+            .await
     }
 
     /// Takes note of what is said of the sandbox itself. Each of it is said once: a guest that repeats itself could do so
@@ -232,7 +233,13 @@ impl Channel for Link {
         &self.desk
     }
 
-    async fn send(&self, kind: FrameKind, id: u32, head: &[u8], body: &[u8]) -> Result<(), Disconnected> {
+    async fn send(
+        &self,
+        kind: FrameKind,
+        id: u32,
+        head: &[u8],
+        body: &[u8],
+    ) -> Result<(), Disconnected> {
         self.send_with(kind, id, head, body, &[]).await
     }
 

@@ -56,11 +56,17 @@ pub(super) fn enforcement(
     let filters = status.seccomp_filters.unwrap_or(0);
     let ours = filters.saturating_sub(inner.host().seccomp_filters);
     let said = format!("{ours} filter, {}", inner.auditor().describe());
-    hold(Layer::Seccomp, held.seccomp == FILTERS && status.seccomp == Some(FILTERS.into()) && ours > 0, said);
+    hold(
+        Layer::Seccomp,
+        held.seccomp == FILTERS && status.seccomp == Some(FILTERS.into()) && ours > 0,
+        said,
+    );
     hold(
         Layer::PidNamespace,
         status.pid_namespaces == Some(1),
-        status.pid_namespaces.map_or_else(|| "unknown".to_owned(), |depth| format!("{depth} level inside")),
+        status
+            .pid_namespaces
+            .map_or_else(|| "unknown".to_owned(), |depth| format!("{depth} level inside")),
     );
     if !missing.is_empty() {
         return Err(EngineError::LayerUnavailable { missing });

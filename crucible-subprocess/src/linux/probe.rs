@@ -88,7 +88,9 @@ fn talk(
         let frame = match reader.next_blocking(channel.as_fd()) {
             Ok(Some(frame)) => frame,
             Ok(None) => return Err(lost("trying a sandbox out", false)),
-            Err(ReadError::Malformed) => return Err(protocol("what it says is not a frame", false)),
+            Err(ReadError::Malformed) => {
+                return Err(protocol("what it says is not a frame", false));
+            }
             Err(ReadError::Io(error)) => return Err(setup("hear from the guest", error)),
         };
         match frame.kind {
@@ -104,7 +106,9 @@ fn talk(
                 send_blocking(channel.as_fd(), FrameKind::Exec, 1, &payload, &stdio)?;
             }
             FrameKind::ExecFailed => return judge(&frame),
-            FrameKind::Failed => return Err(failure(&frame).map_or_else(|error| error, failed_step)),
+            FrameKind::Failed => {
+                return Err(failure(&frame).map_or_else(|error| error, failed_step));
+            }
             _ => return Err(protocol("it says what nobody asked for", false)),
         }
     }
@@ -145,8 +149,13 @@ pub(super) fn no_dedicated_user(host: &Host) -> UnavailableMechanism {
 pub(super) fn explain(error: EngineError, host: &Host) -> EngineError {
     let EngineError::Setup { step, source } = &error else { return error };
     let is = |candidate: Step| candidate.describe().is_some_and(|text| step.starts_with(text));
-    let early =
-        [Step::SPAWNER_NAMESPACES, Step::SPAWNER_MAPS, Step::SPAWNER_PRIVATE, Step::TEMPLATE, Step::CLONE];
+    let early = [
+        Step::SPAWNER_NAMESPACES,
+        Step::SPAWNER_MAPS,
+        Step::SPAWNER_PRIVATE,
+        Step::TEMPLATE,
+        Step::CLONE,
+    ];
     let cause = source.as_ref().map(|source| format!(": {source}")).unwrap_or_default();
     if early.into_iter().any(is)
         && let Some(obstacle) = host.user_namespace_obstacle()
@@ -169,11 +178,14 @@ pub(super) fn explain(error: EngineError, host: &Host) -> EngineError {
             "allow user namespaces for ordinary users, see `docs/host-setup.md`"
         };
         (Layer::UserNamespace, fix)
-    } else if is(Step::SPAWNER_PRIVATE) || is(Step::TEMPLATE) || is(Step::PIVOT) || is(Step::MOUNT_DISK) {
+    } else if is(Step::SPAWNER_PRIVATE)
+        || is(Step::TEMPLATE)
+        || is(Step::PIVOT)
+        || is(Step::MOUNT_DISK)
+    {
         (Layer::MountNamespace, "allow mounting in a mount namespace of its own (`CAP_SYS_ADMIN`)")
     } else if is(Step::MOUNT_PROC) {
-        let fix =
-            "run where `/proc` is fully visible (in a container: `--security-opt systempaths=unconfined`)";
+        let fix = "run where `/proc` is fully visible (in a container: `--security-opt systempaths=unconfined`)";
         (Layer::PidNamespace, fix)
     } else if is(Step::NETNS) || is(Step::ENTER_NETNS) {
         (Layer::NetworkNamespace, "raise `user.max_net_namespaces`")

@@ -125,7 +125,8 @@ impl<'a> Pump<'a> {
     /// Dropping the future loses no byte from the capture.
     pub(super) async fn run(&mut self) {
         let Flow { started, .. } = self.flow;
-        poll_fn(|_| if started.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending }).await;
+        poll_fn(|_| if started.load(Ordering::Relaxed) { Poll::Ready(()) } else { Poll::Pending })
+            .await;
         while !self.flow.meter.is_exceeded() {
             match self.read_some().await {
                 Ok(Some(0)) => {

@@ -111,7 +111,13 @@ impl Resources {
     }
 
     /// What a sandbox is to be like, for the spawner.
-    pub(super) fn plan(&self, holdings: &Holdings, size: Size, network: &Network, ready: bool) -> Plan {
+    pub(super) fn plan(
+        &self,
+        holdings: &Holdings,
+        size: Size,
+        network: &Network,
+        ready: bool,
+    ) -> Plan {
         let mut flags = PlanFlags::default();
         let mut set = |layer, flag: PlanFlags| {
             if !self.is_waived(layer) {
@@ -122,8 +128,11 @@ impl Resources {
         set(Layer::UtsNamespace, PlanFlags::UTS);
         set(Layer::CgroupNamespace, PlanFlags::CGROUP);
         set(Layer::Landlock, PlanFlags::LANDLOCK);
-        let namespace =
-            if holdings.network.is_some() { PlanFlags::ENTER_NETWORK } else { PlanFlags::NEW_NETWORK };
+        let namespace = if holdings.network.is_some() {
+            PlanFlags::ENTER_NETWORK
+        } else {
+            PlanFlags::NEW_NETWORK
+        };
         set(Layer::NetworkNamespace, namespace);
         if *network != Network::None {
             set(Layer::NetworkNamespace, PlanFlags::EGRESS);

@@ -8,8 +8,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use crucible_core::{
-    Command, Endpoint, EngineError, ExecOptions, ExecOutcome, InvalidInput, Limits, Listing, Network,
-    PlannedFile, Sandbox, SandboxPath, SandboxSpec, Usage,
+    Command, Endpoint, EngineError, ExecOptions, ExecOutcome, InvalidInput, Limits, Listing,
+    Network, PlannedFile, Sandbox, SandboxPath, SandboxSpec, Usage,
 };
 use crucible_guest::protocol::FrameKind;
 use crucible_guest_client::errors::{lost, setup, why};
@@ -155,7 +155,8 @@ impl SubprocessSandbox {
         while let Some(Interpreter { sandbox: Preopened { holdings, channel }, streams }) =
             inner.take_interpreter(language, &spec.limits)?
         {
-            let sandbox = Self::adopt(inner, inner.lease_of(holdings), channel, spec.limits.clone())?;
+            let sandbox =
+                Self::adopt(inner, inner.lease_of(holdings), channel, spec.limits.clone())?;
             let open = sandbox.open()?;
             let waiting = Waiting::over(&open.link, language, streams);
             let stands = async {
@@ -188,8 +189,11 @@ impl SubprocessSandbox {
         limits: Limits,
     ) -> Result<Self, EngineError> {
         // The guest is on its way. Without our end of its socket it ends again.
-        let socket = Socket::new(channel).map_err(|error| setup("make the guest's socket", error))?;
-        let Some(holdings) = lease.into_holdings() else { return Err(lost("opening a sandbox", false)) };
+        let socket =
+            Socket::new(channel).map_err(|error| setup("make the guest's socket", error))?;
+        let Some(holdings) = lease.into_holdings() else {
+            return Err(lost("opening a sandbox", false));
+        };
         Ok(Self::over(inner, holdings, limits, socket))
     }
 
@@ -199,11 +203,21 @@ impl SubprocessSandbox {
             return Ok(());
         }
         let open = self.open()?;
-        open.within(inputs_timeout(files), "putting its files", files::put_inputs(&open.link, files)).await
+        open.within(
+            inputs_timeout(files),
+            "putting its files",
+            files::put_inputs(&open.link, files),
+        )
+        .await
     }
 
     /// A sandbox whose guest is at the other end of a channel.
-    pub(super) fn over(inner: &Arc<Inner>, mut holdings: Holdings, limits: Limits, socket: Socket) -> Self {
+    pub(super) fn over(
+        inner: &Arc<Inner>,
+        mut holdings: Holdings,
+        limits: Limits,
+        socket: Socket,
+    ) -> Self {
         let counters = holdings.group.as_ref().map(Group::start).unwrap_or_default();
         let link = match &mut holdings.slot {
             Some(slot) => Link::in_slot(socket, std::mem::take(&mut slot.reader)),
@@ -313,15 +327,26 @@ impl Sandbox for SubprocessSandbox {
         exec::exec(&self.inner, open, command, io).await
     }
 
-    async fn write(&self, path: &SandboxPath, content: Bytes, executable: bool) -> Result<(), EngineError> {
+    async fn write(
+        &self,
+        path: &SandboxPath,
+        content: Bytes,
+        executable: bool,
+    ) -> Result<(), EngineError> {
         let open = self.open()?;
         let patience = file_timeout(content.len() as u64);
-        open.within(patience, "writing a file", files::write(&open.link, path, &content, executable)).await
+        open.within(
+            patience,
+            "writing a file",
+            files::write(&open.link, path, &content, executable),
+        )
+        .await
     }
 
     async fn read(&self, path: &SandboxPath, limit: u64) -> Result<Bytes, EngineError> {
         let open = self.open()?;
-        open.within(file_timeout(limit), "reading a file", files::read(&open.link, path, limit)).await
+        open.within(file_timeout(limit), "reading a file", files::read(&open.link, path, limit))
+            .await
     }
 
     async fn list(&self, path: &SandboxPath) -> Result<Listing, EngineError> {
@@ -371,7 +396,8 @@ impl Open {
     /// Whether the guest is the only process that is left, by the kernel's own count, and was killed: then nothing untrusted lives,
     /// and nothing can come of it. To wait until it has gone too is the janitor's business; nothing that it held is used before.
     pub(super) fn is_doomed_alone(&self) -> bool {
-        let counted = self.holdings.group.as_ref().and_then(|group| group.processes().ok().flatten());
+        let counted =
+            self.holdings.group.as_ref().and_then(|group| group.processes().ok().flatten());
         let is_alone = counted.is_some_and(|count| count <= 1);
         let is_doomed = is_alone
             && self.link.pidfd().is_some_and(|pidfd| {
@@ -426,7 +452,8 @@ impl Open {
         (usage.cpu_user, usage.cpu_system) = memory.used;
         // What nobody waited for, such as what a command left running, is not split.
         let before = memory.start.cpu.unwrap_or_default();
-        let total = counters.cpu.unwrap_or_default().saturating_sub(before).saturating_sub(memory.guest);
+        let total =
+            counters.cpu.unwrap_or_default().saturating_sub(before).saturating_sub(memory.guest);
         usage.cpu_user += total.saturating_sub(usage.cpu_user + usage.cpu_system);
         usage.memory_peak_bytes = counters.memory_peak_bytes;
         // The guest is one of them; and where nothing has run, the count is of the sandbox before.

@@ -24,8 +24,10 @@ const MADE_WITHIN: Duration = Duration::from_secs(10);
 /// How many sandboxes a slot opens before another takes its place: whatever the kernel may keep in its namespaces does not add up.
 const RUNS_MAX: u32 = 1000;
 /// What is the slot's: everything else is each sandbox's own.
-const KEPT: PlanFlags =
-    PlanFlags::NEW_NETWORK.with(PlanFlags::ENTER_NETWORK).with(PlanFlags::UTS).with(PlanFlags::SINGLE_ID);
+const KEPT: PlanFlags = PlanFlags::NEW_NETWORK
+    .with(PlanFlags::ENTER_NETWORK)
+    .with(PlanFlags::UTS)
+    .with(PlanFlags::SINGLE_ID);
 /// What a sandbox in a slot has of its own.
 const OWN: PlanFlags = PlanFlags::IPC
     .with(PlanFlags::CGROUP)
@@ -58,7 +60,8 @@ impl Slot {
             .map_err(|error| setup("bound the spawner's answers", error))?;
         let mut holdings = resources.take(size, &Network::None)?;
         let plan = resources.plan(&holdings, size, &Network::None, false);
-        let plan = Plan { flags: plan.flags.only(KEPT).with(PlanFlags::SLOT), tasks_files: 0, ..plan };
+        let plan =
+            Plan { flags: plan.flags.only(KEPT).with(PlanFlags::SLOT), tasks_files: 0, ..plan };
         if let Err(error) = resources.ask_spawner(&plan, &holdings, theirs.as_fd()) {
             left.push(Remains::of_nobody(holdings));
             return Err(match error {

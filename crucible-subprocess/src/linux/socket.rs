@@ -34,7 +34,10 @@ impl Socket {
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
-    pub(super) async fn receive<T>(&self, mut receive: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    pub(super) async fn receive<T>(
+        &self,
+        mut receive: impl FnMut() -> io::Result<T>,
+    ) -> io::Result<T> {
         if self.is_fresh.load(Ordering::Relaxed) {
             tokio::task::consume_budget().await;
             match receive() {
@@ -108,8 +111,8 @@ mod tests {
         let (socket, theirs) = pair();
         let receive = async |socket: &Socket| {
             let mut buffer = [0; 8];
-            let received =
-                socket.receive(|| Ok(rustix::net::recv(socket, &mut buffer, RecvFlags::DONTWAIT)?.0));
+            let received = socket
+                .receive(|| Ok(rustix::net::recv(socket, &mut buffer, RecvFlags::DONTWAIT)?.0));
             let count = received.await.unwrap();
             buffer.get(..count).unwrap().to_vec()
         };

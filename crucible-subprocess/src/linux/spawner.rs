@@ -91,7 +91,9 @@ impl Spawner {
         if let Some(running) = process.as_mut() {
             match running.child.try_wait() {
                 Ok(None) => return Ok(()),
-                Ok(Some(status)) => tracing::warn!(%status, "the spawner ended and is started again"),
+                Ok(Some(status)) => {
+                    tracing::warn!(%status, "the spawner ended and is started again")
+                }
                 Err(error) => tracing::warn!(%error, "the spawner is lost and is started again"),
             }
         }
@@ -103,8 +105,8 @@ impl Spawner {
     /// Asks for a sandbox. Never blocks.
     pub(super) fn open(&self, plan: &Plan, fds: &[BorrowedFd<'_>]) -> Result<(), SendError> {
         let mut packet = [0; 64];
-        let length =
-            encode(&mut packet, PacketKind::Open, |writer| plan.encode(writer)).map_err(SendError::Failed)?;
+        let length = encode(&mut packet, PacketKind::Open, |writer| plan.encode(writer))
+            .map_err(SendError::Failed)?;
         let process = self.process();
         let Some(process) = process.as_ref() else { return Err(SendError::Gone) };
         let packet = packet.get(..length).unwrap_or_default();
@@ -140,9 +142,13 @@ impl Spawner {
 
 impl Process {
     fn start(program: &OwnedFd, config: &Setup, auditor: &Auditor) -> Result<Self, EngineError> {
-        let (socket, theirs) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .map_err(|error| setup("make the spawner's socket", error))?;
+        let (socket, theirs) = rustix::net::socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .map_err(|error| setup("make the spawner's socket", error))?;
         for timeout in [sockopt::Timeout::Recv, sockopt::Timeout::Send] {
             sockopt::set_socket_timeout(&socket, timeout, Some(STEP_TIMEOUT))
                 .map_err(|error| setup("bound the spawner's answers", error))?;
@@ -167,7 +173,12 @@ impl Process {
     fn build(&self, config: &Setup) -> Result<(), EngineError> {
         let mut mount_point = config.template.mount_point().as_os_str().as_encoded_bytes().to_vec();
         mount_point.push(0);
-        let init = Init { flags: config.flags, uid: config.uid, gid: config.gid, mount_point: &mount_point };
+        let init = Init {
+            flags: config.flags,
+            uid: config.uid,
+            gid: config.gid,
+            mount_point: &mount_point,
+        };
         self.request(PacketKind::Init, |writer| init.encode(writer))?;
         config.template.apply(|op: &TemplateOp<'_>, path: &Path| {
             let done = self.request(PacketKind::Template, |writer| op.encode(writer));
@@ -215,22 +226,30 @@ impl Process {
     ) -> Result<(Vec<u8>, Option<OwnedFd>), EngineError> {
         let mut packet = vec![0; PACKET_MAX];
         let length = encode(&mut packet, kind, write)?;
-        send(self.socket.as_fd(), packet.get(..length).unwrap_or_default(), &[], SendFlags::NOSIGNAL)
-            .map_err(|error| setup("talk to the spawner", error))?;
+        send(
+            self.socket.as_fd(),
+            packet.get(..length).unwrap_or_default(),
+            &[],
+            SendFlags::NOSIGNAL,
+        )
+        .map_err(|error| setup("talk to the spawner", error))?;
         let mut answer = [0; 64];
         let (length, mut fds) = receive(self.socket.as_fd(), &mut answer)
             .map_err(|error| setup("hear from the spawner", error))?;
         let answer = answer.get(..length).unwrap_or_default();
         match answer.split_first() {
             Some((kind, body)) if *kind == wanted as u8 => Ok((body.to_vec(), fds.pop())),
-            Some((kind, body)) if *kind == PacketKind::Failed as u8 => match Failure::decode(body) {
-                Ok(failure) => Err(failed_step(failure)),
-                Err(_) => Err(protocol("the spawner's error is malformed", false)),
-            },
-            Some(_) => Err(protocol("the spawner's answer is malformed", false)),
-            None => {
-                Err(setup("hear from the spawner", std::io::Error::from(std::io::ErrorKind::UnexpectedEof)))
+            Some((kind, body)) if *kind == PacketKind::Failed as u8 => {
+                match Failure::decode(body) {
+                    Ok(failure) => Err(failed_step(failure)),
+                    Err(_) => Err(protocol("the spawner's error is malformed", false)),
+                }
             }
+            Some(_) => Err(protocol("the spawner's answer is malformed", false)),
+            None => Err(setup(
+                "hear from the spawner",
+                std::io::Error::from(std::io::ErrorKind::UnexpectedEof),
+            )),
         }
     }
 }
@@ -306,8 +325,10 @@ fn send(
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(Errno::INVAL);
     }
-    rustix::io::retry_on_intr(|| rustix::net::sendmsg(socket, &[IoSlice::new(packet)], &mut control, flags))
-        .map(drop)
+    rustix::io::retry_on_intr(|| {
+        rustix::net::sendmsg(socket, &[IoSlice::new(packet)], &mut control, flags)
+    })
+    .map(drop)
 }
 
 fn receive(socket: BorrowedFd<'_>, packet: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {

@@ -1,6 +1,9 @@
 //! What no library does for us without `unsafe`.
 
-#![expect(unsafe_code, reason = "landlock_create_ruleset(2) and seccomp_unotify(2) have no safe wrappers")]
+#![expect(
+    unsafe_code,
+    reason = "landlock_create_ruleset(2) and seccomp_unotify(2) have no safe wrappers"
+)]
 
 use std::io;
 #[cfg(test)]
@@ -52,7 +55,8 @@ pub(super) fn receive_notification(listener: BorrowedFd<'_>) -> io::Result<Notif
     let nothing = libc::seccomp_data { nr: 0, arch: 0, instruction_pointer: 0, args: [0; 6] };
     let mut call = libc::seccomp_notif { id: 0, pid: 0, flags: 0, data: nothing };
     // SAFETY: the kernel writes one structure of the size that is part of the request's number, which is this one's.
-    let done = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut call) };
+    let done =
+        unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut call) };
     if done < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -77,7 +81,9 @@ pub(super) fn is_waiting(listener: BorrowedFd<'_>, id: u64) -> bool {
 pub(super) fn refuse(listener: BorrowedFd<'_>, id: u64, errno: u16) -> io::Result<()> {
     let mut answer = libc::seccomp_notif_resp { id, val: 0, error: -i32::from(errno), flags: 0 };
     // SAFETY: the kernel reads one structure of the size that is part of the request's number, which is this one's.
-    let done = unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer) };
+    let done = unsafe {
+        libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, &raw mut answer)
+    };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

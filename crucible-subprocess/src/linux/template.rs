@@ -80,7 +80,8 @@ impl Template {
             }
         }
         for path in &root.read_only {
-            extra(path, &mut ops).map_err(|error| setup(format!("show {path:?} in the sandbox"), error))?;
+            extra(path, &mut ops)
+                .map_err(|error| setup(format!("show {path:?} in the sandbox"), error))?;
         }
         own(&mut ops);
         let mount_point = mount_point(&ops)?;
@@ -116,9 +117,15 @@ impl Template {
                     apply(&TemplateOp::Bind { source: &text(source), path: &text(path) }, source)?;
                 }
                 Op::Device { name, major, minor } => {
-                    let (path, source) = (Path::new("dev").join(name), Path::new("/dev").join(name));
+                    let (path, source) =
+                        (Path::new("dev").join(name), Path::new("/dev").join(name));
                     let (major, minor) = (*major, *minor);
-                    let op = TemplateOp::Device { source: &text(&source), path: &text(&path), major, minor };
+                    let op = TemplateOp::Device {
+                        source: &text(&source),
+                        path: &text(&path),
+                        major,
+                        minor,
+                    };
                     apply(&op, &path)?;
                 }
                 Op::Proc => apply(&TemplateOp::Proc { path: b"proc\0" }, Path::new("/proc"))?,
@@ -144,7 +151,10 @@ fn host(ops: &mut Vec<Op>) -> Result<(), EngineError> {
         shown |= found.map_err(|error| setup(format!("look at {source:?}"), error))?;
     }
     if !shown {
-        return Err(setup("find the host's system directories", io::Error::from(io::ErrorKind::NotFound)));
+        return Err(setup(
+            "find the host's system directories",
+            io::Error::from(io::ErrorKind::NotFound),
+        ));
     }
     ops.extend(EMPTY.map(|name| Op::Directory(name.into(), 0o755)));
     ops.push(Op::Link { path: "var/tmp".into(), target: "../tmp".into() });
@@ -226,7 +236,8 @@ fn copy(source: &Path, path: &Path, ops: &mut Vec<Op>) -> io::Result<()> {
 
 /// Something of the host at its own path.
 fn extra(source: &Path, ops: &mut Vec<Op>) -> io::Result<()> {
-    let path = source.strip_prefix("/").map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    let path =
+        source.strip_prefix("/").map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     if path.as_os_str().is_empty()
         || path.components().any(|part| matches!(part, std::path::Component::ParentDir))
     {
@@ -270,7 +281,9 @@ fn own(ops: &mut Vec<Op>) {
         make_directory(Path::new(name), ops);
     }
     ops.extend(DEVICES.map(|(name, major, minor)| Op::Device { name, major, minor }));
-    ops.extend(DEVICE_LINKS.map(|(path, target)| Op::Link { path: path.into(), target: target.into() }));
+    ops.extend(
+        DEVICE_LINKS.map(|(path, target)| Op::Link { path: path.into(), target: target.into() }),
+    );
     // As writable as `/tmp`, and bounded with it.
     ops.push(Op::Link { path: "dev/shm".into(), target: "../tmp".into() });
     ops.push(Op::Proc);
@@ -286,7 +299,10 @@ fn mount_point(ops: &[Op]) -> Result<PathBuf, EngineError> {
         .find(|candidate| candidate.is_dir() && !hides_a_source(candidate))
         .map(Path::to_owned)
         .ok_or_else(|| {
-            setup("find a directory to mount the root template on", io::Error::from(io::ErrorKind::NotFound))
+            setup(
+                "find a directory to mount the root template on",
+                io::Error::from(io::ErrorKind::NotFound),
+            )
         })
 }
 
@@ -312,7 +328,9 @@ mod tests {
         for path in binds(&template) {
             let system = SYSTEM.iter().any(|name| path == Path::new(name));
             assert!(
-                system || path.starts_with("etc/alternatives") || path.starts_with("etc/ld.so.conf.d"),
+                system
+                    || path.starts_with("etc/alternatives")
+                    || path.starts_with("etc/ld.so.conf.d"),
                 "{path:?}"
             );
         }

@@ -43,7 +43,8 @@ impl Undertakers {
                     ring(&bell);
                 }
             };
-            let thread = std::thread::Builder::new().name("crucible-bury".to_owned()).spawn(work)?;
+            let thread =
+                std::thread::Builder::new().name("crucible-bury".to_owned()).spawn(work)?;
             undertakers.threads.push(thread);
         }
         Ok(undertakers)
@@ -54,7 +55,9 @@ impl Undertakers {
         if self.dead.as_ref().is_some_and(|dead| dead.send(mourned).is_ok()) {
             self.under_way += 1;
         } else {
-            tracing::error!("nobody gives a sandbox back any more; its cgroup is left to the next engine");
+            tracing::error!(
+                "nobody gives a sandbox back any more; its cgroup is left to the next engine"
+            );
         }
     }
 
@@ -84,7 +87,9 @@ impl Drop for Undertakers {
         self.dead = None;
         for thread in self.threads.drain(..) {
             if thread.join().is_err() {
-                tracing::error!("giving a sandbox back panicked; a cgroup may be left to the next engine");
+                tracing::error!(
+                    "giving a sandbox back panicked; a cgroup may be left to the next engine"
+                );
             }
         }
     }

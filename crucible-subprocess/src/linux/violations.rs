@@ -72,7 +72,8 @@ impl Offences {
             }
             None => self.kinds.push(Kind { violation, count: 1, is_least: is_late }),
         }
-        let due = if is_late { self.answered.map_or(now, |last| last.max(now)) + PACE } else { now };
+        let due =
+            if is_late { self.answered.map_or(now, |last| last.max(now)) + PACE } else { now };
         self.answered = Some(due);
         due
     }
@@ -85,7 +86,11 @@ impl Kind {
         let space = if violation.which().is_empty() { "" } else { " " };
         let least = if *is_least { "at least " } else { "" };
         let times = if *count == 1 { "once".to_owned() } else { format!("{count} times") };
-        format!("{}{manual}{space}{} was refused, {least}{times}", violation.name(), violation.which())
+        format!(
+            "{}{manual}{space}{} was refused, {least}{times}",
+            violation.name(),
+            violation.which()
+        )
     }
 }
 
@@ -281,8 +286,14 @@ mod tests {
             SYS_setrlimit,
             SYS_prlimit64
         ];
-        let unknown =
-            ["cachestat", "create_module", "listmount", "lsm_set_self_attr", "open_tree_attr", "statmount"];
+        let unknown = [
+            "cachestat",
+            "create_module",
+            "listmount",
+            "lsm_set_self_attr",
+            "open_tree_attr",
+            "statmount",
+        ];
         for rule in &crucible_guest::policy::RULES {
             let found = known.iter().find(|(name, _)| name.strip_prefix("SYS_") == Some(rule.name));
             match found {

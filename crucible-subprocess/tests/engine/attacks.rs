@@ -17,7 +17,8 @@ fn engine_without(without: &[Layer]) -> Result<Arc<dyn Engine>, EngineError> {
 
 #[test]
 fn every_attack_is_blocked_and_every_control_does_harm() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let suite = Suite::new(engine_without).unwrap();
     let report = runtime.block_on(suite.run(|_| {})).unwrap();
     let red: Vec<String> = report

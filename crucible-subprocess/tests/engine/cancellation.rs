@@ -42,7 +42,10 @@ fn evaluations() -> Vec<(Evaluation, Verdict)> {
     let exited = |code| Verdict::Exited { code };
     vec![
         (Evaluation::shell("exit 3"), exited(3)),
-        (Evaluation::shell("cat; sleep 0.02; echo done").with_stdin(vec![b'x'; 200_000]), exited(0)),
+        (
+            Evaluation::shell("cat; sleep 0.02; echo done").with_stdin(vec![b'x'; 200_000]),
+            exited(0),
+        ),
         (
             Evaluation::shell("echo out > a; echo b > b; sleep 1000 & exit 0")
                 .with_file("in/deep", vec![0; 600_000])
@@ -55,8 +58,9 @@ fn evaluations() -> Vec<(Evaluation, Verdict)> {
     .into_iter()
     .map(|(evaluation, verdict)| {
         // A compiler on a slow machine takes its time.
-        let compile =
-            Limits::for_compiling().with_wall(Duration::from_secs(60)).with_cpu(Duration::from_secs(60));
+        let compile = Limits::for_compiling()
+            .with_wall(Duration::from_secs(60))
+            .with_cpu(Duration::from_secs(60));
         (evaluation.with_limits(limits.clone()).with_compile_limits(compile), verdict)
     })
     .collect()
@@ -73,8 +77,9 @@ async fn give_up(
     by_dropping: bool,
 ) -> Option<Result<Outcome, EngineError>> {
     let cancel = CancellationToken::new();
-    let context =
-        RunContext::new().with_cancel(cancel.clone()).with_output(OutputSink::none().with_watcher(|_| {}));
+    let context = RunContext::new()
+        .with_cancel(cancel.clone())
+        .with_output(OutputSink::none().with_watcher(|_| {}));
     let run = pin!(engine.run(evaluation, &context));
     let action = || {
         cancel.cancel();
@@ -152,7 +157,9 @@ fn giving_up_a_sandbox_that_is_being_made_leaves_the_others_alone() {
     runtime.block_on(async {
         let sandbox = engine.open(crucible_core::SandboxSpec::new()).await.unwrap();
         for round in 0..40 {
-            let run = give_up(&engine, &Evaluation::command(["sleep", "1000"]), 1 + round % 4, true).await;
+            let run =
+                give_up(&engine, &Evaluation::command(["sleep", "1000"]), 1 + round % 4, true)
+                    .await;
             assert!(run.is_none(), "a sandbox was lost");
             std::thread::sleep(Duration::from_micros(u64::from(round) * 50));
         }
@@ -162,13 +169,22 @@ fn giving_up_a_sandbox_that_is_being_made_leaves_the_others_alone() {
     });
 }
 
-fn check(result: Option<Result<Outcome, EngineError>>, verdict: &Verdict, by_dropping: bool, polls: u32) {
+fn check(
+    result: Option<Result<Outcome, EngineError>>,
+    verdict: &Verdict,
+    by_dropping: bool,
+    polls: u32,
+) {
     match result {
         // It was dropped.
         None => assert!(by_dropping),
         Some(Ok(outcome)) => {
             let truth = [&Verdict::Cancelled, verdict];
-            assert!(truth.contains(&outcome.verdict()), "{} after {polls} polls", outcome.verdict());
+            assert!(
+                truth.contains(&outcome.verdict()),
+                "{} after {polls} polls",
+                outcome.verdict()
+            );
         }
         Some(Err(error)) => panic!("{} after {polls} polls", crucible_core::error_chain(&error)),
     }

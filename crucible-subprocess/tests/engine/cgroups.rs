@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::runs::{printed, run, without};
 use super::support::{cgroups, eventually, has_cgroups, members};
 use crucible_core::{
-    Ending, Engine as _, Evaluation, Evidence, ExecOptions, Limit, Limits, RunContext, SandboxSpec, Verdict,
+    Ending, Engine as _, Evaluation, Evidence, ExecOptions, Limit, Limits, RunContext, SandboxSpec,
+    Verdict,
 };
 use crucible_subprocess::{SubprocessEngine, doctor};
 
@@ -45,19 +46,25 @@ fn groups_in_use(engine: &SubprocessEngine) -> Vec<PathBuf> {
     let beneath = |directory: PathBuf| std::fs::read_dir(directory).into_iter().flatten().flatten();
     let groups = cgroups(engine).into_iter().flat_map(beneath).map(|entry| entry.path());
     groups
-        .filter(|group| std::fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|p| !p.is_empty()))
+        .filter(|group| {
+            std::fs::read_to_string(group.join("cgroup.procs")).is_ok_and(|p| !p.is_empty())
+        })
         .collect()
 }
 
 /// The group with a file of this name.
 fn with_file<'a>(groups: &'a [PathBuf], file: &str) -> &'a Path {
-    groups.iter().find(|group| group.join(file).exists()).unwrap_or_else(|| panic!("no {file} in {groups:?}"))
+    groups
+        .iter()
+        .find(|group| group.join(file).exists())
+        .unwrap_or_else(|| panic!("no {file} in {groups:?}"))
 }
 
 /// Looks at the groups of one sandbox in which a program sleeps.
 fn while_it_sleeps(look: impl FnOnce(&SubprocessEngine, Vec<PathBuf>)) {
     let engine = without(&[]);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let sandbox = runtime.block_on(engine.open(SandboxSpec::new().with_limits(limits()))).unwrap();
     let command = crucible_core::Command::new(["sleep", "1000"]);
     let running = runtime.spawn(async move { sandbox.exec(&command, ExecOptions::new()).await });
@@ -141,7 +148,8 @@ fn what_is_killed_by_its_group_is_dead_at_once_and_no_verdict() {
         });
     });
     let engine = without(&[]);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let running = {
         let (engine, evaluation) =
             (engine.clone(), Evaluation::command(["sleep", "1000"]).with_limits(limits()));
@@ -150,7 +158,8 @@ fn what_is_killed_by_its_group_is_dead_at_once_and_no_verdict() {
     eventually(Duration::from_secs(60), "a killed sandbox", || {
         for group in groups_in_use(&engine) {
             let asleep = members_of(&group).iter().any(|pid| {
-                std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "sleep\n")
+                std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                    .is_ok_and(|name| name == "sleep\n")
             });
             if asleep {
                 return std::fs::write(group.join("cgroup.kill"), "1");
@@ -216,7 +225,11 @@ fn the_most_memory_is_what_the_kernel_counted() {
         return;
     }
     is_v2();
-    assert!(doctor().fact("peaks").unwrap().starts_with("memory counted by the kernel; "), "{}", doctor());
+    assert!(
+        doctor().fact("peaks").unwrap().starts_with("memory counted by the kernel; "),
+        "{}",
+        doctor()
+    );
     // Two processes with 24 MiB each at the same time: no process alone has as much. The child stays until its parent has
     // its own, and says so by the end of the pipe.
     let source = "

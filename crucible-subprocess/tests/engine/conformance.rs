@@ -24,7 +24,9 @@ engine_conformance!(subprocess_in_a_box, || async {
     engine
 });
 
-engine_conformance!(subprocess_without_faults, || async { FaultyEngine::new(engine(), Faults::none()) });
+engine_conformance!(subprocess_without_faults, || async {
+    FaultyEngine::new(engine(), Faults::none())
+});
 
 /// The whole suite once more, by a process of an ordinary user: the layers that it cannot have are waived by name, the
 /// rest must hold.

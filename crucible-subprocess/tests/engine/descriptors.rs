@@ -46,7 +46,8 @@ fn leak() -> Vec<OwnedFd> {
 fn a_child_of_the_host_has_what_is_leaked() {
     // Else the tests below would prove nothing.
     let leaked = leak();
-    let output = std::process::Command::new("/usr/bin/python3").args(["-c", LIST]).output().unwrap();
+    let output =
+        std::process::Command::new("/usr/bin/python3").args(["-c", LIST]).output().unwrap();
     let found = String::from_utf8(output.stdout).unwrap();
     let found: Vec<i32> = found.split_whitespace().map(|number| number.parse().unwrap()).collect();
     for fd in &leaked {
@@ -100,11 +101,13 @@ fn programs_do_not_have_the_hosts_environment() {
     let engine = without(&[]);
     let evaluation = Evaluation::command(["/usr/bin/env"]).with_env("GIVEN", "value");
     let found = printed(&run(&engine, &evaluation));
-    let mut names: Vec<_> = found.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
+    let mut names: Vec<_> =
+        found.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     names.sort_unstable();
     assert!(names.contains(&"GIVEN"), "{found}");
     // What every program gets, whatever the host has.
-    let usual = ["GIVEN", "HOME", "LANG", "LC_ALL", "PATH", "PWD", "SHLVL", "TERM", "TMPDIR", "USER", "_"];
+    let usual =
+        ["GIVEN", "HOME", "LANG", "LC_ALL", "PATH", "PWD", "SHLVL", "TERM", "TMPDIR", "USER", "_"];
     for name in names {
         assert!(usual.contains(&name), "{found}");
     }

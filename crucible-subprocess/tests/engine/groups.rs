@@ -34,8 +34,9 @@ print(len(children))";
     let (with, without) =
         outcome_with_and_without(Layer::PidsCgroup, &Limits::new().with_processes(20), source);
     assert_eq!(printed(&without), "Resource temporarily unavailable\n19");
-    let refused =
-        |outcome: &Outcome| outcome.evidence().iter().any(|e| matches!(e, Evidence::ForkRefused { .. }));
+    let refused = |outcome: &Outcome| {
+        outcome.evidence().iter().any(|e| matches!(e, Evidence::ForkRefused { .. }))
+    };
     assert!(!refused(&without), "{:?}", without.evidence());
     if with.enforcement.enforces(Layer::PidsCgroup) {
         assert!(refused(&with), "{:?}", with.evidence());
@@ -63,10 +64,20 @@ print(*(os.read(end, 6) for end in ends), flush=True)
 os.kill(0, 9)";
     let limits = Limits::new().with_memory_bytes(128 * MIB);
     let (with, without) = outcome_with_and_without(Layer::MemoryCgroup, &limits, source);
-    assert_eq!(without.stdout.to_text().trim(), ["b'filled'"; 4].join(" "), "{}", without.stderr.to_text());
+    assert_eq!(
+        without.stdout.to_text().trim(),
+        ["b'filled'"; 4].join(" "),
+        "{}",
+        without.stderr.to_text()
+    );
     assert_ne!(*without.verdict(), Verdict::LimitExceeded { limit: Limit::Memory });
     if with.enforcement.enforces(Layer::MemoryCgroup) {
-        assert_eq!(*with.verdict(), Verdict::LimitExceeded { limit: Limit::Memory }, "{:?}", with.evidence());
+        assert_eq!(
+            *with.verdict(),
+            Verdict::LimitExceeded { limit: Limit::Memory },
+            "{:?}",
+            with.evidence()
+        );
     }
 }
 

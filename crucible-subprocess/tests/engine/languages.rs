@@ -191,7 +191,8 @@ print "works\n";
 
 /// Where a program is, if it is installed.
 fn find(name: &str) -> Option<PathBuf> {
-    let found = ["/usr/bin", "/usr/local/bin", "/usr/local/go/bin"].map(|place| Path::new(place).join(name));
+    let found = ["/usr/bin", "/usr/local/bin", "/usr/local/go/bin"]
+        .map(|place| Path::new(place).join(name));
     found.into_iter().find(|path| path.exists())
 }
 
@@ -268,7 +269,8 @@ public class Work {
     let settings = Path::new("/etc").read_dir().unwrap().flatten().map(|entry| entry.path());
     let settings = settings.filter(|path| path.to_string_lossy().starts_with("/etc/java"));
     let root = settings.fold(RootFs::host(), RootFs::with_read_only);
-    let engine = with_root(root).unwrap_or_else(|error| panic!("{}", crucible_core::error_chain(&error)));
+    let engine =
+        with_root(root).unwrap_or_else(|error| panic!("{}", crucible_core::error_chain(&error)));
     works(&engine, "Work.java", source, "javac Work.java && java -Xmx256m Work");
 }
 
@@ -322,10 +324,13 @@ fn main() {
 #[test]
 fn rust() {
     let output = std::process::Command::new("rustc").args(["--print", "sysroot"]).output();
-    let Some(output) = output.ok().filter(|output| output.status.success()) else { return absent("rustc") };
+    let Some(output) = output.ok().filter(|output| output.status.success()) else {
+        return absent("rustc");
+    };
     let tools = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
     let root = RootFs::host().with_read_only(&tools);
-    let engine = with_root(root).unwrap_or_else(|error| panic!("{}", crucible_core::error_chain(&error)));
+    let engine =
+        with_root(root).unwrap_or_else(|error| panic!("{}", crucible_core::error_chain(&error)));
     let compile = format!("{}/bin/rustc --edition 2021 -O work.rs", tools.display());
     works(&engine, "work.rs", RUST, &format!("{compile} && ./work"));
 }

@@ -41,14 +41,17 @@ print(os.readlink('/proc/self/ns/net'))
 print(*sorted(line.split(':')[0].strip() for line in open('/proc/net/dev') if ':' in line))";
     let (with, without) = with_and_without(Layer::NetworkNamespace, &[], source);
     let table = std::fs::read_to_string("/proc/net/dev").unwrap();
-    let names: BTreeSet<_> = table.lines().filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
+    let names: BTreeSet<_> =
+        table.lines().filter_map(|line| Some(line.split_once(':')?.0.trim())).collect();
     let hosts = std::fs::read_link("/proc/self/ns/net").unwrap();
     let hosts = format!("{}\n{}", hosts.display(), names.into_iter().collect::<Vec<_>>().join(" "));
     assert_eq!(without, hosts);
     assert_ne!(with.lines().next(), hosts.lines().next());
     // Some kernels put tunnels that lead nowhere into every namespace.
-    let fallback =
-        ["lo", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0", "ip6gre0"];
+    let fallback = [
+        "lo", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0",
+        "ip6gre0",
+    ];
     for name in with.lines().nth(1).unwrap().split(' ') {
         assert!(fallback.contains(&name), "{with}");
     }
@@ -57,7 +60,8 @@ print(*sorted(line.split(':')[0].strip() for line in open('/proc/net/dev') if ':
 /// A socket of the host that has a name and no file, and the Python source that connects to it.
 fn abstract_socket(name: &str) -> (UnixListener, String) {
     let name = format!("crucible-test-{name}-{}", std::process::id());
-    let listener = UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+    let listener =
+        UnixListener::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
     let source = format!(
         "
 import socket
@@ -82,7 +86,8 @@ fn the_network_namespace_has_no_socket_of_the_host() {
 #[test]
 fn landlock_refuses_abstract_sockets_of_the_host() {
     let enforcement = without(&[]).info().enforcement;
-    let report = enforcement.reports().iter().find(|report| report.layer == Layer::Landlock).unwrap();
+    let report =
+        enforcement.reports().iter().find(|report| report.layer == Layer::Landlock).unwrap();
     let abi: u32 = report.detail.strip_prefix("ABI ").unwrap().parse().unwrap();
     let (_listener, source) = abstract_socket("landlock");
     let (with, without) = with_and_without(Layer::Landlock, &[Layer::NetworkNamespace], &source);
@@ -100,7 +105,8 @@ fn the_uts_namespace_has_a_name_of_its_own() {
 
 #[test]
 fn the_cgroup_namespace_hides_the_hosts_tree() {
-    let source = "print({line.split(':', 2)[2].strip() for line in open('/proc/self/cgroup')} == {'/'})";
+    let source =
+        "print({line.split(':', 2)[2].strip() for line in open('/proc/self/cgroup')} == {'/'})";
     let (with, without) = with_and_without(Layer::CgroupNamespace, &[], source);
     assert_eq!(with, "True");
     // Whoever has no cgroup of its own may be at the root of the host's, with or without.
@@ -132,7 +138,8 @@ impl Drop for Segment {
 }
 
 fn of_the_host(source: &str) -> String {
-    let output = std::process::Command::new("/usr/bin/python3").args(["-c", source]).output().unwrap();
+    let output =
+        std::process::Command::new("/usr/bin/python3").args(["-c", source]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
@@ -173,8 +180,7 @@ print(len(files) < 64)";
 /// Without the layer all sandboxes of root share `nobody`.
 #[test]
 fn a_dedicated_user_is_nobody_elses() {
-    let source =
-        "print(*[line.split()[1] for line in open('/proc/self/uid_map') if line.split()[0] == '1000'])";
+    let source = "print(*[line.split()[1] for line in open('/proc/self/uid_map') if line.split()[0] == '1000'])";
     let (with, without) = with_and_without(Layer::DedicatedUser, &[], source);
     if rustix::process::geteuid().is_root() {
         assert_eq!(without, "65534");

@@ -46,7 +46,8 @@ fn a_thousand_runs_at_sixteen_at_once_leave_nothing() {
     drop(tokio::runtime::Runtime::new().unwrap());
     let before = (open_descriptors(), mounts(), threads(), descendants(own_pid()).len());
     let files_before = temporary_files();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let engine = engine();
     let directories = if has_cgroups() { cgroups(&engine) } else { Vec::new() };
     // What the engine keeps ready while it has nothing to do.
@@ -61,8 +62,8 @@ fn a_thousand_runs_at_sixteen_at_once_leave_nothing() {
                 let _place = room.acquire().await.unwrap();
                 let (evaluation, verdict) = evaluation(number);
                 let outcome = engine.run(&evaluation, &RunContext::new()).await;
-                let outcome =
-                    outcome.unwrap_or_else(|error| panic!("{}", crucible_core::error_chain(&error)));
+                let outcome = outcome
+                    .unwrap_or_else(|error| panic!("{}", crucible_core::error_chain(&error)));
                 assert_eq!(*outcome.verdict(), verdict, "{number}");
             });
         }
@@ -71,7 +72,9 @@ fn a_thousand_runs_at_sixteen_at_once_leave_nothing() {
         }
     });
     // The engine still lives: its spawner, and as many groups as before, in which nothing runs.
-    eventually_equal("processes in the engine's cgroups", &BTreeSet::new(), || members(&directories));
+    eventually_equal("processes in the engine's cgroups", &BTreeSet::new(), || {
+        members(&directories)
+    });
     eventually_equal("descriptors and groups that are ready", &idle, ready);
     drop(engine);
     drop(runtime);
@@ -130,7 +133,8 @@ const ENDLESS: &str = "CRUCIBLE_TEST_ENDLESS_HOST";
 #[test]
 fn a_host_under_load() {
     let rounds = if std::env::var_os(ENDLESS).is_some() { usize::MAX } else { 5 };
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let engine = engine();
     let directories = if has_cgroups() { cgroups(&engine) } else { Vec::new() };
     let directories: Vec<_> = directories.iter().map(|path| path.display().to_string()).collect();
@@ -174,7 +178,8 @@ fn a_host_that_is_killed_leaves_nothing_that_runs() {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(host.stdout.take().unwrap()).lines();
-        let ready = lines.by_ref().map(Result::unwrap).find(|line| line.starts_with("ready")).unwrap();
+        let ready =
+            lines.by_ref().map(Result::unwrap).find(|line| line.starts_with("ready")).unwrap();
         let directories: Vec<String> = ready.split(' ').skip(1).map(str::to_owned).collect();
         let pid = i32::try_from(host.id()).unwrap();
         eventually(Duration::from_secs(20), "sandboxes under way", || {
@@ -188,7 +193,8 @@ fn a_host_that_is_killed_leaves_nothing_that_runs() {
         let killed = Instant::now();
         host.wait().unwrap();
         eventually(Duration::from_secs(2), "processes of the dead host", || {
-            let left: Vec<_> = family.iter().filter(|(pid, start)| started(*pid) == Some(*start)).collect();
+            let left: Vec<_> =
+                family.iter().filter(|(pid, start)| started(*pid) == Some(*start)).collect();
             if left.is_empty() { Ok(()) } else { Err(left.len()) }
         });
         // Some may have been made between the look at its family and the kill.
@@ -230,7 +236,12 @@ fn an_engine_that_is_dropped_takes_its_sandboxes_with_it() {
             "sleep 1000 >/dev/null 2>&1 & setsid sleep 1000 & exit 0",
         ]);
         assert!(
-            sandbox.exec(&command, crucible_core::ExecOptions::new()).await.unwrap().verdict().is_success()
+            sandbox
+                .exec(&command, crucible_core::ExecOptions::new())
+                .await
+                .unwrap()
+                .verdict()
+                .is_success()
         );
         sandbox
     });
@@ -248,7 +259,8 @@ fn an_engine_that_is_dropped_takes_its_sandboxes_with_it() {
 /// right.
 #[test]
 fn a_spawner_that_dies_is_started_again() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let engine: SubprocessEngine = engine();
     runtime.block_on(async {
         let run = tokio::spawn({
@@ -270,7 +282,8 @@ fn a_spawner_that_dies_is_started_again() {
         let error = run.await.unwrap().unwrap_err();
         assert!(error.is_retryable(), "{}", crucible_core::error_chain(&error));
         for _ in 0..3 {
-            let outcome = engine.run(&Evaluation::shell("exit 6"), &RunContext::new()).await.unwrap();
+            let outcome =
+                engine.run(&Evaluation::shell("exit 6"), &RunContext::new()).await.unwrap();
             assert_eq!(*outcome.verdict(), Verdict::Exited { code: 6 });
         }
         engine.health().await.unwrap();

@@ -27,8 +27,11 @@ async fn disturb(engine: SubprocessEngine, script: &'static str, stop: Arc<Atomi
     while !stop.load(Ordering::Relaxed) {
         let outcome = engine.run(&evaluation, &RunContext::new()).await.unwrap();
         // As an ordinary user nothing counts the processes that were refused, and a bomb that fizzles out ends itself.
-        let counted =
-            !engine.info().enforcement.waived().any(|layer| layer == crucible_core::Layer::PidsCgroup);
+        let counted = !engine
+            .info()
+            .enforcement
+            .waived()
+            .any(|layer| layer == crucible_core::Layer::PidsCgroup);
         let limited = matches!(outcome.verdict(), Verdict::LimitExceeded { .. });
         assert!(limited || !counted, "{script}: {}", outcome.verdict());
         ended += 1;
@@ -39,7 +42,8 @@ async fn disturb(engine: SubprocessEngine, script: &'static str, stop: Arc<Atomi
 /// Exits with a code of its own, and says so.
 async fn behave(engine: SubprocessEngine, number: usize) {
     let code = i32::try_from(number % 100).unwrap();
-    let script = format!("i=0; while [ $i -lt 5000 ]; do i=$((i + 1)); done; echo {number}; exit {code}");
+    let script =
+        format!("i=0; while [ $i -lt 5000 ]; do i=$((i + 1)); done; echo {number}; exit {code}");
     let limits = Limits::new().with_wall(Duration::from_secs(60)).with_cpu(Duration::from_secs(30));
     let evaluation = Evaluation::shell(script).with_limits(limits);
     let outcome = engine.run(&evaluation, &RunContext::new()).await.unwrap();
@@ -49,12 +53,13 @@ async fn behave(engine: SubprocessEngine, number: usize) {
 
 #[test]
 fn neighbours_that_misbehave_change_no_verdict() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         let engine = engine();
         let stop = Arc::new(AtomicBool::new(false));
-        let neighbours =
-            NEIGHBOURS.map(|script| tokio::spawn(disturb(engine.clone(), script, Arc::clone(&stop))));
+        let neighbours = NEIGHBOURS
+            .map(|script| tokio::spawn(disturb(engine.clone(), script, Arc::clone(&stop))));
         let mut behaving = tokio::task::JoinSet::new();
         for number in 0..RIGHT {
             if behaving.len() == AT_ONCE {

@@ -14,7 +14,8 @@ pub(crate) fn run_as_nobody(name: &str, filters: &[String], threads: usize) {
         return;
     }
     // Where the tests are built may be closed to others.
-    let directory = std::env::temp_dir().join(format!("crucible-nobody-{name}-{}", std::process::id()));
+    let directory =
+        std::env::temp_dir().join(format!("crucible-nobody-{name}-{}", std::process::id()));
     std::fs::create_dir(&directory).unwrap();
     std::fs::set_permissions(&directory, std::fs::Permissions::from_mode(0o755)).unwrap();
     let binary = directory.join("engine");
@@ -31,7 +32,10 @@ pub(crate) fn run_as_nobody(name: &str, filters: &[String], threads: usize) {
         .output();
     std::fs::remove_dir_all(&directory).unwrap();
     let list = list.unwrap();
-    let count = String::from_utf8_lossy(&list.stdout).lines().filter(|line| line.ends_with(": test")).count();
+    let count = String::from_utf8_lossy(&list.stdout)
+        .lines()
+        .filter(|line| line.ends_with(": test"))
+        .count();
     let output = output.unwrap();
     let words = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{words}\n{}", String::from_utf8_lossy(&output.stderr));

@@ -79,7 +79,8 @@ fn what_is_not_waived_is_still_missing() {
     let missing = names(&missing());
     for layer in &missing {
         let others = missing.iter().filter(|other| *other != layer);
-        let builder = others.fold(SubprocessEngine::builder(), |builder, other| builder.waive(*other));
+        let builder =
+            others.fold(SubprocessEngine::builder(), |builder, other| builder.waive(*other));
         match builder.build() {
             Err(EngineError::LayerUnavailable { missing }) => {
                 assert_eq!(names(&missing), BTreeSet::from([*layer]));
@@ -92,7 +93,8 @@ fn what_is_not_waived_is_still_missing() {
 #[test]
 fn with_what_is_missing_waived_programs_run() {
     let missing = names(&missing());
-    let builder = missing.iter().fold(SubprocessEngine::builder(), |builder, layer| builder.waive(*layer));
+    let builder =
+        missing.iter().fold(SubprocessEngine::builder(), |builder, layer| builder.waive(*layer));
     let outcome = run(&builder.build().unwrap(), &Evaluation::shell("id -u"));
     assert_eq!(printed(&outcome), "1000");
     assert_eq!(outcome.enforcement.waived().collect::<BTreeSet<_>>(), missing);
@@ -101,5 +103,8 @@ fn with_what_is_missing_waived_programs_run() {
 #[test]
 fn the_doctor_misses_what_the_engine_misses() {
     let report = doctor();
-    assert_eq!(report.missing().map(|probe| probe.layer).collect::<BTreeSet<_>>(), names(&missing()));
+    assert_eq!(
+        report.missing().map(|probe| probe.layer).collect::<BTreeSet<_>>(),
+        names(&missing())
+    );
 }

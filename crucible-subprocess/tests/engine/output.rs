@@ -20,7 +20,8 @@ fn a_program_that_writes_faster_than_it_is_read_can_be_ended() {
     });
     let context = RunContext::new().with_output(slow).with_cancel(cancel);
     let limits = Limits::new().with_wall(Duration::from_secs(20)).with_cpu(Duration::from_secs(20));
-    let evaluation = Evaluation::command(["/usr/bin/yes"]).with_limits(limits.with_output_bytes(1 << 40));
+    let evaluation =
+        Evaluation::command(["/usr/bin/yes"]).with_limits(limits.with_output_bytes(1 << 40));
     let outcome = runtime.block_on(engine.run(&evaluation, &context)).unwrap();
     assert_eq!(*outcome.verdict(), Verdict::Cancelled, "{:?}", outcome.evidence());
 }

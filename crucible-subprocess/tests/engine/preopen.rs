@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crucible_core::{Engine as _, EngineErrorKind, Evaluation, Limits, RunContext, SandboxSpec, Verdict};
+use crucible_core::{
+    Engine as _, EngineErrorKind, Evaluation, Limits, RunContext, SandboxSpec, Verdict,
+};
 use crucible_subprocess::{ReadyStats, SubprocessBuilder, SubprocessEngine};
 
 use super::support::{cgroups, has_cgroups, members, not_for_this_user};
@@ -35,8 +37,9 @@ async fn run(engine: &SubprocessEngine, evaluation: &Evaluation) -> String {
 async fn each_is_used_once_and_another_takes_its_place() {
     let engine = preopening(2).build().unwrap();
     until(&engine, "two wait", |stats| stats.ready == 2);
-    let leave =
-        Evaluation::shell("ls -A /tmp /box /dev/shm; echo mine > /tmp/left; echo $$; echo mine > /box/left");
+    let leave = Evaluation::shell(
+        "ls -A /tmp /box /dev/shm; echo mine > /tmp/left; echo $$; echo mine > /box/left",
+    );
     let first = run(&engine, &leave).await;
     for round in 1..20 {
         until(&engine, "two wait again", |stats| stats.ready == 2);

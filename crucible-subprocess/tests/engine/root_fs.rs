@@ -18,7 +18,8 @@ impl Directory {
     fn new() -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("crucible-root-{}-{number}", std::process::id()));
+        let path =
+            std::env::temp_dir().join(format!("crucible-root-{}-{number}", std::process::id()));
         make(&path);
         Self(path)
     }
@@ -53,7 +54,8 @@ fn busybox(script: &str) -> Evaluation {
 /// What a shell in this root prints.
 #[track_caller]
 fn says(root: RootFs, script: &str) -> String {
-    let engine = with_root(root).unwrap_or_else(|error| panic!("{}", crucible_core::error_chain(&error)));
+    let engine =
+        with_root(root).unwrap_or_else(|error| panic!("{}", crucible_core::error_chain(&error)));
     printed(&run(&engine, &busybox(script)))
 }
 

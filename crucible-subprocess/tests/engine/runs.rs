@@ -9,8 +9,10 @@ use super::support::not_for_this_user;
 /// An engine with every layer that this user can have, but for these.
 pub(crate) fn without(layers: &[Layer]) -> SubprocessEngine {
     let builder = SubprocessEngine::builder();
-    let builder =
-        not_for_this_user().iter().chain(layers).fold(builder, |builder, layer| builder.waive(*layer));
+    let builder = not_for_this_user()
+        .iter()
+        .chain(layers)
+        .fold(builder, |builder, layer| builder.waive(*layer));
     builder.build().unwrap_or_else(|error| panic!("{}", crucible_core::error_chain(&error)))
 }
 

@@ -20,7 +20,11 @@ fn builder(slots: usize) -> SubprocessBuilder {
 }
 
 /// Gives the runtime time meanwhile: it is a task that brings a slot back.
-async fn until(engine: &SubprocessEngine, what: &str, is_so: impl Fn(ReadyStats) -> bool) -> ReadyStats {
+async fn until(
+    engine: &SubprocessEngine,
+    what: &str,
+    is_so: impl Fn(ReadyStats) -> bool,
+) -> ReadyStats {
     let began = Instant::now();
     loop {
         let stats = engine.slot_stats();
@@ -64,7 +68,11 @@ async fn the_next_finds_nothing_of_the_one_before() {
         namespaces.push(outcome.stderr.to_text().into_owned());
     }
     let stats = engine.slot_stats();
-    assert_eq!((stats.made, stats.aged, stats.failed), (1, 0, 0), "it was the same slot all the time");
+    assert_eq!(
+        (stats.made, stats.aged, stats.failed),
+        (1, 0, 0),
+        "it was the same slot all the time"
+    );
     let count = namespaces.len();
     assert!(namespaces[0].starts_with("pid:["), "{namespaces:?}");
     namespaces.dedup();
@@ -115,7 +123,8 @@ os.wait()";
 #[tokio::test]
 async fn after_a_limit_or_a_violation_it_is_another_slot() {
     let engine = builder(1).build().unwrap();
-    let limits = Limits::new().with_wall(Duration::from_millis(300)).with_cpu(Duration::from_secs(20));
+    let limits =
+        Limits::new().with_wall(Duration::from_millis(300)).with_cpu(Duration::from_secs(20));
     let too_long = Evaluation::shell("sleep 1000").with_limits(limits.clone());
     for round in 1..4 {
         let outcome = run_in_slot(&engine, &too_long).await;
@@ -205,13 +214,16 @@ fn processes_named(name: &str) -> Vec<rustix::process::Pid> {
         Some(value.trim().to_owned())
     };
     let own = std::process::id().to_string();
-    let pids =
-        std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let pids = std::fs::read_dir("/proc")
+        .unwrap()
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let is_ours = |pid: &String| {
         status(pid, "Name").as_deref() == Some(name)
             && status(pid, "PPid").and_then(|spawner| status(&spawner, "PPid")) == Some(own.clone())
     };
-    pids.filter(is_ours).filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?)).collect()
+    pids.filter(is_ours)
+        .filter_map(|pid| rustix::process::Pid::from_raw(pid.parse().ok()?))
+        .collect()
 }
 
 #[tokio::test]
@@ -257,7 +269,11 @@ fn a_runtime_that_ends_loses_nothing() {
 fn there_is_a_most() {
     let error = SubprocessEngine::builder().slots(129).build().unwrap_err();
     assert_eq!(error.kind(), EngineErrorKind::Invalid);
-    assert!(crucible_core::error_chain(&error).contains("slots"), "{}", crucible_core::error_chain(&error));
+    assert!(
+        crucible_core::error_chain(&error).contains("slots"),
+        "{}",
+        crucible_core::error_chain(&error)
+    );
 }
 
 /// An engine that runs everything in the one slot that it has for each size, and nothing of interest in the first of its sandboxes.
@@ -278,13 +294,18 @@ impl Engine for InSlots {
         self.engine.open(spec).await
     }
 
-    async fn run(&self, evaluation: &Evaluation, context: &RunContext) -> Result<Outcome, EngineError> {
+    async fn run(
+        &self,
+        evaluation: &Evaluation,
+        context: &RunContext,
+    ) -> Result<Outcome, EngineError> {
         let nothing = Evaluation::command(["/bin/true"]).with_limits(evaluation.limits.clone());
         let hits = || self.engine.slot_stats().hits;
         for _ in 0..1000 {
             let before = hits();
             self.engine.run(&nothing, &RunContext::new()).await?;
-            let are_back = |stats: ReadyStats| stats.ready + stats.aged + stats.failed == stats.made;
+            let are_back =
+                |stats: ReadyStats| stats.ready + stats.aged + stats.failed == stats.made;
             until(&self.engine, "all slots wait", are_back).await;
             if hits() > before {
                 break;
@@ -305,10 +326,14 @@ impl Engine for InSlots {
 /// The whole suite of attacks, each in a slot that was used before; those that come again find nothing of themselves.
 #[test]
 fn every_attack_is_blocked_in_a_used_slot() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let plain = SubprocessEngine::builder().slots(1);
-    let engine =
-        not_for_this_user().iter().fold(plain, |builder, layer| builder.waive(*layer)).build().unwrap();
+    let engine = not_for_this_user()
+        .iter()
+        .fold(plain, |builder, layer| builder.waive(*layer))
+        .build()
+        .unwrap();
     let in_slots = Arc::new(InSlots { engine, runs: AtomicU64::new(0), hits: AtomicU64::new(0) });
     let shared = Arc::clone(&in_slots);
     let suite = Suite::new(move |without| {
@@ -317,7 +342,8 @@ fn every_attack_is_blocked_in_a_used_slot() {
             return Ok(engine);
         }
         let layers = without.iter().chain(not_for_this_user());
-        let builder = layers.fold(SubprocessEngine::builder(), |builder, layer| builder.waive(*layer));
+        let builder =
+            layers.fold(SubprocessEngine::builder(), |builder, layer| builder.waive(*layer));
         Ok(Arc::new(builder.build()?))
     })
     .unwrap();
@@ -329,7 +355,12 @@ fn every_attack_is_blocked_in_a_used_slot() {
         .map(ToString::to_string)
         .collect();
     assert!(report.is_green(), "{report}:\n{}", red.join("\n"));
-    let (runs, hits) = (in_slots.runs.load(Ordering::Relaxed), in_slots.hits.load(Ordering::Relaxed));
+    let (runs, hits) =
+        (in_slots.runs.load(Ordering::Relaxed), in_slots.hits.load(Ordering::Relaxed));
     // Those with an allow-list never are.
-    assert!(hits * 10 >= runs * 9, "{hits} of {runs} were in a slot: {:?}", in_slots.engine.slot_stats());
+    assert!(
+        hits * 10 >= runs * 9,
+        "{hits} of {runs} were in a slot: {:?}",
+        in_slots.engine.slot_stats()
+    );
 }

@@ -22,11 +22,17 @@ fn it_is_the_smallest() {
 fn a_static_program_runs_or_is_out_of_memory() {
     let engine = without(&[]);
     for round in 0..10 {
-        for arguments in [&["true"][..], &["echo", "hello"], &["sh", "-c", "busybox echo one; exit 3"]] {
+        for arguments in
+            [&["true"][..], &["echo", "hello"], &["sh", "-c", "busybox echo one; exit 3"]]
+        {
             let outcome = run(&engine, &busybox(arguments));
             let code = if arguments.len() > 2 { 3 } else { 0 };
             let truth = [Verdict::Exited { code }, MEMORY];
-            assert!(truth.contains(outcome.verdict()), "{arguments:?}, {round}: {:?}", outcome.evidence());
+            assert!(
+                truth.contains(outcome.verdict()),
+                "{arguments:?}, {round}: {:?}",
+                outcome.evidence()
+            );
         }
     }
 }

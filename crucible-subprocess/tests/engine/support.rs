@@ -67,7 +67,8 @@ pub(crate) fn members(directories: &[PathBuf]) -> BTreeSet<i32> {
     let mut pids = BTreeSet::new();
     for directory in directories {
         for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-            let text = std::fs::read_to_string(entry.path().join("cgroup.procs")).unwrap_or_default();
+            let text =
+                std::fs::read_to_string(entry.path().join("cgroup.procs")).unwrap_or_default();
             pids.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
         }
     }
@@ -144,7 +145,9 @@ pub(crate) fn eventually<T: std::fmt::Debug>(
     loop {
         match find() {
             Ok(()) => return,
-            Err(found) if began.elapsed() > patience => panic!("{what}: {found:?} after {patience:?}"),
+            Err(found) if began.elapsed() > patience => {
+                panic!("{what}: {found:?} after {patience:?}")
+            }
             Err(_) => std::thread::sleep(Duration::from_millis(5)),
         }
     }

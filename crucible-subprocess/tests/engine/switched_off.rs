@@ -17,12 +17,18 @@ fn the_setting_that_is_in_the_way_is_named_and_nothing_else_is() {
     };
     let (named, command) = (format!("`{setting}`"), format!("sysctl -w {setting}="));
     assert!(fact.contains(&named) && fact.contains(&command), "{report}");
-    assert!(!line.available && line.detail.contains(&named) && line.fix.contains(&command), "{report}");
+    assert!(
+        !line.available && line.detail.contains(&named) && line.fix.contains(&command),
+        "{report}"
+    );
     let builder = super::support::not_for_this_user().iter();
     let builder = builder.fold(SubprocessEngine::builder(), |builder, layer| builder.waive(*layer));
     let error = builder.build().unwrap_err();
     let EngineError::LayerUnavailable { missing } = &error else { panic!("{error:?}") };
-    assert_eq!(missing.iter().map(|missing| missing.layer).collect::<Vec<_>>(), [Layer::UserNamespace]);
+    assert_eq!(
+        missing.iter().map(|missing| missing.layer).collect::<Vec<_>>(),
+        [Layer::UserNamespace]
+    );
     let text = error.to_string();
     assert!(text.contains(&named) && text.contains(&command), "{text}");
 }

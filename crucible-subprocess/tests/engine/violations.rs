@@ -41,10 +41,16 @@ fn told(evidence: &[Evidence]) -> Vec<&str> {
 #[track_caller]
 fn reported(outcome: &Outcome) -> (Vec<&str>, String) {
     let (stdout, stderr) = (outcome.stdout.to_text(), outcome.stderr.to_text());
-    assert_eq!(outcome.ending().map(Verdict::from), Some(Verdict::Exited { code: 0 }), "{stdout}\n{stderr}");
+    assert_eq!(
+        outcome.ending().map(Verdict::from),
+        Some(Verdict::Exited { code: 0 }),
+        "{stdout}\n{stderr}"
+    );
     let told = told(outcome.evidence());
     match told.first() {
-        Some(what) => assert_eq!(*outcome.verdict(), Verdict::PolicyViolation { what: (*what).to_owned() }),
+        Some(what) => {
+            assert_eq!(*outcome.verdict(), Verdict::PolicyViolation { what: (*what).to_owned() })
+        }
         None => assert!(outcome.is_success(), "{}", outcome.verdict()),
     }
     (told, stdout.trim().to_owned())
@@ -152,8 +158,9 @@ fn a_flood_costs_whoever_makes_it() {
     assert!(others > 0);
     let told = told(flooded.evidence());
     let [what] = told[..] else { panic!("{told:?}") };
-    let count =
-        what.strip_prefix("mount(2) was refused, at least ").and_then(|rest| rest.strip_suffix(" times"));
+    let count = what
+        .strip_prefix("mount(2) was refused, at least ")
+        .and_then(|rest| rest.strip_suffix(" times"));
     let count: u32 = count.unwrap_or_else(|| panic!("{what}")).parse().unwrap();
     // The wall limit leaves time for so many.
     assert!((17..10_000).contains(&count), "{what}");
@@ -224,7 +231,10 @@ fn commands_of_a_session_have_their_own() {
         let sandbox = engine.open(SandboxSpec::new()).await.unwrap();
         let exec = async |source: &str| -> ExecOutcome {
             let source = format!("{PRELUDE}{source}");
-            sandbox.exec(&Command::new(["python3", "-c", &source]), ExecOptions::new()).await.unwrap()
+            sandbox
+                .exec(&Command::new(["python3", "-c", &source]), ExecOptions::new())
+                .await
+                .unwrap()
         };
         for round in 0..3 {
             let exit = exec(&format!("{MOUNT}; {MOUNT}; print('no')")).await;
@@ -263,7 +273,8 @@ fn sandboxes_at_once_do_not_mix() {
 fn the_report_says_that_violations_are_reported() {
     let engine = without(&[]);
     let detail = |enforcement: &crucible_core::Enforcement| {
-        let report = enforcement.reports().iter().find(|report| report.layer == Layer::Seccomp).unwrap();
+        let report =
+            enforcement.reports().iter().find(|report| report.layer == Layer::Seccomp).unwrap();
         report.detail.clone()
     };
     assert_eq!(detail(&engine.info().enforcement), "violations are reported");

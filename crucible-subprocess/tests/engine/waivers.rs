@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 
 use super::runs::{printed, run, without};
 use super::support::not_for_this_user;
-use crucible_core::{Engine as _, EngineError, Evaluation, Isolation, Layer, LayerStatus, SandboxSpec};
+use crucible_core::{
+    Engine as _, EngineError, Evaluation, Isolation, Layer, LayerStatus, SandboxSpec,
+};
 use crucible_subprocess::SubprocessEngine;
 
 /// Without one of these there is no sandbox.
@@ -35,9 +37,18 @@ fn run_without(layers: &[Layer]) {
     let outcome = run(&engine, &Evaluation::shell("echo $((6 * 7))"));
     assert_eq!(printed(&outcome), "42");
     for layer in Layer::ALL {
-        let status = if waived.contains(layer) { LayerStatus::Waived } else { LayerStatus::Enforced };
-        assert_eq!(info.enforcement.status(*layer), status, "{layer} in the engine without {layers:?}");
-        assert_eq!(outcome.enforcement.status(*layer), status, "{layer} in an outcome without {layers:?}");
+        let status =
+            if waived.contains(layer) { LayerStatus::Waived } else { LayerStatus::Enforced };
+        assert_eq!(
+            info.enforcement.status(*layer),
+            status,
+            "{layer} in the engine without {layers:?}"
+        );
+        assert_eq!(
+            outcome.enforcement.status(*layer),
+            status,
+            "{layer} in an outcome without {layers:?}"
+        );
     }
     assert_eq!(info.enforcement.waived().collect::<BTreeSet<_>>(), waived);
     assert_eq!(outcome.enforcement.waived().collect::<BTreeSet<_>>(), waived);
@@ -46,7 +57,10 @@ fn run_without(layers: &[Layer]) {
         let spec = SandboxSpec::new().with_isolation(Isolation::require([*layer]));
         match runtime.block_on(engine.open(spec)) {
             Err(EngineError::LayerUnavailable { missing }) => {
-                assert_eq!(missing.iter().map(|missing| missing.layer).collect::<Vec<_>>(), [*layer]);
+                assert_eq!(
+                    missing.iter().map(|missing| missing.layer).collect::<Vec<_>>(),
+                    [*layer]
+                );
             }
             other => panic!("what requires `{layer}` got {other:?}"),
         }
@@ -76,7 +90,8 @@ fn what_the_engine_is_built_on_cannot_be_waived() {
         assert!(problem.message.contains(&format!("`{layer}`")), "{problem}");
     }
     // All of them are told at once, and what else is waived is no problem.
-    let builder = ESSENTIAL.into_iter().fold(SubprocessEngine::builder(), |b, layer| b.waive(layer));
+    let builder =
+        ESSENTIAL.into_iter().fold(SubprocessEngine::builder(), |b, layer| b.waive(layer));
     let error = builder.waive(Layer::Seccomp).build().unwrap_err();
     let EngineError::Invalid(input) = &error else { panic!("{error:?}") };
     assert_eq!(input.problems().len(), ESSENTIAL.len(), "{input}");

@@ -16,15 +16,20 @@ fn warm(count: usize) -> SubprocessEngine {
     let builder = SubprocessEngine::builder()
         .ready_interpreters(Language::python(), MODULES)
         .ready_interpreter_count(count);
-    let builder =
-        not_for_this_user().iter().fold(builder, |builder: SubprocessBuilder, layer| builder.waive(*layer));
+    let builder = not_for_this_user()
+        .iter()
+        .fold(builder, |builder: SubprocessBuilder, layer| builder.waive(*layer));
     builder.build().unwrap()
 }
 
 fn wait_for(engine: &SubprocessEngine, count: u64) {
     let began = Instant::now();
     while engine.ready_interpreter_stats().ready < count {
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", engine.ready_interpreter_stats());
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "{:?}",
+            engine.ready_interpreter_stats()
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -112,10 +117,19 @@ async fn a_program_cannot_tell() {
         assert_eq!(found.verdict(), expected.verdict(), "{what}: {:?}", found.evidence());
         assert_eq!(found.stdout.to_text(), expected.stdout.to_text(), "{what}");
         assert_eq!(found.stderr.to_text(), expected.stderr.to_text(), "{what}");
-        assert_eq!(found.enforcement.reports().len(), expected.enforcement.reports().len(), "{what}");
+        assert_eq!(
+            found.enforcement.reports().len(),
+            expected.enforcement.reports().len(),
+            "{what}"
+        );
     }
     let expected = if has_cgroups() { PROGRAMS.len() as u64 } else { 0 };
-    assert_eq!(warm.ready_interpreter_stats().hits, expected, "{:?}", warm.ready_interpreter_stats());
+    assert_eq!(
+        warm.ready_interpreter_stats().hits,
+        expected,
+        "{:?}",
+        warm.ready_interpreter_stats()
+    );
 }
 
 #[tokio::test]
@@ -126,7 +140,8 @@ async fn what_was_imported_ahead_is_there() {
         wait_for(&engine, 1);
     }
     let outcome = run(&engine, &Evaluation::python(source)).await;
-    let expected = if has_cgroups() { "True True True False\n" } else { "False False False False\n" };
+    let expected =
+        if has_cgroups() { "True True True False\n" } else { "False False False False\n" };
     assert_eq!(outcome.stdout.to_text(), expected, "{}", outcome.stderr.to_text());
 }
 
@@ -152,7 +167,8 @@ async fn nothing_is_shared_between_two() {
 #[tokio::test]
 async fn limits_count_from_when_the_program_begins() {
     let engine = warm(1);
-    let limits = Limits::new().with_wall(Duration::from_millis(600)).with_cpu(Duration::from_millis(300));
+    let limits =
+        Limits::new().with_wall(Duration::from_millis(600)).with_cpu(Duration::from_millis(300));
     let with = |source: &str| Evaluation::python(source).with_limits(limits.clone());
     for (source, verdict) in [
         ("print('done')", Verdict::Exited { code: 0 }),
@@ -198,7 +214,11 @@ async fn what_cannot_wait_is_run_as_ever() {
     for (evaluation, stdout) in [
         (Evaluation::shell("echo shell"), "shell\n"),
         (Evaluation::python("print(hash('x'))").with_env("PYTHONHASHSEED", "0"), ""),
-        (Evaluation::python("open('out', 'w').write('o')").with_collect(Collect::matching(["out"])), ""),
+        (
+            Evaluation::python("open('out', 'w').write('o')")
+                .with_collect(Collect::matching(["out"])),
+            "",
+        ),
         (Evaluation::command(["/usr/bin/python3", "-c", "print(1)"]), "1\n"),
         (
             Evaluation::python("import sys; print(sys.executable)").with_env("PATH", "/usr/bin"),
@@ -220,10 +240,11 @@ async fn a_program_can_have_many_arguments() {
         wait_for(&engine, 1);
     }
     let long = "x".repeat(100_000);
-    let evaluation = Evaluation::python("import sys, os; print(len(sys.argv[1]), len(os.environ['LONG']))")
-        .with_arg(long.clone())
-        .with_env("LONG", long)
-        .with_stdin("unread");
+    let evaluation =
+        Evaluation::python("import sys, os; print(len(sys.argv[1]), len(os.environ['LONG']))")
+            .with_arg(long.clone())
+            .with_env("LONG", long)
+            .with_stdin("unread");
     let outcome = run(&engine, &evaluation).await;
     assert_eq!(outcome.stdout.to_text(), "100000 100000\n", "{}", outcome.stderr.to_text());
     assert_eq!(engine.ready_interpreter_stats().hits, u64::from(has_cgroups()));
@@ -241,7 +262,8 @@ async fn one_that_has_died_runs_nothing() {
     let began = Instant::now();
     let interpreter = loop {
         let is_one = |pid: &i32| {
-            std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("python3"))
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|name| name.starts_with("python3"))
         };
         if let Some(interpreter) = members(&directories).into_iter().find(is_one) {
             break interpreter;
@@ -258,7 +280,12 @@ async fn one_that_has_died_runs_nothing() {
     }
     let outcome = run(&engine, &Evaluation::python("print('there')")).await;
     assert_eq!(outcome.stdout.to_text(), "there\n", "{:?}", outcome.evidence());
-    assert_eq!(engine.ready_interpreter_stats().failed, 1, "{:?}", engine.ready_interpreter_stats());
+    assert_eq!(
+        engine.ready_interpreter_stats().failed,
+        1,
+        "{:?}",
+        engine.ready_interpreter_stats()
+    );
 }
 
 #[test]
@@ -271,7 +298,9 @@ fn what_cannot_be_started_ahead_is_refused() {
         "{}",
         crucible_core::error_chain(&error)
     );
-    let error =
-        SubprocessEngine::builder().ready_interpreters(Language::python(), ["os; evil"]).build().unwrap_err();
+    let error = SubprocessEngine::builder()
+        .ready_interpreters(Language::python(), ["os; evil"])
+        .build()
+        .unwrap_err();
     assert!(crucible_core::error_chain(&error).contains("not the name of a module"), "{error}");
 }

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use allocator::Allocated;
 use crucible::{
-    Crucible, Ending, Engine, Evaluation, Evidence, Limits, MemoryQueue, MemoryStorage, Outcome, OutputSink,
-    RunContext, SubprocessEngine,
+    Crucible, Ending, Engine, Evaluation, Evidence, Limits, MemoryQueue, MemoryStorage, Outcome,
+    OutputSink, RunContext, SubprocessEngine,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -60,10 +60,19 @@ fn platform(runtime: &Runtime) -> Crucible {
         vec![Evidence::Waited { ending: Ending::Exited { code: 0 }, after: Duration::ZERO }],
     );
     let builder = Crucible::builder().engine("only", nothing::Nothing { outcome });
-    builder.queue(MemoryQueue::bounded(100)).storage(MemoryStorage::new()).build().expect("a platform")
+    builder
+        .queue(MemoryQueue::bounded(100))
+        .storage(MemoryStorage::new())
+        .build()
+        .expect("a platform")
 }
 
-fn run(runtime: &Runtime, engine: &SubprocessEngine, evaluation: &Evaluation, output: OutputSink) -> Outcome {
+fn run(
+    runtime: &Runtime,
+    engine: &SubprocessEngine,
+    evaluation: &Evaluation,
+    output: OutputSink,
+) -> Outcome {
     let context = RunContext::new().with_output(output);
     let outcome = runtime.block_on(engine.run(evaluation, &context)).expect("a run");
     assert!(outcome.is_success(), "{}: {}", outcome.verdict(), outcome.stderr.to_text());
@@ -80,7 +89,11 @@ fn per_step(mut step: impl FnMut()) -> (f64, f64) {
 }
 
 /// What a piece of output allocates: a run that writes so many, less one that writes a single one, which is when buffers are made.
-fn per_piece(runtime: &Runtime, engine: &SubprocessEngine, sink: impl Fn() -> OutputSink) -> (f64, f64) {
+fn per_piece(
+    runtime: &Runtime,
+    engine: &SubprocessEngine,
+    sink: impl Fn() -> OutputSink,
+) -> (f64, f64) {
     let writing = |pieces: u64| {
         let count = format!("count={pieces}");
         Evaluation::command([BUSYBOX, "dd", "if=/dev/zero", "bs=64k", &count])

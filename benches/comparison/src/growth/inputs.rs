@@ -39,7 +39,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         let key = format!("growth_inputs_{count}");
         report.set(&key, "us_per_file", round(ours));
         report.set(&key, "ratio", round(ours / bare));
-        let cells = [format!("{ours:.1} µs"), format!("{bare:.1} µs"), format!("{:.2}", ours / bare)];
+        let cells =
+            [format!("{ours:.1} µs"), format!("{bare:.1} µs"), format!("{:.2}", ours / bare)];
         let whole = format!("{:.1} ms", with.as_secs_f64() * 1e3);
         rows.push((grouped(count as u64), cells.into_iter().chain([whole]).collect()));
         curve.push(count as f64, [ours, bare]);

@@ -35,7 +35,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         report.set(&key, "us_per_evaluation", round(us));
         report.set(&key, "delivered", delivered);
         report.set(&key, "missed", missed);
-        let cells = [format!("{us:.1} µs"), grouped(delivered), format!("{of_each:.1}"), grouped(missed)];
+        let cells =
+            [format!("{us:.1} µs"), grouped(delivered), format!("{of_each:.1}"), grouped(missed)];
         rows.push((grouped(count as u64), cells.into()));
         curve.push(count as f64, [us]);
     }
@@ -78,7 +79,8 @@ async fn listened_to(count: usize, evaluations: usize) -> (f64, u64, u64) {
     let runs = (0..evaluations).map(|_| {
         let platform = platform.clone();
         async move {
-            let run = tokio::spawn(async move { platform.evaluate(Evaluation::command(["true"])).await });
+            let run =
+                tokio::spawn(async move { platform.evaluate(Evaluation::command(["true"])).await });
             assert!(run.await.expect("no panic").expect("an outcome").is_success(), "it fails");
         }
     });

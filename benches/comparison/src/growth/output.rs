@@ -49,7 +49,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         run_rounds(&mut cases, 2, &mut order);
         forget(&mut cases);
         // The shorter, the more often; three times at least.
-        let rounds = usize::try_from(512 * MIB / length).unwrap_or(usize::MAX).clamp(3, scale.rounds / 4);
+        let rounds =
+            usize::try_from(512 * MIB / length).unwrap_or(usize::MAX).clamp(3, scale.rounds / 4);
         run_rounds(&mut cases, rounds, &mut order);
         let mib = |case: &Case<'_>| length as f64 / MIB as f64 / case.median().as_secs_f64();
         let key = format!("growth_output_{}_kib", length / KIB);

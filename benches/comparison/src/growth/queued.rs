@@ -48,7 +48,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         report.set(&key, "run_us", round(memory.run_us));
         report.set(&key, "bytes", memory.bytes.round());
         let times = [memory.submit_us, memory.run_us].map(|us| format!("{us:.1} µs"));
-        let mut row: Vec<String> = times.into_iter().chain([grouped(memory.bytes as u64)]).collect();
+        let mut row: Vec<String> =
+            times.into_iter().chain([grouped(memory.bytes as u64)]).collect();
         let mut durably = 0.0;
         if depth <= scale.queued_durably {
             let (submit_us, bytes) = runtime.block_on(in_directories(&mut kept, depth));

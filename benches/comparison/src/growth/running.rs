@@ -91,7 +91,8 @@ fn asleep(runtime: &Runtime, engine: &SubprocessEngine, count: usize) -> Memory 
     let (resident, charged) = (held::resident(), held::charged(&groups));
     let runs: Vec<_> = (0..count)
         .map(|_| {
-            let (engine, evaluation, context) = (engine.clone(), evaluation.clone(), context.clone());
+            let (engine, evaluation, context) =
+                (engine.clone(), evaluation.clone(), context.clone());
             runtime.spawn(async move { engine.run(&evaluation, &context).await })
         })
         .collect();

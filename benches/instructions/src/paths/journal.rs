@@ -15,7 +15,8 @@ pub(super) fn submitted(id: EvaluationId) -> Event {
 
 /// The entries that follow in an ordinary journal.
 pub(super) fn kinds() -> [EventKind; 2] {
-    let started = EventKind::Started { attempt: 1, worker: sample::worker(), engine: "only".to_owned() };
+    let started =
+        EventKind::Started { attempt: 1, worker: sample::worker(), engine: "only".to_owned() };
     [started, EventKind::Finished { outcome: Arc::new(sample::outcome()) }]
 }
 

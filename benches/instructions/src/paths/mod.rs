@@ -27,11 +27,19 @@ pub(crate) const ALL: [Path; 11] = [
     Path { name: "protocol: decode what a guest says", steps: 64, prepare: protocol::decode },
     Path { name: "verdict: from facts", steps: 64, prepare: verdict::from_facts },
     Path { name: "output: collect 1 MiB in pieces of 64 KiB", steps: 2, prepare: capture::collect },
-    Path { name: "journal: hash an evaluation in canonical form", steps: 64, prepare: journal::hash },
+    Path {
+        name: "journal: hash an evaluation in canonical form",
+        steps: 64,
+        prepare: journal::hash,
+    },
     Path { name: "journal: chain a start and an end", steps: 64, prepare: journal::chain },
     Path { name: "outcome: to JSON and back", steps: 64, prepare: verdict::to_json_and_back },
     Path { name: "queue: enqueue, claim and ack", steps: 64, prepare: queue::cycle },
     Path { name: "storage: append three and read", steps: 64, prepare: storage::append },
     Path { name: "platform: submit to outcome", steps: 64, prepare: platform::evaluate },
-    Path { name: "platform: submit to outcome, 16 at once", steps: 8, prepare: platform::evaluate_many },
+    Path {
+        name: "platform: submit to outcome, 16 at once",
+        steps: 8,
+        prepare: platform::evaluate_many,
+    },
 ];

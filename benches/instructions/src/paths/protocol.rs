@@ -66,8 +66,12 @@ pub(super) fn decode(_: usize) -> Step {
         frames.filled(said.len());
         while let Some(frame) = frames.cut().expect("frames") {
             match frame.kind {
-                FrameKind::Started => drop(black_box(Started::decode(&frame.payload).expect("a start"))),
-                FrameKind::Exited => drop(black_box(Exited::decode(&frame.payload).expect("an end"))),
+                FrameKind::Started => {
+                    drop(black_box(Started::decode(&frame.payload).expect("a start")))
+                }
+                FrameKind::Exited => {
+                    drop(black_box(Exited::decode(&frame.payload).expect("an end")))
+                }
                 _ => drop(black_box(frame)),
             }
         }

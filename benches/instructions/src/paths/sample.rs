@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crucible_core::{
-    Captured, Ending, Enforcement, Evaluation, Evidence, Layer, LayerStatus, Limits, Outcome, WorkerId,
+    Captured, Ending, Enforcement, Evaluation, Evidence, Layer, LayerStatus, Limits, Outcome,
+    WorkerId,
 };
 
-const SOURCE: &str = "import json\n\n\ndef main():\n    print(json.dumps({\"answer\": 6 * 7}))\n\n\nmain()\n";
+const SOURCE: &str =
+    "import json\n\n\ndef main():\n    print(json.dumps({\"answer\": 6 * 7}))\n\n\nmain()\n";
 
 pub(super) fn evaluation() -> Evaluation {
     Evaluation::python(SOURCE.repeat(8))
@@ -22,10 +24,14 @@ pub(super) fn evaluation() -> Evaluation {
 }
 
 pub(super) fn outcome() -> Outcome {
-    let enforced = |report: Enforcement, layer: &Layer| report.with(*layer, LayerStatus::Enforced, "");
+    let enforced =
+        |report: Enforcement, layer: &Layer| report.with(*layer, LayerStatus::Enforced, "");
     Outcome::new(
         "only",
-        vec![Evidence::Waited { ending: Ending::Exited { code: 0 }, after: Duration::from_millis(12) }],
+        vec![Evidence::Waited {
+            ending: Ending::Exited { code: 0 },
+            after: Duration::from_millis(12),
+        }],
     )
     .with_output(Captured::complete(Bytes::from_static(b"{\"answer\": 42}\n")), Captured::empty())
     .with_enforcement(Layer::ALL.iter().fold(Enforcement::new(), enforced))

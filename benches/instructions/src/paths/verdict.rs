@@ -19,8 +19,13 @@ pub(super) fn from_facts(_: usize) -> Step {
         cpu: Some(Duration::from_micros(300)),
     };
     let now = CgroupCounters { oom_kills: Some(1), memory_limit_hits: Some(9), ..before };
-    let exited =
-        Exited { wait_status: 9, empty: true, wall_us: 12_000, free_bytes: 1 << 20, ..Exited::default() };
+    let exited = Exited {
+        wait_status: 9,
+        empty: true,
+        wall_us: 12_000,
+        free_bytes: 1 << 20,
+        ..Exited::default()
+    };
     let end = End { exited: Some(exited), ..End::default() };
     Box::new(move || {
         let facts = EvidenceBuilder {

@@ -46,7 +46,9 @@ pub(crate) struct Room {
 /// read(2)
 pub(crate) fn read(fd: Fd, buffer: &mut [u8]) -> Result<usize> {
     // SAFETY: the kernel writes at most `len` bytes to the buffer, which is exclusively borrowed.
-    check(unsafe { syscall(nr::READ, [signed(fd.0), buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0]) })
+    check(unsafe {
+        syscall(nr::READ, [signed(fd.0), buffer.as_mut_ptr() as usize, buffer.len(), 0, 0, 0])
+    })
 }
 
 /// pread(2)
@@ -60,7 +62,9 @@ pub(crate) fn pread(fd: Fd, buffer: &mut [u8], offset: u64) -> Result<usize> {
 /// write(2)
 pub(crate) fn write(fd: Fd, bytes: &[u8]) -> Result<usize> {
     // SAFETY: the kernel reads at most `len` bytes of the slice.
-    check(unsafe { syscall(nr::WRITE, [signed(fd.0), bytes.as_ptr() as usize, bytes.len(), 0, 0, 0]) })
+    check(unsafe {
+        syscall(nr::WRITE, [signed(fd.0), bytes.as_ptr() as usize, bytes.len(), 0, 0, 0])
+    })
 }
 
 /// open(2)
@@ -98,8 +102,9 @@ fn open_walking(directory: Fd, path: &CStr, flags: i32, mode: u32) -> Result<Fd>
             Err(Errno::XDEV)
         } else {
             let flags = if as_path { O_PATH | O_DIRECTORY } else { flags };
-            Name::new(name)
-                .and_then(|name| open_at(at, name.as_c_str()?, flags | O_NOFOLLOW | O_CLOEXEC, mode))
+            Name::new(name).and_then(|name| {
+                open_at(at, name.as_c_str()?, flags | O_NOFOLLOW | O_CLOEXEC, mode)
+            })
         };
         if at != directory {
             close(at);
@@ -120,7 +125,8 @@ fn open_at(directory: Fd, name: &CStr, flags: i32, mode: u32) -> Result<Fd> {
     const S_IFMT: u32 = 0o170_000;
     const S_IFDIR: u32 = 0o040_000;
     const S_IFLNK: u32 = 0o120_000;
-    let arguments = [signed(directory.0), name.as_ptr() as usize, signed(flags), mode as usize, 0, 0];
+    let arguments =
+        [signed(directory.0), name.as_ptr() as usize, signed(flags), mode as usize, 0, 0];
     // SAFETY: the name is a valid C string.
     let opened = check(unsafe { syscall(nr::OPENAT, arguments) }).and_then(to_fd);
     if opened != Err(Errno::NOTDIR) {
@@ -140,7 +146,8 @@ fn open_resolving(directory: Fd, path: &CStr, flags: i32, mode: u32) -> Result<F
         resolve: RESOLVE_STRICTLY_BENEATH,
     };
     let how_pointer = &raw const how as usize;
-    let arguments = [signed(directory.0), path.as_ptr() as usize, how_pointer, size_of::<OpenHow>(), 0, 0];
+    let arguments =
+        [signed(directory.0), path.as_ptr() as usize, how_pointer, size_of::<OpenHow>(), 0, 0];
     // SAFETY: the path is a valid C string, and `how` is a valid structure of the given size.
     check(unsafe { syscall(nr::OPENAT2, arguments) }).and_then(to_fd)
 }
@@ -154,7 +161,8 @@ pub(crate) fn close(fd: Fd) {
 /// close_range(2): from `first` to the highest that there can be. (gVisor takes the numbers for signed ones.)
 pub(crate) fn close_from(first: i32) -> Result<()> {
     // SAFETY: no memory is involved.
-    check(unsafe { syscall(nr::CLOSE_RANGE, [signed(first), signed(i32::MAX), 0, 0, 0, 0]) }).map(drop)
+    check(unsafe { syscall(nr::CLOSE_RANGE, [signed(first), signed(i32::MAX), 0, 0, 0, 0]) })
+        .map(drop)
 }
 
 /// dup3(2) without flags: the copy is open across execve(2).
@@ -174,7 +182,8 @@ pub(crate) fn keep_open(fd: Fd) -> Result<()> {
 pub(crate) fn make_nonblocking(fd: Fd) -> Result<()> {
     const F_SETFL: usize = 4;
     // SAFETY: no memory is involved.
-    check(unsafe { syscall(nr::FCNTL, [signed(fd.0), F_SETFL, signed(O_NONBLOCK), 0, 0, 0]) }).map(drop)
+    check(unsafe { syscall(nr::FCNTL, [signed(fd.0), F_SETFL, signed(O_NONBLOCK), 0, 0, 0]) })
+        .map(drop)
 }
 
 /// pipe2(2): the end to read from, the end to write to; closed on execve(2).
@@ -204,7 +213,8 @@ pub(crate) fn getdents(fd: Fd, buffer: &mut [u8]) -> Result<usize> {
 /// mkdir(2)
 pub(crate) fn mkdir(path: &CStr, mode: u32) -> Result<()> {
     // SAFETY: the path is a valid C string.
-    check(unsafe { syscall(nr::MKDIR, [path.as_ptr() as usize, mode as usize, 0, 0, 0, 0]) }).map(drop)
+    check(unsafe { syscall(nr::MKDIR, [path.as_ptr() as usize, mode as usize, 0, 0, 0, 0]) })
+        .map(drop)
 }
 
 /// mkdirat(2)
@@ -217,8 +227,10 @@ pub(crate) fn mkdir_at(directory: Fd, name: &CStr, mode: u32) -> Result<()> {
 /// unlinkat(2) of something that is not a directory.
 pub(crate) fn unlink_at(directory: Fd, name: &CStr) -> Result<()> {
     // SAFETY: the name is a valid C string.
-    check(unsafe { syscall(nr::UNLINKAT, [signed(directory.0), name.as_ptr() as usize, 0, 0, 0, 0]) })
-        .map(drop)
+    check(unsafe {
+        syscall(nr::UNLINKAT, [signed(directory.0), name.as_ptr() as usize, 0, 0, 0, 0])
+    })
+    .map(drop)
 }
 
 /// unlink(2)
@@ -237,7 +249,8 @@ pub(crate) fn symlink(target: &CStr, path: &CStr) -> Result<()> {
 /// chmod(2)
 pub(crate) fn chmod(path: &CStr, mode: u32) -> Result<()> {
     // SAFETY: the path is a valid C string.
-    check(unsafe { syscall(nr::CHMOD, [path.as_ptr() as usize, mode as usize, 0, 0, 0, 0]) }).map(drop)
+    check(unsafe { syscall(nr::CHMOD, [path.as_ptr() as usize, mode as usize, 0, 0, 0, 0]) })
+        .map(drop)
 }
 
 /// chown(2)
@@ -256,7 +269,8 @@ pub(crate) fn fchmod(fd: Fd, mode: u32) -> Result<()> {
 /// fchown(2)
 pub(crate) fn fchown(fd: Fd, uid: u32, gid: u32) -> Result<()> {
     // SAFETY: no memory is involved.
-    check(unsafe { syscall(nr::FCHOWN, [signed(fd.0), uid as usize, gid as usize, 0, 0, 0]) }).map(drop)
+    check(unsafe { syscall(nr::FCHOWN, [signed(fd.0), uid as usize, gid as usize, 0, 0, 0]) })
+        .map(drop)
 }
 
 /// mknod(2) of a character device.
@@ -272,8 +286,14 @@ pub(crate) fn make_device(path: &CStr, major: u32, minor: u32) -> Result<()> {
 pub(crate) fn stat_at(directory: Fd, name: &CStr, flags: i32) -> Result<Stat> {
     // The layout of `struct stat` on x86-64: `st_mode` at 24, `st_size` at 48, 144 bytes in all.
     let mut raw = [0_u64; 18];
-    let arguments =
-        [signed(directory.0), name.as_ptr() as usize, raw.as_mut_ptr() as usize, signed(flags), 0, 0];
+    let arguments = [
+        signed(directory.0),
+        name.as_ptr() as usize,
+        raw.as_mut_ptr() as usize,
+        signed(flags),
+        0,
+        0,
+    ];
     // SAFETY: the name is a valid C string, and the kernel writes 144 bytes to the array.
     check(unsafe { syscall(nr::NEWFSTATAT, arguments) })?;
     let [_, _, _, mode_and_uid, _, _, size, ..] = raw;

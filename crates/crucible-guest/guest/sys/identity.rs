@@ -88,8 +88,10 @@ pub(crate) fn set_capabilities(set: u64) -> Result<()> {
     let [low, high] = [(set & 0xffff_ffff) as u32, (set >> 32) as u32];
     let data = [low, low, 0, high, high, 0];
     // SAFETY: the header and two data structures of version 3 are read.
-    check(unsafe { syscall(nr::CAPSET, [header.as_ptr() as usize, data.as_ptr() as usize, 0, 0, 0, 0]) })
-        .map(drop)
+    check(unsafe {
+        syscall(nr::CAPSET, [header.as_ptr() as usize, data.as_ptr() as usize, 0, 0, 0, 0])
+    })
+    .map(drop)
 }
 
 /// setgroups(2) with an empty list.
@@ -115,7 +117,8 @@ pub(crate) fn set_uid(uid: u32) -> Result<()> {
 /// sethostname(2)
 pub(crate) fn set_host_name(name: &[u8]) -> Result<()> {
     // SAFETY: the kernel reads `len` bytes of the slice.
-    check(unsafe { syscall(nr::SETHOSTNAME, [name.as_ptr() as usize, name.len(), 0, 0, 0, key()]) }).map(drop)
+    check(unsafe { syscall(nr::SETHOSTNAME, [name.as_ptr() as usize, name.len(), 0, 0, 0, key()]) })
+        .map(drop)
 }
 
 /// `RLIMIT_CORE`
@@ -125,8 +128,10 @@ pub(crate) const RLIMIT_CORE: u32 = 4;
 pub(crate) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
     let limits = [soft, hard];
     // SAFETY: the kernel reads two numbers.
-    check(unsafe { syscall(nr::SETRLIMIT, [resource as usize, limits.as_ptr() as usize, 0, 0, 0, 0]) })
-        .map(drop)
+    check(unsafe {
+        syscall(nr::SETRLIMIT, [resource as usize, limits.as_ptr() as usize, 0, 0, 0, 0])
+    })
+    .map(drop)
 }
 
 /// setsid(2)

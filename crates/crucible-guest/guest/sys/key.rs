@@ -21,8 +21,9 @@ pub(crate) fn make_key() -> Result<u64> {
     loop {
         let mut bytes = [0_u8; 8];
         // SAFETY: the kernel writes at most as many bytes as the array has.
-        let count =
-            check(unsafe { syscall(nr::GETRANDOM, [bytes.as_mut_ptr() as usize, bytes.len(), 0, 0, 0, 0]) })?;
+        let count = check(unsafe {
+            syscall(nr::GETRANDOM, [bytes.as_mut_ptr() as usize, bytes.len(), 0, 0, 0, 0])
+        })?;
         let key = u64::from_ne_bytes(bytes);
         // Whoever knows nothing passes 0, or something of 32 bits.
         if count == bytes.len() && key >> 32 != 0 && key & 0xffff_ffff != 0 {

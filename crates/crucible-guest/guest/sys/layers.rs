@@ -38,7 +38,9 @@ fn set_filter(filter: &[Instruction], flags: usize) -> Result<usize> {
     let length = u16::try_from(filter.len()).map_err(|_| Errno::INVAL)?;
     let program = Program { length, instructions: filter.as_ptr() };
     // SAFETY: the program points to `length` instructions, which the kernel copies and checks.
-    check(unsafe { syscall(nr::SECCOMP, [SET_MODE_FILTER, flags, &raw const program as usize, 0, 0, 0]) })
+    check(unsafe {
+        syscall(nr::SECCOMP, [SET_MODE_FILTER, flags, &raw const program as usize, 0, 0, 0])
+    })
 }
 
 /// `struct landlock_ruleset_attr` (linux/landlock.h): as much of it as the ABI has.
@@ -103,5 +105,6 @@ pub(crate) fn allow_connect(ruleset: Fd, port: u16) -> Result<()> {
 /// landlock_restrict_self(2)
 pub(crate) fn restrict_self(ruleset: Fd) -> Result<()> {
     // SAFETY: no memory is involved.
-    check(unsafe { syscall(nr::LANDLOCK_RESTRICT_SELF, [signed(ruleset.0), 0, 0, 0, 0, 0]) }).map(drop)
+    check(unsafe { syscall(nr::LANDLOCK_RESTRICT_SELF, [signed(ruleset.0), 0, 0, 0, 0, 0]) })
+        .map(drop)
 }

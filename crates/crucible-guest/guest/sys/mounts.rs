@@ -17,8 +17,15 @@ pub(crate) const MS_REC: usize = 16384;
 pub(crate) const MS_PRIVATE: usize = 1 << 18;
 
 /// mount(2) with all its arguments; those that a kind of mount ignores are null.
-fn mount(source: *const u8, target: &CStr, kind: *const u8, flags: usize, data: *const u8) -> Result<()> {
-    let arguments = [source as usize, target.as_ptr() as usize, kind as usize, flags, data as usize, key()];
+fn mount(
+    source: *const u8,
+    target: &CStr,
+    kind: *const u8,
+    flags: usize,
+    data: *const u8,
+) -> Result<()> {
+    let arguments =
+        [source as usize, target.as_ptr() as usize, kind as usize, flags, data as usize, key()];
     // SAFETY: every pointer is null or to a C string that outlives the call, as all callers in this file see to.
     check(unsafe { syscall(nr::MOUNT, arguments) }).map(drop)
 }
@@ -54,7 +61,8 @@ pub(crate) fn pivot_here() -> Result<()> {
 pub(crate) fn detach(target: &CStr) -> Result<()> {
     const MNT_DETACH: usize = 2;
     // SAFETY: the target is a valid C string.
-    check(unsafe { syscall(nr::UMOUNT2, [target.as_ptr() as usize, MNT_DETACH, 0, 0, 0, 0]) }).map(drop)
+    check(unsafe { syscall(nr::UMOUNT2, [target.as_ptr() as usize, MNT_DETACH, 0, 0, 0, 0]) })
+        .map(drop)
 }
 
 /// chdir(2)
@@ -80,7 +88,8 @@ pub(crate) fn restrict_mounts(target: &CStr, attributes: u64) -> Result<()> {
         propagation: u64,
         user_namespace: u64,
     }
-    let attributes = MountAttributes { set: attributes, clear: 0, propagation: 0, user_namespace: 0 };
+    let attributes =
+        MountAttributes { set: attributes, clear: 0, propagation: 0, user_namespace: 0 };
     let pointer = &raw const attributes as usize;
     let size = size_of::<MountAttributes>();
     let arguments = [AT_FDCWD as usize, target.as_ptr() as usize, AT_RECURSIVE, pointer, size, 0];

@@ -12,7 +12,8 @@ pub(crate) fn tcp_socket() -> Result<Fd> {
     /// `SOCK_STREAM | SOCK_CLOEXEC`
     const STREAM: usize = 1 | 0x8_0000;
     // SAFETY: no memory is involved.
-    check(unsafe { syscall(nr::SOCKET, [usize::from(AF_INET), STREAM, 0, 0, 0, 0]) }).and_then(to_fd)
+    check(unsafe { syscall(nr::SOCKET, [usize::from(AF_INET), STREAM, 0, 0, 0, 0]) })
+        .and_then(to_fd)
 }
 
 /// ioctl(2) with `SIOCSIFFLAGS`: sets an interface of the socket's network namespace up. The kernel gives the loopback its
@@ -46,8 +47,12 @@ pub(crate) fn bind_to_loopback(socket: Fd, port: u16) -> Result<()> {
         address: [u8; 4],
         zero: [u8; 8],
     }
-    let address =
-        Address { family: AF_INET, port: port.to_be_bytes(), address: [127, 0, 0, 1], zero: [0; 8] };
+    let address = Address {
+        family: AF_INET,
+        port: port.to_be_bytes(),
+        address: [127, 0, 0, 1],
+        zero: [0; 8],
+    };
     let arguments = [signed(socket.0), &raw const address as usize, size_of::<Address>(), 0, 0, 0];
     // SAFETY: the kernel reads as many bytes as the structure has.
     check(unsafe { syscall(nr::BIND, arguments) }).map(drop)

@@ -117,9 +117,14 @@ pub(crate) fn fork_into(flags: u64, cgroup: Option<Fd>) -> Result<Forked> {
     let size = size_of::<CloneArgs>();
     // SAFETY: without CLONE_VM the child has its own copy of all memory, the stack included, so that both go on from
     // here as after fork(2). There is one thread, so that no lock is held by one that the child has not.
-    match check(unsafe { syscall(nr::CLONE3, [&raw const arguments as usize, size, 0, 0, 0, key()]) })? {
+    match check(unsafe {
+        syscall(nr::CLONE3, [&raw const arguments as usize, size, 0, 0, 0, key()])
+    })? {
         0 => Ok(Forked::Child),
-        pid => Ok(Forked::Parent { pid: i32::try_from(pid).map_err(|_| Errno::INVAL)?, pidfd: Fd(pidfd) }),
+        pid => Ok(Forked::Parent {
+            pid: i32::try_from(pid).map_err(|_| Errno::INVAL)?,
+            pidfd: Fd(pidfd),
+        }),
     }
 }
 
@@ -171,7 +176,9 @@ pub(crate) fn vfork_into<T>(
     let (size, argument) = (size_of::<CloneArgs>(), (&raw mut *argument).cast());
     // SAFETY: the stack and the argument are exclusively borrowed until the call returns, and it returns only when the child has
     // left our memory (CLONE_VFORK). The kernel writes the process id before the child runs.
-    let child = check(unsafe { clone3_vfork((&raw const arguments).cast(), size, key(), entry, argument) })?;
+    let child = check(unsafe {
+        clone3_vfork((&raw const arguments).cast(), size, key(), entry, argument)
+    })?;
     i32::try_from(child).map_err(|_| Errno::INVAL)
 }
 
@@ -185,9 +192,14 @@ pub(crate) fn own_pidfd() -> Result<Fd> {
 ///
 /// # Safety
 /// `program` is a C string; `argv` and `env` are arrays of pointers to C strings that end with a null pointer.
-pub(crate) unsafe fn execute(program: *const u8, argv: *const *const u8, env: *const *const u8) -> Errno {
+pub(crate) unsafe fn execute(
+    program: *const u8,
+    argv: *const *const u8,
+    env: *const *const u8,
+) -> Errno {
     // SAFETY: the caller's promise.
-    let result = unsafe { syscall(nr::EXECVE, [program as usize, argv as usize, env as usize, 0, 0, 0]) };
+    let result =
+        unsafe { syscall(nr::EXECVE, [program as usize, argv as usize, env as usize, 0, 0, 0]) };
     check(result).err().unwrap_or(Errno::INVAL)
 }
 
@@ -195,7 +207,8 @@ pub(crate) unsafe fn execute(program: *const u8, argv: *const *const u8, env: *c
 fn wait(options: usize) -> Result<Option<Reaped>> {
     let mut status = 0_i32;
     let mut raw: RawRusage = [0; 18];
-    let arguments = [signed(-1), &raw mut status as usize, options, raw.as_mut_ptr() as usize, 0, 0];
+    let arguments =
+        [signed(-1), &raw mut status as usize, options, raw.as_mut_ptr() as usize, 0, 0];
     // SAFETY: the kernel writes a number and a `struct rusage`.
     match check(unsafe { syscall(nr::WAIT4, arguments) })? {
         0 => Ok(None),
@@ -230,7 +243,8 @@ pub(crate) fn usage_of_self() -> Rusage {
 fn usage_of(who: i32) -> Rusage {
     let mut raw: RawRusage = [0; 18];
     // SAFETY: the kernel writes a `struct rusage`. The call cannot fail with these arguments.
-    let _filled = unsafe { syscall(nr::GETRUSAGE, [signed(who), raw.as_mut_ptr() as usize, 0, 0, 0, 0]) };
+    let _filled =
+        unsafe { syscall(nr::GETRUSAGE, [signed(who), raw.as_mut_ptr() as usize, 0, 0, 0, 0]) };
     Rusage::from_raw(&raw)
 }
 
@@ -258,7 +272,9 @@ fn set_action(signal: i32, handler: usize) -> Result<()> {
     // `struct sigaction` as the kernel has it: handler, flags, restorer, mask.
     let action = [handler, 0, 0, 0];
     // SAFETY: the kernel reads a `struct sigaction` with a mask of eight bytes; no handler of ours is installed.
-    let result = unsafe { syscall(nr::RT_SIGACTION, [signed(signal), action.as_ptr() as usize, 0, 8, 0, 0]) };
+    let result = unsafe {
+        syscall(nr::RT_SIGACTION, [signed(signal), action.as_ptr() as usize, 0, 8, 0, 0])
+    };
     check(result).map(drop)
 }
 
@@ -316,8 +332,9 @@ pub(crate) fn now_us() -> u64 {
     const CLOCK_MONOTONIC: usize = 1;
     let mut time = [0_u64; 2];
     // SAFETY: the kernel writes two numbers. The call cannot fail with these arguments.
-    let _filled =
-        unsafe { syscall(nr::CLOCK_GETTIME, [CLOCK_MONOTONIC, time.as_mut_ptr() as usize, 0, 0, 0, 0]) };
+    let _filled = unsafe {
+        syscall(nr::CLOCK_GETTIME, [CLOCK_MONOTONIC, time.as_mut_ptr() as usize, 0, 0, 0, 0])
+    };
     let [seconds, nanoseconds] = time;
     seconds.saturating_mul(1_000_000).saturating_add(nanoseconds / 1000)
 }

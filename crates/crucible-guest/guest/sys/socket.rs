@@ -80,7 +80,8 @@ pub(crate) fn send(socket: Fd, head: &[u8], body: &[u8], fd: Option<Fd>) -> Resu
         Vector { base: head.as_ptr(), length: head.len() },
         Vector { base: body.as_ptr(), length: body.len() },
     ];
-    let mut control = Control { length: HEADER + 4, level: SOL_SOCKET, kind: SCM_RIGHTS, fds: [-1; FDS_MAX] };
+    let mut control =
+        Control { length: HEADER + 4, level: SOL_SOCKET, kind: SCM_RIGHTS, fds: [-1; FDS_MAX] };
     if let (Some(fd), Some(slot)) = (fd, control.fds.first_mut()) {
         *slot = fd.0;
     }
@@ -113,11 +114,13 @@ pub(crate) fn receive(socket: Fd, buffer: &mut [u8]) -> Result<(usize, Fds)> {
         control_length: size_of::<Control>(),
         flags: 0,
     };
-    let arguments = [signed(socket.0), &raw mut message as usize, signed(MSG_CMSG_CLOEXEC), 0, 0, 0];
+    let arguments =
+        [signed(socket.0), &raw mut message as usize, signed(MSG_CMSG_CLOEXEC), 0, 0, 0];
     // SAFETY: the kernel writes at most `len` bytes to the buffer and the control structure, both exclusively ours.
     let count = check(unsafe { syscall(nr::RECVMSG, arguments) })?;
     let mut fds = Fds::none();
-    if message.control_length >= HEADER && control.level == SOL_SOCKET && control.kind == SCM_RIGHTS {
+    if message.control_length >= HEADER && control.level == SOL_SOCKET && control.kind == SCM_RIGHTS
+    {
         let numbers = control.fds.iter().take(control.length.saturating_sub(HEADER) / 4);
         for (slot, number) in fds.fds.iter_mut().zip(numbers) {
             *slot = Fd(*number);

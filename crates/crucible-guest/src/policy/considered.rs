@@ -25,7 +25,10 @@ pub const CONSIDERED: [Considered; 15] = [
         "mseal",
         "It takes away from a program's own memory what could be done with it, and gives nothing.",
     ),
-    allowed("map_shadow_stack", "Libraries harden threads with it; it maps memory of the caller's own."),
+    allowed(
+        "map_shadow_stack",
+        "Libraries harden threads with it; it maps memory of the caller's own.",
+    ),
     allowed(
         "uretprobe, uprobe",
         "Only a trampoline of the kernel's own makes them; from anywhere else the kernel ends the process. To refuse \
@@ -70,5 +73,8 @@ pub const CONSIDERED: [Considered; 15] = [
         "The kernel refuses them for lack of a capability or of a mapped id. Package managers and archivers expect \
          that answer from it.",
     ),
-    allowed("inotify_init1, epoll_create1, eventfd2, timerfd_create, signalfd4", "Event loops need them."),
+    allowed(
+        "inotify_init1, epoll_create1, eventfd2, timerfd_create, signalfd4",
+        "Event loops need them.",
+    ),
 ];

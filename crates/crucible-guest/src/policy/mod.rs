@@ -97,7 +97,8 @@ impl Violation {
         if architecture != ARCHITECTURE || (FOREIGN_FIRST..=FOREIGN_LAST).contains(&number) {
             return Some(FOREIGN);
         }
-        let place = RULES.iter().position(|rule| rule.number == number && rule.is_about(arguments))?;
+        let place =
+            RULES.iter().position(|rule| rule.number == number && rule.is_about(arguments))?;
         match RULES.get(place)?.answer {
             Answer::Report(_) => u16::try_from(place).ok().map(Self),
             Answer::Allow | Answer::Refuse(_) => None,

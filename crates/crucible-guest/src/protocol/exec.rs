@@ -165,7 +165,11 @@ impl<'a> Exec<'a> {
     pub fn rlimits(&self) -> impl Iterator<Item = Rlimit> + 'a {
         self.rlimits.chunks_exact(RLIMIT_SIZE).filter_map(|chunk| {
             let mut reader = Reader::new(chunk);
-            Some(Rlimit { resource: reader.u32().ok()?, soft: reader.u64().ok()?, hard: reader.u64().ok()? })
+            Some(Rlimit {
+                resource: reader.u32().ok()?,
+                soft: reader.u64().ok()?,
+                hard: reader.u64().ok()?,
+            })
         })
     }
 }

@@ -328,7 +328,8 @@ impl Usage {
     /// It is malformed.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(payload);
-        let usage = Self { user_us: reader.u64()?, system_us: reader.u64()?, processes: reader.u32()? };
+        let usage =
+            Self { user_us: reader.u64()?, system_us: reader.u64()?, processes: reader.u32()? };
         reader.end()?;
         Ok(usage)
     }

@@ -4,9 +4,9 @@
 use std::ops::Range;
 
 use crucible_guest::protocol::{
-    Counted, Entries, EntryRef, Exec, ExecFailed, Exited, Failure, FrameKind, HEADER_SIZE, Header, Init,
-    ListRequest, Opened, PAYLOAD_MAX_TO_GUEST, PacketKind, Plan, ReadRequest, Reader, Ready, Sealed, Started,
-    Strings, TemplateOp, Usage, WriteRequest,
+    Counted, Entries, EntryRef, Exec, ExecFailed, Exited, Failure, FrameKind, HEADER_SIZE, Header,
+    Init, ListRequest, Opened, PAYLOAD_MAX_TO_GUEST, PacketKind, Plan, ReadRequest, Reader, Ready,
+    Sealed, Started, Strings, TemplateOp, Usage, WriteRequest,
 };
 use proptest::prelude::*;
 
@@ -26,7 +26,9 @@ fn slices_of<'a>(op: &TemplateOp<'a>) -> Vec<&'a [u8]> {
         TemplateOp::Directory { path, .. } | TemplateOp::Proc { path } => vec![path],
         TemplateOp::Link { path, target } => vec![path, target],
         TemplateOp::File { path, data, .. } => vec![path, data],
-        TemplateOp::Bind { source, path } | TemplateOp::Device { source, path, .. } => vec![source, path],
+        TemplateOp::Bind { source, path } | TemplateOp::Device { source, path, .. } => {
+            vec![source, path]
+        }
     }
 }
 
@@ -37,7 +39,10 @@ fn decode_as_everything(payload: &[u8]) -> Result<(), TestCaseError> {
         prop_assert_eq!(limits.len() * 20, exec.rlimits.len());
         prop_assert_eq!(exec.argv.iter().count(), usize::try_from(exec.argv.count).unwrap());
         prop_assert_eq!(exec.env.iter().count(), usize::try_from(exec.env.count).unwrap());
-        prop_assert!(within(payload, &[exec.rlimits, exec.directory, exec.argv.bytes, exec.env.bytes]));
+        prop_assert!(within(
+            payload,
+            &[exec.rlimits, exec.directory, exec.argv.bytes, exec.env.bytes]
+        ));
         prop_assert_eq!(encode(|writer| exec.encode(writer)), payload);
     }
     if let Ok(request) = WriteRequest::decode(payload) {
@@ -76,8 +81,13 @@ fn decode_as_replies(payload: &[u8]) -> Result<(), TestCaseError> {
     }
     if let Ok(ready) = Ready::decode(payload) {
         prop_assert!(within(payload, &[ready.status]));
-        let written = encode(|writer| Ready::encode(ready.layers, ready.counted, ready.status, writer));
-        prop_assert_eq!(written.get(4..), payload.get(4..), "all but the version, which may be another one");
+        let written =
+            encode(|writer| Ready::encode(ready.layers, ready.counted, ready.status, writer));
+        prop_assert_eq!(
+            written.get(4..),
+            payload.get(4..),
+            "all but the version, which may be another one"
+        );
     }
     if let Ok(started) = Started::decode(payload) {
         prop_assert!(within(payload, &[started.status]));
@@ -114,9 +124,14 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         values::exec().prop_map(|exec| encode(|writer| exec.borrow().encode(writer))),
         values::plan().prop_map(|plan| encode(|writer| plan.encode(writer))),
         values::exited().prop_map(|exited| encode(|writer| exited.encode(writer))),
+        values::text().prop_map(|path| encode(|w| ReadRequest {
+            offset: 1,
+            length: 2,
+            path: &path
+        }
+        .encode(w))),
         values::text()
-            .prop_map(|path| encode(|w| ReadRequest { offset: 1, length: 2, path: &path }.encode(w))),
-        values::text().prop_map(|path| encode(|w| TemplateOp::Bind { source: &path, path: &path }.encode(w))),
+            .prop_map(|path| encode(|w| TemplateOp::Bind { source: &path, path: &path }.encode(w))),
         values::entry().prop_map(|entry| {
             let entry: EntryRef<'_> = borrow_entry(&entry);
             [&[0; 8][..], &encode(|writer| entry.encode(writer))].concat()

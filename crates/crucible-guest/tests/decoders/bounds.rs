@@ -1,8 +1,9 @@
 //! What is past a bound is refused, by name.
 
 use crucible_guest::protocol::{
-    Entries, EntryKind, EntryRef, Exec, Exited, Init, InitFlags, ListRequest, MAX_TASKS_FILES, Malformed,
-    OnExit, Overflow, Plan, PlanFlags, ReadRequest, Reader, Strings, TemplateOp, WriteRequest, Writer,
+    Entries, EntryKind, EntryRef, Exec, Exited, Init, InitFlags, ListRequest, MAX_TASKS_FILES,
+    Malformed, OnExit, Overflow, Plan, PlanFlags, ReadRequest, Reader, Strings, TemplateOp,
+    WriteRequest, Writer,
 };
 
 use super::values::encode;
@@ -55,15 +56,23 @@ fn a_name_that_is_none_is_refused() {
     let mut bytes = [&[0; 8][..], &encode(|writer| entry.encode(writer))].concat();
     assert_eq!(Entries::decode(&bytes).unwrap().next_entry(), Ok(Some(entry)));
     bytes[8] = 3;
-    assert_eq!(Entries::decode(&bytes).unwrap().next_entry(), Err(Malformed), "a kind that is none");
+    assert_eq!(
+        Entries::decode(&bytes).unwrap().next_entry(),
+        Err(Malformed),
+        "a kind that is none"
+    );
     assert!(Entries::decode(&bytes[..7]).is_err());
 }
 
 #[test]
 fn a_path_that_is_none_is_refused() {
     for path in [&b""[..], b"\0", b"a", b"a\0b\0", b"a\0b", b"\0a\0"] {
-        let write = WriteRequest { first: true, last: true, quiet: false, mode: 0, path, data: &[] };
-        assert!(WriteRequest::decode(&encode(|writer| write.encode_head(writer))).is_err(), "{path:?}");
+        let write =
+            WriteRequest { first: true, last: true, quiet: false, mode: 0, path, data: &[] };
+        assert!(
+            WriteRequest::decode(&encode(|writer| write.encode_head(writer))).is_err(),
+            "{path:?}"
+        );
         let read = encode(|writer| ReadRequest { offset: 0, length: 0, path }.encode(writer));
         assert!(ReadRequest::decode(&read).is_err(), "{path:?}");
         let list = encode(|writer| ListRequest { cursor: 0, path }.encode(writer));
@@ -81,7 +90,8 @@ fn a_path_that_is_none_is_refused() {
 #[test]
 fn modes_and_flags_that_nobody_knows_are_refused() {
     let write = |mode| {
-        let request = WriteRequest { first: true, last: true, quiet: true, mode, path: b"a\0", data: b"" };
+        let request =
+            WriteRequest { first: true, last: true, quiet: true, mode, path: b"a\0", data: b"" };
         encode(|writer| request.encode_head(writer))
     };
     assert!(WriteRequest::decode(&write(0o777)).is_ok());
@@ -130,7 +140,11 @@ fn a_command_is_sound_in_every_part() {
         Exec { env: Strings { count: 1, bytes: b"A=1" }, ..sound },
         Exec { env: Strings { count: u32::MAX, bytes: b"A=1\0" }, ..sound },
     ] {
-        assert_eq!(Exec::decode(&encode(|writer| unsound.encode(writer))), Err(Malformed), "{unsound:?}");
+        assert_eq!(
+            Exec::decode(&encode(|writer| unsound.encode(writer))),
+            Err(Malformed),
+            "{unsound:?}"
+        );
     }
     // Byte 1 says what happens afterwards, byte 2 whether the status is wanted, byte 7 whether the mounts are.
     for (at, byte) in [(1, 3), (1, 255), (2, 2), (2, 255), (7, 2), (7, 255)] {

@@ -2,8 +2,8 @@
 
 use crucible_guest::protocol::{
     Counted, Entries, Exec, ExecFailed, Exited, Failure, HEADER_SIZE, Header, Held, Init, Layers,
-    ListRequest, Opened, Plan, ReadRequest, Reader, Ready, Started, Step, TemplateOp, Usage, VERSION,
-    WriteRequest,
+    ListRequest, Opened, Plan, ReadRequest, Reader, Ready, Started, Step, TemplateOp, Usage,
+    VERSION, WriteRequest,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -1,8 +1,8 @@
 //! Values of the messages, owned, as proptest makes them.
 
 use crucible_guest::protocol::{
-    EntryKind, EntryRef, Exec, Exited, FrameKind, InitFlags, OnExit, Overflow, Plan, PlanFlags, Rlimit,
-    Strings, Writer,
+    EntryKind, EntryRef, Exec, Exited, FrameKind, InitFlags, OnExit, Overflow, Plan, PlanFlags,
+    Rlimit, Strings, Writer,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -90,7 +90,8 @@ pub(crate) fn exec() -> impl Strategy<Value = OwnedExec> {
     let after = select(vec![OnExit::KeepBackground, OnExit::KillBackground, OnExit::Seal]);
     let numbers = (0..=1_u8, after, any::<bool>(), any::<u64>());
     let quiet = any::<(u32, bool)>();
-    let rlimit = any::<(u32, u64, u64)>().prop_map(|(resource, soft, hard)| Rlimit { resource, soft, hard });
+    let rlimit =
+        any::<(u32, u64, u64)>().prop_map(|(resource, soft, hard)| Rlimit { resource, soft, hard });
     // An argument may be empty: its NUL alone.
     let string = vec(1..=255_u8, 0..20).prop_map(|mut bytes| {
         bytes.push(0);
@@ -112,7 +113,13 @@ pub(crate) fn plan() -> impl Strategy<Value = Plan> {
     });
     let small = (flags, 0..=4_u8, any::<u8>());
     (small, any::<u32>(), any::<u32>(), 1..=u64::MAX, 1..=u64::MAX).prop_map(
-        |((flags, tasks_files, landlock_abi), outer_guest_id, outer_target_id, disk_bytes, inodes)| Plan {
+        |(
+            (flags, tasks_files, landlock_abi),
+            outer_guest_id,
+            outer_target_id,
+            disk_bytes,
+            inodes,
+        )| Plan {
             flags,
             tasks_files,
             landlock_abi,
@@ -129,22 +136,24 @@ pub(crate) fn init_flags() -> impl Strategy<Value = InitFlags> {
 }
 
 pub(crate) fn exited() -> impl Strategy<Value = Exited> {
-    any::<((i32, bool, bool, u32), [u64; 7])>().prop_map(|((wait_status, empty, deadline, survivors), n)| {
-        let [wall_us, user_us, system_us, maxrss_kib, guest_us, free_bytes, free_inodes] = n;
-        Exited {
-            wait_status,
-            empty,
-            deadline,
-            survivors,
-            wall_us,
-            user_us,
-            system_us,
-            maxrss_kib,
-            guest_us,
-            free_bytes,
-            free_inodes,
-        }
-    })
+    any::<((i32, bool, bool, u32), [u64; 7])>().prop_map(
+        |((wait_status, empty, deadline, survivors), n)| {
+            let [wall_us, user_us, system_us, maxrss_kib, guest_us, free_bytes, free_inodes] = n;
+            Exited {
+                wait_status,
+                empty,
+                deadline,
+                survivors,
+                wall_us,
+                user_us,
+                system_us,
+                maxrss_kib,
+                guest_us,
+                free_bytes,
+                free_inodes,
+            }
+        },
+    )
 }
 
 /// An entry of a directory, owned.
@@ -153,7 +162,8 @@ pub(crate) type OwnedEntry = (EntryKind, u32, u64, Vec<u8>);
 pub(crate) fn entry() -> impl Strategy<Value = OwnedEntry> {
     let kind = select(vec![EntryKind::File, EntryKind::Directory, EntryKind::Other]);
     let letter = (1..=255_u8).prop_filter("no slash", |byte| *byte != b'/');
-    let name = vec(letter, 1..=255).prop_filter("a name", |name| !matches!(name.as_slice(), b"." | b".."));
+    let name =
+        vec(letter, 1..=255).prop_filter("a name", |name| !matches!(name.as_slice(), b"." | b".."));
     (kind, any::<u32>(), any::<u64>(), name)
 }
 

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crucible_guest::policy::{
-    ARCHITECTURE, Answer, CONSIDERED, EAFNOSUPPORT, ENOSYS, EPERM, FOREIGN_FIRST, FOREIGN_LAST, NEWEST_KNOWN,
-    PRETEND, RULES, Reason, Rule, Violation,
+    ARCHITECTURE, Answer, CONSIDERED, EAFNOSUPPORT, ENOSYS, EPERM, FOREIGN_FIRST, FOREIGN_LAST,
+    NEWEST_KNOWN, PRETEND, RULES, Reason, Rule, Violation,
 };
 
 /// Set, the page is written instead of compared.
@@ -66,11 +66,15 @@ fn page() -> String {
         for rule in RULES.iter().filter(|rule| rule.reason == reason) {
             let Rule { number, name, which, .. } = rule;
             let space = if which.is_empty() { "" } else { " " };
-            writeln!(page, "| {number} | `{name}`{space}{which} | {} |", answer(rule.answer)).unwrap();
+            writeln!(page, "| {number} | `{name}`{space}{which} | {} |", answer(rule.answer))
+                .unwrap();
         }
     }
-    writeln!(page, "\n{BEYOND}| newer than {NEWEST_KNOWN} | `ENOSYS`: nobody has looked at them yet |")
-        .unwrap();
+    writeln!(
+        page,
+        "\n{BEYOND}| newer than {NEWEST_KNOWN} | `ENOSYS`: nobody has looked at them yet |"
+    )
+    .unwrap();
     writeln!(page, "\n## Looked at, and allowed\n\n| calls | why |\n| --- | --- |").unwrap();
     for considered in &CONSIDERED {
         writeln!(page, "| {} | {} |", considered.calls, considered.why).unwrap();
@@ -120,7 +124,10 @@ fn what_is_reported_has_a_name_and_an_error_number() {
     let namespace = [0x1000_0000, 0, 0, 0, 0, 0];
     let of = |number, arguments: [u64; 6]| Violation::of(ARCHITECTURE, number, &arguments);
     let mount = of(165, [0; 6]).unwrap();
-    assert_eq!((mount.name(), mount.which(), mount.errno(), mount.is_call()), ("mount", "", EPERM, true));
+    assert_eq!(
+        (mount.name(), mount.which(), mount.errno(), mount.is_call()),
+        ("mount", "", EPERM, true)
+    );
     let unshare = of(272, namespace).unwrap();
     assert_eq!((unshare.name(), unshare.which()), ("unshare", "with a new namespace"));
     assert_eq!(of(272, [0; 6]), None);

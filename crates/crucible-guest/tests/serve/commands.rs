@@ -83,9 +83,12 @@ fn a_second_command_while_one_runs_is_refused_and_the_first_goes_on() {
 fn a_program_that_cannot_be_executed_is_told_with_its_error_number() {
     let mut guest = Guest::start();
     std::fs::write(guest.directory.join("text"), "no program").unwrap();
-    for (program, errno) in
-        [("/no/such/program", ENOENT), ("no-such-program", ENOENT), ("./text", EACCES), ("/", EACCES)]
-    {
+    for (program, errno) in [
+        ("/no/such/program", ENOENT),
+        ("no-such-program", ENOENT),
+        ("./text", EACCES),
+        ("/", EACCES),
+    ] {
         let id = guest.ask(&[program], OnExit::KillBackground);
         let frame = guest.next();
         assert_eq!((frame.kind, frame.id), (FrameKind::ExecFailed, id), "{program}");
@@ -144,7 +147,11 @@ fn a_request_that_is_malformed_is_refused_and_the_guest_serves_on() {
         for payload in payloads {
             // Of a file that is to be written any bytes may be the content: these are no such request for their paths.
             let id = guest.send(kind, payload);
-            assert_eq!(guest.failure(id), Failure { step: Step::REQUEST, errno: EPROTO }, "{kind:?}");
+            assert_eq!(
+                guest.failure(id),
+                Failure { step: Step::REQUEST, errno: EPROTO },
+                "{kind:?}"
+            );
         }
     }
     for kind in [FrameKind::Ready, FrameKind::Stdout, FrameKind::Exited, FrameKind::Opened] {

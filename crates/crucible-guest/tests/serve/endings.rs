@@ -33,7 +33,8 @@ fn a_header_that_is_none_ends_the_guest_with_an_error_and_its_command() {
 #[test]
 fn a_host_that_is_gone_ends_the_guest_and_its_command() {
     let mut guest = Guest::start();
-    let (_, pid) = guest.start_shell("trap '' HUP TERM INT; sleep 1000; true", OnExit::KillBackground);
+    let (_, pid) =
+        guest.start_shell("trap '' HUP TERM INT; sleep 1000; true", OnExit::KillBackground);
     guest.hang_up();
     assert!(guest.wait().success());
     ends(pid);
@@ -99,7 +100,8 @@ fn what_has_left_the_commands_session_is_ended_too() {
 fn a_host_that_is_gone_ends_what_has_left_the_commands_session_too() {
     for after in [OnExit::KillBackground, OnExit::KeepBackground] {
         let mut guest = Guest::start();
-        let (id, _) = guest.start_shell("setsid sleep 1000 >/dev/null 2>&1 & echo $!; read line", after);
+        let (id, _) =
+            guest.start_shell("setsid sleep 1000 >/dev/null 2>&1 & echo $!; read line", after);
         let said = guest.next();
         assert_eq!(said.kind, FrameKind::Stdout);
         let left: u32 = String::from_utf8_lossy(&said.payload).trim().parse().unwrap();

@@ -85,9 +85,11 @@ fn a_file_is_read_from_anywhere_in_it() {
         offset = found.len() as u64;
     }
     assert!(found == content, "{} bytes", found.len());
-    for (offset, length, wanted) in
-        [(5, 3, &[&[0][..], &content[5..8]].concat()), (300_000, 9, &vec![1]), (1 << 40, 9, &vec![1])]
-    {
+    for (offset, length, wanted) in [
+        (5, 3, &[&[0][..], &content[5..8]].concat()),
+        (300_000, 9, &vec![1]),
+        (1 << 40, 9, &vec![1]),
+    ] {
         guest.send(FrameKind::Read, &read("file", offset, length));
         assert_eq!(&guest.next().payload, wanted, "{length} from {offset}");
     }
@@ -110,7 +112,10 @@ fn what_is_not_a_regular_file_is_not_read_and_holds_up_nothing() {
 fn a_directory_is_listed_to_its_end() {
     let mut guest = Guest::start();
     assert_eq!(
-        guest.shell("mkdir d d/sub; ln -s /etc/passwd d/link; printf 12345 > d/five").exited.wait_status,
+        guest
+            .shell("mkdir d d/sub; ln -s /etc/passwd d/link; printf 12345 > d/five")
+            .exited
+            .wait_status,
         0
     );
     let long = "n".repeat(200);
@@ -152,9 +157,17 @@ fn no_path_leads_out() {
     let absolute = outside.join("secret").to_str().unwrap().to_owned();
     let up = format!("../{name}/secret");
     let down_and_up = format!("inner/../../{name}/secret");
-    for path in
-        ["/etc/passwd", "passwd", "secret", "dir/secret", "..", "inner/../..", &absolute, &up, &down_and_up]
-    {
+    for path in [
+        "/etc/passwd",
+        "passwd",
+        "secret",
+        "dir/secret",
+        "..",
+        "inner/../..",
+        &absolute,
+        &up,
+        &down_and_up,
+    ] {
         let id = guest.send(FrameKind::Read, &read(path, 0, 100));
         assert_eq!(guest.failure(id).step, Step::READ, "{path}");
     }
@@ -165,13 +178,28 @@ fn no_path_leads_out() {
         assert!(stays || found.kind == FrameKind::Failed, "{path}");
         assert_eq!(found.id, id);
     }
-    let beyond =
-        ["../x", "/x", "dir/x", "inner/../../x", "..", ".", "inner/..", "inner/", "", &absolute, &up];
+    let beyond = [
+        "../x",
+        "/x",
+        "dir/x",
+        "inner/../../x",
+        "..",
+        ".",
+        "inner/..",
+        "inner/",
+        "",
+        &absolute,
+        &up,
+    ];
     for path in beyond {
         let id = guest.send(FrameKind::Write, &whole(path, b"taken"));
         let failure = guest.failure(id);
         // An empty path is no request at all.
-        assert_eq!(failure.step, if path.is_empty() { Step::REQUEST } else { Step::WRITE }, "{path}");
+        assert_eq!(
+            failure.step,
+            if path.is_empty() { Step::REQUEST } else { Step::WRITE },
+            "{path}"
+        );
     }
     // A link in the place of a file is replaced, not followed.
     let id = guest.send(FrameKind::Write, &whole("secret", b"inside"));

@@ -11,7 +11,8 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use crucible_guest::protocol::{
-    Exited, Failure, FrameKind, HEADER_SIZE, Header, OnExit, PAYLOAD_MAX_TO_HOST, Ready, Started, VERSION,
+    Exited, Failure, FrameKind, HEADER_SIZE, Header, OnExit, PAYLOAD_MAX_TO_HOST, Ready, Started,
+    VERSION,
 };
 
 use super::requests::{encode, exec};
@@ -60,7 +61,8 @@ fn program() -> &'static File {
 fn new_directory() -> PathBuf {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
-    let around = std::env::temp_dir().join(format!("crucible-serve-{}-{number}", std::process::id()));
+    let around =
+        std::env::temp_dir().join(format!("crucible-serve-{}-{number}", std::process::id()));
     let path = around.join("guest");
     std::fs::create_dir_all(&path).unwrap();
     path
@@ -146,7 +148,11 @@ impl Guest {
                 FrameKind::Stderr => stderr.extend(frame.payload),
                 FrameKind::Exited => {
                     assert_eq!(frame.id, id);
-                    return Ended { exited: Exited::decode(&frame.payload).unwrap(), stdout, stderr };
+                    return Ended {
+                        exited: Exited::decode(&frame.payload).unwrap(),
+                        stdout,
+                        stderr,
+                    };
                 }
                 other => panic!("{other:?} while a command runs"),
             }

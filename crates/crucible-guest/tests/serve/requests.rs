@@ -35,8 +35,9 @@ pub(crate) fn exec(argv: &[&str], after: OnExit, deadline_us: u64) -> Vec<u8> {
 
 /// Whether a process runs: not ended, and not dead and waiting for its parent.
 pub(crate) fn runs(pid: u32) -> bool {
-    std::fs::read_to_string(format!("/proc/{pid}/stat"))
-        .is_ok_and(|stat| stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X'])))
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))
+    })
 }
 
 /// That a process ends, in time.

@@ -127,7 +127,8 @@ fn input_for_nobody_and_too_much_at_once_are_refused() {
 #[test]
 fn a_command_that_closes_its_input_is_an_error_of_that_input_alone() {
     let mut guest = Guest::start();
-    let (id, _) = guest.start_shell("exec <&-; echo closed; exec sleep 1000", OnExit::KillBackground);
+    let (id, _) =
+        guest.start_shell("exec <&-; echo closed; exec sleep 1000", OnExit::KillBackground);
     let said = guest.next();
     assert_eq!((said.kind, &said.payload[..]), (FrameKind::Stdout, &b"closed\n"[..]));
     let input = guest.send(FrameKind::Stdin, b"x");

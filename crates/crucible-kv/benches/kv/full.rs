@@ -30,13 +30,14 @@ pub(crate) fn measure(runtime: &Runtime, subject: &Subject, directory: &Path, re
     let scans: Vec<f64> = (0..100)
         .map(|n| {
             let from = key(b'i', n * records / 100);
-            let (page, took) = timed(|| runtime.block_on(store.scan(Range::prefix("i/").after(from), 100)));
+            let (page, took) =
+                timed(|| runtime.block_on(store.scan(Range::prefix("i/").after(from), 100)));
             assert_eq!(page.expect("a page").len(), 100);
             took.as_secs_f64()
         })
         .collect();
-    let full =
-        runtime.block_on(async { [submits(&store).await, submits(&store).await, submits(&store).await] });
+    let full = runtime
+        .block_on(async { [submits(&store).await, submits(&store).await, submits(&store).await] });
     let (_, purging) = timed(|| runtime.block_on(purge(&store, records * 9 / 10)));
     let purged = mib();
     let (compacted, compacting) = timed(|| runtime.block_on(store.compact()));

@@ -39,7 +39,9 @@ fn run(file: &File, mut receiver: mpsc::Receiver<(Vec<u8>, oneshot::Sender<()>)>
     while let Some(first) = receiver.blocking_recv() {
         let mut next = Some(first);
         while let Some((record, answer)) = next {
-            buffer.extend_from_slice(&u32::try_from(record.len()).expect("a short record").to_le_bytes());
+            buffer.extend_from_slice(
+                &u32::try_from(record.len()).expect("a short record").to_le_bytes(),
+            );
             buffer.extend_from_slice(&crc32fast::hash(&record).to_le_bytes());
             buffer.extend_from_slice(&record);
             answers.push(answer);

@@ -2,7 +2,11 @@
 //! [-- --rounds N] [--records N]`. Everything is at `Power`, on the disk of the target directory, beside a log of our own: what
 //! group commit could do at best there. Run it on a quiet machine, and read the ratios.
 
-#![allow(missing_docs, clippy::expect_used, reason = "a benchmark that cannot go on has nothing to measure")]
+#![allow(
+    missing_docs,
+    clippy::expect_used,
+    reason = "a benchmark that cannot go on has nothing to measure"
+)]
 
 mod full;
 mod log;
@@ -35,8 +39,9 @@ fn main() -> Result<(), String> {
 
     runtime.block_on(async {
         let log = Measured::new("log", Under::Log(Log::new(&place("log"))));
-        let stores = subjects()
-            .map(|subject| Measured::new(subject.name, Under::Store(subject.store(&place(subject.name)))));
+        let stores = subjects().map(|subject| {
+            Measured::new(subject.name, Under::Store(subject.store(&place(subject.name))))
+        });
         let mut measured: Vec<Measured> = stores.chain([log]).collect();
         for _ in 0..rounds {
             for subject in &mut measured {
@@ -91,14 +96,17 @@ fn print(measured: &[Measured], rounds: usize) {
     let Some(log) = measured.last() else { return };
     for subject in measured {
         let [submit, cycle] = [(&subject.submits, &log.submits), (&subject.cycles, &log.cycles)]
-            .map(|(figures, log)| format!("{:.0} ({:.2})", median(figures), median(figures) / median(log)));
+            .map(|(figures, log)| {
+                format!("{:.0} ({:.2})", median(figures), median(figures) / median(log))
+            });
         println!("{:<24} {submit:>20} {cycle:>20}", subject.name);
     }
 }
 
 /// All of them, or those whose name begins with what follows `--only`.
 fn subjects() -> impl Iterator<Item = &'static Subject> {
-    let only = std::env::args().skip_while(|argument| argument != "--only").nth(1).unwrap_or_default();
+    let only =
+        std::env::args().skip_while(|argument| argument != "--only").nth(1).unwrap_or_default();
     SUBJECTS.iter().filter(move |subject| subject.name.starts_with(&only))
 }
 

@@ -30,7 +30,8 @@ pub(super) struct Files(pub(super) PathBuf);
 
 impl Disk for Files {
     fn open(&self, name: &str) -> io::Result<Box<dyn Blocks>> {
-        let options = OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
+        let options =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).clone();
         Ok(Box::new(options.open(self.0.join(name))?))
     }
 

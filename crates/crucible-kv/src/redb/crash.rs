@@ -72,7 +72,8 @@ impl SimDisk {
         let history = &state.history[..moment];
         let mut left = State::default();
         for name in state.files.keys() {
-            let synced = history.iter().rposition(|(file, op)| file == name && matches!(op, Op::Sync));
+            let synced =
+                history.iter().rposition(|(file, op)| file == name && matches!(op, Op::Sync));
             let content = left.files.entry(name.clone()).or_default();
             content.extend_from_slice(state.base.get(name).map_or(&[], Vec::as_slice));
             for (at, (_, op)) in history.iter().enumerate().filter(|(_, (file, _))| file == name) {
@@ -147,7 +148,8 @@ impl Blocks for SimFile {
     fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let state = self.0.lock();
         let from = state.files[&self.1].get(usize::try_from(offset).unwrap()..);
-        let from = from.and_then(|rest| rest.get(..out.len())).ok_or(io::ErrorKind::UnexpectedEof)?;
+        let from =
+            from.and_then(|rest| rest.get(..out.len())).ok_or(io::ErrorKind::UnexpectedEof)?;
         out.copy_from_slice(from);
         Ok(())
     }
@@ -191,7 +193,12 @@ fn random_batch(rng: &mut Rng) -> Batch {
 }
 
 /// Commits, each with the moments between which it was made and what there was after it; the first is before all of them.
-fn run(disk: &SimDisk, durability: Durability, count: usize, rng: &mut Rng) -> Vec<(usize, usize, Model)> {
+fn run(
+    disk: &SimDisk,
+    durability: Durability,
+    count: usize,
+    rng: &mut Rng,
+) -> Vec<(usize, usize, Model)> {
     let logged = open(disk).unwrap();
     let mut model = entries(&logged);
     let mut commits = vec![(disk.moment(), disk.moment(), model.clone())];
@@ -237,7 +244,10 @@ fn a_power_cut_takes_nothing_that_was_acknowledged_and_leaves_no_part_of_a_commi
         let acknowledged = commits.iter().rposition(|(_, done, _)| *done <= moment).unwrap();
         let begun = commits.iter().rposition(|(begun, ..)| *begun <= moment).unwrap();
         let possible = &commits[acknowledged..=begun];
-        assert!(possible.iter().any(|(.., model)| model == left), "{acknowledged} of {begun} at {moment}");
+        assert!(
+            possible.iter().any(|(.., model)| model == left),
+            "{acknowledged} of {begun} at {moment}"
+        );
     });
 }
 
@@ -245,7 +255,10 @@ fn a_power_cut_takes_nothing_that_was_acknowledged_and_leaves_no_part_of_a_commi
 fn a_power_cut_leaves_some_first_commits_whatever_the_level() {
     images(Durability::Process, |left, commits, moment| {
         let begun = commits.iter().rposition(|(begun, ..)| *begun <= moment).unwrap();
-        assert!(commits[..=begun].iter().any(|(.., model)| model == left), "of {begun} at {moment}");
+        assert!(
+            commits[..=begun].iter().any(|(.., model)| model == left),
+            "of {begun} at {moment}"
+        );
     });
 }
 
@@ -291,7 +304,10 @@ fn a_damaged_record_that_others_follow_is_an_error_that_names_it() {
             Ok(left) => {
                 let (left, all) = (entries(&left), entries(&logged));
                 // Padding, or the last record.
-                assert!(left == all || at + 8000 > usize::try_from(last).unwrap(), "byte {at} of {last}");
+                assert!(
+                    left == all || at + 8000 > usize::try_from(last).unwrap(),
+                    "byte {at} of {last}"
+                );
             }
             Err(error) => {
                 damaged += 1;

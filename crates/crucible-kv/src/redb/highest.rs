@@ -80,7 +80,9 @@ mod tests {
         assert!(!highest.is_before(b"aa9"), "nothing is known");
         raise(&highest, "aa3", Some("aa5"));
         assert!(highest.is_before(b"aa6") && highest.is_before(b"aa50"));
-        assert!(!highest.is_before(b"aa5") && !highest.is_before(b"aa4") && !highest.is_before(b"aa"));
+        assert!(
+            !highest.is_before(b"aa5") && !highest.is_before(b"aa4") && !highest.is_before(b"aa")
+        );
         assert!(!highest.is_before(b"ab9") && !highest.is_before(b"a") && !highest.is_before(b""));
         // What the tree has is asked for once.
         raise(&highest, "aa7", None);

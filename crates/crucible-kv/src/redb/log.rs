@@ -136,7 +136,8 @@ impl Log {
 impl LogFile {
     fn open(disk: &dyn Disk, name: &str) -> Result<Self, KvError> {
         let quoted: Arc<str> = disk.name(name).into();
-        let blocks = disk.open(name).map_err(|error| KvError::from_io(Arc::clone(&quoted), error))?;
+        let blocks =
+            disk.open(name).map_err(|error| KvError::from_io(Arc::clone(&quoted), error))?;
         let filled = blocks.len().map_err(|error| KvError::from_io(Arc::clone(&quoted), error))?;
         Ok(Self { blocks, name: quoted, end: 0, filled })
     }
@@ -144,7 +145,8 @@ impl LogFile {
     /// Every whole record after `applied`, wherever it is. Those up to there are left from an earlier turn.
     fn records(&self, applied: u64, salt: &Salt) -> Result<Vec<Record>, KvError> {
         let failed = |error| KvError::from_io(Arc::clone(&self.name), error);
-        let length = usize::try_from(self.filled).map_err(|error| failed(io::Error::other(error)))?;
+        let length =
+            usize::try_from(self.filled).map_err(|error| failed(io::Error::other(error)))?;
         let mut bytes = vec![0; length];
         self.blocks.read(0, &mut bytes).map_err(failed)?;
         let (mut records, mut rest) = (Vec::new(), &bytes[..]);

@@ -56,12 +56,14 @@ pub(super) fn encode(
         out.extend_from_slice(value.map_or(&[], |value| value));
     }
     let place = start + HEADER..out.len();
-    let Some((header, payload)) = out.get_mut(start..).and_then(|record| record.split_at_mut_checked(HEADER))
+    let Some((header, payload)) =
+        out.get_mut(start..).and_then(|record| record.split_at_mut_checked(HEADER))
     else {
         return place;
     };
     let numbers =
-        [&length(payload).to_le_bytes()[..], &number.to_le_bytes(), &durable.to_le_bytes()].concat();
+        [&length(payload).to_le_bytes()[..], &number.to_le_bytes(), &durable.to_le_bytes()]
+            .concat();
     let seal = seal(&numbers, payload, salt);
     header.copy_from_slice(&[&MAGIC[..], &numbers, &seal].concat());
     out.resize(out.len().next_multiple_of(ALIGN), 0);

@@ -3,7 +3,9 @@
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use ::redb::{Builder, Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError};
+use ::redb::{
+    Builder, Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError,
+};
 use bytes::Bytes;
 
 use super::blocks::Disk;
@@ -72,7 +74,8 @@ impl Tree {
             let transaction = database.begin_read().map_err(|error| self.failed(error))?;
             let table = transaction.open_table(META).map_err(|error| self.failed(error))?;
             let damaged = || KvError::Corrupt { what: Arc::clone(&self.file), source: None };
-            let applied = table.get(APPLIED).map_err(|error| self.failed(error))?.ok_or_else(damaged)?;
+            let applied =
+                table.get(APPLIED).map_err(|error| self.failed(error))?.ok_or_else(damaged)?;
             let salt = table.get(SALT).map_err(|error| self.failed(error))?.ok_or_else(damaged)?;
             let applied = applied.value().try_into().map_err(|_| damaged())?;
             Ok((u64::from_le_bytes(applied), salt.value().try_into().map_err(|_| damaged())?))
@@ -97,7 +100,8 @@ impl Tree {
         self.read(|database| {
             let transaction = database.begin_read().map_err(|error| self.failed(error))?;
             let table = transaction.open_table(ENTRIES).map_err(|error| self.failed(error))?;
-            let mut entries = table.range::<&[u8]>(range.bounds()).map_err(|error| self.failed(error))?;
+            let mut entries =
+                table.range::<&[u8]>(range.bounds()).map_err(|error| self.failed(error))?;
             let next = || if range.is_reversed() { entries.next_back() } else { entries.next() };
             std::iter::from_fn(next)
                 .take(limit)
@@ -117,7 +121,8 @@ impl Tree {
             // otherwise.
             transaction.set_quick_repair(true);
             {
-                let mut table = transaction.open_table(ENTRIES).map_err(|error| self.failed(error))?;
+                let mut table =
+                    transaction.open_table(ENTRIES).map_err(|error| self.failed(error))?;
                 for (key, value) in batch {
                     let written = match value {
                         Some(value) => table.insert(&key[..], &value[..]).map(drop),
@@ -128,14 +133,18 @@ impl Tree {
                 for key in last_of_each(batch.iter().map(|(key, _)| key)) {
                     self.highest.raise(key, |kind| {
                         let kind = Range::prefix(Bytes::copy_from_slice(&kind));
-                        let mut entries =
-                            table.range::<&[u8]>(kind.bounds()).map_err(|error| self.failed(error))?;
-                        let last = entries.next_back().transpose().map_err(|error| self.failed(error))?;
+                        let mut entries = table
+                            .range::<&[u8]>(kind.bounds())
+                            .map_err(|error| self.failed(error))?;
+                        let last =
+                            entries.next_back().transpose().map_err(|error| self.failed(error))?;
                         Ok::<_, KvError>(last.map(|(key, _)| Bytes::copy_from_slice(key.value())))
                     })?;
                 }
                 let mut table = transaction.open_table(META).map_err(|error| self.failed(error))?;
-                table.insert(APPLIED, &applied.to_le_bytes()[..]).map_err(|error| self.failed(error))?;
+                table
+                    .insert(APPLIED, &applied.to_le_bytes()[..])
+                    .map_err(|error| self.failed(error))?;
             }
             transaction.commit().map_err(|error| self.failed(error))
         });

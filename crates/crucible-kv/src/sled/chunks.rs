@@ -91,7 +91,9 @@ mod tests {
 
     #[test]
     fn a_value_is_whole_up_to_a_length_and_in_pieces_beyond() {
-        for (length, pieces) in [(0, 0), (CHUNK, 0), (CHUNK + 1, 2), (2 * CHUNK, 2), (2 * CHUNK + 1, 3)] {
+        for (length, pieces) in
+            [(0, 0), (CHUNK, 0), (CHUNK + 1, 2), (2 * CHUNK, 2), (2 * CHUNK + 1, 3)]
+        {
             let value = vec![7; length];
             let (entry, chunks) = Entry::of(&value);
             assert_eq!(chunks.len(), pieces, "{length} bytes");

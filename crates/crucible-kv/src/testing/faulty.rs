@@ -112,10 +112,14 @@ fn error(fault: Fault) -> KvError {
         source: Arc::new(io::Error::from(code)),
     };
     match fault {
-        Fault::Full => KvError::Full { source: Arc::new(io::Error::from(io::ErrorKind::StorageFull)) },
+        Fault::Full => {
+            KvError::Full { source: Arc::new(io::Error::from(io::ErrorKind::StorageFull)) }
+        }
         Fault::Lost => unavailable(io::ErrorKind::NotConnected),
         Fault::Flush => unavailable(io::ErrorKind::Other),
-        Fault::Damaged => KvError::Corrupt { what: "a page that is damaged for a test".into(), source: None },
+        Fault::Damaged => {
+            KvError::Corrupt { what: "a page that is damaged for a test".into(), source: None }
+        }
         Fault::Panic => std::panic::resume_unwind(Box::new("a backend that panics for a test")),
     }
 }

@@ -69,8 +69,9 @@ impl Backend for MemoryBackend {
             return Ok(Vec::new());
         }
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        let entries =
-            entries.range::<[u8], _>(range.bounds()).map(|(key, value)| (key.clone(), value.clone()));
+        let entries = entries
+            .range::<[u8], _>(range.bounds())
+            .map(|(key, value)| (key.clone(), value.clone()));
         Ok(if range.is_reversed() {
             entries.rev().take(limit).collect()
         } else {

@@ -4,7 +4,8 @@ use std::path::Path;
 
 use bytes::Bytes;
 use crucible_kv::{
-    Batch, Durability, Generation, KEY_MAX, KvError, KvErrorKind, Range, Store, VALUE_MAX, WriteError,
+    Batch, Durability, Generation, KEY_MAX, KvError, KvErrorKind, Range, Store, VALUE_MAX,
+    WriteError,
 };
 
 use crate::support::{Kind, batch, noise};
@@ -40,7 +41,8 @@ pub(crate) fn what_was_committed_is_there_when_it_is_opened_again(kind: &Kind, s
 
 pub(crate) fn large_values_and_long_keys_come_back(kind: &Kind, scratch: &Path) {
     let key = noise(KEY_MAX, 1);
-    let lengths = [0, 1, 6 * 1024, 6 * 1024 + 1, 32 * 1024, 100_000, 1 << 20, VALUE_MAX, 200_000, 5];
+    let lengths =
+        [0, 1, 6 * 1024, 6 * 1024 + 1, 32 * 1024, 100_000, 1 << 20, VALUE_MAX, 200_000, 5];
     for (seed, length) in (0..).zip(lengths) {
         let (backend, value) = (kind.open(scratch), noise(length, seed));
         let mut batch = Batch::new();
@@ -51,8 +53,11 @@ pub(crate) fn large_values_and_long_keys_come_back(kind: &Kind, scratch: &Path) 
         drop(backend);
         let backend = kind.open(scratch);
         assert_eq!(backend.get(&key).unwrap().as_ref(), Some(&value), "{length} bytes");
-        let mut entries =
-            [("a".into(), value.clone()), ("a\0\0\0\0".into(), value.clone()), (key.clone(), value)];
+        let mut entries = [
+            ("a".into(), value.clone()),
+            ("a\0\0\0\0".into(), value.clone()),
+            (key.clone(), value),
+        ];
         entries.sort();
         assert_eq!(backend.scan(&Range::all(), 9).unwrap(), entries, "{length} bytes");
     }
@@ -82,7 +87,8 @@ pub(crate) fn a_write_is_told_whether_what_was_read_has_changed(kind: &Kind, scr
         (store.get(key).await.unwrap(), moment)
     }
     async fn is_still(store: &Store, key: &'static str, (value, moment): Seen) -> bool {
-        let looked = store.write(move |map| map.is_still(key.as_bytes(), value.as_ref(), moment)).await;
+        let looked =
+            store.write(move |map| map.is_still(key.as_bytes(), value.as_ref(), moment)).await;
         looked.map_err(|error: WriteError<KvError>| error).unwrap()
     }
     async fn put(store: &Store, key: &'static str, value: Bytes) {

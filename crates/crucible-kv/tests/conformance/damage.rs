@@ -55,7 +55,10 @@ fn check(kind: &Kind, directory: &Path, entries: &Entries, damage: &str) {
             "{error:?}"
         );
         let name = directory.display().to_string();
-        assert!(error.to_string().contains(&name), "{damage}: an error that names nothing: {error}");
+        assert!(
+            error.to_string().contains(&name),
+            "{damage}: an error that names nothing: {error}"
+        );
     };
     let backend: Box<dyn Backend> = match (kind.open)(directory) {
         Ok(backend) => backend,
@@ -64,7 +67,9 @@ fn check(kind: &Kind, directory: &Path, entries: &Entries, damage: &str) {
     let mut is_missing = false;
     for (key, value) in entries {
         match backend.get(key) {
-            Ok(Some(read)) => assert!(read == *value || unseal(key, &read).is_none(), "{damage}: {key:?}"),
+            Ok(Some(read)) => {
+                assert!(read == *value || unseal(key, &read).is_none(), "{damage}: {key:?}")
+            }
             Ok(None) => is_missing = true,
             Err(error) => error_of(error),
         }
@@ -110,7 +115,12 @@ pub(crate) fn a_changed_byte_is_never_taken_for_data(kind: &Kind, scratch: &Path
             let mut byte = [0];
             file.read_exact_at(&mut byte, place).unwrap();
             file.write_all_at(&[!byte[0]], place).unwrap();
-            check(kind, &damaged, &entries, &format!("byte {place} of {length} of {name:?} changed"));
+            check(
+                kind,
+                &damaged,
+                &entries,
+                &format!("byte {place} of {length} of {name:?} changed"),
+            );
             fs::remove_dir_all(damaged).unwrap();
         }
     }
@@ -122,11 +132,18 @@ pub(crate) fn a_file_that_was_cut_off_is_never_taken_for_data(kind: &Kind, scrat
     for file in files(&pristine) {
         let name = file.strip_prefix(&pristine).unwrap();
         let length = fs::metadata(&file).unwrap().len();
-        for kept in [0, 1, length / 3, length / 2, length.saturating_sub(4096), length.saturating_sub(1)] {
+        for kept in
+            [0, 1, length / 3, length / 2, length.saturating_sub(4096), length.saturating_sub(1)]
+        {
             let damaged = scratch.join("damaged");
             copy(&pristine, &damaged);
             OpenOptions::new().write(true).open(damaged.join(name)).unwrap().set_len(kept).unwrap();
-            check(kind, &damaged, &entries, &format!("{name:?} cut off after {kept} of {length} bytes"));
+            check(
+                kind,
+                &damaged,
+                &entries,
+                &format!("{name:?} cut off after {kept} of {length} bytes"),
+            );
             fs::remove_dir_all(damaged).unwrap();
         }
     }

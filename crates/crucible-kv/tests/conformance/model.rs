@@ -26,7 +26,8 @@ fn key() -> impl Strategy<Value = Bytes> {
 
 fn step() -> impl Strategy<Value = Step> {
     let length = prop_oneof![8 => 0..200_usize, 1 => 30_000..70_000_usize];
-    let level = prop_oneof![Just(Durability::Buffered), Just(Durability::Process), Just(Durability::Power)];
+    let level =
+        prop_oneof![Just(Durability::Buffered), Just(Durability::Process), Just(Durability::Power)];
     prop_oneof![
         8 => (vec((key(), proptest::option::of(length)), 0..6), level).prop_map(|(writes, level)| Step::Commit(writes, level)),
         6 => (key(), proptest::option::of(key()), any::<bool>(), 0..6_usize)
@@ -38,7 +39,8 @@ fn step() -> impl Strategy<Value = Step> {
 
 pub(crate) fn any_sequence_of_calls_gives_what_a_plain_map_gives(kind: &Kind, scratch: &Path) {
     // Opening a store takes milliseconds.
-    let mut runner = TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
+    let mut runner =
+        TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
     let case = Cell::new(0);
     let result = runner.run(&vec(step(), 1..40), |steps| {
         case.set(case.get() + 1);
@@ -90,7 +92,8 @@ pub(crate) fn any_sequence_of_calls_gives_what_a_plain_map_gives(kind: &Kind, sc
                     backend = kind.open(&directory);
                 }
             }
-            let entries: Vec<_> = model.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
+            let entries: Vec<_> =
+                model.iter().map(|(key, value)| (key.clone(), value.clone())).collect();
             prop_assert_eq!(backend.scan(&Range::all(), usize::MAX).unwrap(), entries);
         }
         Ok(())

@@ -18,7 +18,9 @@ impl Tmpfs {
             eprintln!("not checked: only root can mount a file system");
             return None;
         }
-        run(Command::new("mount").args(["-t", "tmpfs", "-o", "size=48m", "crucible-kv-test"]).arg(at));
+        run(Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=48m", "crucible-kv-test"])
+            .arg(at));
         Some(Self(at.to_owned()))
     }
 
@@ -41,7 +43,8 @@ fn run(command: &mut Command) {
 
 pub(crate) fn space_is_used_again_or_given_back(kind: &Kind, scratch: &Path) {
     let backend = kind.open(scratch);
-    let keys = |round: u64| (0..64_u64).map(move |n| [round.to_be_bytes(), n.to_be_bytes()].concat());
+    let keys =
+        |round: u64| (0..64_u64).map(move |n| [round.to_be_bytes(), n.to_be_bytes()].concat());
     let mut peak = 0;
     for round in 0..80 {
         let mut batch = Batch::new();
@@ -65,7 +68,10 @@ pub(crate) fn space_is_used_again_or_given_back(kind: &Kind, scratch: &Path) {
     assert!(peak < 50 << 20, "{peak} bytes at the most");
 }
 
-pub(crate) fn without_room_nothing_is_lost_and_work_goes_on_once_there_is_some(kind: &Kind, scratch: &Path) {
+pub(crate) fn without_room_nothing_is_lost_and_work_goes_on_once_there_is_some(
+    kind: &Kind,
+    scratch: &Path,
+) {
     let Some(_tmpfs) = Tmpfs::mount(scratch) else { return };
     let directory = scratch.join("store");
     let mut backend = kind.open(&directory);
@@ -73,8 +79,10 @@ pub(crate) fn without_room_nothing_is_lost_and_work_goes_on_once_there_is_some(k
     let mut write = |backend: &dyn crucible_kv::Backend| {
         let mut batch = Batch::new();
         for part in 0..4_u64 {
-            batch
-                .put([written.to_be_bytes(), part.to_be_bytes()].concat(), noise(16_000, written * 4 + part));
+            batch.put(
+                [written.to_be_bytes(), part.to_be_bytes()].concat(),
+                noise(16_000, written * 4 + part),
+            );
         }
         let result = backend.commit(&batch, Durability::Process.min(backend.strongest()));
         result.map(|()| written += 1)

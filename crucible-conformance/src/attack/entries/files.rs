@@ -25,9 +25,13 @@ pub(in crate::attack) fn write_a_host_file() -> Attack {
 }
 
 pub(in crate::attack) fn see_host_processes() -> Attack {
-    Attack::new("G4", "lists processes, and reads the command line of one of the host", "it sees its own")
-        .stopped_by(&[Layer::PidNamespace])
-        .does_nothing()
+    Attack::new(
+        "G4",
+        "lists processes, and reads the command line of one of the host",
+        "it sees its own",
+    )
+    .stopped_by(&[Layer::PidNamespace])
+    .does_nothing()
 }
 
 pub(in crate::attack) fn kernel_memory() -> Attack {
@@ -54,25 +58,38 @@ pub(in crate::attack) fn sysrq() -> Attack {
 }
 
 pub(in crate::attack) fn release_agent() -> Attack {
-    Attack::new("F8", "mounts a cgroup hierarchy, and looks for the host's (CVE-2022-0492)", "it cannot")
-        .stopped_by(&[Layer::Seccomp, Layer::Capabilities])
-        .shown_in("m")
+    Attack::new(
+        "F8",
+        "mounts a cgroup hierarchy, and looks for the host's (CVE-2022-0492)",
+        "it cannot",
+    )
+    .stopped_by(&[Layer::Seccomp, Layer::Capabilities])
+    .shown_in("m")
 }
 
 pub(in crate::attack) fn raw_devices() -> Attack {
-    Attack::new("D5", "opens disks and other devices of the machine", "there are none but the harmless ones")
-        .stopped_by(&[Layer::MountNamespace, Layer::DedicatedUser])
-        .does_nothing()
-        .harmless_where(Deviation::OwnKernel, "the devices are those of its own kernel")
-        .shown_by(Control::BareIfThere("", "this host has none of these devices"))
+    Attack::new(
+        "D5",
+        "opens disks and other devices of the machine",
+        "there are none but the harmless ones",
+    )
+    .stopped_by(&[Layer::MountNamespace, Layer::DedicatedUser])
+    .does_nothing()
+    .harmless_where(Deviation::OwnKernel, "the devices are those of its own kernel")
+    .shown_by(Control::BareIfThere("", "this host has none of these devices"))
 }
 
 pub(in crate::attack) fn inherited_descriptors() -> Attack {
-    Attack::new("G5", "looks for descriptors that the host left open (CVE-2024-21626)", "it has 0, 1 and 2")
-        .does_nothing()
-        .needing(Needs::LeakedDescriptor)
+    Attack::new(
+        "G5",
+        "looks for descriptors that the host left open (CVE-2024-21626)",
+        "it has 0, 1 and 2",
+    )
+    .does_nothing()
+    .needing(Needs::LeakedDescriptor)
 }
 
 pub(in crate::attack) fn host_environment() -> Attack {
-    Attack::new("G6", "tells the variables that it has", "none of the host's is among them").does_nothing()
+    Attack::new("G6", "tells the variables that it has", "none of the host's is among them")
+        .does_nothing()
 }

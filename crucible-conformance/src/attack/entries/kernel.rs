@@ -58,7 +58,8 @@ pub(in crate::attack) fn keyrings() -> Attack {
 }
 
 pub(in crate::attack) fn io_uring() -> Attack {
-    let attack = open_door("F4", "sets up io_uring, which does what filters refuse out of their sight");
+    let attack =
+        open_door("F4", "sets up io_uring, which does what filters refuse out of their sight");
     if_there(attack, "this kernel has no io_uring, or lets nobody use it")
 }
 
@@ -71,8 +72,10 @@ pub(in crate::attack) fn perf_events() -> Attack {
 }
 
 pub(in crate::attack) fn user_faults() -> Attack {
-    let attack =
-        door("F5", "handles page faults of the kernel itself, which holds it up in the middle of a copy");
+    let attack = door(
+        "F5",
+        "handles page faults of the kernel itself, which holds it up in the middle of a copy",
+    );
     if_there(attack, "this kernel has no userfaultfd")
 }
 
@@ -138,6 +141,7 @@ pub(in crate::attack) fn calls_of_x32() -> Attack {
 }
 
 pub(in crate::attack) fn calls_of_i386() -> Attack {
-    let attack = open_door("F6", "makes a system call by the door of 32-bit programs").does_nothing();
+    let attack =
+        open_door("F6", "makes a system call by the door of 32-bit programs").does_nothing();
     if_there(attack, "this kernel runs no 32-bit programs")
 }

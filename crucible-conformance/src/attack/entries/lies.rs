@@ -32,11 +32,15 @@ pub(in crate::attack) fn forged_report() -> Attack {
 pub(in crate::attack) fn closed_streams() -> Attack {
     Attack::new("K3", "closes its streams, goes on, and exits with 7", "the verdict is `exited 7`")
         .exits(7)
-        .shown_by(Control::NotShown("what is at stake is the verdict alone: nothing is left to see of it"))
+        .shown_by(Control::NotShown(
+            "what is at stake is the verdict alone: nothing is left to see of it",
+        ))
 }
 
 pub(in crate::attack) fn deep_recursion() -> Attack {
     Attack::new("B6", "overflows its stack", "the verdict is `signaled SIGSEGV`, not `memory`")
         .ended_by(Signal::SEGV)
-        .shown_by(Control::NotShown("what is at stake is the verdict alone: nothing is left to see of it"))
+        .shown_by(Control::NotShown(
+            "what is at stake is the verdict alone: nothing is left to see of it",
+        ))
 }

@@ -9,7 +9,9 @@ const NETWORK: &[Layer] = &[Layer::Seccomp, Layer::NetworkNamespace];
 const REFUSED_OR_NO_NETWORK: &[i32] = &[1, 13, 97, 101, 99];
 
 fn connection(does: &'static str) -> Attack {
-    Attack::new("H1", does, "nobody is reached").stopped_by(NETWORK).refused_with(REFUSED_OR_NO_NETWORK)
+    Attack::new("H1", does, "nobody is reached")
+        .stopped_by(NETWORK)
+        .refused_with(REFUSED_OR_NO_NETWORK)
 }
 
 pub(in crate::attack) fn tcp_loopback() -> Attack {
@@ -36,7 +38,11 @@ pub(in crate::attack) fn metadata_service() -> Attack {
 }
 
 pub(in crate::attack) fn inbound() -> Attack {
-    Attack::new("H4", "listens on a port of every address, and the host tries to connect", "nobody gets in")
-        .stopped_by(NETWORK)
-        .needing(Needs::Caller)
+    Attack::new(
+        "H4",
+        "listens on a port of every address, and the host tries to connect",
+        "nobody gets in",
+    )
+    .stopped_by(NETWORK)
+    .needing(Needs::Caller)
 }

@@ -6,7 +6,8 @@ use crate::attack::entry::Attack;
 
 const SECCOMP: &[Layer] = &[Layer::Seccomp];
 const BOTH: &[Layer] = &[Layer::Seccomp, Layer::Capabilities];
-const OTHERS: &[Layer] = &[Layer::Seccomp, Layer::PidNamespace, Layer::DedicatedUser, Layer::Capabilities];
+const OTHERS: &[Layer] =
+    &[Layer::Seccomp, Layer::PidNamespace, Layer::DedicatedUser, Layer::Capabilities];
 /// Refused, or nobody by that number: the host knows that there is one.
 const REFUSED_OR_NOBODY: &[i32] = &[1, 13, 38, 3, 2];
 
@@ -16,7 +17,8 @@ pub(in crate::attack) fn unshare_user() -> Attack {
 }
 
 pub(in crate::attack) fn unshare_others() -> Attack {
-    Attack::new("F1", "makes every other kind of namespace by unshare(2)", "it cannot").stopped_by(BOTH)
+    Attack::new("F1", "makes every other kind of namespace by unshare(2)", "it cannot")
+        .stopped_by(BOTH)
 }
 
 pub(in crate::attack) fn clone_user() -> Attack {
@@ -24,8 +26,12 @@ pub(in crate::attack) fn clone_user() -> Attack {
 }
 
 pub(in crate::attack) fn clone3_user() -> Attack {
-    Attack::new("F1", "makes a user namespace by clone3(2), whose flags no filter can see", "it cannot")
-        .stopped_by(SECCOMP)
+    Attack::new(
+        "F1",
+        "makes a user namespace by clone3(2), whose flags no filter can see",
+        "it cannot",
+    )
+    .stopped_by(SECCOMP)
 }
 
 pub(in crate::attack) fn join_namespace() -> Attack {
@@ -41,26 +47,38 @@ pub(in crate::attack) fn become_root() -> Attack {
 }
 
 pub(in crate::attack) fn drop_no_new_privs() -> Attack {
-    Attack::new("F10", "looks whether programs that it executes may gain privileges", "they may not")
-        .stopped_by(&[Layer::NoNewPrivileges])
-        .does_nothing()
+    Attack::new(
+        "F10",
+        "looks whether programs that it executes may gain privileges",
+        "they may not",
+    )
+    .stopped_by(&[Layer::NoNewPrivileges])
+    .does_nothing()
 }
 
 pub(in crate::attack) fn raise_capabilities() -> Attack {
-    Attack::new("F10", "looks for capabilities that it has or might get", "it has none, and gets none")
-        .stopped_by(&[Layer::Capabilities])
-        .does_nothing()
+    Attack::new(
+        "F10",
+        "looks for capabilities that it has or might get",
+        "it has none, and gets none",
+    )
+    .stopped_by(&[Layer::Capabilities])
+    .does_nothing()
 }
 
 pub(in crate::attack) fn read_supervisor_memory() -> Attack {
-    Attack::new("F2", "reads memory, variables and map of the process above it from `/proc`", "it cannot")
-        .stopped_by(&[Layer::PidNamespace, Layer::DedicatedUser, Layer::Capabilities])
-        .refused_with(REFUSED_OR_NOBODY)
-        .shown_in("s")
-        .harmless_where(
-            Deviation::GuestIsSeen,
-            "its environment can be read there, and is empty; its memory cannot",
-        )
+    Attack::new(
+        "F2",
+        "reads memory, variables and map of the process above it from `/proc`",
+        "it cannot",
+    )
+    .stopped_by(&[Layer::PidNamespace, Layer::DedicatedUser, Layer::Capabilities])
+    .refused_with(REFUSED_OR_NOBODY)
+    .shown_in("s")
+    .harmless_where(
+        Deviation::GuestIsSeen,
+        "its environment can be read there, and is empty; its memory cannot",
+    )
 }
 
 pub(in crate::attack) fn trace_supervisor() -> Attack {
@@ -103,8 +121,12 @@ pub(in crate::attack) fn advise_a_process() -> Attack {
 }
 
 pub(in crate::attack) fn core_of_another() -> Attack {
-    Attack::new("F2", "goes to the root and the directory of other processes by `/proc`", "it cannot")
-        .stopped_by(&[Layer::PidNamespace, Layer::DedicatedUser, Layer::Capabilities])
-        .refused_with(REFUSED_OR_NOBODY)
-        .shown_in("s")
+    Attack::new(
+        "F2",
+        "goes to the root and the directory of other processes by `/proc`",
+        "it cannot",
+    )
+    .stopped_by(&[Layer::PidNamespace, Layer::DedicatedUser, Layer::Capabilities])
+    .refused_with(REFUSED_OR_NOBODY)
+    .shown_in("s")
 }

@@ -81,7 +81,10 @@ pub(in crate::attack) fn stopped_for_ever() -> Attack {
 }
 
 pub(in crate::attack) fn stuck_in_vfork() -> Attack {
-    immortal("A9", "is in an uninterruptible sleep, waiting for a child of vfork(2) that does not end")
+    immortal(
+        "A9",
+        "is in an uninterruptible sleep, waiting for a child of vfork(2) that does not end",
+    )
 }
 
 pub(in crate::attack) fn new_session() -> Attack {
@@ -110,17 +113,25 @@ pub(in crate::attack) fn kill_everything() -> Attack {
 }
 
 pub(in crate::attack) fn kill_a_host_process() -> Attack {
-    Attack::new("A5", "kills a process of the host by its number, and by a descriptor for it", "it lives on")
-        .stopped_by(PID_NAMESPACE)
-        // `ENOSYS`: some kernels know no descriptors of processes.
-        .refused_with(&[1, 3, 38])
+    Attack::new(
+        "A5",
+        "kills a process of the host by its number, and by a descriptor for it",
+        "it lives on",
+    )
+    .stopped_by(PID_NAMESPACE)
+    // `ENOSYS`: some kernels know no descriptors of processes.
+    .refused_with(&[1, 3, 38])
 }
 
 pub(in crate::attack) fn signal_the_group() -> Attack {
-    Attack::new("A5", "signals the process group that it was started in", "the supervisor is not in it")
-        .stopped_by(PID_NAMESPACE)
-        .does_nothing()
-        .shown_in("s")
+    Attack::new(
+        "A5",
+        "signals the process group that it was started in",
+        "the supervisor is not in it",
+    )
+    .stopped_by(PID_NAMESPACE)
+    .does_nothing()
+    .shown_in("s")
 }
 
 pub(in crate::attack) fn churn_of_processes() -> Attack {

@@ -10,7 +10,10 @@ const FILES_MAX: usize = 20;
 const DEPTH_MAX: usize = 8;
 
 fn collect() -> Collect {
-    Collect::matching(["out/**"]).with_bytes_max(MIB).with_files_max(FILES_MAX).with_depth_max(DEPTH_MAX)
+    Collect::matching(["out/**"])
+        .with_bytes_max(MIB)
+        .with_files_max(FILES_MAX)
+        .with_depth_max(DEPTH_MAX)
 }
 
 /// Results are brought out by the engine: there is no layer to give up. The control is somebody who takes no care.
@@ -74,6 +77,10 @@ pub(in crate::attack) fn strange_names() -> Attack {
 }
 
 pub(in crate::attack) fn deep_results() -> Attack {
-    result("E3", "leaves a file 100 directories deep", "nothing comes out from deeper than asked for")
-        .needing(Needs::Results(collect(), 100))
+    result(
+        "E3",
+        "leaves a file 100 directories deep",
+        "nothing comes out from deeper than asked for",
+    )
+    .needing(Needs::Results(collect(), 100))
 }

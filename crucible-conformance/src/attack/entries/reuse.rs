@@ -33,7 +33,11 @@ pub(in crate::attack) fn leave_process() -> Attack {
 }
 
 pub(in crate::attack) fn leave_host_name() -> Attack {
-    left("leaves another host name", &[Layer::Seccomp, Layer::Capabilities, Layer::UtsNamespace], "u2")
+    left(
+        "leaves another host name",
+        &[Layer::Seccomp, Layer::Capabilities, Layer::UtsNamespace],
+        "u2",
+    )
 }
 
 pub(in crate::attack) fn leave_keys() -> Attack {
@@ -42,6 +46,7 @@ pub(in crate::attack) fn leave_keys() -> Attack {
 }
 
 pub(in crate::attack) fn leave_oom_score() -> Attack {
-    left("leaves a process that the kernel ends first when memory runs out", &[], "2")
-        .shown_by(Control::NotShown("each process has a score of its own, and no process is used twice"))
+    left("leaves a process that the kernel ends first when memory runs out", &[], "2").shown_by(
+        Control::NotShown("each process has a score of its own, and no process is used twice"),
+    )
 }

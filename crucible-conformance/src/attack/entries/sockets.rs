@@ -42,7 +42,8 @@ pub(in crate::attack) fn netlink_firewall() -> Attack {
 }
 
 pub(in crate::attack) fn crypto_socket() -> Attack {
-    let attack = family("F7", "makes a socket for the kernel's cryptography (CVE-2026-31431)", SECCOMP);
+    let attack =
+        family("F7", "makes a socket for the kernel's cryptography (CVE-2026-31431)", SECCOMP);
     attack.shown_by(Control::BareIfThere("", "this kernel has no such sockets"))
 }
 
@@ -53,15 +54,23 @@ pub(in crate::attack) fn packet_socket() -> Attack {
 }
 
 pub(in crate::attack) fn shared_segment() -> Attack {
-    Attack::new("G1", "looks for a System V segment that somebody of the host made", "it finds none")
-        .stopped_by(&[Layer::IpcNamespace])
-        .does_nothing()
-        .needing(Needs::Shared(SharedKind::Segment))
+    Attack::new(
+        "G1",
+        "looks for a System V segment that somebody of the host made",
+        "it finds none",
+    )
+    .stopped_by(&[Layer::IpcNamespace])
+    .does_nothing()
+    .needing(Needs::Shared(SharedKind::Segment))
 }
 
 pub(in crate::attack) fn message_queue() -> Attack {
-    Attack::new("G1", "looks for a POSIX message queue that somebody of the host made", "it finds none")
-        .stopped_by(&[Layer::IpcNamespace])
-        .does_nothing()
-        .needing(Needs::Shared(SharedKind::Queue))
+    Attack::new(
+        "G1",
+        "looks for a POSIX message queue that somebody of the host made",
+        "it finds none",
+    )
+    .stopped_by(&[Layer::IpcNamespace])
+    .does_nothing()
+    .needing(Needs::Shared(SharedKind::Queue))
 }

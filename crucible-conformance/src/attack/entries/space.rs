@@ -54,7 +54,10 @@ pub(in crate::attack) fn write_to_the_system() -> Attack {
 pub(in crate::attack) fn make_devices() -> Attack {
     Attack::new("D5", "makes device files for the memory and the disk of the machine", "it cannot")
         .stopped_by(&[Layer::Capabilities, Layer::UserNamespace])
-        .harmless_where(Deviation::OwnKernel, "its kernel has no such devices: what is made leads to nothing")
+        .harmless_where(
+            Deviation::OwnKernel,
+            "its kernel has no such devices: what is made leads to nothing",
+        )
 }
 
 pub(in crate::attack) fn dump_core() -> Attack {

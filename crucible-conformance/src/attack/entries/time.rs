@@ -43,11 +43,8 @@ pub(in crate::attack) fn read_for_ever() -> Attack {
 }
 
 pub(in crate::attack) fn set_the_clock() -> Attack {
-    Attack::new("B7", "sets the clock, to the time that it is", "the clock cannot be set").stopped_by(&[
-        Layer::Seccomp,
-        Layer::Capabilities,
-        Layer::UserNamespace,
-    ])
+    Attack::new("B7", "sets the clock, to the time that it is", "the clock cannot be set")
+        .stopped_by(&[Layer::Seccomp, Layer::Capabilities, Layer::UserNamespace])
 }
 
 pub(in crate::attack) fn time_namespace() -> Attack {
@@ -56,10 +53,14 @@ pub(in crate::attack) fn time_namespace() -> Attack {
 }
 
 pub(in crate::attack) fn raise_priority() -> Attack {
-    Attack::new("B8", "raises its priority, asks for real-time scheduling of CPU and disk", "it cannot")
-        .stopped_by(&[Layer::Rlimits, Layer::Capabilities])
-        .harmless_where(
-            Deviation::OwnKernel,
-            "priorities are those of its own kernel: the threads of the host keep theirs",
-        )
+    Attack::new(
+        "B8",
+        "raises its priority, asks for real-time scheduling of CPU and disk",
+        "it cannot",
+    )
+    .stopped_by(&[Layer::Rlimits, Layer::Capabilities])
+    .harmless_where(
+        Deviation::OwnKernel,
+        "priorities are those of its own kernel: the threads of the host keep theirs",
+    )
 }

@@ -32,13 +32,17 @@ fn kept(catalogue: &'static str, does: &'static str, holds: &'static str) -> Att
 }
 
 pub(in crate::attack) fn binary_output() -> Attack {
-    kept("C2", "writes 64 KiB that are no text and no line", "every byte is counted and kept as it is")
-        .checked(|outcome| {
-            let expected = [0, 0xff, 0xfe, b'a', 0x80, 0xc3, 0, 0xe2].repeat(8192);
-            let captured = &outcome.stderr;
-            let same = captured.total_bytes == 65_536 && captured.sha256 == Digest::of(&expected);
-            (!same).then_some("the output is not what was written")
-        })
+    kept(
+        "C2",
+        "writes 64 KiB that are no text and no line",
+        "every byte is counted and kept as it is",
+    )
+    .checked(|outcome| {
+        let expected = [0, 0xff, 0xfe, b'a', 0x80, 0xc3, 0, 0xe2].repeat(8192);
+        let captured = &outcome.stderr;
+        let same = captured.total_bytes == 65_536 && captured.sha256 == Digest::of(&expected);
+        (!same).then_some("the output is not what was written")
+    })
 }
 
 pub(in crate::attack) fn escape_sequences() -> Attack {

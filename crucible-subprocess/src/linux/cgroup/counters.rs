@@ -103,7 +103,9 @@ impl CounterFiles {
         match &self.cpu {
             None => Ok(None),
             Some((Version::V1, file)) => file.number().map(|ns| Some(Duration::from_nanos(ns))),
-            Some((Version::V2, file)) => file.keyed("usage_usec").map(|us| us.map(Duration::from_micros)),
+            Some((Version::V2, file)) => {
+                file.keyed("usage_usec").map(|us| us.map(Duration::from_micros))
+            }
         }
     }
 

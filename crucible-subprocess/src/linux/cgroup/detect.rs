@@ -85,8 +85,9 @@ struct Mount {
 
 /// Looks where groups with the wanted controllers can be made beneath `name`, and makes that directory.
 pub(crate) fn detect(name: &Path, wanted: &[Controller]) -> Found {
-    let mounts =
-        fs::read_to_string("/proc/self/mountinfo").map(|text| parse_mounts(&text)).unwrap_or_default();
+    let mounts = fs::read_to_string("/proc/self/mountinfo")
+        .map(|text| parse_mounts(&text))
+        .unwrap_or_default();
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     let v2 = mounts.iter().find(|mount| mount.version == Version::V2);
     wanted
@@ -94,7 +95,8 @@ pub(crate) fn detect(name: &Path, wanted: &[Controller]) -> Found {
         .copied()
         .map(|controller| {
             let v1 = mounts.iter().find(|mount| {
-                mount.version == Version::V1 && mount.controllers.iter().any(|c| c == controller.v1_name())
+                mount.version == Version::V1
+                    && mount.controllers.iter().any(|c| c == controller.v1_name())
             });
             let found = match (v1, v2) {
                 (Some(mount), _) => place_v1(mount, &own, controller, name),
@@ -217,7 +219,9 @@ fn make_v2(
         match made {
             Ok(()) => break,
             Err(error) if error.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {}
-            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => return Err(crowded(base, &error)),
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                return Err(crowded(base, &error));
+            }
             Err(error) => return Err(undelegated(error)),
         }
     }
@@ -239,7 +243,8 @@ fn crowded(base: &Path, error: &io::Error) -> (String, String) {
 /// Makes a directory beneath `base`, and lets groups beneath it have a controller.
 fn hand_down(base: &Path, parent: &Path, controller: &str) -> io::Result<()> {
     make_directory(parent)?;
-    let mut above: Vec<_> = parent.ancestors().take_while(|above| above.starts_with(base)).collect();
+    let mut above: Vec<_> =
+        parent.ancestors().take_while(|above| above.starts_with(base)).collect();
     above.reverse();
     for directory in above {
         if !has(directory, "cgroup.subtree_control", controller)? {
@@ -312,7 +317,8 @@ fn parse_mounts(text: &str) -> Vec<Mount> {
 /// Spaces and their like are octal numbers in `/proc` (proc(5)).
 fn unescape(text: &str) -> PathBuf {
     let mut plain = text.to_owned();
-    for (escaped, character) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
+    for (escaped, character) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+    {
         plain = plain.replace(escaped, character);
     }
     PathBuf::from(plain)
@@ -361,6 +367,9 @@ mod tests {
             beneath(&mounts[2], Some(Path::new("/other")), name),
             Path::new("/sys/fs/cgroup/pids/crucible")
         );
-        assert_eq!(beneath(&mounts[0], None, Path::new("/sys/fs/cgroup/x")), Path::new("/sys/fs/cgroup/x"));
+        assert_eq!(
+            beneath(&mounts[0], None, Path::new("/sys/fs/cgroup/x")),
+            Path::new("/sys/fs/cgroup/x")
+        );
     }
 }

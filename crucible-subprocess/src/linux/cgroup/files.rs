@@ -11,8 +11,10 @@ const TEXT_MAX: usize = 4096;
 /// Writes a value to a file that is there. A short write would be half a value.
 pub(super) fn write(directory: &Path, file: &str, value: &str) -> io::Result<()> {
     let path = directory.join(file);
-    let written =
-        OpenOptions::new().write(true).open(&path).and_then(|mut file| file.write_all(value.as_bytes()));
+    let written = OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .and_then(|mut file| file.write_all(value.as_bytes()));
     written.map_err(|error| named(&path, &error))
 }
 

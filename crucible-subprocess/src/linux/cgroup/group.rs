@@ -63,7 +63,11 @@ fn counts_anew(counted: CgroupCounters) -> bool {
 
 impl Group {
     /// Makes the groups named `name` in the engine's directories.
-    pub(super) fn make(places: &[(Controller, Place)], owner: &str, name: &str) -> io::Result<Self> {
+    pub(super) fn make(
+        places: &[(Controller, Place)],
+        owner: &str,
+        name: &str,
+    ) -> io::Result<Self> {
         let mut group = Self {
             memory: None,
             pids: None,
@@ -100,9 +104,9 @@ impl Group {
     fn open(&mut self, version: Version, directory: &Path) -> io::Result<()> {
         match version {
             // Permission is checked against whoever opens: the guest, who has none, writes to what it is handed.
-            Version::V1 => {
-                self.tasks.push(OpenOptions::new().write(true).open(directory.join("tasks"))?.into())
-            }
+            Version::V1 => self
+                .tasks
+                .push(OpenOptions::new().write(true).open(directory.join("tasks"))?.into()),
             Version::V2 => self.into = Some(fs::File::open(directory)?.into()),
         }
         Ok(())
@@ -184,7 +188,8 @@ impl Group {
         if let Some(files) = self.counters.get() {
             return Ok(files);
         }
-        let files = CounterFiles::open(self.memory.as_ref(), self.pids.as_ref(), self.cpu.as_ref())?;
+        let files =
+            CounterFiles::open(self.memory.as_ref(), self.pids.as_ref(), self.cpu.as_ref())?;
         Ok(self.counters.get_or_init(|| files))
     }
 
@@ -244,7 +249,9 @@ impl Group {
         }
         let Some(mut counters) = self.counters.take() else { return Ok(false) };
         let counted = counters.read()?;
-        if counted.oom_kills > Some(0) || !counters.start_again(limits.memory_bytes / LEFT_OVER_PART)? {
+        if counted.oom_kills > Some(0)
+            || !counters.start_again(limits.memory_bytes / LEFT_OVER_PART)?
+        {
             return Ok(false);
         }
         self.start = if counts_anew(counted) {
@@ -258,7 +265,12 @@ impl Group {
     }
 
     /// Another group to count processes in: the peak of the old one cannot be set back.
-    fn renew_pids(&mut self, name: &str, limits: GroupLimits, counters: &mut CounterFiles) -> io::Result<()> {
+    fn renew_pids(
+        &mut self,
+        name: &str,
+        limits: GroupLimits,
+        counters: &mut CounterFiles,
+    ) -> io::Result<()> {
         let Some(pids) = &mut self.pids else { return Ok(()) };
         fs::remove_dir(&pids.directory)?;
         let place = self.directories.iter().position(|directory| *directory == pids.directory);
@@ -266,7 +278,8 @@ impl Group {
         fs::create_dir(&directory)?;
         pids.directory.clone_from(&directory);
         if let Some(place) = place
-            && let (Some(slot), Some(tasks)) = (self.directories.get_mut(place), self.tasks.get_mut(place))
+            && let (Some(slot), Some(tasks)) =
+                (self.directories.get_mut(place), self.tasks.get_mut(place))
         {
             slot.clone_from(&directory);
             *tasks = OpenOptions::new().write(true).open(directory.join("tasks"))?.into();

@@ -72,7 +72,11 @@ pub(super) fn sweep(parent: &Path) {
     let Ok(own) = namespace() else { return };
     let Ok(entries) = fs::read_dir(parent) else { return };
     for entry in entries.flatten() {
-        let dead = entry.file_name().to_str().and_then(Owner::parse).is_some_and(|owner| owner.is_dead(own));
+        let dead = entry
+            .file_name()
+            .to_str()
+            .and_then(Owner::parse)
+            .is_some_and(|owner| owner.is_dead(own));
         if dead {
             let path = entry.path();
             tracing::info!(cgroup = %path.display(), "removing what a dead host left");

@@ -129,8 +129,10 @@ mod tests {
     }
 
     fn names(entries: &[(u8, &[u8])]) -> Vec<u8> {
-        let list: Vec<u8> =
-            entries.iter().flat_map(|(kind, name)| [&[*kind][..], &vector(2, name)].concat()).collect();
+        let list: Vec<u8> = entries
+            .iter()
+            .flat_map(|(kind, name)| [&[*kind][..], &vector(2, name)].concat())
+            .collect();
         vector(2, &list)
     }
 
@@ -151,7 +153,10 @@ mod tests {
     /// In records of `size` bytes each.
     fn records(kind: u8, body: &[u8], size: usize) -> Vec<u8> {
         let message = [&[kind][..], &vector(3, body)].concat();
-        message.chunks(size).flat_map(|piece| [&[22, 3, 1][..], &vector(2, piece)].concat()).collect()
+        message
+            .chunks(size)
+            .flat_map(|piece| [&[22, 3, 1][..], &vector(2, piece)].concat())
+            .collect()
     }
 
     fn hello(name: &str) -> Vec<u8> {

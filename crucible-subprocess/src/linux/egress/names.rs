@@ -29,7 +29,8 @@ impl Names {
         resolver: Arc<dyn Resolver>,
         pins: impl IntoIterator<Item = (Endpoint, SocketAddr)>,
     ) -> Self {
-        let pins = pins.into_iter().map(|(endpoint, address)| (normal(&endpoint), address)).collect();
+        let pins =
+            pins.into_iter().map(|(endpoint, address)| (normal(&endpoint), address)).collect();
         Self { resolver, pins }
     }
 

@@ -10,8 +10,15 @@ pub(super) const HEAD_MAX: usize = 8 * 1024;
 /// The most fields in a head.
 const FIELDS_MAX: usize = 64;
 /// Fields that are between the program and the proxy, and not passed on (RFC 9110, section 7.6.1). `Host` is written anew.
-const OURS: [&str; 7] =
-    ["connection", "host", "keep-alive", "proxy-authorization", "proxy-connection", "te", "upgrade"];
+const OURS: [&str; 7] = [
+    "connection",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "upgrade",
+];
 
 /// What a program asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,10 +61,13 @@ impl Request {
             (endpoint, Way::Forward(head))
         };
         // Two hosts in one request: the one is checked, and the other is meant.
-        let mut hosts = request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("host"));
+        let mut hosts =
+            request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("host"));
         if let Some(host) = hosts.next() {
             let default = if way == Way::Tunnel { endpoint.port } else { 80 };
-            let said = std::str::from_utf8(host.value).ok().and_then(|text| authority(text, Some(default)));
+            let said = std::str::from_utf8(host.value)
+                .ok()
+                .and_then(|text| authority(text, Some(default)));
             if said.as_ref() != Some(&endpoint) || hosts.next().is_some() {
                 return Err(Refusal::Malformed);
             }
@@ -70,7 +80,9 @@ impl Request {
 /// could stand here, addresses and users among it, nothing is on it.
 fn authority(text: &str, default: Option<u16>) -> Option<Endpoint> {
     let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, port.parse().ok()?),
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            (host, port.parse().ok()?)
+        }
         _ => (text, default?),
     };
     let host = host.strip_suffix('.').unwrap_or(host);
@@ -91,7 +103,8 @@ fn http_address(target: &str) -> Result<(Endpoint, String), Refusal> {
 /// The head as the server gets it. The connection is for this request alone: a second one on it would not be looked at.
 fn forwarded(method: &str, endpoint: &Endpoint, path: &str, fields: &[Header<'_>]) -> Vec<u8> {
     let port = if endpoint.port == 80 { String::new() } else { format!(":{}", endpoint.port) };
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}{port}\r\n", endpoint.host).into_bytes();
+    let mut head =
+        format!("{method} {path} HTTP/1.1\r\nHost: {}{port}\r\n", endpoint.host).into_bytes();
     for field in fields {
         if !OURS.iter().any(|ours| field.name.eq_ignore_ascii_case(ours)) {
             head.extend_from_slice(field.name.as_bytes());
@@ -171,7 +184,8 @@ mod tests {
         }
         let long = format!("CONNECT a.example:443 HTTP/1.1\r\nX: {}", "x".repeat(HEAD_MAX));
         assert_eq!(parsed(&long), Err(Refusal::TooLong));
-        let many = format!("CONNECT a.example:443 HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(FIELDS_MAX + 1));
+        let many =
+            format!("CONNECT a.example:443 HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(FIELDS_MAX + 1));
         assert_eq!(parsed(&many), Err(Refusal::TooLong));
     }
 
@@ -203,7 +217,9 @@ mod tests {
             let request = parsed(&format!("GET {target} HTTP/1.0\r\n\r\n")).unwrap().unwrap();
             assert_eq!(request.endpoint.to_string(), "a:80");
             let Way::Forward(head) = request.way else { panic!("{request:?}") };
-            assert!(String::from_utf8(head).unwrap().starts_with(&format!("{line}\r\nHost: a\r\n")));
+            assert!(
+                String::from_utf8(head).unwrap().starts_with(&format!("{line}\r\nHost: a\r\n"))
+            );
         }
     }
 

@@ -153,7 +153,11 @@ async fn read_request(client: &mut TcpStream, bytes: &mut Vec<u8>) -> Result<Req
 }
 
 /// Waits for the ClientHello, which must be for the name that the tunnel was asked for. Gives what has come by then.
-async fn greeted(client: &mut TcpStream, mut bytes: Vec<u8>, endpoint: &Endpoint) -> Result<Vec<u8>, Turned> {
+async fn greeted(
+    client: &mut TcpStream,
+    mut bytes: Vec<u8>,
+    endpoint: &Endpoint,
+) -> Result<Vec<u8>, Turned> {
     let greeted = async {
         loop {
             match client_hello::read(&bytes) {
@@ -186,7 +190,9 @@ async fn any_of(addresses: &[SocketAddr]) -> Option<TcpStream> {
     for address in addresses {
         match TcpStream::connect(address).await {
             Ok(server) => return Some(server),
-            Err(error) => tracing::debug!(%address, %error, "an address of an allow-list does not answer"),
+            Err(error) => {
+                tracing::debug!(%address, %error, "an address of an allow-list does not answer")
+            }
         }
     }
     None

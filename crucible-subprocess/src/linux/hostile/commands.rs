@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crucible_core::{
-    Command, EngineError, EngineErrorKind, Evidence, ExecOptions, ExecOutcome, KillReason, Layer, Limit,
-    OnExit, Sandbox as _, Verdict,
+    Command, EngineError, EngineErrorKind, Evidence, ExecOptions, ExecOutcome, KillReason, Layer,
+    Limit, OnExit, Sandbox as _, Verdict,
 };
 use crucible_guest::protocol::{Exited, Failure, FrameKind, Held, Started, Step, Usage};
 use tokio::time::Instant;
@@ -64,7 +64,11 @@ async fn play(double: &mut Double, words: &Words) {
     double.hear_for_ever().await;
 }
 
-async fn exec_with(scene: &mut Scene, words: &Words, io: ExecOptions) -> Result<ExecOutcome, EngineError> {
+async fn exec_with(
+    scene: &mut Scene,
+    words: &Words,
+    io: ExecOptions,
+) -> Result<ExecOutcome, EngineError> {
     let command = Command::new(["true"]);
     tokio::select! {
         done = scene.sandbox.exec(&command, io) => done,
@@ -101,7 +105,9 @@ async fn words_in_the_wrong_order_end_the_sandbox() {
     ];
     for (has_started, words) in wrong {
         let mut scene = Scene::new();
-        match exec_with(&mut scene, &words, ExecOptions::new().with_on_exit(OnExit::KillBackground)).await {
+        match exec_with(&mut scene, &words, ExecOptions::new().with_on_exit(OnExit::KillBackground))
+            .await
+        {
             Err(error @ EngineError::Protocol { .. }) => {
                 assert_eq!(error.target_started(), has_started, "{words:?}")
             }
@@ -182,7 +188,8 @@ async fn one_that_never_starts_is_ended() {
         let mut scene = Scene::new();
         let began = Instant::now();
         let huge = "x".repeat(100_000);
-        let command = Command::new(std::iter::once("true").chain(std::iter::repeat_n(huge.as_str(), 12)));
+        let command =
+            Command::new(std::iter::once("true").chain(std::iter::repeat_n(huge.as_str(), 12)));
         let silence = async {
             if listens {
                 scene.double.hear_for_ever().await;
@@ -194,7 +201,9 @@ async fn one_that_never_starts_is_ended() {
         };
         match done {
             // It is not known what became of it, and that is said.
-            Ok(exit) => assert!(listens && exit.evidence.contains(&Evidence::NotConfirmedDead), "{exit:?}"),
+            Ok(exit) => {
+                assert!(listens && exit.evidence.contains(&Evidence::NotConfirmedDead), "{exit:?}")
+            }
             Err(error) => assert!(!listens && error.kind() == EngineErrorKind::Lost, "{error:?}"),
         }
         assert!(scene.stand_in.dies(), "{listens}");
@@ -215,9 +224,9 @@ async fn one_that_never_ends_is_ended() {
         let exit = exec_with(&mut scene, &vec![started()], io).await.unwrap();
         let reason = if cancelled { KillReason::Cancelled } else { KillReason::Wall };
         assert!(
-            exit.evidence
-                .iter()
-                .any(|fact| matches!(fact, Evidence::Killed { reason: found, .. } if *found == reason)),
+            exit.evidence.iter().any(
+                |fact| matches!(fact, Evidence::Killed { reason: found, .. } if *found == reason)
+            ),
             "{exit:?}"
         );
         assert!(exit.evidence.contains(&Evidence::NotConfirmedDead), "{exit:?}");
@@ -228,10 +237,14 @@ async fn one_that_never_ends_is_ended() {
 /// It says that everything has ended and lives on, or that something is left and then nothing.
 #[tokio::test(start_paused = true)]
 async fn one_that_says_that_it_ends_and_does_not_is_ended() {
-    for (empty, after) in [(true, OnExit::Seal), (false, OnExit::Seal), (false, OnExit::KillBackground)] {
+    for (empty, after) in
+        [(true, OnExit::Seal), (false, OnExit::Seal), (false, OnExit::KillBackground)]
+    {
         let mut scene = Scene::new();
-        let words =
-            vec![started(), exited(Exited { empty, free_bytes: 1, free_inodes: 1, ..Exited::default() })];
+        let words = vec![
+            started(),
+            exited(Exited { empty, free_bytes: 1, free_inodes: 1, ..Exited::default() }),
+        ];
         let done = exec_with(&mut scene, &words, ExecOptions::new().with_on_exit(after)).await;
         assert!(done.is_ok(), "{empty} {after:?}: {done:?}");
         assert!(scene.stand_in.dies(), "{empty} {after:?}");
@@ -257,13 +270,18 @@ async fn an_endless_stream_for_nobody_ends_the_command() {
         let io = ExecOptions::new().with_wall(Duration::from_secs(5));
         // A question that nobody waits for.
         let _given_up =
-            tokio::time::timeout(Duration::ZERO, scene.sandbox.read(&"x".try_into().unwrap(), 1)).await;
+            tokio::time::timeout(Duration::ZERO, scene.sandbox.read(&"x".try_into().unwrap(), 1))
+                .await;
         let done = tokio::select! {
             done = scene.sandbox.exec(&command, io) => done,
             () = async { flood.await; std::future::pending().await } => unreachable!(),
         };
         let error = done.unwrap_err();
-        assert_eq!((error.kind(), error.target_started()), (EngineErrorKind::Protocol, begins), "{error:?}");
+        assert_eq!(
+            (error.kind(), error.target_started()),
+            (EngineErrorKind::Protocol, begins),
+            "{error:?}"
+        );
     }
 }
 
@@ -272,7 +290,8 @@ async fn an_endless_stream_for_nobody_ends_the_command() {
 async fn cpu_time_beyond_all_numbers_is_too_much() {
     let mut scene = Scene::without(&[Layer::CpuCgroup]);
     let command = Command::new(["true"]);
-    let usage = bytes(|w| Usage { user_us: u64::MAX, system_us: u64::MAX, processes: u32::MAX }.encode(w));
+    let usage =
+        bytes(|w| Usage { user_us: u64::MAX, system_us: u64::MAX, processes: u32::MAX }.encode(w));
     let double = async {
         let Some((exec, _)) = scene.double.hear().await else { return };
         let (kind, payload) = started();

@@ -44,7 +44,9 @@ async fn assert_ended(scene: &mut Scene) {
 }
 
 fn entry(name: &[u8]) -> Vec<u8> {
-    bytes(|writer| EntryRef { kind: EntryKind::File, mode: 0o644, size: u64::MAX, name }.encode(writer))
+    bytes(|writer| {
+        EntryRef { kind: EntryKind::File, mode: 0o644, size: u64::MAX, name }.encode(writer)
+    })
 }
 
 #[tokio::test(start_paused = true)]
@@ -85,7 +87,10 @@ async fn a_file_without_an_end_is_too_large() {
     });
     let limit = 5_000_000;
     let read = meanwhile(scene.sandbox.read(&path(), limit), answers).await;
-    assert!(matches!(read, Err(EngineError::File { reason: FileReason::TooLarge, .. })), "{read:?}");
+    assert!(
+        matches!(read, Err(EngineError::File { reason: FileReason::TooLarge, .. })),
+        "{read:?}"
+    );
     assert_eq!(asked, limit + 1, "no more is asked for, and none is kept");
 }
 

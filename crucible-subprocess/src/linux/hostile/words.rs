@@ -118,7 +118,8 @@ async fn many_questions_do_not_add_up() {
 #[tokio::test(start_paused = true)]
 async fn what_is_said_of_the_sandbox_is_said_once() {
     let failure = Failure { step: Step::MAPS, errno: 1 };
-    let ready = bytes(|writer| Ready::encode(Layers::default(), Counted::default(), b"Name: x", writer));
+    let ready =
+        bytes(|writer| Ready::encode(Layers::default(), Counted::default(), b"Name: x", writer));
     for (kind, payload) in [
         (FrameKind::Opened, vec![1, 0, 0, 0]),
         (FrameKind::Ready, ready),
@@ -128,8 +129,11 @@ async fn what_is_said_of_the_sandbox_is_said_once() {
         let words = frame(kind, 0, &payload).repeat(50);
         let ended = end_of(&link, double.say_for_ever(&words)).await;
         // A step that failed is the better reason.
-        let expected =
-            if kind == FrameKind::Failed { EngineErrorKind::Setup } else { EngineErrorKind::Protocol };
+        let expected = if kind == FrameKind::Failed {
+            EngineErrorKind::Setup
+        } else {
+            EngineErrorKind::Protocol
+        };
         match ended {
             Disconnected::Error(error) => assert_eq!(error.kind(), expected),
             Disconnected::Gone => panic!("{kind:?} had no consequence"),
@@ -160,7 +164,9 @@ async fn an_early_end_is_an_end_wherever_it_comes() {
         frame(
             FrameKind::Ready,
             0,
-            &bytes(|writer| Ready::encode(Layers::default(), Counted::default(), b"Uid:\t0", writer)),
+            &bytes(|writer| {
+                Ready::encode(Layers::default(), Counted::default(), b"Uid:\t0", writer)
+            }),
         ),
         frame(FrameKind::Data, 1, b"\x01content"),
     ];
@@ -174,9 +180,14 @@ async fn an_early_end_is_an_end_wherever_it_comes() {
         let stands = link.ready().await;
         assert_eq!(stands.is_ok(), cut >= lengths[0] + lengths[1], "{cut}");
         match link.answer(&question).await {
-            Ok(answer) => assert_eq!((cut, &answer.payload[..]), (whole.len(), &b"\x01content"[..])),
+            Ok(answer) => {
+                assert_eq!((cut, &answer.payload[..]), (whole.len(), &b"\x01content"[..]))
+            }
             Err(ended) => {
-                assert!(matches!(ended, Disconnected::Gone) && cut < whole.len(), "{cut}: {ended:?}")
+                assert!(
+                    matches!(ended, Disconnected::Gone) && cut < whole.len(),
+                    "{cut}: {ended:?}"
+                )
             }
         }
         link.read_to_end().await;
@@ -208,7 +219,11 @@ async fn descriptors_that_do_not_belong_are_closed() {
     let question = link.desk().ask();
     double.say_with(&frame(FrameKind::Opened, 0, &[1, 0, 0, 0]), &[stand_in.pidfd().as_fd()]);
     double.say_with(
-        &frame(FrameKind::Ready, 0, &bytes(|w| Ready::encode(Layers::default(), Counted::default(), b"", w))),
+        &frame(
+            FrameKind::Ready,
+            0,
+            &bytes(|w| Ready::encode(Layers::default(), Counted::default(), b"", w)),
+        ),
         &[stand_in.pidfd().as_fd()],
     );
     for _ in 0..60 {
@@ -263,12 +278,13 @@ async fn hanging_up_in_the_middle_of_a_request_is_an_end() {
 fn word() -> impl Strategy<Value = Vec<u8>> {
     let kinds = prop_oneof![1..10_u8, 64..80_u8, any::<u8>()];
     let ids = prop_oneof![0..6_u32, any::<u32>()];
-    let sound =
-        (kinds, ids, proptest::collection::vec(any::<u8>(), 0..100)).prop_map(|(kind, id, payload)| {
+    let sound = (kinds, ids, proptest::collection::vec(any::<u8>(), 0..100)).prop_map(
+        |(kind, id, payload)| {
             let mut words = frame(FrameKind::Done, id, &payload);
             words[4] = kind;
             words
-        });
+        },
+    );
     prop_oneof![8 => sound, 1 => proptest::collection::vec(any::<u8>(), 0..40)]
 }
 

@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crucible_core::{
-    Command, Engine as _, Evaluation, ExecOptions, Limits, Network, RunContext, SandboxSpec, Verdict,
+    Command, Engine as _, Evaluation, ExecOptions, Limits, Network, RunContext, SandboxSpec,
+    Verdict,
 };
 use crucible_subprocess::SubprocessEngine;
 use tokio::runtime::Handle;
@@ -136,7 +137,8 @@ fn a_spawner_that_died_is_started_again() {
             std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim()
                 == "crucible-spawn"
         };
-        let mut new: Vec<_> = descendants(own).difference(&others).copied().filter(is_spawner).collect();
+        let mut new: Vec<_> =
+            descendants(own).difference(&others).copied().filter(is_spawner).collect();
         let spawner = rustix::process::Pid::from_raw(new.pop().unwrap()).unwrap();
         assert!(new.is_empty(), "{new:?}");
         rustix::process::kill_process(spawner, rustix::process::Signal::KILL).unwrap();
@@ -144,7 +146,10 @@ fn a_spawner_that_died_is_started_again() {
         let is_dead = || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
         until("the spawner is dead", is_dead).await;
         for _ in 0..2 {
-            assert_eq!(lines(&engine, allowed(), "print(code('allowed.test:8080'))").await, ["200"]);
+            assert_eq!(
+                lines(&engine, allowed(), "print(code('allowed.test:8080'))").await,
+                ["200"]
+            );
         }
     });
 }
@@ -166,7 +171,8 @@ fn who_has_no_list_pays_for_none() {
         assert_eq!(lines(&engine, Network::None, variables).await, ["[]"]);
         assert_eq!(spawners(), before + 1);
         let named = lines(&engine, allowed(), variables).await;
-        let all = "['ALL_PROXY', 'HTTPS_PROXY', 'HTTP_PROXY', 'all_proxy', 'http_proxy', 'https_proxy']";
+        let all =
+            "['ALL_PROXY', 'HTTPS_PROXY', 'HTTP_PROXY', 'all_proxy', 'http_proxy', 'https_proxy']";
         assert_eq!(named, [all]);
         assert_eq!(spawners(), before + 2);
         // And again none: the one has nothing to do with the other.
@@ -233,7 +239,11 @@ print(status, until(connection, b'served')[-6:].decode())";
         let printed = crate::runs::printed(&outcome);
         assert_eq!(printed, format!("1000 {CONNECTIONS_MAX}\n200 served"));
         // The server may not have seen the end of those that made room for others.
-        assert!((CONNECTIONS_MAX..2 * CONNECTIONS_MAX).contains(&most.1), "{} at the server", most.1);
+        assert!(
+            (CONNECTIONS_MAX..2 * CONNECTIONS_MAX).contains(&most.1),
+            "{} at the server",
+            most.1
+        );
         // Two of the proxy's and one of the server's for each, about twenty for the sandbox itself.
         assert!(most.0 <= 3 * CONNECTIONS_MAX + 40, "{} descriptors", most.0);
     });

@@ -1,8 +1,8 @@
 //! Who is refused an allow-list, what it costs who has none, and what programs are told.
 
 use crucible_core::{
-    Command, Compile, Endpoint, Engine as _, EngineError, Evaluation, Language, Languages, Layer, Network,
-    RunContext, SandboxPath, SandboxSpec,
+    Command, Compile, Endpoint, Engine as _, EngineError, Evaluation, Language, Languages, Layer,
+    Network, RunContext, SandboxPath, SandboxSpec,
 };
 
 use super::support::{Server, allowed, builder, engine_with, lines, outcome, runtime};
@@ -20,7 +20,8 @@ fn an_engine_that_cannot_hold_a_list_refuses_it_by_name() {
     // Rules on ports are a second lock: without them the first holds.
     let engine = builder().waive(Layer::Landlock).build().unwrap();
     assert!(engine.info().allow_lists);
-    let source = "print(code('a.test:1'), error(lambda: socket.create_connection(('127.0.0.1', 1))))";
+    let source =
+        "print(code('a.test:1'), error(lambda: socket.create_connection(('127.0.0.1', 1))))";
     let lines = runtime().block_on(lines(&engine, allowed(), source));
     assert_eq!(lines, ["403 Connection refused"]);
 }
@@ -28,12 +29,15 @@ fn an_engine_that_cannot_hold_a_list_refuses_it_by_name() {
 #[test]
 fn a_list_of_addresses_is_none() {
     let engine = builder().build().unwrap();
-    for endpoint in [Endpoint::new("127.0.0.1", 80), Endpoint::new("0x7f000001", 80), Endpoint::new("a", 0)] {
+    for endpoint in
+        [Endpoint::new("127.0.0.1", 80), Endpoint::new("0x7f000001", 80), Endpoint::new("a", 0)]
+    {
         let spec = SandboxSpec::new().with_network(Network::Allow(vec![endpoint]));
         let error = runtime().block_on(engine.open(spec)).unwrap_err();
         assert!(matches!(error, EngineError::Invalid(_)), "{error:?}");
     }
-    let error = runtime().block_on(engine.open(SandboxSpec::new().with_network(Network::Allow(vec![]))));
+    let error =
+        runtime().block_on(engine.open(SandboxSpec::new().with_network(Network::Allow(vec![]))));
     assert!(matches!(error, Err(EngineError::Invalid(_))));
 }
 
@@ -92,8 +96,8 @@ fn a_compiler_has_no_network() {
         let look = "env | grep -ic _proxy; grep -c '^ *0: 0100007F:' /proc/net/tcp";
         let compile = Compile::new(shell(&format!("({look}) > found; true")), ["found"]);
         let run = shell(&format!("cat found; {look}; true"));
-        let language =
-            Language::new("checked", SandboxPath::new("source").unwrap(), run).with_compile(compile);
+        let language = Language::new("checked", SandboxPath::new("source").unwrap(), run)
+            .with_compile(compile);
         let mut languages = Languages::none();
         languages.register(language);
         let context = RunContext::new().with_languages(languages.into());

@@ -14,7 +14,10 @@ import urllib.request
 print(urllib.request.urlopen('http://allowed.test:8080/path?query', data=b'body').read().decode())";
         assert_eq!(lines(&engine, allowed(), source).await, ["served"]);
         let heard = String::from_utf8(server.heard().concat()).unwrap();
-        assert!(heard.starts_with("POST /path?query HTTP/1.1\r\nHost: allowed.test:8080\r\n"), "{heard}");
+        assert!(
+            heard.starts_with("POST /path?query HTTP/1.1\r\nHost: allowed.test:8080\r\n"),
+            "{heard}"
+        );
         assert!(heard.contains("\r\nConnection: close\r\n"), "{heard}");
     });
 }
@@ -32,7 +35,8 @@ for name in ['allowed.test:8080', 'ALLOWED.Test.:8080']:
         let outcome = outcome(&engine, &program(allowed(), source)).await;
         assert_eq!(crate::runs::printed(&outcome), "200 served\n200 served");
         assert_eq!(server.heard(), [b"ping", b"ping"]);
-        let wanted = "allow-list by proxy: 2 endpoints; 2 connected (8 bytes out, 88 in), 0 refused";
+        let wanted =
+            "allow-list by proxy: 2 endpoints; 2 connected (8 bytes out, 88 in), 0 refused";
         assert_eq!(detail(&outcome), wanted);
     });
 }

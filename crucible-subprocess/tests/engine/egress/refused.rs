@@ -5,7 +5,9 @@ use std::sync::atomic::Ordering;
 
 use crucible_core::{Endpoint, Network};
 
-use super::support::{Says, Server, allowed, builder, detail, engine_with, lines, outcome, program, runtime};
+use super::support::{
+    Says, Server, allowed, builder, detail, engine_with, lines, outcome, program, runtime,
+};
 
 /// The control of each: the allowed name works in the same sandbox, after everything that was refused.
 const CONTROL: &str = "
@@ -56,7 +58,11 @@ fn another_name_port_or_any_address_is_refused() {
         assert_eq!(control, "200 served");
         assert_eq!(server.heard(), [b"control"]);
         assert_eq!(server.accepted.load(Ordering::SeqCst), accepted + 1);
-        assert!(detail(&outcome).ends_with(&format!(", {} refused", names.len())), "{}", detail(&outcome));
+        assert!(
+            detail(&outcome).ends_with(&format!(", {} refused", names.len())),
+            "{}",
+            detail(&outcome)
+        );
     });
 }
 
@@ -119,8 +125,12 @@ fn a_name_that_leads_into_the_house_is_refused() {
         server.answers(server.address).await;
         let accepted = server.accepted.load(Ordering::SeqCst);
         let port = server.address.port();
-        let list =
-            || Network::Allow(vec![Endpoint::new("rebound.test", port), Endpoint::new("allowed.test", 8080)]);
+        let list = || {
+            Network::Allow(vec![
+                Endpoint::new("rebound.test", port),
+                Endpoint::new("allowed.test", 8080),
+            ])
+        };
         for addresses in [
             &["127.0.0.1"][..],
             &["::ffff:127.0.0.1"],
@@ -139,8 +149,14 @@ fn a_name_that_leads_into_the_house_is_refused() {
             let says = Says::new(addresses);
             let pinned = builder().resolve(Endpoint::new("allowed.test", 8080), server.address);
             let engine = pinned.resolver(says.clone()).build().unwrap();
-            let source = format!("print(code('rebound.test:{port}'), code('REBOUND.test.:{port}')){CONTROL}");
-            assert_eq!(lines(&engine, list(), &source).await, ["403 403", "200 served"], "{addresses:?}");
+            let source = format!(
+                "print(code('rebound.test:{port}'), code('REBOUND.test.:{port}')){CONTROL}"
+            );
+            assert_eq!(
+                lines(&engine, list(), &source).await,
+                ["403 403", "200 served"],
+                "{addresses:?}"
+            );
             // Once for each connection: what was checked is what is connected to.
             assert_eq!(*says.asked.lock().unwrap(), ["rebound.test", "rebound.test"]);
         }

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use crucible_core::{Endpoint, Engine as _, Evaluation, Layer, Limits, Network, Outcome, RunContext};
+use crucible_core::{
+    Endpoint, Engine as _, Evaluation, Layer, Limits, Network, Outcome, RunContext,
+};
 use crucible_subprocess::{Resolver, SubprocessBuilder, SubprocessEngine};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -46,7 +48,8 @@ impl Server {
         let stopped = stop.clone();
         // In a runtime of its own: what tests count in theirs is the engine's.
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 tokio::select! {
                     () = theirs.serve(TcpListener::from_std(listener).unwrap()) => {}
@@ -111,7 +114,9 @@ pub(super) fn runtime() -> Runtime {
 
 /// What every engine of these tests starts from: the layers that this user can have.
 pub(super) fn builder() -> SubprocessBuilder {
-    not_for_this_user().iter().fold(SubprocessEngine::builder(), |builder, layer| builder.waive(*layer))
+    not_for_this_user()
+        .iter()
+        .fold(SubprocessEngine::builder(), |builder, layer| builder.waive(*layer))
 }
 
 /// An engine for which `allowed.test` is the server, at ports 8080 and 443, and for which no other name has an address.
@@ -119,7 +124,9 @@ pub(super) fn engine_with(server: &Server) -> SubprocessEngine {
     let builder = builder().resolver(Says::new(&[]));
     [8080, 443]
         .into_iter()
-        .fold(builder, |builder, port| builder.resolve(Endpoint::new("allowed.test", port), server.address))
+        .fold(builder, |builder, port| {
+            builder.resolve(Endpoint::new("allowed.test", port), server.address)
+        })
         .build()
         .unwrap()
 }
@@ -213,7 +220,11 @@ pub(super) async fn outcome(engine: &SubprocessEngine, evaluation: &Evaluation) 
 }
 
 /// Runs a program that must come to its end; gives the lines that it printed.
-pub(super) async fn lines(engine: &SubprocessEngine, network: Network, source: &str) -> Vec<String> {
+pub(super) async fn lines(
+    engine: &SubprocessEngine,
+    network: Network,
+    source: &str,
+) -> Vec<String> {
     let outcome = outcome(engine, &program(network, source)).await;
     crate::runs::printed(&outcome).lines().map(str::to_owned).collect()
 }
