@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::runtime::Runtime;
 
 use crate::{
-    BuildError, Builder, EngineError, EvaluateError, Evaluation, EvaluationId, Outcome,
+    BuildError, CrucibleBuilder, EngineError, EvaluateError, Evaluation, EvaluationId, Outcome,
     PlatformStats, QueueError, Record, ShutdownReport, StorageError, SubmitError, WaitError,
 };
 
@@ -97,7 +97,7 @@ impl Crucible {
     pub fn new() -> Result<Self, StartError> {
         let engine = crate::SubprocessEngine::new().map_err(StartError::Engine)?;
         Self::build(
-            Builder::new()
+            CrucibleBuilder::new()
                 .engine("sandbox", engine)
                 .queue(crate::MemoryQueue::bounded(10_000))
                 .storage(crate::MemoryStorage::new()),
@@ -108,7 +108,7 @@ impl Crucible {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn build(builder: Builder) -> Result<Self, StartError> {
+    pub fn build(builder: CrucibleBuilder) -> Result<Self, StartError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("crucible")

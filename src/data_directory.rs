@@ -181,13 +181,13 @@ impl DataDirectory {
         &self.path
     }
 
-    /// Its storage, for [`Builder::storage`](crucible_core::Builder::storage).
+    /// Its storage, for [`CrucibleBuilder::storage`](crucible_core::CrucibleBuilder::storage).
     #[must_use]
     pub fn storage(&self) -> DurableStorage {
         self.storage.clone()
     }
 
-    /// Its queue, for [`Builder::queue`](crucible_core::Builder::queue).
+    /// Its queue, for [`CrucibleBuilder::queue`](crucible_core::CrucibleBuilder::queue).
     #[must_use]
     pub fn queue(&self) -> Arc<DurableQueue> {
         Arc::clone(&self.queue)

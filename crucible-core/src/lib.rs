@@ -9,7 +9,7 @@
 //! This crate knows no backend. It isolates nothing by itself: the engine in this example plays a script.
 //!
 //! ```
-//! use crucible_core::testing::{FakeEngine, Play};
+//! use crucible_core::testing::{FakeEngine, FakeRun};
 //! use crucible_core::{Crucible, Evaluation};
 //! use crucible_queue::MemoryQueue;
 //! use crucible_storage::MemoryStorage;
@@ -17,7 +17,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let crucible = Crucible::builder()
-//!     .engine("fake", FakeEngine::scripted(|_| Play::exit(0).with_stdout("42\n")))
+//!     .engine("fake", FakeEngine::scripted(|_| FakeRun::exit(0).with_stdout("42\n")))
 //!     .queue(MemoryQueue::bounded(10_000))
 //!     .storage(MemoryStorage::new())
 //!     .build()?;
@@ -92,13 +92,13 @@ pub use model::retry::Retry;
 pub use model::secret::Secret;
 pub use model::signal::{ParseSignalError, Signal};
 pub use model::time::Timestamp;
-pub use monitor::counting_monitor::{CountingMonitor, Counts};
+pub use monitor::counting_monitor::{CountingMonitor, MonitorCounts};
 pub use monitor::monitor::{Monitor, Monitors};
 pub use monitor::tracing_monitor::TracingMonitor;
 pub use platform::{
-    BuildError, Builder, Crucible, EvaluateError, Events, EventsError, Handle, PlatformStats,
-    PurgeError, Purged, RecoverError, RecoveryReport, RedriveError, Retention, ShutdownReport,
-    SubmitError, SubmitOptions, WaitError, purge_storage,
+    BuildError, Crucible, CrucibleBuilder, EvaluateError, Events, EventsError, Handle,
+    PlatformStats, PurgeError, PurgeReport, RecoverError, RecoveryReport, RedriveError, Retention,
+    ShutdownReport, SubmitError, SubmitOptions, WaitError, purge_storage,
 };
 pub use queue::{Claim, Queue, QueueError, QueueErrorKind, QueueStats, Ticket};
 pub use result::artifact::{Artifact, SkipReason, Skipped};
@@ -109,6 +109,7 @@ pub use result::judge::{ending, judge};
 pub use result::outcome::{Outcome, WIRE_VERSION};
 pub use result::usage::Usage;
 pub use result::verdict::{Blame, Ending, NotStartedReason, Verdict};
+pub use storage::ext::{RecordOrCorrupt, StorageExt};
 pub use storage::storage::{
     CorruptRecord, Page, RecordQuery, Storage, StorageError, StorageErrorKind,
 };

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use comfy_table::{Table, presets};
-use crucible::{DataDirectory, EvaluationId, Record, RecordQuery, State, Storage as _, Timestamp};
+use crucible::{
+    DataDirectory, EvaluationId, Record, RecordQuery, State, StorageExt as _, Timestamp,
+};
+use futures::TryStreamExt as _;
 use serde::Serialize;
 
 use crate::common::{Failure, inert, json_line};
@@ -105,38 +108,42 @@ async fn print(
         "took",
     ]);
     let (mut shown, mut damaged, mut last) = (0, 0, None);
-    while shown < most {
-        query.limit = RecordQuery::LIMIT_MAX.min(most - shown);
-        let page =
-            storage.records(&query).await.map_err(|error| Failure::infrastructure(&error))?;
-        for record in &page.records {
-            shown += 1;
-            last = Some(record.id);
-            if json {
-                let keyed = Keyed { key: data::line_key(&record.evaluation), record };
-                line(&json_line(&keyed).map_err(|error| Failure::infrastructure(&error))?)?;
-            } else {
-                table.add_row(row(record));
+    // One more than is printed: it shows whether there are more.
+    query.limit = most.saturating_add(1);
+    let mut records = storage.records_stream(query);
+    let mut more = false;
+    while let Some(record) =
+        records.try_next().await.map_err(|error| Failure::infrastructure(&error))?
+    {
+        let record = match record {
+            Ok(_) if shown == most => {
+                more = true;
+                break;
             }
-        }
-        for evaluation in &page.corrupt {
-            damaged += 1;
-            eprintln!(
-                "damaged: evaluation {}: {}",
-                evaluation.evaluation,
-                inert(&evaluation.problem)
-            );
-        }
-        let Some(next) = page.next else {
-            last = None;
-            break;
+            Ok(record) => record,
+            Err(corrupt) => {
+                damaged += 1;
+                let problem = inert(&corrupt.problem);
+                eprintln!("damaged: evaluation {}: {problem}", corrupt.evaluation);
+                continue;
+            }
         };
-        query.after = Some(next);
+        shown += 1;
+        last = Some(record.id);
+        if json {
+            let keyed = Keyed { key: data::line_key(&record.evaluation), record: &record };
+            line(&json_line(&keyed).map_err(|error| Failure::infrastructure(&error))?)?;
+        } else {
+            table.add_row(row(&record));
+        }
     }
     if !json && shown > 0 {
         line(&table.to_string())?;
     }
-    if !json && let Some(last) = last {
+    if !json
+        && more
+        && let Some(last) = last
+    {
         eprintln!("there are more: --after {last}, or --all");
     }
     if !json && shown == 0 {

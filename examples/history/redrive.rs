@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crucible::{Crucible, EvaluationId, LocalBus, RecordQuery, State};
+use futures::TryStreamExt as _;
 
 use crate::common::Failure;
 use crate::data::{self, Engine};
@@ -42,14 +43,13 @@ pub(crate) async fn redrive(path: &Path, args: RedriveArgs) -> Result<u8, Failur
 /// Queues all of them again, and then waits for each.
 async fn again(platform: &Crucible, mut ids: Vec<EvaluationId>, all: bool) -> Result<(), Failure> {
     if all {
-        let mut query =
-            RecordQuery::new().with_state(State::Failed).with_limit(RecordQuery::LIMIT_MAX);
-        loop {
-            let page =
-                platform.records(&query).await.map_err(|error| Failure::infrastructure(&error))?;
-            ids.extend(page.records.iter().map(|record| record.id));
-            let Some(next) = page.next else { break };
-            query = query.with_after(next);
+        let query = RecordQuery::new().with_state(State::Failed).with_limit(RecordQuery::LIMIT_MAX);
+        let mut records = platform.records_stream(query);
+        while let Some(record) =
+            records.try_next().await.map_err(|error| Failure::infrastructure(&error))?
+        {
+            // `list` reports corrupt records.
+            ids.extend(record.map(|record| record.id));
         }
     }
     let mut handles = Vec::new();

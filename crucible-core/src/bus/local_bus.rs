@@ -65,14 +65,14 @@ impl LocalBus {
 
     /// How many listeners there are.
     #[must_use]
-    pub fn listeners(&self) -> usize {
+    pub fn subscribers(&self) -> usize {
         self.0.count.load(Ordering::Acquire)
     }
 }
 
 impl fmt::Debug for LocalBus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalBus").field("listeners", &self.listeners()).finish()
+        f.debug_struct("LocalBus").field("listeners", &self.subscribers()).finish()
     }
 }
 
@@ -84,7 +84,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[async_trait]
 impl EventBus for LocalBus {
     async fn publish(&self, event: Arc<Event>) -> Result<(), BusError> {
-        if self.listeners() == 0 {
+        if self.subscribers() == 0 {
             return Ok(());
         }
         let mut woken = Vec::new();
@@ -231,9 +231,9 @@ mod tests {
             bus.subscribe(EventFilter::all()).await.unwrap(),
             bus.subscribe(EventFilter::evaluation(id)).await.unwrap(),
         );
-        assert_eq!(bus.listeners(), 2);
+        assert_eq!(bus.subscribers(), 2);
         drop(streams);
-        assert_eq!(bus.listeners(), 0);
+        assert_eq!(bus.subscribers(), 0);
         assert!(lock(&bus.0.listeners).by_evaluation.is_empty());
         assert!(lock(&bus.0.listeners).of_all.is_empty());
     }

@@ -5,9 +5,11 @@
 //! cannot.
 
 use std::fmt;
+use std::future::ready;
 use std::str::FromStr;
 
 use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 
 use crate::journal::canonical::canonical_json;
@@ -17,6 +19,7 @@ use crate::journal::record::Record;
 use crate::model::digest::Digest;
 use crate::model::id::EvaluationId;
 use crate::model::time::Timestamp;
+use crate::storage::ext::StorageExt as _;
 use crate::storage::storage::{RecordQuery, Storage, StorageError};
 
 /// The version of the statement's wire form.
@@ -268,21 +271,14 @@ impl Checkpoint {
 /// # Errors
 /// The storage could not be read: a damaged record too, since a statement that leaves it out would hide it.
 pub async fn heads(storage: &dyn Storage) -> Result<Vec<Head>, StorageError> {
-    let mut query = RecordQuery::new().with_limit(RecordQuery::LIMIT_MAX);
-    let mut heads = Vec::new();
-    loop {
-        let page = storage.records(&query).await?;
-        if let Some(damaged) = page.corrupt.first() {
-            let what = format!("the record of evaluation {}", damaged.evaluation);
-            return Err(StorageError::Corrupt {
-                what,
-                source: Some(damaged.problem.clone().into()),
-            });
-        }
-        heads.extend(page.records.iter().map(Head::of));
-        let Some(next) = page.next else { return Ok(heads) };
-        query = query.with_after(next);
-    }
+    let query = RecordQuery::new().with_limit(RecordQuery::LIMIT_MAX);
+    let heads = storage.records_stream(query).and_then(|record| {
+        ready(record.map(|record| Head::of(&record)).map_err(|corrupt| StorageError::Corrupt {
+            what: format!("the record of evaluation {}", corrupt.evaluation),
+            source: Some(corrupt.problem.into()),
+        }))
+    });
+    heads.try_collect().await
 }
 
 /// Holds the heads of a checkpoint against a storage: every one of them must be in the journal still, which may have

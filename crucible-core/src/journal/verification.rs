@@ -1,9 +1,12 @@
 //! Whether everything in a storage is what was written.
 
+use futures::TryStreamExt as _;
+
 use crate::engine::error::error_chain;
 use crate::journal::event::Event;
 use crate::journal::record::Record;
 use crate::journal::verify::verify_against;
+use crate::storage::ext::StorageExt as _;
 use crate::storage::storage::{CorruptRecord, RecordQuery, Storage, StorageError};
 
 /// How many records are looked at together.
@@ -41,25 +44,23 @@ impl Verification {
 /// The storage is away. What cannot be read is no error, but wrong.
 pub async fn verify_storage(storage: &dyn Storage) -> Result<Verification, StorageError> {
     let mut found = Verification::default();
-    let mut query = RecordQuery::new().with_limit(PAGE);
-    loop {
-        let page = storage.records(&query).await?;
-        found.evaluations += page.corrupt.len() as u64;
-        found.wrong.extend(page.corrupt);
-        for record in &page.records {
-            found.evaluations += 1;
-            match look_at(storage, record, &mut found).await {
-                Ok(None) => {}
-                Ok(Some(problem)) => found.wrong.push(CorruptRecord::new(record.id, problem)),
-                Err(error @ StorageError::Corrupt { .. }) => {
-                    found.wrong.push(CorruptRecord::new(record.id, error_chain(&error)));
-                }
-                Err(error) => return Err(error),
+    let mut records = storage.records_stream(RecordQuery::new().with_limit(PAGE));
+    while let Some(record) = records.try_next().await? {
+        found.evaluations += 1;
+        let record = match record {
+            Ok(record) => record,
+            Err(corrupt) => {
+                found.wrong.push(corrupt);
+                continue;
             }
-        }
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => break,
+        };
+        match look_at(storage, &record, &mut found).await {
+            Ok(None) => {}
+            Ok(Some(problem)) => found.wrong.push(CorruptRecord::new(record.id, problem)),
+            Err(error @ StorageError::Corrupt { .. }) => {
+                found.wrong.push(CorruptRecord::new(record.id, error_chain(&error)));
+            }
+            Err(error) => return Err(error),
         }
     }
     found.wrong.sort_by_key(|wrong| wrong.evaluation);

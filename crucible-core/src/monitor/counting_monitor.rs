@@ -10,7 +10,7 @@ use crate::monitor::monitor::Monitor;
 /// What a [`CountingMonitor`] monitor has counted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Counts {
+pub struct MonitorCounts {
     /// Events by their wire name: `submitted`, `started`, `finished` and so on.
     pub events: BTreeMap<&'static str, u64>,
     /// Verdicts by their wire name, a limit's with its name: `exited`, `limit_exceeded memory`.
@@ -23,7 +23,7 @@ pub struct Counts {
     pub output_bytes: u64,
 }
 
-impl Counts {
+impl MonitorCounts {
     /// How many events of this wire name there were.
     #[must_use]
     pub fn event(&self, name: &str) -> u64 {
@@ -39,7 +39,7 @@ impl Counts {
 
 /// Counts events, verdicts and usage in this process. For tests, status pages and exporters.
 #[derive(Debug, Default)]
-pub struct CountingMonitor(Mutex<Counts>);
+pub struct CountingMonitor(Mutex<MonitorCounts>);
 
 impl CountingMonitor {
     /// CountingMonitor at zero.
@@ -50,11 +50,11 @@ impl CountingMonitor {
 
     /// What was counted so far.
     #[must_use]
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> MonitorCounts {
         self.lock().clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Counts> {
+    fn lock(&self) -> MutexGuard<'_, MonitorCounts> {
         // Counting cannot be left half done: a panic elsewhere does not spoil the counts.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -48,7 +48,7 @@ impl BuildError {
 /// | `max_expired_leases` | 3 | two accidents happen; a third death is the evaluation's doing |
 /// | `host` | the process id and the time of its start | workers of two hosts must not have one name |
 #[derive(Debug, Default)]
-pub struct Builder {
+pub struct CrucibleBuilder {
     engines: Vec<NamedEngine>,
     queue: Option<Arc<dyn Queue>>,
     storage: Option<Arc<dyn Storage>>,
@@ -61,7 +61,7 @@ pub struct Builder {
     host: Option<String>,
 }
 
-impl Builder {
+impl CrucibleBuilder {
     /// Nothing composed yet.
     #[must_use]
     pub fn new() -> Self {

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::Stream;
 
-use super::builder::Builder;
+use super::builder::CrucibleBuilder;
 use super::error::{EvaluateError, SubmitError};
 use super::handle::Handle;
 use super::recover::{RecoverError, RecoveryReport};
@@ -25,6 +26,7 @@ use crate::model::id::{EvaluationId, WorkerId};
 use crate::model::language::Languages;
 use crate::queue::{QueueError, QueueStats};
 use crate::result::outcome::Outcome;
+use crate::storage::ext::{RecordOrCorrupt, StorageExt as _};
 use crate::storage::storage::{Page, RecordQuery, Storage, StorageError};
 
 /// How busy a platform is.
@@ -76,8 +78,8 @@ impl Drop for Owner {
 impl Crucible {
     /// Composes a platform.
     #[must_use]
-    pub fn builder() -> Builder {
-        Builder::new()
+    pub fn builder() -> CrucibleBuilder {
+        CrucibleBuilder::new()
     }
 
     pub(super) fn start(shared: Shared) -> Self {
@@ -208,6 +210,14 @@ impl Crucible {
     /// The storage failed.
     pub async fn records(&self, query: &RecordQuery) -> Result<Page, StorageError> {
         self.shared.storage.records(query).await
+    }
+
+    /// Returns all records that match a query, see [`StorageExt::records_stream`].
+    pub fn records_stream(
+        &self,
+        query: RecordQuery,
+    ) -> impl Stream<Item = Result<RecordOrCorrupt, StorageError>> + Send + Unpin + '_ {
+        self.storage().records_stream(query)
     }
 
     /// The entries of an evaluation's journal after the one with the sequence `after`.

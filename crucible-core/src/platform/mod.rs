@@ -21,12 +21,12 @@ mod submit;
 mod turns;
 mod worker;
 
-pub use builder::{BuildError, Builder};
+pub use builder::{BuildError, CrucibleBuilder};
 pub use crucible::{Crucible, PlatformStats, ShutdownReport};
 pub use error::{EvaluateError, SubmitError, WaitError};
 pub use events::{Events, EventsError};
 pub use handle::Handle;
-pub use purge::{PurgeError, Purged, Retention, purge_storage};
+pub use purge::{PurgeError, PurgeReport, Retention, purge_storage};
 pub use recover::{RecoverError, RecoveryReport};
 pub use redrive::RedriveError;
 pub use submit::SubmitOptions;

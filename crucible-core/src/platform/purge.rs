@@ -83,7 +83,7 @@ impl Retention {
 /// What was removed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
-pub struct Purged {
+pub struct PurgeReport {
     /// How many evaluations were removed.
     pub removed: u64,
     /// Those that cannot be read, and so were not removed.
@@ -115,13 +115,13 @@ pub enum PurgeError {
 /// Dropping the future leaves some removed.
 ///
 /// # Errors
-/// See [`PurgeError`]. One that cannot be read is no error: it is named in [`Purged::damaged`], and stays.
+/// See [`PurgeError`]. One that cannot be read is no error: it is named in [`PurgeReport::corrupt`], and stays.
 pub async fn purge_storage(
     storage: &dyn Storage,
     retention: &Retention,
-) -> Result<Purged, PurgeError> {
+) -> Result<PurgeReport, PurgeError> {
     let (mut query, until) = retention.query()?;
-    let mut purged = Purged::default();
+    let mut purged = PurgeReport::default();
     loop {
         let page = match storage.records(&query).await {
             Ok(page) => page,
@@ -141,7 +141,7 @@ pub async fn purge_storage(
 async fn remove_all(
     storage: &dyn Storage,
     records: Vec<Record>,
-    purged: &mut Purged,
+    purged: &mut PurgeReport,
 ) -> Result<(), PurgeError> {
     let removals = records
         .into_iter()
@@ -174,7 +174,7 @@ impl Crucible {
     ///
     /// # Errors
     /// See [`PurgeError`].
-    pub async fn purge(&self, retention: &Retention) -> Result<Purged, PurgeError> {
+    pub async fn purge(&self, retention: &Retention) -> Result<PurgeReport, PurgeError> {
         purge_storage(self.storage(), retention).await
     }
 }

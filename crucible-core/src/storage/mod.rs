@@ -1,3 +1,4 @@
 //! TODO(storage)
 
+pub(crate) mod ext;
 pub(crate) mod storage;

@@ -28,7 +28,7 @@ type Refusal = Arc<dyn Fn() -> EngineError + Send + Sync>;
 
 /// What a [`FakeEngine`] pretends a command does.
 #[derive(Clone)]
-pub struct Play {
+pub struct FakeRun {
     delay: Duration,
     stdout: Bytes,
     stderr: Bytes,
@@ -38,7 +38,7 @@ pub struct Play {
     panics: bool,
 }
 
-impl Play {
+impl FakeRun {
     /// Exits with this code at once.
     #[must_use]
     pub fn exit(code: i32) -> Self {
@@ -100,23 +100,23 @@ impl Play {
     }
 }
 
-impl std::fmt::Debug for Play {
+impl std::fmt::Debug for FakeRun {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Play").field("evidence", &self.evidence).finish_non_exhaustive()
+        f.debug_struct("FakeRun").field("evidence", &self.evidence).finish_non_exhaustive()
     }
 }
 
-type Script = dyn Fn(&Command) -> Play + Send + Sync;
+type Script = dyn Fn(&Command) -> FakeRun + Send + Sync;
 
 /// An engine that plays a script. It starts no process, and its enforcement report says that every layer is waived.
 #[derive(Clone)]
 pub struct FakeEngine {
     script: Arc<Script>,
-    counts: Arc<Counts>,
+    counts: Arc<SandboxCounts>,
 }
 
 #[derive(Debug, Default)]
-struct Counts {
+struct SandboxCounts {
     opened: AtomicUsize,
     open: AtomicUsize,
     open_peak: AtomicUsize,
@@ -126,12 +126,12 @@ impl FakeEngine {
     /// Every command exits with 0 at once.
     #[must_use]
     pub fn new() -> Self {
-        Self::scripted(|_| Play::exit(0))
+        Self::scripted(|_| FakeRun::exit(0))
     }
 
     /// Every command does what `script` says of it.
     #[must_use]
-    pub fn scripted(script: impl Fn(&Command) -> Play + Send + Sync + 'static) -> Self {
+    pub fn scripted(script: impl Fn(&Command) -> FakeRun + Send + Sync + 'static) -> Self {
         Self { script: Arc::new(script), counts: Arc::default() }
     }
 
@@ -201,7 +201,7 @@ type Files = BTreeMap<SandboxPath, (Bytes, bool)>;
 
 struct FakeSandbox {
     script: Arc<Script>,
-    counts: Arc<Counts>,
+    counts: Arc<SandboxCounts>,
     files: Mutex<Files>,
 }
 

@@ -8,7 +8,7 @@ mod faulty_monitor;
 mod faulty_queue;
 mod faulty_storage;
 
-pub use fake_engine::{FakeEngine, Play};
+pub use fake_engine::{FakeEngine, FakeRun};
 pub use faults::{Fault, Faults, InjectedFault};
 pub use faulty_bus::FaultyBus;
 pub use faulty_engine::FaultyEngine;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crucible_core::testing::{FakeEngine, Fault, Faults, FaultyBus, FaultyStorage, Play};
+use crucible_core::testing::{FakeEngine, FakeRun, Fault, Faults, FaultyBus, FaultyStorage};
 use crucible_core::{
     Digest, EvaluationId, Event, EventKind, Evidence, KillReason, Priority, Queue as _, Record,
     Signal, State, Storage as _, Ticket, Timestamp, Verdict, WorkerId,
@@ -213,7 +213,7 @@ async fn a_run_that_was_cancelled_by_nobody_is_an_engines_failure() {
         },
     ] {
         let house = House::with_engine(FakeEngine::scripted(move |_| {
-            Play::evidence(vec![evidence.clone()])
+            FakeRun::evidence(vec![evidence.clone()])
         }));
         let crucible = house.build();
         let error = within(crucible.evaluate(command("exit 0"))).await.unwrap_err();

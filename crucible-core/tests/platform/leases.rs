@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use crucible_core::testing::{FakeEngine, Play};
+use crucible_core::testing::{FakeEngine, FakeRun};
 use crucible_core::{
     EventKind, Queue as _, QueueError, RequeueReason, Retry, State, Verdict, WaitError,
 };
@@ -19,8 +19,8 @@ const LEASE: Duration = Duration::from_secs(3);
 fn slow_then_fast() -> FakeEngine {
     let runs = Arc::new(AtomicU32::new(0));
     FakeEngine::scripted(move |_| match runs.fetch_add(1, Ordering::SeqCst) {
-        0 => Play::exit(1).with_delay(Duration::from_secs(100)),
-        _ => Play::exit(2),
+        0 => FakeRun::exit(1).with_delay(Duration::from_secs(100)),
+        _ => FakeRun::exit(2),
     })
 }
 
@@ -133,7 +133,7 @@ async fn the_result_is_dropped_also_while_the_new_holder_runs() {
     let runs = Arc::new(AtomicU32::new(0));
     let engine = FakeEngine::scripted(move |_| {
         let run = runs.fetch_add(1, Ordering::SeqCst);
-        Play::exit(1 + i32::try_from(run).unwrap()).with_delay(Duration::from_secs(10))
+        FakeRun::exit(1 + i32::try_from(run).unwrap()).with_delay(Duration::from_secs(10))
     });
     let house = House::with_engine(engine);
     let unaware =

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use crucible_core::testing::{FakeEngine, Play};
+use crucible_core::testing::{FakeEngine, FakeRun};
 use crucible_core::{Crucible, Priority};
 
 use crate::support::{House, command, until, within};
@@ -15,10 +15,10 @@ fn house() -> (House, Crucible, Arc<Mutex<Vec<String>>>) {
         move |command| {
             let name = command.argv[1].clone();
             if name == "first" {
-                return Play::hang();
+                return FakeRun::hang();
             }
             ran.lock().unwrap().push(name);
-            Play::exit(0)
+            FakeRun::exit(0)
         }
     });
     let house = House::with_engine(engine);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crucible_core::testing::{FakeEngine, FaultyMonitor, Play};
+use crucible_core::testing::{FakeEngine, FakeRun, FaultyMonitor};
 use crucible_core::{CountingMonitor, Retry, WaitError};
 
 use crate::support::{House, command, endings, settle, until, within};
@@ -32,7 +32,7 @@ async fn an_engine_that_panics_has_lost_the_run() {
 async fn what_may_run_twice_is_run_again_after_a_panic() {
     let runs = Arc::new(AtomicU32::new(0));
     let engine = FakeEngine::scripted(move |_| {
-        if runs.fetch_add(1, Ordering::SeqCst) == 0 { Play::panic() } else { Play::exit(0) }
+        if runs.fetch_add(1, Ordering::SeqCst) == 0 { FakeRun::panic() } else { FakeRun::exit(0) }
     });
     let crucible = House::with_engine(engine).build();
     let evaluation = command("x").with_retry(Retry::default().with_idempotent());

@@ -1,6 +1,6 @@
 //! Dead letters get another chance, and nothing else does.
 
-use crucible_core::testing::{FakeEngine, Play};
+use crucible_core::testing::{FakeEngine, FakeRun};
 use crucible_core::{
     Crucible, EngineError, Evaluation, EvaluationId, RecordQuery, RedriveError, Secret, State,
 };
@@ -16,7 +16,7 @@ fn failing_once() -> FakeEngine {
     let failed = std::sync::atomic::AtomicBool::new(false);
     FakeEngine::scripted(move |_| {
         let has_failed = failed.swap(true, std::sync::atomic::Ordering::SeqCst);
-        if has_failed { Play::exit(0) } else { Play::error(closed) }
+        if has_failed { FakeRun::exit(0) } else { FakeRun::error(closed) }
     })
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crucible_core::testing::{FakeEngine, Play};
+use crucible_core::testing::{FakeEngine, FakeRun};
 use crucible_core::{EngineError, Evaluation, EventKind, Retry, State, WaitError};
 use tokio::time::Instant;
 
@@ -15,9 +15,9 @@ fn flaky(failures: u32, error: fn() -> EngineError) -> FakeEngine {
     let runs = Arc::new(AtomicU32::new(0));
     FakeEngine::scripted(move |_| {
         if runs.fetch_add(1, Ordering::SeqCst) < failures {
-            Play::error(error)
+            FakeRun::error(error)
         } else {
-            Play::exit(0)
+            FakeRun::exit(0)
         }
     })
 }

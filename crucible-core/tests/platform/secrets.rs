@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crucible_core::testing::{FakeEngine, Play};
+use crucible_core::testing::{FakeEngine, FakeRun};
 use crucible_core::{
     Command, Evaluation, Event, EventKind, Monitor, Program, Retry, Secret, State, Storage as _,
     WaitError,
@@ -23,7 +23,7 @@ fn noting(failures: usize) -> (FakeEngine, Arc<Mutex<Vec<String>>>) {
                 ["A", "B"].map(|name| command.env[name].reveal().unwrap_or("lost").to_owned());
             let mut seen = seen.lock().unwrap();
             seen.push(values.join(" "));
-            if seen.len() <= failures { Play::error(unavailable) } else { Play::exit(0) }
+            if seen.len() <= failures { FakeRun::error(unavailable) } else { FakeRun::exit(0) }
         }
     });
     (engine, seen)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use crucible_core::testing::{FakeEngine, Play};
+use crucible_core::testing::{FakeEngine, FakeRun};
 use crucible_core::{
     EventKind, Queue as _, RequeueReason, Retry, State, SubmitError, Verdict, WaitError,
 };
@@ -73,7 +73,7 @@ async fn what_does_not_end_in_time_is_ended() {
 async fn what_may_run_twice_goes_back_and_deliberate_stops_are_no_deaths() {
     let runs = Arc::new(AtomicU32::new(0));
     let engine = FakeEngine::scripted(move |_| {
-        if runs.fetch_add(1, Ordering::SeqCst) < 5 { Play::hang() } else { Play::exit(0) }
+        if runs.fetch_add(1, Ordering::SeqCst) < 5 { FakeRun::hang() } else { FakeRun::exit(0) }
     });
     let house = House::with_engine(engine);
     let evaluation = command("x").with_retry(Retry::default().with_idempotent());
@@ -125,8 +125,8 @@ async fn what_had_not_started_goes_back() {
 async fn what_fails_before_it_had_started_because_it_is_ended_goes_back() {
     let runs = Arc::new(AtomicU32::new(0));
     let engine = FakeEngine::scripted(move |_| match runs.fetch_add(1, Ordering::SeqCst) {
-        0 => Play::error(unavailable).with_delay(MINUTE),
-        _ => Play::exit(0),
+        0 => FakeRun::error(unavailable).with_delay(MINUTE),
+        _ => FakeRun::exit(0),
     });
     let house = House::with_engine(engine);
     let crucible = house.build();

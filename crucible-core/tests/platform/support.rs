@@ -5,10 +5,10 @@ use std::future::Future;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crucible_core::testing::{FakeEngine, Play};
+use crucible_core::testing::{FakeEngine, FakeRun};
 use crucible_core::{
-    Builder, Command, Crucible, EngineError, Evaluation, EvaluationId, Event, EventKind, Handle,
-    LocalBus, Monitor, Record, State, Storage, verify_against,
+    Command, Crucible, CrucibleBuilder, EngineError, Evaluation, EvaluationId, Event, EventKind,
+    Handle, LocalBus, Monitor, Record, State, Storage, verify_against,
 };
 use crucible_queue::MemoryQueue;
 use crucible_storage::MemoryStorage;
@@ -47,7 +47,7 @@ impl House {
     }
 
     /// A builder with everything that is needed, for whoever wants to change some of it.
-    pub(crate) fn builder(&self) -> Builder {
+    pub(crate) fn builder(&self) -> CrucibleBuilder {
         Crucible::builder()
             .engine("fake", self.engine.clone())
             .queue(Arc::clone(&self.queue))
@@ -105,20 +105,20 @@ impl Notes {
 }
 
 /// What the engine does with a command, by its first arguments.
-pub(crate) fn script(command: &Command) -> Play {
+pub(crate) fn script(command: &Command) -> FakeRun {
     let argument = command.argv.get(1).map(String::as_str).unwrap_or_default();
     match command.argv[0].as_str() {
-        "exit" => Play::exit(argument.parse().unwrap()),
+        "exit" => FakeRun::exit(argument.parse().unwrap()),
         "print" => {
-            Play::exit(0).with_stdout(argument.to_owned()).with_stderr(format!("not {argument}"))
+            FakeRun::exit(0).with_stdout(argument.to_owned()).with_stderr(format!("not {argument}"))
         }
-        "sleep" => Play::exit(0).with_delay(Duration::from_millis(argument.parse().unwrap())),
-        "hang" => Play::hang(),
-        "panic" => Play::panic(),
-        "unavailable" => Play::error(unavailable),
-        "lost" => Play::error(lost),
-        "closed" => Play::error(|| EngineError::Closed { what: "the engine".to_owned() }),
-        "sh" | "python3" => Play::exit(0).with_stdout(argument.to_owned()),
+        "sleep" => FakeRun::exit(0).with_delay(Duration::from_millis(argument.parse().unwrap())),
+        "hang" => FakeRun::hang(),
+        "panic" => FakeRun::panic(),
+        "unavailable" => FakeRun::error(unavailable),
+        "lost" => FakeRun::error(lost),
+        "closed" => FakeRun::error(|| EngineError::Closed { what: "the engine".to_owned() }),
+        "sh" | "python3" => FakeRun::exit(0).with_stdout(argument.to_owned()),
         other => panic!("the script has no command `{other}`"),
     }
 }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crucible_core::{
     Artifact, Captured, Digest, Evaluation, EvaluationId, Event, EventKind, Outcome, Record,
-    RecordQuery, SandboxPath, State, Storage, StorageError, Timestamp, WorkerId, verify_storage,
+    RecordQuery, SandboxPath, State, Storage, StorageError, StorageExt as _, Timestamp, WorkerId,
+    verify_storage,
 };
 use crucible_kv::testing::MemoryBackend;
+use futures::TryStreamExt as _;
 
 use crate::support::Kept;
 
@@ -64,17 +66,8 @@ pub(crate) async fn run(
 }
 
 pub(crate) async fn all(storage: &dyn Storage, query: &RecordQuery) -> Vec<Record> {
-    let mut query = query.clone();
-    let mut records = Vec::new();
-    loop {
-        let page = storage.records(&query).await.unwrap();
-        assert_eq!(page.corrupt, []);
-        records.extend(page.records);
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => return records,
-        }
-    }
+    let records = storage.records_stream(query.clone());
+    records.map_ok(Result::unwrap).try_collect().await.unwrap()
 }
 
 /// Everything in a storage fits: journals, records, every index, and that there is each file that is named and no other.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crucible::{Crucible, Evaluation, Handle, Queue, Storage};
-use crucible_core::testing::{FakeEngine, Play};
+use crucible_core::testing::{FakeEngine, FakeRun};
 
 /// A platform over an engine that does nothing. Its only worker is kept busy by the first evaluation.
 pub(super) struct Blocked {
@@ -18,7 +18,7 @@ impl Blocked {
         let is_free = Arc::new(AtomicBool::new(false));
         let script = {
             let is_free = Arc::clone(&is_free);
-            move |_: &_| if is_free.load(Ordering::Acquire) { Play::exit(0) } else { Play::hang() }
+            move |_: &_| if is_free.load(Ordering::Acquire) { FakeRun::exit(0) } else { FakeRun::hang() }
         };
         let builder = Crucible::builder().engine("only", FakeEngine::scripted(script)).workers(1);
         let platform = builder.queue(queue).storage(storage).build().expect("a platform");
