@@ -1,16 +1,12 @@
 //! A data directory that is full: how long it takes to open, to list and to submit to it beside an empty one, what a record takes
-//! on disk, and what of it is given back: `cargo bench --bench durable_full [-- --records N]`. It needs about 5 GB of disk for the
+//! on disk, and what of it is given back: `ci/bench durable-full [--records N]`. It needs about 5 GB of disk for the
 //! million records of its default, and minutes. Everything is at `Power`.
 
-#![allow(
-    missing_docs,
-    clippy::expect_used,
-    reason = "a benchmark that cannot go on has nothing to measure"
-)]
+#![expect(clippy::expect_used, reason = "a benchmark that fails has nothing to report")]
 
-#[path = "durable/crucible.rs"]
+#[path = "crucible.rs"]
 mod crucible_store;
-#[path = "durable/subject.rs"]
+#[path = "subject.rs"]
 #[allow(dead_code, reason = "each benchmark uses a part of what they share")]
 mod subject;
 
@@ -40,7 +36,7 @@ fn main() -> Result<(), String> {
         .enable_all()
         .build()
         .expect("a runtime");
-    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let scratch = tempfile::tempdir_in(subject::target_directory()).expect("a directory");
     let (full, empty) = (scratch.path().join("full"), scratch.path().join("empty"));
     runtime.block_on(async {
         let began = Instant::now();

@@ -1,6 +1,6 @@
 //! How many evaluations a second can be accepted, and taken and ended, so that a power cut loses none: by 16 at once, beside a
 //! log of our own with group commit and fdatasync(2), SQLite, and Redis. All on the disk of the target directory, in one run,
-//! in a new order each round: `cargo bench --bench durable_throughput [-- --rounds N]`. Run it on a quiet machine, and read the
+//! in a new order each round: `ci/bench durable-throughput [--rounds N]`. Run it on a quiet machine, and read the
 //! ratios.
 //!
 //! - **submit**: one record of about 1 KiB and one ticket, of which the caller hears once both survive.
@@ -10,23 +10,20 @@
 //! SQLite (WAL, `synchronous=FULL`) is used in its best way: by one thread, which commits what waits as one transaction. Redis
 //! (`appendfsync always`) has a stream, and a connection for each of the 16; it is left out where there is no `redis-server`.
 
-#![allow(
-    missing_docs,
-    clippy::expect_used,
-    reason = "a benchmark that cannot go on has nothing to measure"
-)]
+#![expect(clippy::expect_used, reason = "a benchmark that fails has nothing to report")]
 
-#[path = "durable/crucible.rs"]
+#[path = "crucible.rs"]
 mod crucible_store;
-#[path = "durable/log.rs"]
+#[path = "log.rs"]
 mod log;
-#[path = "durable/redis.rs"]
+#[path = "redis.rs"]
 mod redis;
-#[path = "durable/sqlite.rs"]
+#[path = "sqlite.rs"]
 mod sqlite;
-#[path = "durable/subject.rs"]
+#[path = "subject.rs"]
 mod subject;
-#[allow(dead_code, reason = "each benchmark uses a part of what they share")]
+#[expect(dead_code, reason = "each benchmark uses a part of the shared code")]
+#[path = "../../../support/mod.rs"]
 mod support;
 
 use std::sync::Arc;
@@ -43,7 +40,7 @@ fn main() -> Result<(), String> {
         .enable_all()
         .build()
         .expect("a runtime");
-    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
+    let scratch = tempfile::tempdir_in(subject::target_directory()).expect("a directory");
     let place = |name: &str| scratch.path().join(name);
     let mut subjects: Vec<Arc<dyn Subject>> = vec![
         Arc::new(log::Log::new(&place("log"))),

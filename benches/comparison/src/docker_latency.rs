@@ -1,14 +1,11 @@
 //! What one run in a container costs: `docker run --rm`, the bare sequence of calls that a client makes, and an engine, cold and
 //! with containers that were started ahead of time; with runc, and with gVisor where the daemon has it.
-//! `ci/docker start && ci/docker image`, then `cargo bench --features docker --bench docker_latency [-- --rounds N]`.
+//! `ci/docker start && ci/docker image`, then `ci/bench docker-latency [--rounds N]`.
 
-#![allow(
-    missing_docs,
-    clippy::expect_used,
-    reason = "a benchmark that cannot go on has nothing to measure"
-)]
+#![expect(clippy::expect_used, reason = "a benchmark that fails has nothing to report")]
 
-#[allow(dead_code, reason = "each benchmark uses a part of what they share")]
+#[expect(dead_code, reason = "each benchmark uses a part of the shared code")]
+#[path = "../../support/mod.rs"]
 mod support;
 
 use std::process::Command;

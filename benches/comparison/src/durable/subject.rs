@@ -58,3 +58,9 @@ pub(crate) fn median(figures: &mut [f64]) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
+
+/// Returns the build directory, which is on the disk to be measured.
+pub(crate) fn target_directory() -> std::path::PathBuf {
+    let program = std::env::current_exe().expect("the path of this program");
+    program.ancestors().nth(2).expect("target/PROFILE/PROGRAM").to_owned()
+}
