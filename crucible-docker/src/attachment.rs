@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use bollard::container::{AttachContainerResults, LogOutput};
 use bytes::{Buf as _, Bytes, BytesMut};
 use crucible_core::{OutputChunk, OutputStream};
-use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, Writer};
+use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, WireWriter};
 use crucible_guest_client::errors::protocol;
 use crucible_guest_client::{
     Channel, ChannelExt as _, Disconnected, Frame, Frames, ResponseRouter,
@@ -188,7 +188,7 @@ impl Channel for Attachment {
         let length = u32::try_from(head.len() + body.len())
             .map_err(|_| Disconnected::Error(protocol("a request is too long", false)))?;
         let mut header = [0; HEADER_SIZE];
-        let encoded = Header { kind, id, length }.encode(&mut Writer::new(&mut header));
+        let encoded = Header { kind, id, length }.encode(&mut WireWriter::new(&mut header));
         encoded.map_err(|_| Disconnected::Error(protocol("a header does not fit", false)))?;
         let sent = self.input.lock().await.write([&header, head, body]).await;
         match sent {

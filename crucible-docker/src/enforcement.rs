@@ -2,7 +2,7 @@
 
 use bollard::models::{ContainerInspectResponse, HostConfig, MountPoint};
 use crucible_core::{Enforcement, EngineError, Layer, LayerStatus, Limits, UnavailableMechanism};
-use crucible_guest::protocol::{Counted, Layers};
+use crucible_guest::protocol::{CgroupCounts, Layers};
 use crucible_guest_client::{Channel as _, End, Status};
 
 use crate::config::Settings;
@@ -129,7 +129,7 @@ fn capabilities_are_ours(config: &HostConfig) -> bool {
 }
 
 /// What the kernel has, where the guest sees it; else what the daemon says.
-fn memory(policy: &Policy, config: &HostConfig, counted: &Counted) -> (bool, String) {
+fn memory(policy: &Policy, config: &HostConfig, counted: &CgroupCounts) -> (bool, String) {
     let wanted = policy.memory_bytes;
     let said = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
     let by_daemon = said(config.memory) == Some(wanted) && said(config.memory_swap) == Some(wanted);
@@ -148,7 +148,7 @@ fn processes(
     settings: &Settings,
     policy: &Policy,
     config: &HostConfig,
-    counted: &Counted,
+    counted: &CgroupCounts,
 ) -> (bool, String) {
     let wanted = policy.pids_limit(settings);
     let by_daemon = config.pids_limit.and_then(|limit| u64::try_from(limit).ok()) == Some(wanted);

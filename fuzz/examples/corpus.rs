@@ -10,8 +10,8 @@ use crucible_core::{
     Limits, Outcome, Record, Timestamp, WorkerId,
 };
 use crucible_guest::protocol::{
-    EntryKind, EntryRef, Exec, Exited, FrameKind, Header, OnExit, Overflow, Plan, PlanFlags,
-    STDIO_PASSED, Strings, WriteRequest, Writer,
+    EntryKind, EntryRef, Exec, Exited, FrameKind, Header, OnExit, Overflow, PlanFlags,
+    STDIO_PASSED, SandboxPlan, Strings, WireWriter, WriteRequest,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -26,9 +26,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 type Seeds = Vec<(&'static str, Vec<u8>)>;
 
-fn bytes(write: impl FnOnce(&mut Writer<'_>) -> Result<(), Overflow>) -> Vec<u8> {
+fn bytes(write: impl FnOnce(&mut WireWriter<'_>) -> Result<(), Overflow>) -> Vec<u8> {
     let mut buffer = [0; 1024];
-    let mut writer = Writer::new(&mut buffer);
+    let mut writer = WireWriter::new(&mut buffer);
     match write(&mut writer) {
         Ok(()) => writer.written().to_vec(),
         Err(Overflow) => panic!("a seed is longer than a seed should be"),
@@ -38,7 +38,7 @@ fn bytes(write: impl FnOnce(&mut Writer<'_>) -> Result<(), Overflow>) -> Vec<u8>
 fn protocol() -> Seeds {
     let exec = Exec {
         stdio: STDIO_PASSED,
-        after: OnExit::KillBackground,
+        on_exit: OnExit::KillBackground,
         status: true,
         quiet_us: 6,
         lend_mounts: true,
@@ -48,7 +48,7 @@ fn protocol() -> Seeds {
         argv: Strings { count: 2, bytes: b"sh\0-c\0" },
         env: Strings { count: 1, bytes: b"A=1\0" },
     };
-    let plan = Plan {
+    let plan = SandboxPlan {
         flags: PlanFlags::READY,
         tasks_files: 1,
         landlock_abi: 7,

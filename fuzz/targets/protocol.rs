@@ -2,16 +2,20 @@
 #![no_main]
 
 use crucible_guest::protocol::{
-    Counted, Entries, Exec, ExecFailed, Exited, Failure, FrameKind, HEADER_SIZE, Header, Init,
-    ListRequest, Opened, Overflow, PAYLOAD_MAX_TO_GUEST, PAYLOAD_MAX_TO_HOST, PacketKind, Plan,
-    ReadRequest, Reader, Ready, Sealed, Started, TemplateOp, Usage, WriteRequest, Writer,
+    CgroupCounts, Entries, Exec, ExecFailed, Exited, Failure, FrameKind, HEADER_SIZE, Header, Init,
+    ListRequest, Opened, Overflow, PAYLOAD_MAX_TO_GUEST, PAYLOAD_MAX_TO_HOST, PacketKind,
+    ProcUsage, ReadRequest, Ready, SandboxPlan, SealReply, Started, TemplateOp, WireReader,
+    WireWriter, WriteRequest,
 };
 use libfuzzer_sys::fuzz_target;
 
 /// What a value is written as.
-fn written(size: usize, write: impl FnOnce(&mut Writer<'_>) -> Result<(), Overflow>) -> Vec<u8> {
+fn written(
+    size: usize,
+    write: impl FnOnce(&mut WireWriter<'_>) -> Result<(), Overflow>,
+) -> Vec<u8> {
     let mut buffer = vec![0; size];
-    let mut writer = Writer::new(&mut buffer);
+    let mut writer = WireWriter::new(&mut buffer);
     write(&mut writer).expect("what was read fits where it was");
     writer.written().to_vec()
 }
@@ -31,16 +35,16 @@ fn decode_all(payload: &[u8]) {
         Exec::decode(payload),
         ReadRequest::decode(payload),
         ListRequest::decode(payload),
-        Plan::decode(&mut Reader::new(payload)),
-        Init::decode(&mut Reader::new(payload)),
-        TemplateOp::decode(&mut Reader::new(payload)),
-        Sealed::decode(payload),
+        SandboxPlan::decode(&mut WireReader::new(payload)),
+        Init::decode(&mut WireReader::new(payload)),
+        TemplateOp::decode(&mut WireReader::new(payload)),
+        SealReply::decode(payload),
         Opened::decode(payload),
         Started::decode(payload),
         Exited::decode(payload),
-        Counted::decode(payload),
+        CgroupCounts::decode(payload),
         Failure::decode(payload),
-        Usage::decode(payload)
+        ProcUsage::decode(payload)
     );
     if let Ok(exec) = Exec::decode(payload) {
         assert_eq!(exec.rlimits().count() * 20, exec.rlimits.len());

@@ -174,7 +174,7 @@ mod tests {
             let (command, input) = (guest.desk.ask(), guest.desk.ask());
             let tell = async {
                 for (kind, question) in [
-                    (FrameKind::Counted, &command),
+                    (FrameKind::CgroupCounts, &command),
                     (FrameKind::Exited, &command),
                     (FrameKind::Done, &input),
                 ] {
@@ -191,7 +191,7 @@ mod tests {
             // All wait before anything comes.
             let (fed, kinds, ()) = tokio::join!(biased; guest.answer(&input), follow, tell);
             assert_eq!(fed.unwrap().kind, FrameKind::Done);
-            assert_eq!(kinds, [FrameKind::Counted, FrameKind::Exited]);
+            assert_eq!(kinds, [FrameKind::CgroupCounts, FrameKind::Exited]);
         }
     }
 }

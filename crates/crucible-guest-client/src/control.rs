@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use crucible_core::{EngineError, KillReason, OnExit, Signal};
 use crucible_guest::protocol::{
-    self, Counted, ExecFailed, Exited, Failure, FrameKind, Held, Started, Step,
+    self, CgroupCounts, Confinement, ExecFailed, Exited, Failure, FrameKind, Started, Step,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -39,13 +39,13 @@ pub struct End {
     /// The command's status file right after it was executed; empty if that was not asked for.
     pub status: Option<Bytes>,
     /// What the kernel said of the command, right before it was executed.
-    pub held: Option<Held>,
+    pub held: Option<Confinement>,
     /// Why it was not executed.
     pub exec_failed: Option<Failure>,
     /// How it ended.
     pub exited: Option<Exited>,
     /// What the guest saw counted, where it does: right before the command's end was told.
-    pub counted: Option<Counted>,
+    pub counted: Option<CgroupCounts>,
     /// How many processes it left behind, which were ended.
     pub survivors: u64,
     /// Something could not be confirmed dead.
@@ -216,7 +216,7 @@ impl<'a, C: Channel, K: Fn() + Send + Sync> CommandSupervisor<'a, C, K> {
             FrameKind::Started if !started => {
                 let said = Started::decode(&frame.payload).map_err(malformed)?;
                 self.end.status = Some(frame.payload.slice_ref(said.status));
-                self.end.held = Some(said.held);
+                self.end.held = Some(said.confinement);
                 // The guest's word, as far as that can be.
                 let since = self.began.elapsed();
                 let ran = Duration::from_micros(said.ran_us).min(since);
@@ -241,10 +241,10 @@ impl<'a, C: Channel, K: Fn() + Send + Sync> CommandSupervisor<'a, C, K> {
                     _ => failed_step(failure),
                 })
             }
-            FrameKind::Counted
+            FrameKind::CgroupCounts
                 if started && self.end.counted.is_none() && self.end.exited.is_none() =>
             {
-                self.end.counted = Some(Counted::decode(&frame.payload).map_err(malformed)?);
+                self.end.counted = Some(CgroupCounts::decode(&frame.payload).map_err(malformed)?);
                 Ok(Next::Wait)
             }
             FrameKind::Exited if started && self.end.exited.is_none() => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crucible_guest::protocol::Counted;
+use crucible_guest::protocol::CgroupCounts;
 
 /// What a kernel has counted for a sandbox. What nobody has counted is `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,8 +21,8 @@ pub struct CgroupCounters {
     pub cpu: Option<Duration>,
 }
 
-impl From<Counted> for CgroupCounters {
-    fn from(counted: Counted) -> Self {
+impl From<CgroupCounts> for CgroupCounters {
+    fn from(counted: CgroupCounts) -> Self {
         Self {
             oom_kills: counted.oom_kills,
             memory_limit_hits: counted.memory_limit_hits,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crucible_core::EngineError;
-use crucible_guest::protocol::{Counted, Failure, FrameKind, Layers, Ready, VERSION};
+use crucible_guest::protocol::{CgroupCounts, Failure, FrameKind, Layers, Ready, VERSION};
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
@@ -82,7 +82,7 @@ pub struct Greeting {
     /// The layers that it has put on itself, see [`Ready`].
     pub layers: Layers,
     /// What its cgroup had counted by then.
-    pub counted: Counted,
+    pub counted: CgroupCounts,
     /// Its own status file (proc(5)).
     pub status: Vec<u8>,
 }

@@ -97,14 +97,14 @@ impl Frames {
 
 #[cfg(test)]
 mod tests {
-    use crucible_guest::protocol::Writer;
+    use crucible_guest::protocol::WireWriter;
 
     use super::*;
 
     fn frame(kind: FrameKind, id: u32, payload: &[u8]) -> Vec<u8> {
         let mut header = [0; HEADER_SIZE];
         let length = u32::try_from(payload.len()).unwrap();
-        Header { kind, id, length }.encode(&mut Writer::new(&mut header)).unwrap();
+        Header { kind, id, length }.encode(&mut WireWriter::new(&mut header)).unwrap();
         [&header, payload].concat()
     }
 

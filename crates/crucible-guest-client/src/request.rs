@@ -1,7 +1,7 @@
 //! Requests to a guest, encoded.
 
 use crucible_core::{Command, EngineError, Limits, SandboxPath};
-use crucible_guest::protocol::{self, Exec, Overflow, Rlimit, Strings, Writer};
+use crucible_guest::protocol::{self, Exec, Overflow, Rlimit, Strings, WireWriter};
 
 /// At this core limit the kernel makes no core file and starts no crash handler of the host (core(5)).
 const CORE_NONE: u64 = 1;
@@ -14,10 +14,10 @@ const STACK: u64 = 8 * 1024 * 1024;
 /// It does not fit.
 pub fn encode(
     size: usize,
-    write: impl FnOnce(&mut Writer<'_>) -> Result<(), Overflow>,
+    write: impl FnOnce(&mut WireWriter<'_>) -> Result<(), Overflow>,
 ) -> Result<Vec<u8>, EngineError> {
     let mut buffer = vec![0; size];
-    let mut writer = Writer::new(&mut buffer);
+    let mut writer = WireWriter::new(&mut buffer);
     write(&mut writer).map_err(|_| crate::errors::protocol("a request does not fit", false))?;
     let length = writer.len();
     buffer.truncate(length);
@@ -71,7 +71,7 @@ pub fn exec(command: &Command, terms: Terms<'_>) -> Result<Vec<u8>, EngineError>
     encode(size, |writer| {
         let request = Exec {
             stdio: terms.stdio,
-            after: terms.after,
+            on_exit: terms.after,
             status: terms.status,
             quiet_us: terms.quiet_us,
             lend_mounts: terms.lend_mounts,

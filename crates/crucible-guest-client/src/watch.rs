@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crucible_core::Evidence;
-use crucible_guest::protocol::{FrameKind, Usage};
+use crucible_guest::protocol::{FrameKind, ProcUsage};
 
 use crate::channel::{Channel, ChannelExt as _};
 use crate::desk::Disconnected;
@@ -70,7 +70,7 @@ impl<C: Channel, F: Fn() -> Option<Duration> + Send + Sync> CpuWatch<'_, C, F> {
 }
 
 /// CPU time in user mode and in the kernel together. The guest's own figures: their sum need not be a number.
-fn cpu_of(usage: &Usage) -> Duration {
+fn cpu_of(usage: &ProcUsage) -> Duration {
     Duration::from_micros(usage.user_us.saturating_add(usage.system_us))
 }
 
@@ -81,12 +81,12 @@ fn cpu_of(usage: &Usage) -> Duration {
 ///
 /// # Errors
 /// See [`Disconnected`].
-pub async fn measure(channel: &impl Channel) -> Result<Usage, Disconnected> {
+pub async fn measure(channel: &impl Channel) -> Result<ProcUsage, Disconnected> {
     let question = channel.desk().ask();
     channel.send(FrameKind::Measure, question.id(), &[], &[]).await?;
     let answer = channel.answer(&question).await?;
     match answer.kind {
-        FrameKind::Usage => Usage::decode(&answer.payload)
+        FrameKind::Usage => ProcUsage::decode(&answer.payload)
             .map_err(|_| Disconnected::Error(protocol("its usage is malformed", true))),
         _ => Err(Disconnected::Error(protocol("it cannot measure", true))),
     }

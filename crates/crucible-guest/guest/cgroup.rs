@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use super::errno::retry;
 use super::number::parse;
 use super::sys::{self, O_CLOEXEC, O_RDONLY};
-use crate::protocol::{Counted, Layers};
+use crate::protocol::{CgroupCounts, Layers};
 
 /// The cgroups of a container, where they are mounted in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,9 +33,9 @@ impl Cgroup {
         }
     }
 
-    pub(crate) fn count(self) -> Counted {
+    pub(crate) fn count(self) -> CgroupCounts {
         match self {
-            Self::V1 => Counted {
+            Self::V1 => CgroupCounts {
                 oom_kills: keyed(c"/sys/fs/cgroup/memory/memory.oom_control", b"oom_kill"),
                 // Memory and swap together are refused first where both have one limit; some kernels do not count them.
                 memory_limit_hits: number_in(c"/sys/fs/cgroup/memory/memory.failcnt").map(
@@ -51,7 +51,7 @@ impl Cgroup {
                 memory_limit_bytes: number_in(c"/sys/fs/cgroup/memory/memory.limit_in_bytes"),
                 processes_limit: number_in(c"/sys/fs/cgroup/pids/pids.max"),
             },
-            Self::V2 => Counted {
+            Self::V2 => CgroupCounts {
                 oom_kills: keyed(c"/sys/fs/cgroup/memory.events", b"oom_kill"),
                 // `oom`, not `max`: the latter also counts what reclaim could mend.
                 memory_limit_hits: keyed(c"/sys/fs/cgroup/memory.events", b"oom"),

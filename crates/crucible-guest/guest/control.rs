@@ -4,7 +4,7 @@ use super::errno::{Errno, Result, retry};
 use super::sys::{self, Fd, Fds};
 use crate::protocol::{
     Failure, FrameKind, HEADER_SIZE, Header, Overflow, PAYLOAD_MAX_TO_GUEST, PAYLOAD_MAX_TO_HOST,
-    Step, Writer,
+    Step, WireWriter,
 };
 
 /// Room for any answer but bytes of files and streams, which are sent from where they are.
@@ -38,15 +38,17 @@ impl Batch {
         &mut self,
         kind: FrameKind,
         id: u32,
-        write: impl FnOnce(&mut Writer<'_>) -> core::result::Result<(), Overflow>,
+        write: impl FnOnce(&mut WireWriter<'_>) -> core::result::Result<(), Overflow>,
     ) -> Result<()> {
         let free = self.bytes.get_mut(self.length..).unwrap_or_default();
         let (header, payload) = free.split_at_mut_checked(HEADER_SIZE).ok_or(Errno::INVAL)?;
-        let mut writer = Writer::new(payload);
+        let mut writer = WireWriter::new(payload);
         write(&mut writer).map_err(|_| Errno::INVAL)?;
         let written = writer.len();
         let length = u32::try_from(written).map_err(|_| Errno::INVAL)?;
-        Header { kind, id, length }.encode(&mut Writer::new(header)).map_err(|_| Errno::INVAL)?;
+        Header { kind, id, length }
+            .encode(&mut WireWriter::new(header))
+            .map_err(|_| Errno::INVAL)?;
         self.length += HEADER_SIZE + written;
         Ok(())
     }
@@ -104,7 +106,7 @@ impl Control {
         self,
         kind: FrameKind,
         id: u32,
-        write: impl FnOnce(&mut Writer<'_>) -> core::result::Result<(), Overflow>,
+        write: impl FnOnce(&mut WireWriter<'_>) -> core::result::Result<(), Overflow>,
     ) -> Result<()> {
         self.answer_with(kind, id, None, write)
     }
@@ -115,10 +117,10 @@ impl Control {
         kind: FrameKind,
         id: u32,
         fd: Option<Fd>,
-        write: impl FnOnce(&mut Writer<'_>) -> core::result::Result<(), Overflow>,
+        write: impl FnOnce(&mut WireWriter<'_>) -> core::result::Result<(), Overflow>,
     ) -> Result<()> {
         let mut payload = [0; ANSWER_MAX];
-        let mut writer = Writer::new(&mut payload);
+        let mut writer = WireWriter::new(&mut payload);
         write(&mut writer).map_err(|_| Errno::INVAL)?;
         self.send(kind, id, &[], writer.written(), fd)
     }
@@ -150,7 +152,7 @@ impl Control {
         }
         let length = u32::try_from(length).map_err(|_| Errno::INVAL)?;
         let mut start = [0; HEADER_SIZE + 16];
-        let mut writer = Writer::new(&mut start);
+        let mut writer = WireWriter::new(&mut start);
         Header { kind, id, length }.encode(&mut writer).map_err(|_| Errno::INVAL)?;
         writer.raw(head).map_err(|_| Errno::INVAL)?;
         self.send_all(writer.written(), body, fd)

@@ -15,7 +15,7 @@ use super::sys::{
 use super::usage::Directory;
 use crate::protocol::{
     EntryKind, EntryRef, FrameKind, ListRequest, PAYLOAD_MAX_TO_HOST, ReadRequest, Step,
-    WriteRequest, Writer,
+    WireWriter, WriteRequest,
 };
 
 const S_IFMT: u32 = 0o170_000;
@@ -261,7 +261,7 @@ impl Files {
         sys::seek(directory, cursor)?;
         let mut next = cursor;
         let mut dents = [0; 8 * 1024];
-        let mut writer = Writer::new(self.buffer.as_mut_slice());
+        let mut writer = WireWriter::new(self.buffer.as_mut_slice());
         // An entry that does not fit leaves its beginning in the buffer.
         let mut whole = 0;
         let full = 'fill: loop {

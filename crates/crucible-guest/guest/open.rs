@@ -12,7 +12,9 @@ use super::sys::{
     self, CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, CLONE_NEWUTS, Fd,
     Forked, O_CLOEXEC, O_RDONLY, O_WRONLY, SIGKILL,
 };
-use crate::protocol::{FrameKind, InitFlags, MAX_TASKS_FILES, Opened, Plan, PlanFlags, Step};
+use crate::protocol::{
+    FrameKind, InitFlags, MAX_TASKS_FILES, Opened, PlanFlags, SandboxPlan, Step,
+};
 
 /// At this core limit the kernel makes no core file and starts no crash handler of the host (core(5)).
 const CORE_NONE: u64 = 1;
@@ -53,7 +55,7 @@ impl Factory {
     /// Opens a sandbox. In the child this does not return.
     pub(crate) fn open(
         &self,
-        plan: &Plan,
+        plan: &SandboxPlan,
         control: Control,
         fds: &[Fd],
     ) -> core::result::Result<(), StepError> {
@@ -106,7 +108,7 @@ impl Factory {
 }
 
 /// The namespaces that no two sandboxes share, even where one follows the other.
-pub(crate) fn namespaces_of_a_sandbox(plan: &Plan) -> u64 {
+pub(crate) fn namespaces_of_a_sandbox(plan: &SandboxPlan) -> u64 {
     let ipc = if plan.flags.has(PlanFlags::IPC) { CLONE_NEWIPC } else { 0 };
     CLONE_NEWPID | CLONE_NEWNS | ipc
 }
@@ -119,7 +121,7 @@ pub(crate) struct Joined {
 }
 
 impl Joined {
-    pub(crate) fn new(plan: &Plan, fds: &[Fd]) -> core::result::Result<Self, StepError> {
+    pub(crate) fn new(plan: &SandboxPlan, fds: &[Fd]) -> core::result::Result<Self, StepError> {
         let mut fds = fds.iter().copied();
         let mut next = || fds.next().ok_or(StepError(Step::REQUEST, Errno::PROTO));
         let network = if plan.flags.has(PlanFlags::ENTER_NETWORK) { Some(next()?) } else { None };
@@ -134,7 +136,7 @@ impl Joined {
 
 /// Maps the guest's ids, hands its pidfd to the host, and lets it go on. A guest that cannot be mapped is ended.
 fn release(
-    plan: &Plan,
+    plan: &SandboxPlan,
     control: Control,
     forked: Forked,
     maps_written: Fd,
@@ -142,7 +144,7 @@ fn release(
     let Forked::Parent { pid, pidfd } = forked else { return Ok(()) };
     let released = write_maps(plan, pid).at(Step::MAPS).and_then(|()| {
         let mut payload = [0; 4];
-        let mut writer = crate::protocol::Writer::new(&mut payload);
+        let mut writer = crate::protocol::WireWriter::new(&mut payload);
         let opened = Opened { pid: pid.unsigned_abs() };
         opened.encode(&mut writer).map_err(|_| StepError(Step::MAPS, Errno::INVAL))?;
         // Before the guest goes on, so that the host reads this first.
@@ -158,7 +160,7 @@ fn release(
 }
 
 /// Root inside and the target inside are two ids outside that nobody else has; an ordinary user has one for both.
-fn write_maps(plan: &Plan, pid: i32) -> Result<()> {
+fn write_maps(plan: &SandboxPlan, pid: i32) -> Result<()> {
     let mut map = Text::<96>::new();
     if plan.flags.has(PlanFlags::SINGLE_ID) {
         map_line(&mut map, sandbox::TARGET_ID, plan.outer_target_id)?;

@@ -16,7 +16,9 @@ use super::sys::{
     self, CLONE_NEWCGROUP, Fd, MS_NODEV, MS_NOEXEC, MS_NOSUID, POLLHUP, POLLIN, PollFd,
 };
 use super::target;
-use crate::protocol::{FrameKind, MAX_TASKS_FILES, Opened, PROXY_PORT, Plan, PlanFlags, Step};
+use crate::protocol::{
+    FrameKind, MAX_TASKS_FILES, Opened, PROXY_PORT, PlanFlags, SandboxPlan, Step,
+};
 
 /// The target's user and group id inside.
 pub(crate) const TARGET_ID: u32 = 1000;
@@ -28,7 +30,7 @@ const CONTROL: Fd = Fd(3);
 
 /// What the guest got from the spawner.
 pub(crate) struct Inherited {
-    pub(crate) plan: Plan,
+    pub(crate) plan: SandboxPlan,
     pub(crate) control: Control,
     pub(crate) tasks: [Fd; MAX_TASKS_FILES],
     /// Ends of the pipe that says that the id maps are written.
@@ -63,7 +65,7 @@ fn set_up(inherited: &Inherited) -> core::result::Result<Guest, StepError> {
     let proxy = plan.flags.has(PlanFlags::EGRESS).then_some(PROXY_PORT);
     if let Some(port) = proxy {
         // While we may still change the namespace, which nobody may afterwards.
-        door::open(inherited.control, port).at(Step::DOOR)?;
+        door::open(inherited.control, port).at(Step::EGRESS_LISTENER)?;
     }
     target::seal_capabilities().at(Step::CAPABILITIES)?;
     sys::set_capabilities(target::KEPT).at(Step::CAPABILITIES)?;
@@ -75,7 +77,7 @@ fn set_up(inherited: &Inherited) -> core::result::Result<Guest, StepError> {
 
 /// The last steps, for whoever has its socket in place and no capability to set anything up any more.
 fn close_in(
-    plan: &Plan,
+    plan: &SandboxPlan,
     control: Control,
     proxy: Option<u16>,
 ) -> core::result::Result<Guest, StepError> {
@@ -112,7 +114,7 @@ pub(crate) fn main_in_slot(opening: &Opening) -> ! {
 
 /// What the guest got from its slot.
 pub(crate) struct Opening {
-    pub(crate) plan: Plan,
+    pub(crate) plan: SandboxPlan,
     pub(crate) control: Control,
     pub(crate) tasks: [Fd; MAX_TASKS_FILES],
     /// Ends of the pipe that ends with the slot.
@@ -147,7 +149,7 @@ fn introduce(opening: &Opening) -> Result<()> {
 }
 
 /// Joins the sandbox's cgroups.
-fn join(plan: &Plan, tasks: &[Fd]) -> core::result::Result<(), StepError> {
+fn join(plan: &SandboxPlan, tasks: &[Fd]) -> core::result::Result<(), StepError> {
     for tasks in tasks.iter().take(usize::from(plan.tasks_files)) {
         // "0" is whoever writes. Writing a process id instead, or to `cgroup.procs`, waits for an RCU grace period.
         sys::write(*tasks, b"0").at(Step::CGROUP)?;
@@ -212,7 +214,7 @@ fn tie_to_parent(life: Fd) -> Result<()> {
 
 /// One file system, bounded in bytes and inodes, for all that can be written to: `/tmp` and `/box` are directories of
 /// it, so that the bound is one for both together. (`/dev/shm` and `/var/tmp` are links to `/tmp`.)
-fn mount_disk(plan: &Plan) -> Result<()> {
+fn mount_disk(plan: &SandboxPlan) -> Result<()> {
     let mut options = Text::<96>::new();
     options.push(b"mode=755,size=")?;
     options.push_number(plan.disk_bytes)?;
@@ -238,7 +240,7 @@ fn mount_disk(plan: &Plan) -> Result<()> {
 }
 
 /// Nothing of processes that belong to others is seen: the target sees its own, the guest (group 0) all.
-fn mount_proc(plan: &Plan) -> Result<()> {
+fn mount_proc(plan: &SandboxPlan) -> Result<()> {
     let options =
         if plan.flags.has(PlanFlags::SINGLE_ID) { c"hidepid=2" } else { c"hidepid=2,gid=0" };
     sys::mount_new(c"proc", c"/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, options)

@@ -15,7 +15,7 @@ use super::bpf::{
 };
 use super::errno::{Errno, Result};
 use super::sys::{self, Fd};
-use crate::policy::{self, Answer, ENOSYS, RULES, Rule, Test};
+use crate::policy::{self, Action, Condition, ENOSYS, RULES, Rule};
 
 /// The calls that set sandboxes up, for whoever has the key.
 const KEYED: [u32; 6] = [
@@ -161,7 +161,7 @@ const fn search<const N: usize>(filter: &mut Assembly, rules: &[Rule; N], from: 
     let mut every = false;
     while at < to {
         assert!(!every, "a rule is never reached");
-        every = rules[at].tests.is_empty();
+        every = rules[at].conditions.is_empty();
         apply(filter, &rules[at]);
         at += 1;
     }
@@ -186,43 +186,43 @@ const fn allow_with_key(filter: &mut Assembly) {
 const fn apply(filter: &mut Assembly, rule: &Rule) {
     let mut end = filter.length() + 1;
     let mut index = 0;
-    while index < rule.tests.len() {
-        end += length(rule.tests[index]);
+    while index < rule.conditions.len() {
+        end += length(rule.conditions[index]);
         index += 1;
     }
     index = 0;
-    while index < rule.tests.len() {
-        check(filter, rule.tests[index], end);
+    while index < rule.conditions.len() {
+        check(filter, rule.conditions[index], end);
         index += 1;
     }
-    let answer = match rule.answer {
-        Answer::Allow => ALLOW,
-        Answer::Refuse(errno) => ERRNO | errno as u32,
-        Answer::Report(errno) => NOTIFY | errno as u32,
+    let answer = match rule.action {
+        Action::Allow => ALLOW,
+        Action::Refuse(errno) => ERRNO | errno as u32,
+        Action::Report(errno) => NOTIFY | errno as u32,
     };
     filter.push(RETURN, 0, 0, answer);
 }
 
 /// How many instructions a test takes.
-const fn length(test: Test) -> usize {
+const fn length(test: Condition) -> usize {
     match test {
-        Test::OneOf(_, values) => 1 + values.len(),
-        Test::AnyBit(..) => 2,
-        Test::NotNull(_) => 4,
-        Test::Inet(_) => 1 + INET_HOLES.len(),
+        Condition::OneOf(_, values) => 1 + values.len(),
+        Condition::AnyBit(..) => 2,
+        Condition::NotNull(_) => 4,
+        Condition::Inet(_) => 1 + INET_HOLES.len(),
     }
 }
 
 /// Goes on with the next instruction after these if the test holds, else to the one at `end`.
-const fn check(filter: &mut Assembly, test: Test, end: usize) {
+const fn check(filter: &mut Assembly, test: Condition, end: usize) {
     match test {
-        Test::OneOf(argument, values) => compare(filter, argument, values, end),
-        Test::Inet(argument) => compare(filter, argument, &INET_HOLES, end),
-        Test::AnyBit(argument, bits) => {
+        Condition::OneOf(argument, values) => compare(filter, argument, values, end),
+        Condition::Inet(argument) => compare(filter, argument, &INET_HOLES, end),
+        Condition::AnyBit(argument, bits) => {
             filter.push(LOAD, 0, 0, at_argument(argument));
             filter.push(JUMP_IF_ANY_BIT, 0, distance(filter, end), bits);
         }
-        Test::NotNull(pointer) => {
+        Condition::NotNull(pointer) => {
             filter.push(LOAD, 0, 0, at_argument(pointer));
             filter.push(JUMP_IF_EQUAL, 0, 2, 0);
             filter.push(LOAD, 0, 0, at_argument(pointer) + 4);
@@ -290,10 +290,10 @@ mod tests {
     /// What the rules say of a call, read one after another.
     fn rules_say(number: u32, arguments: [u64; 6]) -> u32 {
         let rule = RULES.iter().find(|rule| rule.number == number && rule.is_about(&arguments));
-        match rule.map_or(Answer::Allow, |rule| rule.answer) {
-            Answer::Allow => ALLOW,
-            Answer::Refuse(errno) => refused(errno),
-            Answer::Report(errno) => reported(errno),
+        match rule.map_or(Action::Allow, |rule| rule.action) {
+            Action::Allow => ALLOW,
+            Action::Refuse(errno) => refused(errno),
+            Action::Report(errno) => reported(errno),
         }
     }
 
@@ -301,11 +301,11 @@ mod tests {
     fn argument() -> impl Strategy<Value = u64> {
         let asked: Vec<u64> = RULES
             .iter()
-            .flat_map(|rule| rule.tests)
+            .flat_map(|rule| rule.conditions)
             .flat_map(|test| match *test {
-                Test::OneOf(_, values) => values.to_vec(),
-                Test::AnyBit(_, bits) => vec![bits, bits & bits.wrapping_neg()],
-                Test::NotNull(_) | Test::Inet(_) => vec![0, AF_INET, AF_INET6],
+                Condition::OneOf(_, values) => values.to_vec(),
+                Condition::AnyBit(_, bits) => vec![bits, bits & bits.wrapping_neg()],
+                Condition::NotNull(_) | Condition::Inet(_) => vec![0, AF_INET, AF_INET6],
             })
             .map(u64::from)
             .collect();

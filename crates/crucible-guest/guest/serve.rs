@@ -16,8 +16,8 @@ use super::sys::{self, Fd, Fds, POLLERR, POLLHUP, POLLIN, PollFd, SIGCHLD, SIGKI
 use super::target::{NotStarted, Pointers, Target};
 use super::usage;
 use crate::protocol::{
-    Exec, Exited, Failure, FrameKind, Header, Held, Layers, OnExit, PAYLOAD_MAX_TO_GUEST, Ready,
-    STDIO_PASSED, Started, Step, Usage,
+    Confinement, Exec, Exited, Failure, FrameKind, Header, Layers, OnExit, PAYLOAD_MAX_TO_GUEST,
+    ProcUsage, Ready, STDIO_PASSED, Started, Step,
 };
 
 /// SIGPIPE: a stream whose reader is gone is an error number, not the guest's end.
@@ -47,7 +47,7 @@ pub(crate) struct Place {
 struct Running {
     pid: i32,
     id: u32,
-    after: OnExit,
+    on_exit: OnExit,
     began_us: u64,
     /// What is still to be said of its start.
     unsaid: Option<Unsaid>,
@@ -62,7 +62,7 @@ struct Running {
 /// What is to be said of a command's start, unless it ends before.
 struct Unsaid {
     at_us: u64,
-    held: Held,
+    confinement: Confinement,
     /// The command's status file, as far as it was filled.
     status: [u8; STATUS_MAX],
     count: usize,
@@ -264,9 +264,9 @@ impl Guest {
     }
 
     /// What the cgroup has counted, the guest included, where it can be seen.
-    fn measure(&self) -> Result<Usage> {
+    fn measure(&self) -> Result<ProcUsage> {
         match self.container.cgroup.and_then(|cgroup| cgroup.count().cpu_us) {
-            Some(user_us) => Ok(Usage { user_us, ..Usage::default() }),
+            Some(user_us) => Ok(ProcUsage { user_us, ..ProcUsage::default() }),
             None => usage::measure(),
         }
     }
@@ -297,14 +297,14 @@ impl Guest {
         };
         let began_us = sys::now_us();
         let started = self.pointers.start(&self.place, exec, stdio);
-        match (&started, exec.after, passed.as_slice()) {
+        match (&started, exec.on_exit, passed.as_slice()) {
             // Its output ends with us: whoever reads it is not woken by its last process, which has better things to do.
             (Ok(_), OnExit::Seal, [stdin, ..]) => sys::close(*stdin),
             _ => passed.close(),
         }
         self.streams.close_target_ends();
         match started {
-            Ok(Target { pid, held }) => {
+            Ok(Target { pid, confinement }) => {
                 let deadline_us =
                     (exec.deadline_us > 0).then(|| began_us.saturating_add(exec.deadline_us));
                 // What it writes comes to the host by itself, or after this is said.
@@ -314,9 +314,9 @@ impl Guest {
                 self.running = Some(Running {
                     pid,
                     id,
-                    after: exec.after,
+                    on_exit: exec.on_exit,
                     began_us,
-                    unsaid: Some(Unsaid { at_us, held, status: [0; STATUS_MAX], count: 0 }),
+                    unsaid: Some(Unsaid { at_us, confinement, status: [0; STATUS_MAX], count: 0 }),
                     deadline_us,
                     deadline_passed: false,
                     mounts: None,
@@ -328,7 +328,7 @@ impl Guest {
                         usage::read_status_of_child(pid, &mut unsaid.status).at(Step::USAGE)?;
                 }
                 self.say_what_is_due().at(Step::USAGE)?;
-                let lends = exec.lend_mounts && exec.after == OnExit::Seal;
+                let lends = exec.lend_mounts && exec.on_exit == OnExit::Seal;
                 if let (true, Some(running)) = (lends, &mut self.running) {
                     let mounts = sys::open(c"/proc/self/ns/mnt", sys::O_RDONLY | sys::O_CLOEXEC, 0);
                     running.mounts = mounts.ok();
@@ -391,11 +391,13 @@ impl Guest {
     /// Adds that the command was started, if that was not said yet.
     fn add_started(&mut self, batch: &mut Batch) -> Result<()> {
         let Some(running) = &mut self.running else { return Ok(()) };
-        let Some(Unsaid { held, status, count, .. }) = running.unsaid.take() else { return Ok(()) };
+        let Some(Unsaid { confinement, status, count, .. }) = running.unsaid.take() else {
+            return Ok(());
+        };
         let started = Started {
             pid: running.pid.unsigned_abs(),
             ran_us: sys::now_us().saturating_sub(running.began_us),
-            held,
+            confinement,
             status: status.get(..count).unwrap_or_default(),
         };
         batch.add(FrameKind::Started, running.id, |writer| started.encode(writer))
@@ -446,7 +448,7 @@ impl Guest {
         };
         let Some(running) = self.running.take() else { return Ok(Next::Serve) };
         self.report(&running, ended, &mut batch)?;
-        if running.after != OnExit::Seal {
+        if running.on_exit != OnExit::Seal {
             return Ok(Next::Serve);
         }
         // The host has its outcome to make; our own end takes a while, and nobody waits for it.
@@ -462,7 +464,8 @@ impl Guest {
             None => None,
         };
         if let Some(cgroup) = self.container.cgroup {
-            batch.add(FrameKind::Counted, running.id, |writer| cgroup.count().encode(writer))?;
+            batch
+                .add(FrameKind::CgroupCounts, running.id, |writer| cgroup.count().encode(writer))?;
         }
         let mut exited = Exited {
             wait_status: ended.status,
@@ -478,7 +481,7 @@ impl Guest {
             free_inodes: room.map_or(u64::MAX, |room| room.free_inodes),
         };
         let everybody = if self.is_init { -1 } else { -running.pid };
-        let keeps = running.after == OnExit::KeepBackground;
+        let keeps = running.on_exit == OnExit::KeepBackground;
         exited.empty = !keeps
             && (ended.alone
                 || sys::kill(everybody, SIGKILL) == Err(Errno::SRCH) && reap::is_empty()?);

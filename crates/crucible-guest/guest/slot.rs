@@ -15,7 +15,7 @@ use super::sandbox::{self, Inherited, Opening};
 use super::serve::Guest;
 use super::spawn::{At as _, StepError};
 use super::sys::{self, Fd, Fds};
-use crate::protocol::{FrameKind, Plan, Reader, Step};
+use crate::protocol::{FrameKind, SandboxPlan, Step, WireReader};
 
 /// The guest's stack: its largest buffers there have some KiB.
 #[repr(C, align(16))]
@@ -65,7 +65,7 @@ impl Slot {
                 return Ok(());
             };
             let payload = buffer.get(..header.length as usize).unwrap_or_default();
-            match (header.kind, Plan::decode(&mut Reader::new(payload))) {
+            match (header.kind, SandboxPlan::decode(&mut WireReader::new(payload))) {
                 (FrameKind::Next, Ok(plan)) => self.open(&plan, &mut fds)?,
                 // The last sandbox ended by itself, and the host did not know yet.
                 (FrameKind::Close, _) => return Ok(()),
@@ -75,7 +75,7 @@ impl Slot {
     }
 
     /// Opens a sandbox, and returns when it has ended.
-    fn open(&mut self, plan: &Plan, fds: &mut Fds) -> core::result::Result<(), StepError> {
+    fn open(&mut self, plan: &SandboxPlan, fds: &mut Fds) -> core::result::Result<(), StepError> {
         let Joined { cgroup, tasks, .. } = Joined::new(plan, fds.as_slice())?;
         let mut opening = Opening {
             plan: *plan,

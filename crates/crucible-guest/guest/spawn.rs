@@ -9,7 +9,8 @@ use super::open::{Factory, Listener};
 use super::sys::{self, Fd, Fds};
 use super::template::Template;
 use crate::protocol::{
-    Failure, Init, PACKET_MAX, PacketKind, Plan, Reader, Sealed, Step, TemplateOp, Writer,
+    Failure, Init, PACKET_MAX, PacketKind, SandboxPlan, SealReply, Step, TemplateOp, WireReader,
+    WireWriter,
 };
 
 /// The socket to the host.
@@ -65,7 +66,7 @@ fn serve() -> Result<()> {
         if count == 0 {
             return Ok(());
         }
-        let mut reader = Reader::new(packet.get(..count).unwrap_or_default());
+        let mut reader = WireReader::new(packet.get(..count).unwrap_or_default());
         let kind = reader.u8().ok().and_then(PacketKind::from_number);
         stage = match (kind, stage) {
             (Some(PacketKind::Init), Stage::Fresh) => {
@@ -93,12 +94,12 @@ fn serve() -> Result<()> {
     }
 }
 
-fn begin(reader: &mut Reader<'_>) -> core::result::Result<Template, StepError> {
+fn begin(reader: &mut WireReader<'_>) -> core::result::Result<Template, StepError> {
     let init = Init::decode(reader).map_err(|_| StepError(Step::REQUEST, Errno::PROTO))?;
     Template::begin(&init)
 }
 
-fn apply(template: &Template, reader: &mut Reader<'_>) -> core::result::Result<(), StepError> {
+fn apply(template: &Template, reader: &mut WireReader<'_>) -> core::result::Result<(), StepError> {
     let op = TemplateOp::decode(reader).map_err(|_| StepError(Step::REQUEST, Errno::PROTO))?;
     template.apply(&op).at(Step::TEMPLATE)
 }
@@ -118,8 +119,8 @@ fn seal(template: Template) -> Result<Stage> {
         Listener::NotWanted => (None, 0),
     };
     let mut bytes = [0; 4];
-    let mut writer = Writer::new(&mut bytes);
-    Sealed { no_listener }.encode(&mut writer).map_err(|_| Errno::INVAL)?;
+    let mut writer = WireWriter::new(&mut bytes);
+    SealReply { no_listener }.encode(&mut writer).map_err(|_| Errno::INVAL)?;
     let sent = send(PacketKind::Sealed, writer.written(), fd);
     if let Some(fd) = fd {
         sys::close(fd);
@@ -128,10 +129,10 @@ fn seal(template: Template) -> Result<Stage> {
 }
 
 /// Opens a sandbox. What fails is said over the sandbox's own socket: that is where the host listens.
-fn open(factory: &Factory, reader: &mut Reader<'_>, fds: &Fds) {
+fn open(factory: &Factory, reader: &mut WireReader<'_>, fds: &Fds) {
     let Some(socket) = fds.as_slice().first() else { return };
     let control = super::control::Control::socket(*socket);
-    let opened = match Plan::decode(reader) {
+    let opened = match SandboxPlan::decode(reader) {
         Ok(plan) => factory.open(&plan, control, fds.as_slice().get(1..).unwrap_or_default()),
         Err(_) => Err(StepError(Step::REQUEST, Errno::PROTO)),
     };
@@ -175,7 +176,7 @@ fn reply(result: core::result::Result<(), StepError>) -> Result<()> {
         Ok(()) => send(PacketKind::Done, &[], None),
         Err(StepError(step, error)) => {
             let mut bytes = [0; 8];
-            let mut writer = Writer::new(&mut bytes);
+            let mut writer = WireWriter::new(&mut bytes);
             Failure { step, errno: error.0 }.encode(&mut writer).map_err(|_| Errno::INVAL)?;
             send(PacketKind::Failed, writer.written(), None)
         }

@@ -8,7 +8,7 @@ use super::serve::Place;
 use super::sys::{
     self, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_SETGID, CAP_SETUID, Fd, Stack,
 };
-use crate::protocol::{Exec, Held, Step, Strings};
+use crate::protocol::{Confinement, Exec, Step, Strings};
 
 /// The most arguments and environment variables together: as many of one byte each as fit into 2 MiB with a NUL and a
 /// pointer each (execve(2)), and some.
@@ -45,7 +45,7 @@ struct Job<'a> {
     stdio: [Fd; 3],
     argv: *const *const u8,
     env: *const *const u8,
-    held: Held,
+    confinement: Confinement,
     failed: Option<(Step, Errno)>,
 }
 
@@ -53,7 +53,7 @@ struct Job<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target {
     pub(crate) pid: i32,
-    pub(crate) held: Held,
+    pub(crate) confinement: Confinement,
 }
 
 /// A target that was not started.
@@ -92,7 +92,8 @@ impl Pointers {
         stdio: [Fd; 3],
     ) -> core::result::Result<Target, NotStarted> {
         let (argv, env) = self.fill(exec).map_err(NotStarted::NoProcess)?;
-        let mut job = Job { place, exec, stdio, argv, env, held: Held::NOTHING, failed: None };
+        let mut job =
+            Job { place, exec, stdio, argv, env, confinement: Confinement::NONE, failed: None };
         let stack = &mut *self.stack;
         let pid = match &place.score {
             Some(score) => score.raised(|| sys::vfork(stack, child, &mut job)),
@@ -101,10 +102,10 @@ impl Pointers {
         let pid = pid.map_err(NotStarted::NoProcess)?;
         // The child wrote these through the pointer that it was given, behind the compiler's back.
         // SAFETY: `job` is alive, and the child no longer shares our memory.
-        let held = unsafe { (&raw const job.held).read_volatile() };
+        let confinement = unsafe { (&raw const job.confinement).read_volatile() };
         // SAFETY: likewise.
         match unsafe { (&raw const job.failed).read_volatile() } {
-            None => Ok(Target { pid, held }),
+            None => Ok(Target { pid, confinement }),
             Some((step, error)) => Err(NotStarted::Failed { pid, step, error }),
         }
     }
@@ -140,7 +141,7 @@ extern "C" fn child(job: *mut u8) -> ! {
     let job = unsafe { &mut *job.cast::<Job<'_>>() };
     let (step, error) = match prepare(job) {
         Ok(()) => {
-            job.held = held();
+            job.confinement = confinement();
             execute(job)
         }
         Err(failed) => failed,
@@ -150,11 +151,11 @@ extern "C" fn child(job: *mut u8) -> ! {
 }
 
 /// What the kernel says of this process. What it does not say is the worst.
-fn held() -> Held {
-    Held {
-        capabilities: sys::capabilities().unwrap_or(Held::NOTHING.capabilities),
-        no_new_privs: sys::no_new_privs().unwrap_or(Held::NOTHING.no_new_privs),
-        seccomp: sys::seccomp_mode().unwrap_or(Held::NOTHING.seccomp),
+fn confinement() -> Confinement {
+    Confinement {
+        capabilities: sys::capabilities().unwrap_or(Confinement::NONE.capabilities),
+        no_new_privs: sys::no_new_privs().unwrap_or(Confinement::NONE.no_new_privs),
+        seccomp: sys::seccomp_mode().unwrap_or(Confinement::NONE.seccomp),
     }
 }
 

@@ -4,7 +4,7 @@ use super::errno::{Errno, Result, retry};
 use super::number::{Text, parse};
 use super::path::c_str;
 use super::sys::{self, Fd, O_CLOEXEC, O_DIRECTORY, O_RDONLY};
-use crate::protocol::Usage;
+use crate::protocol::ProcUsage;
 
 /// The unit of times in `/proc/PID/stat` is 1/100 s everywhere (`USER_HZ`).
 const TICK_US: u64 = 10_000;
@@ -46,17 +46,17 @@ fn read_file(path: &Text<48>, buffer: &mut [u8]) -> Result<usize> {
 }
 
 /// Adds up the CPU time of everything that lives, of what its parents have waited for, and of what we have.
-pub(crate) fn measure() -> Result<Usage> {
+pub(crate) fn measure() -> Result<ProcUsage> {
     let children = sys::usage_of_children();
     let mut usage =
-        Usage { user_us: children.user_us, system_us: children.system_us, processes: 0 };
+        ProcUsage { user_us: children.user_us, system_us: children.system_us, processes: 0 };
     let proc = sys::open(c"/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)?;
     let walked = walk(proc, &mut usage);
     sys::close(proc);
     walked.map(|()| usage)
 }
 
-fn walk(proc: Fd, usage: &mut Usage) -> Result<()> {
+fn walk(proc: Fd, usage: &mut ProcUsage) -> Result<()> {
     let own = sys::pid();
     let mut buffer = [0; 4096];
     loop {
@@ -73,7 +73,7 @@ fn walk(proc: Fd, usage: &mut Usage) -> Result<()> {
     }
 }
 
-fn add(pid: u64, usage: &mut Usage) -> Result<()> {
+fn add(pid: u64, usage: &mut ProcUsage) -> Result<()> {
     let mut path = Text::<48>::new();
     path.push(b"/proc/")?;
     path.push_number(pid)?;

@@ -10,7 +10,7 @@ use crucible_core::{
     Engine, EngineError, EngineInfo, Evaluation, InvalidInput, Layer, Limits, Network, Outcome,
     RunContext, Sandbox, SandboxSpec, run_in_sandboxes,
 };
-use crucible_guest::protocol::Plan;
+use crucible_guest::protocol::SandboxPlan;
 use crucible_guest_client::errors::setup;
 use crucible_guest_client::{ReadyPool, ReadyStats};
 
@@ -219,7 +219,7 @@ impl Inner {
     /// Asks the spawner for a sandbox; waits while it is behind, and starts it again if it has died.
     pub(super) async fn open_guest(
         self: &Arc<Self>,
-        plan: &Plan,
+        plan: &SandboxPlan,
         holdings: &Holdings,
         channel: BorrowedFd<'_>,
     ) -> Result<(), EngineError> {

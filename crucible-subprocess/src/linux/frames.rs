@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 
 use crucible_core::EngineError;
-use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, Writer};
+use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, WireWriter};
 use crucible_guest_client::errors::{protocol, setup};
 use crucible_guest_client::{Frame, Frames, InvalidFrame};
 use rustix::net::{
@@ -153,7 +153,7 @@ pub(super) fn send_blocking(
     let length =
         u32::try_from(payload.len()).map_err(|_| protocol("a request is too long", false))?;
     Header { kind, id, length }
-        .encode(&mut Writer::new(&mut header))
+        .encode(&mut WireWriter::new(&mut header))
         .map_err(|_| protocol("a header does not fit", false))?;
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);

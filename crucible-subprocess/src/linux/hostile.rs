@@ -12,7 +12,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::process::{Child, Command, Stdio};
 
 use crucible_core::{Layer, Limits};
-use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, PAYLOAD_MAX_TO_GUEST, Writer};
+use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, PAYLOAD_MAX_TO_GUEST, WireWriter};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use rustix::process::{Pid, PidfdFlags};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -38,16 +38,16 @@ fn ends() -> (Socket, UnixStream) {
 fn frame(kind: FrameKind, id: u32, payload: &[u8]) -> Vec<u8> {
     let mut header = [0; HEADER_SIZE];
     let length = u32::try_from(payload.len()).unwrap();
-    Header { kind, id, length }.encode(&mut Writer::new(&mut header)).unwrap();
+    Header { kind, id, length }.encode(&mut WireWriter::new(&mut header)).unwrap();
     [&header, payload].concat()
 }
 
 /// What a writer writes.
 fn bytes(
-    write: impl FnOnce(&mut Writer<'_>) -> Result<(), crucible_guest::protocol::Overflow>,
+    write: impl FnOnce(&mut WireWriter<'_>) -> Result<(), crucible_guest::protocol::Overflow>,
 ) -> Vec<u8> {
     let mut buffer = [0; 8192];
-    let mut writer = Writer::new(&mut buffer);
+    let mut writer = WireWriter::new(&mut buffer);
     write(&mut writer).unwrap();
     writer.written().to_vec()
 }

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::sync::{Mutex as SyncMutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, Opened, Writer};
+use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, Opened, WireWriter};
 use crucible_guest_client::errors::{protocol, setup};
 use crucible_guest_client::{Channel, ChannelExt as _, Disconnected, Frame, ResponseRouter};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -137,7 +137,7 @@ impl Link {
         let length = u32::try_from(head.len() + body.len())
             .map_err(|_| Disconnected::Error(protocol("a request is too long", false)))?;
         let mut header = [0; HEADER_SIZE];
-        let encoded = Header { kind, id, length }.encode(&mut Writer::new(&mut header));
+        let encoded = Header { kind, id, length }.encode(&mut WireWriter::new(&mut header));
         encoded.map_err(|_| Disconnected::Error(protocol("a header does not fit", false)))?;
         let _turn = self.writing.lock().await;
         let mut parts = [&header[..], head, body];

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crucible_core::{EngineError, Layer, Limits, Network};
-use crucible_guest::protocol::{Plan, PlanFlags};
+use crucible_guest::protocol::{PlanFlags, SandboxPlan};
 use crucible_guest_client::ReadyPool;
 use crucible_guest_client::errors::setup;
 
@@ -117,7 +117,7 @@ impl Resources {
         size: Size,
         network: &Network,
         ready: bool,
-    ) -> Plan {
+    ) -> SandboxPlan {
         let mut flags = PlanFlags::default();
         let mut set = |layer, flag: PlanFlags| {
             if !self.is_waived(layer) {
@@ -148,7 +148,7 @@ impl Resources {
             flags = flags.with(PlanFlags::INTO_CGROUP);
         }
         let tasks_files = group.map_or(0, |group| group.tasks().len());
-        Plan {
+        SandboxPlan {
             flags,
             tasks_files: u8::try_from(tasks_files).unwrap_or(u8::MAX),
             landlock_abi: self.host.landlock_abi.unwrap_or(0),
@@ -162,7 +162,7 @@ impl Resources {
     /// Asks the spawner for a sandbox, once.
     pub(super) fn ask_spawner(
         &self,
-        plan: &Plan,
+        plan: &SandboxPlan,
         holdings: &Holdings,
         channel: BorrowedFd<'_>,
     ) -> Result<(), SendError> {
@@ -176,7 +176,7 @@ impl Resources {
         self.spawner_for(plan).open(plan, &fds)
     }
 
-    pub(super) fn spawner_for(&self, plan: &Plan) -> &Spawner {
+    pub(super) fn spawner_for(&self, plan: &SandboxPlan) -> &Spawner {
         if plan.flags.has(PlanFlags::EGRESS) { &self.tcp_spawner } else { &self.spawner }
     }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use crucible_core::{EngineError, Network};
-use crucible_guest::protocol::{FrameKind, Opened, Plan, PlanFlags, Writer};
+use crucible_guest::protocol::{FrameKind, Opened, PlanFlags, SandboxPlan, WireWriter};
 use crucible_guest_client::Frame;
 use crucible_guest_client::errors::{lost, protocol, setup};
 use rustix::net::sockopt;
@@ -60,8 +60,11 @@ impl Slot {
             .map_err(|error| setup("bound the spawner's answers", error))?;
         let mut holdings = resources.take(size, &Network::None)?;
         let plan = resources.plan(&holdings, size, &Network::None, false);
-        let plan =
-            Plan { flags: plan.flags.only(KEPT).with(PlanFlags::SLOT), tasks_files: 0, ..plan };
+        let plan = SandboxPlan {
+            flags: plan.flags.only(KEPT).with(PlanFlags::SLOT),
+            tasks_files: 0,
+            ..plan
+        };
         if let Err(error) = resources.ask_spawner(&plan, &holdings, theirs.as_fd()) {
             left.push(Remains::of_nobody(holdings));
             return Err(match error {
@@ -121,9 +124,9 @@ pub(super) fn next(
 ) -> Result<(), EngineError> {
     let Some(slot) = &holdings.slot else { return Err(protocol("there is no slot", false)) };
     let plan = resources.plan(holdings, slot.size, &Network::None, false);
-    let plan = Plan { flags: plan.flags.only(OWN), ..plan };
+    let plan = SandboxPlan { flags: plan.flags.only(OWN), ..plan };
     let mut payload = [0; 64];
-    let mut writer = Writer::new(&mut payload);
+    let mut writer = WireWriter::new(&mut payload);
     plan.encode(&mut writer).map_err(|_| protocol("a plan is too long", false))?;
     let mut fds = Vec::new();
     if let Some(group) = &holdings.group {

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use crucible_core::EngineError;
 use crucible_guest::protocol::{
-    Failure, Init, InitFlags, PACKET_MAX, PacketKind, Plan, Sealed, TemplateOp, Writer,
+    Failure, Init, InitFlags, PACKET_MAX, PacketKind, SandboxPlan, SealReply, TemplateOp,
+    WireWriter,
 };
 use crucible_guest_client::errors::{failed_step, protocol, setup};
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -103,7 +104,7 @@ impl Spawner {
     }
 
     /// Asks for a sandbox. Never blocks.
-    pub(super) fn open(&self, plan: &Plan, fds: &[BorrowedFd<'_>]) -> Result<(), SendError> {
+    pub(super) fn open(&self, plan: &SandboxPlan, fds: &[BorrowedFd<'_>]) -> Result<(), SendError> {
         let mut packet = [0; 64];
         let length = encode(&mut packet, PacketKind::Open, |writer| plan.encode(writer))
             .map_err(SendError::Failed)?;
@@ -195,7 +196,7 @@ impl Process {
     fn seal(&self, config: &Setup, auditor: &Auditor) -> Result<(), EngineError> {
         let malformed = || protocol("the spawner's answer is malformed", false);
         let (body, listener) = self.ask(PacketKind::Seal, |_| Ok(()), PacketKind::Sealed)?;
-        let Sealed { no_listener } = Sealed::decode(&body).map_err(|_| malformed())?;
+        let SealReply { no_listener } = SealReply::decode(&body).map_err(|_| malformed())?;
         match listener {
             Some(listener) => auditor.listen(listener, self.child.id()),
             None if !config.flags.has(InitFlags::SECCOMP) => {}
@@ -209,7 +210,7 @@ impl Process {
     fn request(
         &self,
         kind: PacketKind,
-        write: impl FnOnce(&mut Writer<'_>) -> Result<(), crucible_guest::protocol::Overflow>,
+        write: impl FnOnce(&mut WireWriter<'_>) -> Result<(), crucible_guest::protocol::Overflow>,
     ) -> Result<Option<OwnedFd>, EngineError> {
         match self.ask(kind, write, PacketKind::Done)? {
             (body, fd) if body.is_empty() => Ok(fd),
@@ -221,7 +222,7 @@ impl Process {
     fn ask(
         &self,
         kind: PacketKind,
-        write: impl FnOnce(&mut Writer<'_>) -> Result<(), crucible_guest::protocol::Overflow>,
+        write: impl FnOnce(&mut WireWriter<'_>) -> Result<(), crucible_guest::protocol::Overflow>,
         wanted: PacketKind,
     ) -> Result<(Vec<u8>, Option<OwnedFd>), EngineError> {
         let mut packet = vec![0; PACKET_MAX];
@@ -304,9 +305,9 @@ fn sealed_program() -> Result<OwnedFd, EngineError> {
 fn encode(
     packet: &mut [u8],
     kind: PacketKind,
-    write: impl FnOnce(&mut Writer<'_>) -> Result<(), crucible_guest::protocol::Overflow>,
+    write: impl FnOnce(&mut WireWriter<'_>) -> Result<(), crucible_guest::protocol::Overflow>,
 ) -> Result<usize, EngineError> {
-    let mut writer = Writer::new(packet);
+    let mut writer = WireWriter::new(packet);
     let written = writer.u8(kind as u8).and_then(|()| write(&mut writer));
     match written {
         Ok(()) => Ok(writer.len()),

@@ -358,7 +358,7 @@ mod tests {
         let mut total = 0;
         let applied = template.apply(|op, _| {
             let mut packet = vec![0; PACKET_MAX];
-            let mut writer = crucible_guest::protocol::Writer::new(&mut packet);
+            let mut writer = crucible_guest::protocol::WireWriter::new(&mut packet);
             op.encode(&mut writer).unwrap();
             let TemplateOp::File { data, .. } = op else { panic!() };
             total += data.len();

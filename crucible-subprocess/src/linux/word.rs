@@ -10,7 +10,7 @@ const EVERY: u32 = 50;
 
 /// The status file (proc(5)) of a program, read right after it was executed: of the first, and of every fiftieth after it. To read it takes
 /// some 20 us of a run, and what all of them have from their guests, by the same steps, is said by one of them. What a program has of its own
-/// it asks the kernel for each time ([`Held`](crucible_guest::protocol::Held)).
+/// it asks the kernel for each time ([`Confinement`](crucible_guest::protocol::Confinement)).
 #[derive(Debug, Default)]
 pub(super) struct Word {
     known: Mutex<Option<Status>>,

@@ -7,7 +7,7 @@ use crucible_core::{
     Command, Engine as _, Evaluation, Evidence, ExecOptions, ExecOutcome, Layer, Limits, Outcome,
     SandboxSpec, Verdict,
 };
-use crucible_guest::policy::{Answer, RULES, Rule, Test};
+use crucible_guest::policy::{Action, Condition, RULES, Rule};
 
 /// What every program here begins with. `call` gives the error number.
 const PRELUDE: &str = "
@@ -59,14 +59,14 @@ fn reported(outcome: &Outcome) -> (Vec<&str>, String) {
 /// Arguments that the rule is about.
 fn arguments(rule: &Rule) -> [u64; 6] {
     // Without a test: none of those that an earlier rule on the call is about.
-    let first = if rule.tests.is_empty() { 0x4_0000 } else { 0 };
+    let first = if rule.conditions.is_empty() { 0x4_0000 } else { 0 };
     let mut arguments = [first, 0, 0, 0, 0, 0];
-    for test in rule.tests {
+    for test in rule.conditions {
         let (index, value) = match *test {
-            Test::OneOf(index, values) => (index, *values.first().unwrap()),
-            Test::AnyBit(index, bits) => (index, bits & bits.wrapping_neg()),
-            Test::NotNull(index) => (index, 8),
-            Test::Inet(index) => (index, 2),
+            Condition::OneOf(index, values) => (index, *values.first().unwrap()),
+            Condition::AnyBit(index, bits) => (index, bits & bits.wrapping_neg()),
+            Condition::NotNull(index) => (index, 8),
+            Condition::Inet(index) => (index, 2),
         };
         *arguments.get_mut(usize::from(index)).unwrap() = u64::from(value);
     }
@@ -78,7 +78,7 @@ fn arguments(rule: &Rule) -> [u64; 6] {
 #[test]
 fn each_refusal_is_what_the_policy_says() {
     let engine = without(&[]);
-    let rules: Vec<_> = RULES.iter().filter(|rule| rule.answer != Answer::Allow).collect();
+    let rules: Vec<_> = RULES.iter().filter(|rule| rule.action != Action::Allow).collect();
     // So few that none is kept waiting.
     for rules in rules.chunks(16) {
         let mut source = String::new();
@@ -87,9 +87,9 @@ fn each_refusal_is_what_the_policy_says() {
         for rule in rules {
             let list = arguments(rule).map(|argument| argument.to_string()).join(", ");
             source.push_str(&format!("print(call({}, {list}))\n", rule.number));
-            let (Answer::Refuse(errno) | Answer::Report(errno)) = rule.answer else { continue };
+            let (Action::Refuse(errno) | Action::Report(errno)) = rule.action else { continue };
             numbers.push(errno.to_string());
-            if matches!(rule.answer, Answer::Report(_)) {
+            if matches!(rule.action, Action::Report(_)) {
                 let space = if rule.which.is_empty() { "" } else { " " };
                 wanted.push(format!("{}(2){space}{} was refused, once", rule.name, rule.which));
             }

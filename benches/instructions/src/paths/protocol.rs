@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use crucible_core::{Command, Limits};
 use crucible_guest::protocol::{
-    Exited, FrameKind, HEADER_SIZE, Header, Held, OnExit, STDIO_PASSED, Started, Writer,
+    Confinement, Exited, FrameKind, HEADER_SIZE, Header, OnExit, STDIO_PASSED, Started, WireWriter,
 };
 use crucible_guest_client::Frames;
 use crucible_guest_client::request::{self, Terms};
@@ -40,7 +40,7 @@ pub(super) fn encode(_: usize) -> Step {
         let mut header = [0; HEADER_SIZE];
         let length = u32::try_from(request.len()).expect("a length");
         Header { kind: FrameKind::Exec, id: 1, length }
-            .encode(&mut Writer::new(&mut header))
+            .encode(&mut WireWriter::new(&mut header))
             .expect("a header");
         black_box((header, request));
     })
@@ -52,7 +52,7 @@ pub(super) fn decode(_: usize) -> Step {
     let started = Started {
         pid: 2,
         ran_us: 900,
-        held: Held { capabilities: 0, no_new_privs: true, seccomp: 2 },
+        confinement: Confinement { capabilities: 0, no_new_privs: true, seccomp: 2 },
         status: &[b'x'; STATUS],
     };
     frame(&mut said, FrameKind::Started, |writer| started.encode(writer).expect("room"));
@@ -78,12 +78,12 @@ pub(super) fn decode(_: usize) -> Step {
     })
 }
 
-fn frame(said: &mut Vec<u8>, kind: FrameKind, write: impl FnOnce(&mut Writer<'_>)) {
+fn frame(said: &mut Vec<u8>, kind: FrameKind, write: impl FnOnce(&mut WireWriter<'_>)) {
     let (mut header, mut payload) = ([0; HEADER_SIZE], [0; 3000]);
-    let mut writer = Writer::new(&mut payload);
+    let mut writer = WireWriter::new(&mut payload);
     write(&mut writer);
     let length = u32::try_from(writer.len()).expect("a length");
-    Header { kind, id: 1, length }.encode(&mut Writer::new(&mut header)).expect("a header");
+    Header { kind, id: 1, length }.encode(&mut WireWriter::new(&mut header)).expect("a header");
     said.extend_from_slice(&header);
     said.extend_from_slice(writer.written());
 }

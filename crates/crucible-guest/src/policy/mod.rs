@@ -4,10 +4,10 @@
 //! the filter that the kernel enforces; the host names what was refused by them; `docs/seccomp.md` is written from them.
 //! Numbers are those of x86-64.
 
-mod considered;
+mod allowed;
 mod rules;
 
-pub use considered::{CONSIDERED, Considered};
+pub use allowed::{ALLOWED, AllowedCalls};
 pub use rules::RULES;
 
 /// The architecture as seccomp names it: `AUDIT_ARCH_X86_64` (linux/audit.h).
@@ -30,7 +30,7 @@ pub const PRETEND: u16 = 0;
 
 /// What is answered to a call that a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Answer {
+pub enum Action {
     /// It is let through, whatever a later rule says of it.
     Allow,
     /// It fails with this error number, and that is all.
@@ -42,7 +42,7 @@ pub enum Answer {
 /// What must hold for a rule to be about a call. Only the low half of an argument is compared: the kernel takes all of
 /// these as 32-bit numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Test {
+pub enum Condition {
     /// An argument is one of these.
     OneOf(u8, &'static [u32]),
     /// An argument has any of these bits.
@@ -62,11 +62,11 @@ pub struct Rule {
     /// The call's name.
     pub name: &'static str,
     /// What must hold; nothing, and the rule is about every call with this number.
-    pub tests: &'static [Test],
+    pub conditions: &'static [Condition],
     /// The tests in words, to go after the name.
     pub which: &'static str,
     /// What is answered.
-    pub answer: Answer,
+    pub action: Action,
     /// Why.
     pub reason: &'static Reason,
 }
@@ -99,9 +99,9 @@ impl Violation {
         }
         let place =
             RULES.iter().position(|rule| rule.number == number && rule.is_about(arguments))?;
-        match RULES.get(place)?.answer {
-            Answer::Report(_) => u16::try_from(place).ok().map(Self),
-            Answer::Allow | Answer::Refuse(_) => None,
+        match RULES.get(place)?.action {
+            Action::Report(_) => u16::try_from(place).ok().map(Self),
+            Action::Allow | Action::Refuse(_) => None,
         }
     }
 
@@ -112,9 +112,9 @@ impl Violation {
     /// The error number that the call fails with.
     #[must_use]
     pub fn errno(self) -> u16 {
-        match self.rule().map(|rule| rule.answer) {
-            Some(Answer::Report(errno) | Answer::Refuse(errno)) => errno,
-            Some(Answer::Allow) | None => ENOSYS,
+        match self.rule().map(|rule| rule.action) {
+            Some(Action::Report(errno) | Action::Refuse(errno)) => errno,
+            Some(Action::Allow) | None => ENOSYS,
         }
     }
 
@@ -141,11 +141,11 @@ impl Rule {
     /// Whether the rule is about a call of its number with these arguments, in a sandbox without a network.
     #[must_use]
     pub fn is_about(&self, arguments: &[u64; 6]) -> bool {
-        self.tests.iter().all(|test| test.holds(arguments))
+        self.conditions.iter().all(|test| test.holds(arguments))
     }
 }
 
-impl Test {
+impl Condition {
     #[expect(clippy::cast_possible_truncation, reason = "the low half is what is compared")]
     fn holds(self, arguments: &[u64; 6]) -> bool {
         let argument = |index: u8| arguments.get(usize::from(index)).copied().unwrap_or_default();

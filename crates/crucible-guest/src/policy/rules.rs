@@ -1,9 +1,9 @@
 //! The rules. What matters is reported: what no ordinary program does, and whoever breaks out tries. What libraries,
 //! runtimes or test suites are known to try is refused and no more.
 
-use super::Answer::{self, Allow, Refuse, Report};
-use super::Test::{AnyBit, Inet, NotNull, OneOf};
-use super::{EAFNOSUPPORT, ENOSYS, EPERM, PRETEND, Reason, Rule, Test};
+use super::Action::{self, Allow, Refuse, Report};
+use super::Condition::{AnyBit, Inet, NotNull, OneOf};
+use super::{Condition, EAFNOSUPPORT, ENOSYS, EPERM, PRETEND, Reason, Rule};
 
 const OTHERS: Reason = Reason {
     title: "Other processes",
@@ -124,20 +124,20 @@ const USUAL_DOMAINS: &[u32] = &[0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 const PROCESS_1: u32 = 1;
 
 /// A rule on every call with this number.
-const fn every(number: u32, name: &'static str, answer: Answer, reason: &'static Reason) -> Rule {
-    Rule { number, name, tests: &[], which: "", answer, reason }
+const fn every(number: u32, name: &'static str, action: Action, reason: &'static Reason) -> Rule {
+    Rule { number, name, conditions: &[], which: "", action, reason }
 }
 
 /// A rule on calls with certain arguments.
 const fn some(
     number: u32,
     name: &'static str,
-    tests: &'static [Test],
+    conditions: &'static [Condition],
     which: &'static str,
-    answer: Answer,
+    action: Action,
     reason: &'static Reason,
 ) -> Rule {
-    Rule { number, name, tests, which, answer, reason }
+    Rule { number, name, conditions, which, action, reason }
 }
 
 /// The policy.

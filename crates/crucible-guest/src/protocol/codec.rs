@@ -10,12 +10,12 @@ pub struct Malformed;
 
 /// Writes numbers and byte strings into a buffer, one after another.
 #[derive(Debug)]
-pub struct Writer<'a> {
+pub struct WireWriter<'a> {
     buffer: &'a mut [u8],
     at: usize,
 }
 
-impl<'a> Writer<'a> {
+impl<'a> WireWriter<'a> {
     /// Writes into `buffer` from its beginning.
     pub fn new(buffer: &'a mut [u8]) -> Self {
         Self { buffer, at: 0 }
@@ -102,11 +102,11 @@ impl<'a> Writer<'a> {
 
 /// Reads numbers and byte strings from a buffer, one after another. Never reads past its end.
 #[derive(Debug, Clone, Copy)]
-pub struct Reader<'a> {
+pub struct WireReader<'a> {
     rest: &'a [u8],
 }
 
-impl<'a> Reader<'a> {
+impl<'a> WireReader<'a> {
     /// Reads from the beginning of `bytes`.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {

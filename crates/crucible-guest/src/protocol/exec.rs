@@ -1,6 +1,6 @@
 //! The request to run a command.
 
-use super::codec::{Malformed, Overflow, Reader, Writer};
+use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 
 /// In [`Exec::stdio`]: the three standard streams come along as file descriptors, in order. Otherwise they travel as
 /// `Stdin`, `Stdout` and `Stderr` frames.
@@ -76,7 +76,7 @@ pub struct Exec<'a> {
     /// [`STDIO_PASSED`] or 0.
     pub stdio: u8,
     /// What happens to what the command leaves behind.
-    pub after: OnExit,
+    pub on_exit: OnExit,
     /// Whether the target's own status file (proc(5)) is sent along with `started`.
     pub status: bool,
     /// For how many microseconds it need not be said that the command runs: a command that ends before is heard of once, when it has. Only
@@ -103,9 +103,9 @@ impl<'a> Exec<'a> {
     ///
     /// # Errors
     /// There is no room.
-    pub fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    pub fn encode(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u8(self.stdio)?;
-        writer.u8(self.after as u8)?;
+        writer.u8(self.on_exit as u8)?;
         writer.u8(u8::from(self.status))?;
         writer.u32(self.quiet_us)?;
         writer.u8(u8::from(self.lend_mounts))?;
@@ -124,9 +124,9 @@ impl<'a> Exec<'a> {
     /// # Errors
     /// It is malformed, or has no program.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(payload);
+        let mut reader = WireReader::new(payload);
         let stdio = reader.u8()?;
-        let after = OnExit::from_number(reader.u8()?)?;
+        let on_exit = OnExit::from_number(reader.u8()?)?;
         let status = reader.u8()?;
         let quiet_us = reader.u32()?;
         let lend_mounts = reader.u8()?;
@@ -146,7 +146,7 @@ impl<'a> Exec<'a> {
             let (status, lend_mounts) = (status == 1, lend_mounts == 1);
             Ok(Self {
                 stdio,
-                after,
+                on_exit,
                 status,
                 quiet_us,
                 lend_mounts,
@@ -164,7 +164,7 @@ impl<'a> Exec<'a> {
     /// The resource limits.
     pub fn rlimits(&self) -> impl Iterator<Item = Rlimit> + 'a {
         self.rlimits.chunks_exact(RLIMIT_SIZE).filter_map(|chunk| {
-            let mut reader = Reader::new(chunk);
+            let mut reader = WireReader::new(chunk);
             Some(Rlimit {
                 resource: reader.u32().ok()?,
                 soft: reader.u64().ok()?,
@@ -179,7 +179,7 @@ impl Rlimit {
     ///
     /// # Errors
     /// There is no room.
-    pub fn encode(self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    pub fn encode(self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u32(self.resource)?;
         writer.u64(self.soft)?;
         writer.u64(self.hard)

@@ -1,6 +1,6 @@
 //! Requests about files, and their answers. Paths are beneath `/box`, with a NUL at the end.
 
-use super::codec::{Malformed, Overflow, Reader, Writer};
+use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 
 /// Write a file, or a piece of one.
 ///
@@ -29,7 +29,7 @@ impl<'a> WriteRequest<'a> {
     ///
     /// # Errors
     /// There is no room.
-    pub fn encode_head(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    pub fn encode_head(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u8(u8::from(self.first) | u8::from(self.last) << 1 | u8::from(self.quiet) << 2)?;
         writer.u32(self.mode)?;
         writer.bytes(self.path)
@@ -40,7 +40,7 @@ impl<'a> WriteRequest<'a> {
     /// # Errors
     /// It is malformed.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(payload);
+        let mut reader = WireReader::new(payload);
         let flags = reader.u8()?;
         let mode = reader.u32()?;
         let path = checked_path(reader.bytes()?)?;
@@ -68,7 +68,7 @@ impl<'a> ReadRequest<'a> {
     ///
     /// # Errors
     /// There is no room.
-    pub fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    pub fn encode(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u64(self.offset)?;
         writer.u32(self.length)?;
         writer.bytes(self.path)
@@ -79,7 +79,7 @@ impl<'a> ReadRequest<'a> {
     /// # Errors
     /// It is malformed.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(payload);
+        let mut reader = WireReader::new(payload);
         let (offset, length) = (reader.u64()?, reader.u32()?);
         let path = checked_path(reader.bytes()?)?;
         reader.end()?;
@@ -101,7 +101,7 @@ impl<'a> ListRequest<'a> {
     ///
     /// # Errors
     /// There is no room.
-    pub fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    pub fn encode(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u64(self.cursor)?;
         writer.bytes(self.path)
     }
@@ -111,7 +111,7 @@ impl<'a> ListRequest<'a> {
     /// # Errors
     /// It is malformed.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(payload);
+        let mut reader = WireReader::new(payload);
         let cursor = reader.u64()?;
         let path = checked_path(reader.bytes()?)?;
         reader.end()?;
@@ -149,14 +149,14 @@ impl<'a> EntryRef<'a> {
     ///
     /// # Errors
     /// There is no room.
-    pub fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    pub fn encode(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u8(self.kind as u8)?;
         writer.u32(self.mode)?;
         writer.u64(self.size)?;
         writer.bytes(self.name)
     }
 
-    fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+    fn decode(reader: &mut WireReader<'a>) -> Result<Self, Malformed> {
         let kind = match reader.u8()? {
             0 => EntryKind::File,
             1 => EntryKind::Directory,
@@ -176,7 +176,7 @@ impl<'a> EntryRef<'a> {
 pub struct Entries<'a> {
     /// What to ask for next; 0 if these were the last.
     pub next: u64,
-    entries: Reader<'a>,
+    entries: WireReader<'a>,
 }
 
 impl<'a> Entries<'a> {
@@ -185,7 +185,7 @@ impl<'a> Entries<'a> {
     /// # Errors
     /// It is malformed.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(payload);
+        let mut reader = WireReader::new(payload);
         let next = reader.u64()?;
         Ok(Self { next, entries: reader })
     }

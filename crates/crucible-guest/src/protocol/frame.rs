@@ -1,6 +1,6 @@
 //! Frames: what travels between host and guest, over a stream.
 
-use super::codec::{Malformed, Overflow, Reader, Writer};
+use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 
 /// The version of the protocol. Guest and host of one build always agree; a guest that was placed into a container by
 /// another build says its own in `ready`.
@@ -53,7 +53,7 @@ kinds! {
     Close = 8,
     /// To the guest: what does the sandbox use?
     Measure = 9,
-    /// To a slot in which no sandbox is open: open one, see [`Plan`](super::Plan). What it joins comes along, as with that.
+    /// To a slot in which no sandbox is open: open one, see [`SandboxPlan`](super::SandboxPlan). What it joins comes along, as with that.
     Next = 10,
     /// To the guest: write these bytes to the descriptor that comes along, once all that was asked before is done. Whatever runs waits for
     /// them: if they cannot be had, everything is ended.
@@ -82,14 +82,14 @@ kinds! {
     Failed = 74,
     /// To the host: the program could not be executed, see [`ExecFailed`](super::ExecFailed).
     ExecFailed = 75,
-    /// To the host: what the sandbox uses, see [`Usage`](super::Usage).
+    /// To the host: what the sandbox uses, see [`ProcUsage`](super::ProcUsage).
     Usage = 76,
     /// To the host, before `Ready`: the sandbox's way out. A socket that listens on [`PROXY_PORT`] of the sandbox's own
     /// loopback comes along.
     EgressListener = 77,
     /// To the host, before `Exited`, from a guest that sees the cgroup it is in: what was counted, see
-    /// [`Counted`](super::Counted).
-    Counted = 78,
+    /// [`CgroupCounts`](super::CgroupCounts).
+    CgroupCounts = 78,
     /// To the host, from a slot: the sandbox has ended, and everything in it: the guest's wait status (four bytes).
     SandboxExited = 79,
 }
@@ -110,7 +110,7 @@ impl Header {
     ///
     /// # Errors
     /// There is no room.
-    pub fn encode(self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    pub fn encode(self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u32(self.length)?;
         writer.u8(self.kind as u8)?;
         writer.raw(&[0; 3])?;
@@ -122,7 +122,7 @@ impl Header {
     /// # Errors
     /// The kind is unknown, reserved bytes are set, or the payload would be longer than `payload_max`.
     pub fn decode(bytes: &[u8; HEADER_SIZE], payload_max: usize) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(bytes);
+        let mut reader = WireReader::new(bytes);
         let length = reader.u32()?;
         let kind = FrameKind::from_number(reader.u8()?).ok_or(Malformed)?;
         let reserved = reader.raw(3)?;

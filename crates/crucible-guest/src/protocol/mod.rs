@@ -3,25 +3,27 @@
 //! Both halves compile this module, the guest's without the standard library. Nothing here allocates, and nothing here
 //! trusts its input: every length is checked against what is there before it is used.
 
+mod cgroup;
 mod codec;
-mod counted;
 mod exec;
 mod files;
 mod frame;
-mod plan;
 mod reply;
+mod sandbox_plan;
 mod spawner;
 
-pub use codec::{Malformed, Overflow, Reader, Writer};
-pub use counted::Counted;
+pub use cgroup::CgroupCounts;
+pub use codec::{Malformed, Overflow, WireReader, WireWriter};
 pub use exec::{Exec, OnExit, Rlimit, STDIO_PASSED, Strings};
 pub use files::{Entries, EntryKind, EntryRef, ListRequest, ReadRequest, WriteRequest};
 pub use frame::{
     FrameKind, HEADER_SIZE, Header, PAYLOAD_MAX_TO_GUEST, PAYLOAD_MAX_TO_HOST, PROXY_PORT, VERSION,
 };
-pub use plan::{MAX_TASKS_FILES, Plan, PlanFlags};
-pub use reply::{ExecFailed, Exited, Failure, Held, Layers, Opened, Ready, Started, Usage};
-pub use spawner::{Init, InitFlags, PACKET_MAX, PacketKind, Sealed, TemplateOp};
+pub use reply::{
+    Confinement, ExecFailed, Exited, Failure, Layers, Opened, ProcUsage, Ready, Started,
+};
+pub use sandbox_plan::{MAX_TASKS_FILES, PlanFlags, SandboxPlan};
+pub use spawner::{Init, InitFlags, PACKET_MAX, PacketKind, SealReply, TemplateOp};
 
 /// Where a step of the guest failed. The host turns it into words.
 ///
@@ -92,7 +94,7 @@ steps! {
     /// Opening `/box`.
     OPEN_BOX = 23, "open `/box`";
     /// Loopback, and a socket that listens on it.
-    DOOR = 24, "open the sandbox's way out to the proxy";
+    EGRESS_LISTENER = 24, "open the sandbox's way out to the proxy";
     /// A pipe to keep the key in.
     SLOT = 25, "set up a slot";
     /// `clone3` of the target.

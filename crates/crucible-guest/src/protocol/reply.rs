@@ -1,7 +1,7 @@
 //! What the guest says.
 
-use super::codec::{Malformed, Overflow, Reader, Writer};
-use super::counted::Counted;
+use super::cgroup::CgroupCounts;
+use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 use super::{Step, VERSION};
 
 /// The guest exists. Its pidfd comes along.
@@ -16,7 +16,7 @@ impl Opened {
     ///
     /// # Errors
     /// There is no room.
-    pub fn encode(self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    pub fn encode(self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u32(self.pid)
     }
 
@@ -25,7 +25,7 @@ impl Opened {
     /// # Errors
     /// It is malformed.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(payload);
+        let mut reader = WireReader::new(payload);
         let pid = reader.u32()?;
         reader.end()?;
         Ok(Self { pid })
@@ -40,7 +40,7 @@ pub struct Ready<'a> {
     /// The layers that it has put on itself, so that every command has them: see [`Layers`]. None where an engine puts them on.
     pub layers: Layers,
     /// What its cgroup had counted by then: what made the container is in it.
-    pub counted: Counted,
+    pub counted: CgroupCounts,
     /// The guest's own status file (proc(5)), or as much of it as fits.
     pub status: &'a [u8],
 }
@@ -52,9 +52,9 @@ impl<'a> Ready<'a> {
     /// There is no room.
     pub fn encode(
         layers: Layers,
-        counted: Counted,
+        counted: CgroupCounts,
         status: &[u8],
-        writer: &mut Writer<'_>,
+        writer: &mut WireWriter<'_>,
     ) -> Result<(), Overflow> {
         writer.u32(VERSION)?;
         writer.u32(layers.0)?;
@@ -67,10 +67,10 @@ impl<'a> Ready<'a> {
     /// # Errors
     /// It is malformed.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(payload);
+        let mut reader = WireReader::new(payload);
         let version = reader.u32()?;
         let layers = Layers(reader.u32()?);
-        let counted = Counted::decode(reader.raw(Counted::SIZE)?)?;
+        let counted = CgroupCounts::decode(reader.raw(CgroupCounts::SIZE)?)?;
         Ok(Self { version, layers, counted, status: reader.rest() })
     }
 }
@@ -121,7 +121,7 @@ impl Layers {
 /// What the kernel said of a command to itself, right before it was executed. None of it is lost by that, and nothing is gained where
 /// there are no new privileges. What cannot be asked is the worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
+pub struct Confinement {
     /// Effective, permitted and inheritable capabilities together (capget(2)).
     pub capabilities: u64,
     /// Whether `PR_GET_NO_NEW_PRIVS` is 1 (PR_SET_NO_NEW_PRIVS(2const)).
@@ -130,9 +130,9 @@ pub struct Held {
     pub seccomp: u8,
 }
 
-impl Held {
+impl Confinement {
     /// Nothing holds it.
-    pub const NOTHING: Self = Self { capabilities: u64::MAX, no_new_privs: false, seccomp: 0 };
+    pub const NONE: Self = Self { capabilities: u64::MAX, no_new_privs: false, seccomp: 0 };
 }
 
 /// The command runs.
@@ -143,7 +143,7 @@ pub struct Started<'a> {
     /// How long it has run by now, in microseconds.
     pub ran_us: u64,
     /// What holds it.
-    pub held: Held,
+    pub confinement: Confinement,
     /// The command's status file (proc(5)) right after it was executed, if that was asked for.
     pub status: &'a [u8],
 }
@@ -153,12 +153,12 @@ impl<'a> Started<'a> {
     ///
     /// # Errors
     /// There is no room.
-    pub fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    pub fn encode(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u32(self.pid)?;
         writer.u64(self.ran_us)?;
-        writer.u64(self.held.capabilities)?;
-        writer.u8(u8::from(self.held.no_new_privs))?;
-        writer.u8(self.held.seccomp)?;
+        writer.u64(self.confinement.capabilities)?;
+        writer.u8(u8::from(self.confinement.no_new_privs))?;
+        writer.u8(self.confinement.seccomp)?;
         writer.raw(self.status)
     }
 
@@ -167,14 +167,14 @@ impl<'a> Started<'a> {
     /// # Errors
     /// It is malformed.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(payload);
+        let mut reader = WireReader::new(payload);
         let (pid, ran_us) = (reader.u32()?, reader.u64()?);
         let (capabilities, no_new_privs, seccomp) = (reader.u64()?, reader.u8()?, reader.u8()?);
         if no_new_privs > 1 {
             return Err(Malformed);
         }
-        let held = Held { capabilities, no_new_privs: no_new_privs == 1, seccomp };
-        Ok(Self { pid, ran_us, held, status: reader.rest() })
+        let confinement = Confinement { capabilities, no_new_privs: no_new_privs == 1, seccomp };
+        Ok(Self { pid, ran_us, confinement, status: reader.rest() })
     }
 }
 
@@ -211,7 +211,7 @@ impl Exited {
     ///
     /// # Errors
     /// There is no room.
-    pub fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    pub fn encode(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.i32(self.wait_status)?;
         writer.u8(u8::from(self.empty) | u8::from(self.deadline) << 1)?;
         writer.u32(self.survivors)?;
@@ -234,7 +234,7 @@ impl Exited {
     /// # Errors
     /// It is malformed.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(payload);
+        let mut reader = WireReader::new(payload);
         let wait_status = reader.i32()?;
         let flags = reader.u8()?;
         let exited = Self {
@@ -269,7 +269,7 @@ impl Failure {
     ///
     /// # Errors
     /// There is no room.
-    pub fn encode(self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    pub fn encode(self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u16(self.step.0)?;
         writer.i32(self.errno)
     }
@@ -279,7 +279,7 @@ impl Failure {
     /// # Errors
     /// It is malformed.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(payload);
+        let mut reader = WireReader::new(payload);
         let (step, errno) = (Step(reader.u16()?), reader.i32()?);
         reader.end()?;
         Ok(Self { step, errno })
@@ -302,7 +302,7 @@ impl ExecFailed {
 
 /// What the sandbox uses, as far as its own `/proc` shows it. For hosts without cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Usage {
+pub struct ProcUsage {
     /// CPU time of everything but the guest, in user mode.
     pub user_us: u64,
     /// CPU time of everything but the guest, in the kernel.
@@ -311,12 +311,12 @@ pub struct Usage {
     pub processes: u32,
 }
 
-impl Usage {
+impl ProcUsage {
     /// Writes the reply.
     ///
     /// # Errors
     /// There is no room.
-    pub fn encode(self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    pub fn encode(self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u64(self.user_us)?;
         writer.u64(self.system_us)?;
         writer.u32(self.processes)
@@ -327,7 +327,7 @@ impl Usage {
     /// # Errors
     /// It is malformed.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(payload);
+        let mut reader = WireReader::new(payload);
         let usage =
             Self { user_us: reader.u64()?, system_us: reader.u64()?, processes: reader.u32()? };
         reader.end()?;

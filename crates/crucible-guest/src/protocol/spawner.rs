@@ -1,6 +1,6 @@
 //! Packets to the spawner: how it is to set itself up, and what it is to open.
 
-use super::codec::{Malformed, Overflow, Reader, Writer};
+use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 
 /// The most bytes of a packet. A file of the template that is longer comes in several.
 pub const PACKET_MAX: usize = 64 * 1024;
@@ -31,13 +31,13 @@ kinds! {
     Template = 2,
     /// To the spawner: the template is complete. Enter it, and drop what is no longer needed.
     Seal = 3,
-    /// To the spawner: open a sandbox, see [`Plan`](super::Plan).
+    /// To the spawner: open a sandbox, see [`SandboxPlan`](super::SandboxPlan).
     Open = 4,
     /// To the spawner: make a network namespace for the pool.
     MakeNetwork = 5,
     /// To the host: what was asked for is done. Network namespaces come along.
     Done = 64,
-    /// To the host: the template is sealed. The listener of the seccomp filter comes along, or see [`Sealed`].
+    /// To the host: the template is sealed. The listener of the seccomp filter comes along, or see [`SealReply`].
     Sealed = 66,
     /// To the host: it failed, see [`Failure`](super::Failure).
     Failed = 65,
@@ -72,17 +72,17 @@ impl InitFlags {
 
 /// The template is sealed, and the filter loaded if it was to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sealed {
+pub struct SealReply {
     /// Why no listener comes along: the error number of seccomp(2); 0 if one does, or if there is no filter.
     pub no_listener: i32,
 }
 
-impl Sealed {
+impl SealReply {
     /// Writes the reply.
     ///
     /// # Errors
     /// There is no room.
-    pub fn encode(self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    pub fn encode(self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.i32(self.no_listener)
     }
 
@@ -91,7 +91,7 @@ impl Sealed {
     /// # Errors
     /// It is malformed.
     pub fn decode(body: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(body);
+        let mut reader = WireReader::new(body);
         let no_listener = reader.i32()?;
         reader.end()?;
         Ok(Self { no_listener })
@@ -116,7 +116,7 @@ impl<'a> Init<'a> {
     ///
     /// # Errors
     /// There is no room.
-    pub fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    pub fn encode(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u32(self.flags.0)?;
         writer.u32(self.uid)?;
         writer.u32(self.gid)?;
@@ -127,7 +127,7 @@ impl<'a> Init<'a> {
     ///
     /// # Errors
     /// It is malformed.
-    pub fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+    pub fn decode(reader: &mut WireReader<'a>) -> Result<Self, Malformed> {
         let init = Self {
             flags: InitFlags(reader.u32()?),
             uid: reader.u32()?,
@@ -196,7 +196,7 @@ impl<'a> TemplateOp<'a> {
     ///
     /// # Errors
     /// There is no room.
-    pub fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    pub fn encode(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         match *self {
             Self::Directory { path, mode } => {
                 writer.u8(1)?;
@@ -237,7 +237,7 @@ impl<'a> TemplateOp<'a> {
     ///
     /// # Errors
     /// It is malformed.
-    pub fn decode(reader: &mut Reader<'a>) -> Result<Self, Malformed> {
+    pub fn decode(reader: &mut WireReader<'a>) -> Result<Self, Malformed> {
         let op = match reader.u8()? {
             1 => Self::Directory { path: text(reader)?, mode: reader.u32()? },
             2 => Self::Link { path: text(reader)?, target: text(reader)? },
@@ -258,7 +258,7 @@ impl<'a> TemplateOp<'a> {
 }
 
 /// A byte string that ends with its only NUL and is not empty.
-fn text<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], Malformed> {
+fn text<'a>(reader: &mut WireReader<'a>) -> Result<&'a [u8], Malformed> {
     let bytes = reader.bytes()?;
     match bytes.split_last() {
         Some((0, rest)) if !rest.is_empty() && !rest.contains(&0) => Ok(bytes),

@@ -4,9 +4,9 @@
 use std::ops::Range;
 
 use crucible_guest::protocol::{
-    Counted, Entries, EntryRef, Exec, ExecFailed, Exited, Failure, FrameKind, HEADER_SIZE, Header,
-    Init, ListRequest, Opened, PAYLOAD_MAX_TO_GUEST, PacketKind, Plan, ReadRequest, Reader, Ready,
-    Sealed, Started, Strings, TemplateOp, Usage, WriteRequest,
+    CgroupCounts, Entries, EntryRef, Exec, ExecFailed, Exited, Failure, FrameKind, HEADER_SIZE,
+    Header, Init, ListRequest, Opened, PAYLOAD_MAX_TO_GUEST, PacketKind, ProcUsage, ReadRequest,
+    Ready, SandboxPlan, SealReply, Started, Strings, TemplateOp, WireReader, WriteRequest,
 };
 use proptest::prelude::*;
 
@@ -58,14 +58,14 @@ fn decode_as_everything(payload: &[u8]) -> Result<(), TestCaseError> {
         prop_assert!(within(payload, &[request.path]));
         prop_assert_eq!(encode(|writer| request.encode(writer)), payload);
     }
-    if let Ok(plan) = Plan::decode(&mut Reader::new(payload)) {
+    if let Ok(plan) = SandboxPlan::decode(&mut WireReader::new(payload)) {
         prop_assert_eq!(encode(|writer| plan.encode(writer)), payload);
     }
-    if let Ok(init) = Init::decode(&mut Reader::new(payload)) {
+    if let Ok(init) = Init::decode(&mut WireReader::new(payload)) {
         prop_assert!(within(payload, &[init.mount_point]));
         prop_assert_eq!(encode(|writer| init.encode(writer)), payload);
     }
-    if let Ok(op) = TemplateOp::decode(&mut Reader::new(payload)) {
+    if let Ok(op) = TemplateOp::decode(&mut WireReader::new(payload)) {
         prop_assert!(within(payload, &slices_of(&op)));
         prop_assert_eq!(encode(|writer| op.encode(writer)), payload);
     }
@@ -73,7 +73,7 @@ fn decode_as_everything(payload: &[u8]) -> Result<(), TestCaseError> {
 }
 
 fn decode_as_replies(payload: &[u8]) -> Result<(), TestCaseError> {
-    if let Ok(sealed) = Sealed::decode(payload) {
+    if let Ok(sealed) = SealReply::decode(payload) {
         prop_assert_eq!(encode(|writer| sealed.encode(writer)), payload);
     }
     if let Ok(opened) = Opened::decode(payload) {
@@ -93,7 +93,7 @@ fn decode_as_replies(payload: &[u8]) -> Result<(), TestCaseError> {
         prop_assert!(within(payload, &[started.status]));
         prop_assert_eq!(encode(|writer| started.encode(writer)), payload);
     }
-    if let Ok(counted) = Counted::decode(payload) {
+    if let Ok(counted) = CgroupCounts::decode(payload) {
         prop_assert_eq!(encode(|writer| counted.encode(writer)), payload);
     }
     if let Ok(exited) = Exited::decode(payload) {
@@ -104,7 +104,7 @@ fn decode_as_replies(payload: &[u8]) -> Result<(), TestCaseError> {
         prop_assert_eq!(ExecFailed::decode(payload), Ok(ExecFailed(failure)));
         let _words_or_none = failure.step.describe();
     }
-    if let Ok(usage) = Usage::decode(payload) {
+    if let Ok(usage) = ProcUsage::decode(payload) {
         prop_assert_eq!(encode(|writer| usage.encode(writer)), payload);
     }
     let Ok(mut entries) = Entries::decode(payload) else { return Ok(()) };
@@ -201,7 +201,7 @@ proptest! {
 
     #[test]
     fn a_reader_reads_what_is_there_and_no_more(payload in values::bytes(40), sizes in values::bytes(12)) {
-        let mut reader = Reader::new(&payload);
+        let mut reader = WireReader::new(&payload);
         for size in sizes {
             let before = reader.rest();
             match reader.raw(usize::from(size)) {

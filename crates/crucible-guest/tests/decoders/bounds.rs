@@ -2,13 +2,13 @@
 
 use crucible_guest::protocol::{
     Entries, EntryKind, EntryRef, Exec, Exited, Init, InitFlags, ListRequest, MAX_TASKS_FILES,
-    Malformed, OnExit, Overflow, Plan, PlanFlags, ReadRequest, Reader, Strings, TemplateOp,
-    WriteRequest, Writer,
+    Malformed, OnExit, Overflow, PlanFlags, ReadRequest, SandboxPlan, Strings, TemplateOp,
+    WireReader, WireWriter, WriteRequest,
 };
 
 use super::values::encode;
 
-const PLAN: Plan = Plan {
+const PLAN: SandboxPlan = SandboxPlan {
     flags: PlanFlags::READY,
     tasks_files: 0,
     landlock_abi: 1,
@@ -18,30 +18,33 @@ const PLAN: Plan = Plan {
     inodes: 5,
 };
 
-fn is_a_plan(plan: Plan) -> bool {
-    Plan::decode(&mut Reader::new(&encode(|writer| plan.encode(writer)))).is_ok()
+fn is_a_plan(plan: SandboxPlan) -> bool {
+    SandboxPlan::decode(&mut WireReader::new(&encode(|writer| plan.encode(writer)))).is_ok()
 }
 
 #[test]
 fn a_plan_that_contradicts_itself_is_none() {
     assert!(is_a_plan(PLAN));
     let most = u8::try_from(MAX_TASKS_FILES).unwrap();
-    assert!(is_a_plan(Plan { tasks_files: most, ..PLAN }));
-    assert!(!is_a_plan(Plan { tasks_files: most + 1, ..PLAN }));
-    assert!(!is_a_plan(Plan { disk_bytes: 0, ..PLAN }));
-    assert!(!is_a_plan(Plan { inodes: 0, ..PLAN }));
-    assert!(!is_a_plan(Plan { flags: PlanFlags(1 << 11), ..PLAN }));
-    assert!(!is_a_plan(Plan { flags: PlanFlags(u32::MAX), ..PLAN }));
+    assert!(is_a_plan(SandboxPlan { tasks_files: most, ..PLAN }));
+    assert!(!is_a_plan(SandboxPlan { tasks_files: most + 1, ..PLAN }));
+    assert!(!is_a_plan(SandboxPlan { disk_bytes: 0, ..PLAN }));
+    assert!(!is_a_plan(SandboxPlan { inodes: 0, ..PLAN }));
+    assert!(!is_a_plan(SandboxPlan { flags: PlanFlags(1 << 11), ..PLAN }));
+    assert!(!is_a_plan(SandboxPlan { flags: PlanFlags(u32::MAX), ..PLAN }));
     let both = PlanFlags::NEW_NETWORK.with(PlanFlags::ENTER_NETWORK);
-    assert!(!is_a_plan(Plan { flags: both, ..PLAN }));
+    assert!(!is_a_plan(SandboxPlan { flags: both, ..PLAN }));
     // A way out leads out of a namespace that nobody else is ever in.
     let shared = PlanFlags::ENTER_NETWORK.with(PlanFlags::EGRESS);
-    assert!(!is_a_plan(Plan { flags: shared, ..PLAN }));
-    assert!(!is_a_plan(Plan { flags: PlanFlags::EGRESS, ..PLAN }));
+    assert!(!is_a_plan(SandboxPlan { flags: shared, ..PLAN }));
+    assert!(!is_a_plan(SandboxPlan { flags: PlanFlags::EGRESS, ..PLAN }));
     let slot = PlanFlags::SLOT.with(PlanFlags::NEW_NETWORK);
-    assert!(is_a_plan(Plan { flags: slot, ..PLAN }));
-    assert!(!is_a_plan(Plan { flags: slot.with(PlanFlags::EGRESS), ..PLAN }));
-    assert!(is_a_plan(Plan { flags: PlanFlags::NEW_NETWORK.with(PlanFlags::EGRESS), ..PLAN }));
+    assert!(is_a_plan(SandboxPlan { flags: slot, ..PLAN }));
+    assert!(!is_a_plan(SandboxPlan { flags: slot.with(PlanFlags::EGRESS), ..PLAN }));
+    assert!(is_a_plan(SandboxPlan {
+        flags: PlanFlags::NEW_NETWORK.with(PlanFlags::EGRESS),
+        ..PLAN
+    }));
 }
 
 #[test]
@@ -79,11 +82,11 @@ fn a_path_that_is_none_is_refused() {
         assert!(ListRequest::decode(&list).is_err(), "{path:?}");
         for op in [TemplateOp::Proc { path }, TemplateOp::Link { path: b"a\0", target: path }] {
             let bytes = encode(|writer| op.encode(writer));
-            assert!(TemplateOp::decode(&mut Reader::new(&bytes)).is_err(), "{path:?}");
+            assert!(TemplateOp::decode(&mut WireReader::new(&bytes)).is_err(), "{path:?}");
         }
         let init = Init { flags: InitFlags(0), uid: 0, gid: 0, mount_point: path };
         let bytes = encode(|writer| init.encode(writer));
-        assert!(Init::decode(&mut Reader::new(&bytes)).is_err(), "{path:?}");
+        assert!(Init::decode(&mut WireReader::new(&bytes)).is_err(), "{path:?}");
     }
 }
 
@@ -105,7 +108,7 @@ fn modes_and_flags_that_nobody_knows_are_refused() {
     bytes[4] = 4;
     assert!(Exited::decode(&bytes).is_err());
     for number in [0, 7, 255] {
-        assert!(TemplateOp::decode(&mut Reader::new(&[number, 2, 0, 0, 0, b'a', 0])).is_err());
+        assert!(TemplateOp::decode(&mut WireReader::new(&[number, 2, 0, 0, 0, b'a', 0])).is_err());
     }
 }
 
@@ -113,10 +116,10 @@ fn modes_and_flags_that_nobody_knows_are_refused() {
 fn a_command_is_sound_in_every_part() {
     let argv = Strings { count: 2, bytes: b"a\0b\0" };
     let env = Strings { count: 0, bytes: b"" };
-    let (after, directory, rlimits) = (OnExit::KeepBackground, &b".\0"[..], &[0; 20][..]);
+    let (on_exit, directory, rlimits) = (OnExit::KeepBackground, &b".\0"[..], &[0; 20][..]);
     let sound = Exec {
         stdio: 0,
-        after,
+        on_exit,
         status: false,
         quiet_us: 0,
         lend_mounts: false,
@@ -157,7 +160,7 @@ fn a_command_is_sound_in_every_part() {
 #[test]
 fn a_writer_that_is_full_has_written_what_it_says() {
     let mut buffer = [0xaa; 8];
-    let mut writer = Writer::new(&mut buffer[..6]);
+    let mut writer = WireWriter::new(&mut buffer[..6]);
     assert!(writer.is_empty());
     assert_eq!(writer.u32(1), Ok(()));
     assert_eq!(writer.u32(2), Err(Overflow));

@@ -1,9 +1,9 @@
 //! What is encoded is decoded as the same, a part of it as nothing, and so is more than it.
 
 use crucible_guest::protocol::{
-    Counted, Entries, Exec, ExecFailed, Exited, Failure, HEADER_SIZE, Header, Held, Init, Layers,
-    ListRequest, Opened, Plan, ReadRequest, Reader, Ready, Started, Step, TemplateOp, Usage,
-    VERSION, WriteRequest,
+    CgroupCounts, Confinement, Entries, Exec, ExecFailed, Exited, Failure, HEADER_SIZE, Header,
+    Init, Layers, ListRequest, Opened, ProcUsage, ReadRequest, Ready, SandboxPlan, Started, Step,
+    TemplateOp, VERSION, WireReader, WriteRequest,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -92,8 +92,8 @@ proptest! {
     #[test]
     fn plans(plan in values::plan()) {
         let bytes = encode(|writer| plan.encode(writer));
-        prop_assert_eq!(Plan::decode(&mut Reader::new(&bytes)), Ok(plan));
-        is_whole(&bytes, |bytes| Plan::decode(&mut Reader::new(bytes)).ok())?;
+        prop_assert_eq!(SandboxPlan::decode(&mut WireReader::new(&bytes)), Ok(plan));
+        is_whole(&bytes, |bytes| SandboxPlan::decode(&mut WireReader::new(bytes)).ok())?;
         needs_all_its_room(bytes.len(), |writer| plan.encode(writer))?;
     }
 
@@ -101,8 +101,8 @@ proptest! {
     fn how_the_spawner_is_set_up(flags in values::init_flags(), ids in any::<(u32, u32)>(), path in values::text()) {
         let init = Init { flags, uid: ids.0, gid: ids.1, mount_point: &path };
         let bytes = encode(|writer| init.encode(writer));
-        prop_assert_eq!(Init::decode(&mut Reader::new(&bytes)), Ok(init));
-        is_whole(&bytes, |bytes| Init::decode(&mut Reader::new(bytes)).ok().map(drop))?;
+        prop_assert_eq!(Init::decode(&mut WireReader::new(&bytes)), Ok(init));
+        is_whole(&bytes, |bytes| Init::decode(&mut WireReader::new(bytes)).ok().map(drop))?;
     }
 
     #[test]
@@ -122,8 +122,8 @@ proptest! {
             TemplateOp::Proc { path: &path },
         ] {
             let bytes = encode(|writer| op.encode(writer));
-            prop_assert_eq!(TemplateOp::decode(&mut Reader::new(&bytes)), Ok(op));
-            is_whole(&bytes, |bytes| TemplateOp::decode(&mut Reader::new(bytes)).ok().map(drop))?;
+            prop_assert_eq!(TemplateOp::decode(&mut WireReader::new(&bytes)), Ok(op));
+            is_whole(&bytes, |bytes| TemplateOp::decode(&mut WireReader::new(bytes)).ok().map(drop))?;
             needs_all_its_room(bytes.len(), |writer| op.encode(writer))?;
         }
     }
@@ -136,11 +136,11 @@ proptest! {
         let bytes = encode(|writer| Opened { pid }.encode(writer));
         prop_assert_eq!(Opened::decode(&bytes), Ok(Opened { pid }));
         is_whole(&bytes, |bytes| Opened::decode(bytes).ok())?;
-        let held = Held { capabilities: u64::from(pid) << 9, no_new_privs: pid % 2 == 1, seccomp: 2 };
-        let started = Started { pid, ran_us: u64::from(pid) << 20, held, status: &status };
+        let confinement = Confinement { capabilities: u64::from(pid) << 9, no_new_privs: pid % 2 == 1, seccomp: 2 };
+        let started = Started { pid, ran_us: u64::from(pid) << 20, confinement, status: &status };
         let told = encode(|writer| started.encode(writer));
         prop_assert_eq!(Started::decode(&told), Ok(started));
-        let counted = Counted { cpu_us: Some(7), ..Counted::default() };
+        let counted = CgroupCounts { cpu_us: Some(7), ..CgroupCounts::default() };
         let ready = Ready { version: VERSION, layers: Layers(5), counted, status: &status };
         let told = encode(|writer| Ready::encode(Layers(5), counted, &status, writer));
         prop_assert_eq!(Ready::decode(&told), Ok(ready));
@@ -154,9 +154,9 @@ proptest! {
         prop_assert_eq!(Failure::decode(&bytes), Ok(failure));
         prop_assert_eq!(ExecFailed::decode(&bytes), Ok(ExecFailed(failure)));
         is_whole(&bytes, |bytes| Failure::decode(bytes).ok())?;
-        let usage = Usage { user_us: times.0, system_us: times.1, processes };
+        let usage = ProcUsage { user_us: times.0, system_us: times.1, processes };
         let bytes = encode(|writer| usage.encode(writer));
-        prop_assert_eq!(Usage::decode(&bytes), Ok(usage));
-        is_whole(&bytes, |bytes| Usage::decode(bytes).ok())?;
+        prop_assert_eq!(ProcUsage::decode(&bytes), Ok(usage));
+        is_whole(&bytes, |bytes| ProcUsage::decode(bytes).ok())?;
     }
 }

@@ -1,17 +1,17 @@
 //! Values of the messages, owned, as proptest makes them.
 
 use crucible_guest::protocol::{
-    EntryKind, EntryRef, Exec, Exited, FrameKind, InitFlags, OnExit, Overflow, Plan, PlanFlags,
-    Rlimit, Strings, Writer,
+    EntryKind, EntryRef, Exec, Exited, FrameKind, InitFlags, OnExit, Overflow, PlanFlags, Rlimit,
+    SandboxPlan, Strings, WireWriter,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 /// What is written into a buffer that is large enough for all messages of these tests.
-pub(crate) fn encode(write: impl FnOnce(&mut Writer<'_>) -> Result<(), Overflow>) -> Vec<u8> {
+pub(crate) fn encode(write: impl FnOnce(&mut WireWriter<'_>) -> Result<(), Overflow>) -> Vec<u8> {
     let mut buffer = vec![0; 64 * 1024];
-    let mut writer = Writer::new(&mut buffer);
+    let mut writer = WireWriter::new(&mut buffer);
     write(&mut writer).unwrap();
     assert_eq!(writer.written().len(), writer.len());
     writer.written().to_vec()
@@ -20,11 +20,11 @@ pub(crate) fn encode(write: impl FnOnce(&mut Writer<'_>) -> Result<(), Overflow>
 /// That a buffer of each smaller size is too small, and never written past.
 pub(crate) fn needs_all_its_room(
     length: usize,
-    write: impl Fn(&mut Writer<'_>) -> Result<(), Overflow>,
+    write: impl Fn(&mut WireWriter<'_>) -> Result<(), Overflow>,
 ) -> Result<(), TestCaseError> {
     for size in [0, 1, length / 2, length.saturating_sub(1)] {
         if size < length {
-            prop_assert_eq!(write(&mut Writer::new(&mut vec![0; size])), Err(Overflow));
+            prop_assert_eq!(write(&mut WireWriter::new(&mut vec![0; size])), Err(Overflow));
         }
     }
     Ok(())
@@ -63,13 +63,13 @@ pub(crate) struct OwnedExec {
 
 impl OwnedExec {
     pub(crate) fn borrow(&self) -> Exec<'_> {
-        let (stdio, after, status, deadline_us) = self.numbers;
+        let (stdio, on_exit, status, deadline_us) = self.numbers;
         let (quiet_us, lend_mounts) = self.quiet;
         let [argv, env] = &self.joined;
         let count = |strings: &Vec<Vec<u8>>| u32::try_from(strings.len()).unwrap();
         Exec {
             stdio,
-            after,
+            on_exit,
             status,
             quiet_us,
             lend_mounts,
@@ -87,8 +87,8 @@ impl OwnedExec {
 }
 
 pub(crate) fn exec() -> impl Strategy<Value = OwnedExec> {
-    let after = select(vec![OnExit::KeepBackground, OnExit::KillBackground, OnExit::Seal]);
-    let numbers = (0..=1_u8, after, any::<bool>(), any::<u64>());
+    let on_exit = select(vec![OnExit::KeepBackground, OnExit::KillBackground, OnExit::Seal]);
+    let numbers = (0..=1_u8, on_exit, any::<bool>(), any::<u64>());
     let quiet = any::<(u32, bool)>();
     let rlimit =
         any::<(u32, u64, u64)>().prop_map(|(resource, soft, hard)| Rlimit { resource, soft, hard });
@@ -106,7 +106,7 @@ pub(crate) fn exec() -> impl Strategy<Value = OwnedExec> {
     })
 }
 
-pub(crate) fn plan() -> impl Strategy<Value = Plan> {
+pub(crate) fn plan() -> impl Strategy<Value = SandboxPlan> {
     let networks = PlanFlags::NEW_NETWORK.with(PlanFlags::ENTER_NETWORK);
     let flags = (0..1024_u32).prop_map(PlanFlags).prop_filter("one network", move |flags| {
         !flags.has(networks) && (flags.has(PlanFlags::NEW_NETWORK) || !flags.has(PlanFlags::EGRESS))
@@ -119,7 +119,7 @@ pub(crate) fn plan() -> impl Strategy<Value = Plan> {
             outer_target_id,
             disk_bytes,
             inodes,
-        )| Plan {
+        )| SandboxPlan {
             flags,
             tasks_files,
             landlock_abi,

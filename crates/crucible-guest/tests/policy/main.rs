@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crucible_guest::policy::{
-    ARCHITECTURE, Answer, CONSIDERED, EAFNOSUPPORT, ENOSYS, EPERM, FOREIGN_FIRST, FOREIGN_LAST,
+    ALLOWED, ARCHITECTURE, Action, EAFNOSUPPORT, ENOSYS, EPERM, FOREIGN_FIRST, FOREIGN_LAST,
     NEWEST_KNOWN, PRETEND, RULES, Reason, Rule, Violation,
 };
 
@@ -32,11 +32,11 @@ const BEYOND: &str = "\
 | of another ABI: i386, x32 | `ENOSYS`, reported; where violations cannot be reported, the process is ended (`SIGSYS`). Their numbers mean other calls: a way round every line above (CVE-2014-0038). Attacks: F6 |
 ";
 
-fn answer(answer: Answer) -> String {
-    let (errno, reported) = match answer {
-        Answer::Allow => return "allowed".to_owned(),
-        Answer::Refuse(errno) => (errno, ""),
-        Answer::Report(errno) => (errno, ", reported"),
+fn describe(action: Action) -> String {
+    let (errno, reported) = match action {
+        Action::Allow => return "allowed".to_owned(),
+        Action::Refuse(errno) => (errno, ""),
+        Action::Report(errno) => (errno, ", reported"),
     };
     let name = match errno {
         PRETEND => "does nothing and says that it did",
@@ -66,7 +66,7 @@ fn page() -> String {
         for rule in RULES.iter().filter(|rule| rule.reason == reason) {
             let Rule { number, name, which, .. } = rule;
             let space = if which.is_empty() { "" } else { " " };
-            writeln!(page, "| {number} | `{name}`{space}{which} | {} |", answer(rule.answer))
+            writeln!(page, "| {number} | `{name}`{space}{which} | {} |", describe(rule.action))
                 .unwrap();
         }
     }
@@ -76,7 +76,7 @@ fn page() -> String {
     )
     .unwrap();
     writeln!(page, "\n## Looked at, and allowed\n\n| calls | why |\n| --- | --- |").unwrap();
-    for considered in &CONSIDERED {
+    for considered in &ALLOWED {
         writeln!(page, "| {} | {} |", considered.calls, considered.why).unwrap();
     }
     page
@@ -110,7 +110,7 @@ fn each_call_has_one_name_and_each_number_is_known() {
             );
         }
         assert_eq!(
-            rule.tests.is_empty(),
+            rule.conditions.is_empty(),
             rule.which.is_empty() || rule.which.contains("any"),
             "{}",
             rule.name

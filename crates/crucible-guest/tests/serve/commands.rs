@@ -1,7 +1,7 @@
 //! Commands: how they start, how they end, what is said of it.
 
 use crucible_guest::protocol::{
-    ExecFailed, Exited, Failure, FrameKind, OnExit, PAYLOAD_MAX_TO_GUEST, Started, Step, Usage,
+    ExecFailed, Exited, Failure, FrameKind, OnExit, PAYLOAD_MAX_TO_GUEST, ProcUsage, Started, Step,
 };
 
 use super::guest::Guest;
@@ -179,5 +179,5 @@ fn usage_is_measured_when_asked_for() {
     let id = guest.send(FrameKind::Measure, &[]);
     let frame = guest.next();
     assert_eq!((frame.kind, frame.id), (FrameKind::Usage, id));
-    assert!(Usage::decode(&frame.payload).is_ok());
+    assert!(ProcUsage::decode(&frame.payload).is_ok());
 }

@@ -98,14 +98,14 @@ fn what_has_left_the_commands_session_is_ended_too() {
 
 #[test]
 fn a_host_that_is_gone_ends_what_has_left_the_commands_session_too() {
-    for after in [OnExit::KillBackground, OnExit::KeepBackground] {
+    for on_exit in [OnExit::KillBackground, OnExit::KeepBackground] {
         let mut guest = Guest::start();
         let (id, _) =
-            guest.start_shell("setsid sleep 1000 >/dev/null 2>&1 & echo $!; read line", after);
+            guest.start_shell("setsid sleep 1000 >/dev/null 2>&1 & echo $!; read line", on_exit);
         let said = guest.next();
         assert_eq!(said.kind, FrameKind::Stdout);
         let left: u32 = String::from_utf8_lossy(&said.payload).trim().parse().unwrap();
-        if after == OnExit::KeepBackground {
+        if on_exit == OnExit::KeepBackground {
             guest.send(FrameKind::CloseStdin, &[]);
             guest.finish(id);
         }

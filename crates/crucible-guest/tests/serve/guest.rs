@@ -118,14 +118,14 @@ impl Guest {
     }
 
     /// Asks for a command, with framed streams.
-    pub(crate) fn ask(&mut self, argv: &[&str], after: OnExit) -> u32 {
-        self.send(FrameKind::Exec, &exec(argv, after, 0))
+    pub(crate) fn ask(&mut self, argv: &[&str], on_exit: OnExit) -> u32 {
+        self.send(FrameKind::Exec, &exec(argv, on_exit, 0))
     }
 
     /// Starts a shell script; gives its request's id and its process id.
     #[track_caller]
-    pub(crate) fn start_shell(&mut self, script: &str, after: OnExit) -> (u32, u32) {
-        let id = self.ask(&["/bin/sh", "-c", script], after);
+    pub(crate) fn start_shell(&mut self, script: &str, on_exit: OnExit) -> (u32, u32) {
+        let id = self.ask(&["/bin/sh", "-c", script], on_exit);
         (id, self.started(id))
     }
 

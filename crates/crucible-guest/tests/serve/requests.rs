@@ -2,25 +2,25 @@
 
 use std::time::{Duration, Instant};
 
-use crucible_guest::protocol::{Exec, OnExit, Overflow, Strings, Writer};
+use crucible_guest::protocol::{Exec, OnExit, Overflow, Strings, WireWriter};
 
 use super::guest::PATIENCE;
 
-pub(crate) fn encode(write: impl FnOnce(&mut Writer<'_>) -> Result<(), Overflow>) -> Vec<u8> {
+pub(crate) fn encode(write: impl FnOnce(&mut WireWriter<'_>) -> Result<(), Overflow>) -> Vec<u8> {
     let mut buffer = vec![0; 64 * 1024];
-    let mut writer = Writer::new(&mut buffer);
+    let mut writer = WireWriter::new(&mut buffer);
     write(&mut writer).unwrap();
     writer.written().to_vec()
 }
 
 /// A request to run a command in the guest's directory, with framed streams and the usual places to look for programs.
-pub(crate) fn exec(argv: &[&str], after: OnExit, deadline_us: u64) -> Vec<u8> {
+pub(crate) fn exec(argv: &[&str], on_exit: OnExit, deadline_us: u64) -> Vec<u8> {
     let strings: String = argv.iter().flat_map(|argument| [argument, "\0"]).collect();
     let argv = Strings { count: u32::try_from(argv.len()).unwrap(), bytes: strings.as_bytes() };
     let env = Strings { count: 1, bytes: b"PATH=/usr/bin:/bin\0" };
     let request = Exec {
         stdio: 0,
-        after,
+        on_exit,
         status: true,
         quiet_us: 0,
         lend_mounts: false,

@@ -6,7 +6,7 @@ use crucible_core::{
     Command, EngineError, EngineErrorKind, Evidence, ExecOptions, ExecOutcome, KillReason, Layer,
     Limit, OnExit, Sandbox as _, Verdict,
 };
-use crucible_guest::protocol::{Exited, Failure, FrameKind, Held, Started, Step, Usage};
+use crucible_guest::protocol::{Confinement, Exited, Failure, FrameKind, ProcUsage, Started, Step};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -18,7 +18,7 @@ const STATUS: &[u8] =
                         NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t99\n";
 
 /// What the kernel says to it.
-const HELD: Held = Held { capabilities: 0, no_new_privs: true, seccomp: 2 };
+const HELD: Confinement = Confinement { capabilities: 0, no_new_privs: true, seccomp: 2 };
 
 /// Everything as large as it goes.
 const IMMENSE: Exited = Exited {
@@ -41,8 +41,8 @@ fn started() -> (FrameKind, Vec<u8>) {
     held_by(HELD, STATUS)
 }
 
-fn held_by(held: Held, status: &[u8]) -> (FrameKind, Vec<u8>) {
-    let started = Started { pid: 2, ran_us: u64::MAX, held, status };
+fn held_by(held: Confinement, status: &[u8]) -> (FrameKind, Vec<u8>) {
+    let started = Started { pid: 2, ran_us: u64::MAX, confinement: held, status };
     (FrameKind::Started, bytes(|writer| started.encode(writer)))
 }
 
@@ -171,10 +171,10 @@ async fn a_status_without_its_layers_is_no_outcome() {
         assert_eq!(done.unwrap_err().kind(), EngineErrorKind::LayerUnavailable, "{status:?}");
     }
     for held in [
-        Held { capabilities: 1 << 21, ..HELD },
-        Held { no_new_privs: false, ..HELD },
-        Held { seccomp: 0, ..HELD },
-        Held::NOTHING,
+        Confinement { capabilities: 1 << 21, ..HELD },
+        Confinement { no_new_privs: false, ..HELD },
+        Confinement { seccomp: 0, ..HELD },
+        Confinement::NONE,
     ] {
         let mut scene = Scene::new();
         let done = exec(&mut scene, &vec![held_by(held, STATUS), exited(Exited::default())]).await;
@@ -290,8 +290,9 @@ async fn an_endless_stream_for_nobody_ends_the_command() {
 async fn cpu_time_beyond_all_numbers_is_too_much() {
     let mut scene = Scene::without(&[Layer::CpuCgroup]);
     let command = Command::new(["true"]);
-    let usage =
-        bytes(|w| Usage { user_us: u64::MAX, system_us: u64::MAX, processes: u32::MAX }.encode(w));
+    let usage = bytes(|w| {
+        ProcUsage { user_us: u64::MAX, system_us: u64::MAX, processes: u32::MAX }.encode(w)
+    });
     let double = async {
         let Some((exec, _)) = scene.double.hear().await else { return };
         let (kind, payload) = started();

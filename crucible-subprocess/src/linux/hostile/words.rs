@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crucible_core::{EngineError, EngineErrorKind};
 use crucible_guest::protocol::{
-    Counted, Failure, FrameKind, HEADER_SIZE, Layers, PAYLOAD_MAX_TO_HOST, Ready, Step,
+    CgroupCounts, Failure, FrameKind, HEADER_SIZE, Layers, PAYLOAD_MAX_TO_HOST, Ready, Step,
 };
 use crucible_guest_client::{Channel as _, ChannelExt as _, Disconnected};
 use proptest::prelude::*;
@@ -56,7 +56,7 @@ async fn what_is_no_frame_ends_the_link() {
 
 #[tokio::test(start_paused = true)]
 async fn what_nobody_asked_ends_the_link() {
-    let usage = bytes(|writer| crucible_guest::protocol::Usage::default().encode(writer));
+    let usage = bytes(|writer| crucible_guest::protocol::ProcUsage::default().encode(writer));
     for (kind, id) in [
         (FrameKind::Done, 2),
         (FrameKind::Failed, u32::MAX),
@@ -118,8 +118,9 @@ async fn many_questions_do_not_add_up() {
 #[tokio::test(start_paused = true)]
 async fn what_is_said_of_the_sandbox_is_said_once() {
     let failure = Failure { step: Step::MAPS, errno: 1 };
-    let ready =
-        bytes(|writer| Ready::encode(Layers::default(), Counted::default(), b"Name: x", writer));
+    let ready = bytes(|writer| {
+        Ready::encode(Layers::default(), CgroupCounts::default(), b"Name: x", writer)
+    });
     for (kind, payload) in [
         (FrameKind::Opened, vec![1, 0, 0, 0]),
         (FrameKind::Ready, ready),
@@ -165,7 +166,7 @@ async fn an_early_end_is_an_end_wherever_it_comes() {
             FrameKind::Ready,
             0,
             &bytes(|writer| {
-                Ready::encode(Layers::default(), Counted::default(), b"Uid:\t0", writer)
+                Ready::encode(Layers::default(), CgroupCounts::default(), b"Uid:\t0", writer)
             }),
         ),
         frame(FrameKind::Data, 1, b"\x01content"),
@@ -222,7 +223,7 @@ async fn descriptors_that_do_not_belong_are_closed() {
         &frame(
             FrameKind::Ready,
             0,
-            &bytes(|w| Ready::encode(Layers::default(), Counted::default(), b"", w)),
+            &bytes(|w| Ready::encode(Layers::default(), CgroupCounts::default(), b"", w)),
         ),
         &[stand_in.pidfd().as_fd()],
     );

@@ -1,13 +1,13 @@
 //! What the cgroup of a container has counted, as its guest sees it.
 
-use super::codec::{Malformed, Overflow, Reader, Writer};
+use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 
 /// On the wire: nobody has counted it.
 const UNKNOWN: u64 = u64::MAX;
 
 /// What the cgroup of a container has counted, and its limits. What nobody has counted is `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Counted {
+pub struct CgroupCounts {
     /// Processes that the kernel killed for lack of memory.
     pub oom_kills: Option<u64>,
     /// How often the group ran into its own memory limit.
@@ -26,7 +26,7 @@ pub struct Counted {
     pub processes_limit: Option<u64>,
 }
 
-impl Counted {
+impl CgroupCounts {
     /// How long it is on the wire.
     pub(super) const SIZE: usize = 64;
 
@@ -47,7 +47,7 @@ impl Counted {
     ///
     /// # Errors
     /// There is no room.
-    pub fn encode(mut self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    pub fn encode(mut self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         self.fields().into_iter().try_for_each(|field| writer.u64(field.unwrap_or(UNKNOWN)))
     }
 
@@ -56,7 +56,7 @@ impl Counted {
     /// # Errors
     /// It is malformed.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
-        let mut reader = Reader::new(payload);
+        let mut reader = WireReader::new(payload);
         let mut counted = Self::default();
         for field in counted.fields() {
             *field = Some(reader.u64()?).filter(|number| *number != UNKNOWN);

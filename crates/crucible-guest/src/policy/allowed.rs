@@ -2,19 +2,19 @@
 
 /// Calls that are allowed on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Considered {
+pub struct AllowedCalls {
     /// Their names.
     pub calls: &'static str,
     /// Why they stay.
     pub why: &'static str,
 }
 
-const fn allowed(calls: &'static str, why: &'static str) -> Considered {
-    Considered { calls, why }
+const fn allowed(calls: &'static str, why: &'static str) -> AllowedCalls {
+    AllowedCalls { calls, why }
 }
 
 /// What was looked at and is allowed.
-pub const CONSIDERED: [Considered; 15] = [
+pub const ALLOWED: [AllowedCalls; 15] = [
     allowed(
         "seccomp, prctl",
         "A program may restrict itself further. Its own filter cannot loosen ours. It cannot have a listener of its \

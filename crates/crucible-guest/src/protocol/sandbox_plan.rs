@@ -1,6 +1,6 @@
 //! What a sandbox is to be like: the spawner's request, flat and of fixed size.
 
-use super::codec::{Malformed, Overflow, Reader, Writer};
+use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 
 /// The most version 1 cgroup hierarchies that a sandbox joins.
 pub const MAX_TASKS_FILES: usize = 4;
@@ -62,7 +62,7 @@ impl PlanFlags {
 /// File descriptors come along in this order: the guest's end of its socket, the network namespace
 /// (`ENTER_NETWORK`), the version 2 cgroup (`INTO_CGROUP`), `tasks_files` opened `tasks` files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Plan {
+pub struct SandboxPlan {
     /// Its layers.
     pub flags: PlanFlags,
     /// How many version 1 `tasks` files come along.
@@ -79,12 +79,12 @@ pub struct Plan {
     pub inodes: u64,
 }
 
-impl Plan {
+impl SandboxPlan {
     /// Writes the plan.
     ///
     /// # Errors
     /// There is no room.
-    pub fn encode(&self, writer: &mut Writer<'_>) -> Result<(), Overflow> {
+    pub fn encode(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u32(self.flags.0)?;
         writer.u8(self.tasks_files)?;
         writer.u8(self.landlock_abi)?;
@@ -98,7 +98,7 @@ impl Plan {
     ///
     /// # Errors
     /// It is malformed, or contradicts itself.
-    pub fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+    pub fn decode(reader: &mut WireReader<'_>) -> Result<Self, Malformed> {
         let plan = Self {
             flags: PlanFlags(reader.u32()?),
             tasks_files: reader.u8()?,
