@@ -62,7 +62,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     run(&*sandbox, "kill -0 $(cat pid) && echo 'the server still runs'").await?;
 
     for entry in sandbox.list(&SandboxPath::root()).await?.entries {
-        println!("        {} ({} bytes)", entry.shown().escape_debug(), entry.size_bytes);
+        println!("        {} ({} bytes)", entry.display_name().escape_debug(), entry.size_bytes);
     }
     let usage = sandbox.close().await?;
     let memory = usage

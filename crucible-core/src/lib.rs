@@ -44,72 +44,60 @@
 #![forbid(unsafe_code)]
 #![doc(test(attr(deny(warnings), allow(dead_code))))]
 
-mod bus;
-mod engine;
-mod journal;
-mod model;
-mod monitor;
-mod platform;
-mod queue;
-mod result;
-mod storage;
+pub mod bus;
+#[cfg(feature = "checkpoint")]
+pub mod checkpoint;
+pub mod engine;
+pub mod journal;
+pub mod model;
+pub mod monitor;
+pub mod platform;
+pub mod queue;
+pub mod result;
+pub mod storage;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use bus::bus::{BusError, EventBus, EventFilter, EventStream, Lagged};
-pub use bus::local_bus::LocalBus;
-pub use engine::deviation::Deviation;
-pub use engine::engine::{Engine, EngineInfo, RunContext};
-pub use engine::error::{
-    BoxError, EngineError, EngineErrorKind, ErrorReport, FileReason, UnavailableMechanism,
-    error_chain,
-};
-pub use engine::host_report::{HostFact, HostReport, LayerProbe};
-pub use engine::output::{OutputChunk, OutputSink};
-pub use engine::plan::{Plan, PlannedCompile, PlannedFile};
-pub use engine::run::run_in_sandboxes;
-pub use engine::sandbox::{
-    Entry, EntryKind, ExecOptions, ExecOutcome, Listing, OnExit, Sandbox, SandboxSpec, Stdin,
-};
-pub use journal::event::{Event, EventKind, RequeueReason};
-pub use journal::record::{ParseStateError, Record, State, TransitionError};
-pub use journal::verification::{Verification, verify_storage};
-pub use journal::verify::{VerifyError, verify, verify_against};
+pub use bus::{BusError, EventBus, EventFilter, EventStream, Lagged, LocalBus};
 #[cfg(feature = "checkpoint")]
-pub use journal::{checkpoint, merkle};
-pub use model::collect::Collect;
-pub use model::command::{Command, EnvValue};
-pub use model::digest::{Digest, DigestStream, ParseDigestError};
-pub use model::evaluation::{Evaluation, InputFile, Priority, Program};
-pub use model::id::{ClaimId, EvaluationId, ParseIdError, WorkerId};
-pub use model::language::{Compile, Language, Languages};
-pub use model::layer::{Isolation, Layer, ParseLayerError};
-pub use model::limits::{Limit, Limits, ParseLimitError};
-pub use model::network::{Endpoint, Network, ParseEndpointError};
-pub use model::path::{SandboxPath, SandboxPathError};
-pub use model::problem::{InvalidInput, Problem};
-pub use model::retry::Retry;
-pub use model::secret::Secret;
-pub use model::signal::{ParseSignalError, Signal};
-pub use model::time::Timestamp;
-pub use monitor::counting_monitor::{CountingMonitor, MonitorCounts};
-pub use monitor::monitor::{Monitor, Monitors};
-pub use monitor::tracing_monitor::TracingMonitor;
+pub use checkpoint::merkle;
+pub use engine::{
+    Deviation, DirEntry, Engine, EngineError, EngineErrorKind, EngineInfo, EntryKind,
+    EvaluationPlan, ExecOptions, ExecOutcome, FileReason, HostFact, HostReport, LayerProbe,
+    Listing, OnExit, OutputChunk, OutputSink, PlannedCompile, PlannedFile, RunContext, Sandbox,
+    SandboxSpec, Stdin, UnavailableMechanism, run_in_sandboxes,
+};
+pub use journal::{
+    Event, EventKind, ParseRecordStateError, Record, RecordState, RequeueReason, TransitionError,
+    VerifyError, verify, verify_against,
+};
+pub use model::{
+    BoxError, ClaimId, Collect, Command, Compile, Digest, DigestStream, Endpoint, EnvValue,
+    ErrorReport, Evaluation, EvaluationId, InputFile, InvalidInput, Isolation, Language, Languages,
+    Layer, Limit, Limits, Network, ParseDigestError, ParseEndpointError, ParseIdError,
+    ParseLayerError, ParseLimitError, ParseSignalError, Priority, Problem, Program, Retry,
+    SandboxPath, SandboxPathError, Secret, Signal, Timestamp, WorkerId, error_chain,
+};
+pub use monitor::{CountingMonitor, Monitor, MonitorCounts, Monitors, TracingMonitor};
 pub use platform::{
     BuildError, Crucible, CrucibleBuilder, EvaluateError, Events, EventsError, Handle,
     PlatformStats, PurgeError, PurgeReport, RecoverError, RecoveryReport, RedriveError, Retention,
     ShutdownReport, SubmitError, SubmitOptions, WaitError, purge_storage,
 };
 pub use queue::{Claim, Queue, QueueError, QueueErrorKind, QueueStats, Ticket};
-pub use result::artifact::{Artifact, SkipReason, Skipped};
-pub use result::captured::{Capture, Captured, OutputStream};
-pub use result::enforcement::{Enforcement, LayerReport, LayerStatus};
-pub use result::evidence::{Evidence, KillReason};
-pub use result::judge::{ending, judge};
-pub use result::outcome::{Outcome, WIRE_VERSION};
-pub use result::usage::Usage;
-pub use result::verdict::{Blame, Ending, NotStartedReason, Verdict};
-pub use storage::ext::{RecordOrCorrupt, StorageExt};
-pub use storage::storage::{
-    CorruptRecord, Page, RecordQuery, Storage, StorageError, StorageErrorKind,
+pub use result::{
+    Artifact, Blame, Capture, Captured, Ending, Enforcement, Evidence, KillReason, LayerReport,
+    LayerStatus, NotStartedReason, Outcome, OutputStream, SkipReason, Skipped, Usage, Verdict,
+    WIRE_VERSION, ending, judge,
 };
+pub use storage::{
+    CorruptRecord, RecordOrCorrupt, RecordPage, RecordQuery, Storage, StorageError,
+    StorageErrorKind, StorageExt, Verification, verify_storage,
+};
+
+#[doc(hidden)]
+pub use engine::{DirEntry as Entry, EvaluationPlan as Plan};
+#[doc(hidden)]
+pub use journal::RecordState as State;
+#[doc(hidden)]
+pub use storage::RecordPage as Page;

@@ -9,7 +9,7 @@
 #[path = "support/kinds.rs"]
 mod kinds;
 
-use crucible_core::{Digest, EvaluationId, Event, Record, State, Timestamp, TransitionError};
+use crucible_core::{Digest, EvaluationId, Event, Record, RecordState, Timestamp, TransitionError};
 use proptest::prelude::*;
 
 use crate::kinds::{Kind, kind};
@@ -33,8 +33,8 @@ fn flaw() -> impl Strategy<Value = Flaw> {
 }
 
 /// The table: the state that follows, `None` where the event does not fit. `attempt` is how many were started.
-fn follows(state: Option<State>, attempt: u32, kind: Kind) -> Option<State> {
-    use State::{Cancelled, Expired, Failed, Finished, Queued, Running};
+fn follows(state: Option<RecordState>, attempt: u32, kind: Kind) -> Option<RecordState> {
+    use RecordState::{Cancelled, Expired, Failed, Finished, Queued, Running};
     let next = match (state, kind) {
         (None, Kind::Submitted) => Queued,
         (Some(Queued), Kind::Started { attempt: said }) if said == attempt + 1 => Running,
@@ -60,14 +60,16 @@ fn check(record: &Record, entries: &[Event]) {
     assert_eq!((record.head, record.updated_at), (last.hash, last.time));
     assert_eq!(record.submitted_at, entries[0].time);
     assert_eq!(record.attempt as usize, kinds("started"));
-    assert_eq!(record.worker.is_some(), record.state == State::Running);
+    assert_eq!(record.worker.is_some(), record.state == RecordState::Running);
     assert_eq!(record.cancel_requested, kinds("cancel_requested") > 0);
     assert_eq!(record.error.is_some(), kinds("attempt_failed") + kinds("failed") > 0);
-    assert_eq!(record.reason.is_some(), record.state == State::Cancelled);
+    assert_eq!(record.reason.is_some(), record.state == RecordState::Cancelled);
     assert_eq!(record.state.is_terminal(), last.kind.is_terminal());
     match record.state {
-        State::Finished => assert_eq!(record.outcome.as_ref().unwrap().verdict().kind(), "exited"),
-        State::Cancelled => {
+        RecordState::Finished => {
+            assert_eq!(record.outcome.as_ref().unwrap().verdict().kind(), "exited")
+        }
+        RecordState::Cancelled => {
             assert!(
                 record
                     .outcome
@@ -78,7 +80,7 @@ fn check(record: &Record, entries: &[Event]) {
         _ => assert_eq!(record.outcome, None),
     }
     let unaccepted =
-        record.state == State::Cancelled && record.attempt == 0 && record.outcome.is_none();
+        record.state == RecordState::Cancelled && record.attempt == 0 && record.outcome.is_none();
     assert_eq!(record.is_refused(), unaccepted);
 }
 
@@ -151,6 +153,6 @@ proptest! {
         }
         prop_assert!(record.state.is_terminal());
         let refused = Record::apply(Some(&record), &record.next(kind.event_kind()));
-        prop_assert!(matches!(refused, Err(TransitionError::State { .. })), "{:?}", refused);
+        prop_assert!(matches!(refused, Err(TransitionError::RecordState { .. })), "{:?}", refused);
     }
 }

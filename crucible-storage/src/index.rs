@@ -3,19 +3,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use crucible_core::{EvaluationId, RecordQuery, State};
+use crucible_core::{EvaluationId, RecordQuery, RecordState};
 
 /// The ids of all records by their state, so that a page of the queued ones does not walk past millions of finished
 /// ones.
 #[derive(Debug, Default)]
 pub(crate) struct Index {
     /// INVARIANT: each record is in the set of its state, and in no other.
-    by_state: BTreeMap<State, BTreeSet<EvaluationId>>,
+    by_state: BTreeMap<RecordState, BTreeSet<EvaluationId>>,
 }
 
 impl Index {
     /// Takes note that a record is in `state` now, and was in `before`.
-    pub(crate) fn set(&mut self, id: EvaluationId, before: Option<State>, state: State) {
+    pub(crate) fn set(
+        &mut self,
+        id: EvaluationId,
+        before: Option<RecordState>,
+        state: RecordState,
+    ) {
         if before == Some(state) {
             return;
         }
@@ -26,7 +31,7 @@ impl Index {
     }
 
     /// Takes note that a record is gone that was in `state`.
-    pub(crate) fn remove(&mut self, id: EvaluationId, state: State) {
+    pub(crate) fn remove(&mut self, id: EvaluationId, state: RecordState) {
         if let Some(ids) = self.by_state.get_mut(&state) {
             ids.remove(&id);
         }
@@ -35,7 +40,7 @@ impl Index {
     /// The ids of the records in the states that a query names, in its order, after its cursor. Its other conditions
     /// are not looked at.
     pub(crate) fn ids(&self, query: &RecordQuery) -> impl Iterator<Item = EvaluationId> {
-        let wanted = |state: &State| query.states.is_empty() || query.states.contains(state);
+        let wanted = |state: &RecordState| query.states.is_empty() || query.states.contains(state);
         let sets: Vec<_> =
             self.by_state.iter().filter(|(state, _)| wanted(state)).map(|(_, ids)| ids).collect();
         let (mut cursor, newest_first) = (query.after, query.newest_first);
@@ -66,12 +71,12 @@ mod tests {
         let ids: Vec<_> = (0..9).map(|_| EvaluationId::new()).collect();
         let mut index = Index::default();
         for (number, id) in ids.iter().enumerate() {
-            index.set(*id, None, State::Queued);
+            index.set(*id, None, RecordState::Queued);
             if number % 3 > 0 {
-                index.set(*id, Some(State::Queued), State::Running);
+                index.set(*id, Some(RecordState::Queued), RecordState::Running);
             }
             if number % 3 > 1 {
-                index.set(*id, Some(State::Running), State::Finished);
+                index.set(*id, Some(RecordState::Running), RecordState::Finished);
             }
         }
         let found = |query: RecordQuery| -> Vec<_> {
@@ -80,9 +85,9 @@ mod tests {
         assert_eq!(found(RecordQuery::new()), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
         // A state that is named twice gives its records once.
         let two = RecordQuery::new()
-            .with_state(State::Queued)
-            .with_state(State::Finished)
-            .with_state(State::Queued);
+            .with_state(RecordState::Queued)
+            .with_state(RecordState::Finished)
+            .with_state(RecordState::Queued);
         assert_eq!(found(two.clone()), [0, 2, 3, 5, 6, 8]);
         assert_eq!(found(two.clone().with_after(ids[3])), [5, 6, 8]);
         assert_eq!(
@@ -91,7 +96,7 @@ mod tests {
             "a cursor that is not in these states"
         );
         assert_eq!(found(two.with_after(ids[5]).with_newest_first()), [3, 2, 0]);
-        assert!(found(RecordQuery::new().with_state(State::Expired)).is_empty());
+        assert!(found(RecordQuery::new().with_state(RecordState::Expired)).is_empty());
         let all = RecordQuery::new();
         let mut asked_again = index.ids(&all).skip(ids.len());
         assert_eq!((asked_again.next(), asked_again.next()), (None, None), "the end stays the end");

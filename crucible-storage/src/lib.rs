@@ -4,7 +4,7 @@
 //! - `DurableStorage` (feature `durable`) keeps everything in a map of `crucible-kv`, and what is large in files beside it.
 //!
 //! ```
-//! use crucible_core::{Digest, Evaluation, EvaluationId, Event, EventKind, State, Storage, Timestamp};
+//! use crucible_core::{Digest, Evaluation, EvaluationId, Event, EventKind, RecordState, Storage, Timestamp};
 //! use crucible_storage::MemoryStorage;
 //!
 //! # #[tokio::main(flavor = "current_thread")]
@@ -15,7 +15,7 @@
 //! let first = Event::sealed(id, 1, Timestamp::now(), submitted, Digest::ZERO);
 //!
 //! let record = storage.append(id, 0, vec![first.clone()]).await?;
-//! assert_eq!(record.state, State::Queued);
+//! assert_eq!(record.state, RecordState::Queued);
 //! // Whoever believes that nothing was written yet finds out.
 //! assert!(storage.append(id, 0, vec![first]).await.is_err());
 //! # Ok(())

@@ -7,7 +7,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use async_trait::async_trait;
 use bytes::Bytes;
 use crucible_core::{
-    Digest, EvaluationId, Event, Page, Record, RecordQuery, Storage, StorageError,
+    Digest, EvaluationId, Event, Record, RecordPage, RecordQuery, Storage, StorageError,
 };
 
 use crate::blobs::Blobs;
@@ -162,7 +162,7 @@ impl Storage for MemoryStorage {
         Ok(self.read().journals.get(&id).map(|journal| journal.record.clone()))
     }
 
-    async fn records(&self, query: &RecordQuery) -> Result<Page, StorageError> {
+    async fn records(&self, query: &RecordQuery) -> Result<RecordPage, StorageError> {
         let state = self.read();
         let mut matching = state
             .index
@@ -172,7 +172,7 @@ impl Storage for MemoryStorage {
             .filter(|record| query.matches(record));
         let records: Vec<Record> = matching.by_ref().take(query.page_size()).cloned().collect();
         let next = records.last().map(|record| record.id).filter(|_| matching.next().is_some());
-        Ok(Page::new(records, next))
+        Ok(RecordPage::new(records, next))
     }
 
     async fn journal(&self, id: EvaluationId, after: u64) -> Result<Vec<Event>, StorageError> {

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crucible_core::{
     Artifact, Digest, ErrorReport, Evaluation, EvaluationId, Event, EventKind, Evidence, Outcome,
-    OutputStream, Record, RecordQuery, RequeueReason, SandboxPath, State, Storage, StorageError,
-    Timestamp, TransitionError, WorkerId,
+    OutputStream, Record, RecordQuery, RecordState, RequeueReason, SandboxPath, Storage,
+    StorageError, Timestamp, TransitionError, WorkerId,
 };
 use crucible_storage::MemoryStorage;
 use proptest::prelude::*;
@@ -101,7 +101,7 @@ enum Op {
         events: Vec<(Kind, Flaw)>,
     },
     Query {
-        states: Vec<State>,
+        states: Vec<RecordState>,
         tenant: Option<u8>,
         label: Option<u8>,
         after: Option<usize>,
@@ -149,7 +149,7 @@ fn op() -> impl Strategy<Value = Op> {
     let off = || prop_oneof![10 => Just(0), 1 => -2..3_i64];
     let events = proptest::collection::vec((kind(), flaw), 0..4);
     let query = (
-        proptest::collection::vec(proptest::sample::select(State::ALL.to_vec()), 0..3),
+        proptest::collection::vec(proptest::sample::select(RecordState::ALL.to_vec()), 0..3),
         proptest::option::of(0..3_u8),
         proptest::option::of(0..3_u8),
         proptest::option::of(0..SLOTS),
@@ -244,7 +244,7 @@ enum Refused {
     Conflict(u64),
     Transition(TransitionError),
     KeyTaken(EvaluationId),
-    NotEnded(State),
+    NotEnded(RecordState),
 }
 
 impl Model {
@@ -277,7 +277,7 @@ impl Model {
         }
         journal.extend(events.iter().cloned());
         let record = Record::fold(&journal).map_err(Refused::Transition)?;
-        let record = record.ok_or(Refused::Transition(TransitionError::State {
+        let record = record.ok_or(Refused::Transition(TransitionError::RecordState {
             state: "absent",
             event: "nothing",
         }))?;

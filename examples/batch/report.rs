@@ -5,7 +5,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets};
-use crucible::{ErrorReport, EvaluationId, Outcome, State, Verdict};
+use crucible::{ErrorReport, EvaluationId, Outcome, RecordState, Verdict};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -17,7 +17,7 @@ use crate::limits::short;
 pub(crate) struct Answer<'a> {
     pub(crate) key: &'a serde_json::Value,
     pub(crate) id: Option<EvaluationId>,
-    pub(crate) state: State,
+    pub(crate) state: RecordState,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) outcome: Option<&'a Outcome>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -87,7 +87,7 @@ impl Report {
         row.count += 1;
         match answer.outcome {
             Some(outcome) => row.walls.push(outcome.usage.wall),
-            None if answer.state == State::Queued => self.not_run += 1,
+            None if answer.state == RecordState::Queued => self.not_run += 1,
             None => self.failures += 1,
         }
         self.progress.inc(1);

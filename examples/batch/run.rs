@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crucible::{
-    Crucible, ErrorReport, EvaluationId, Handle, MemoryQueue, MemoryStorage, Outcome, State,
+    Crucible, ErrorReport, EvaluationId, Handle, MemoryQueue, MemoryStorage, Outcome, RecordState,
     SubmitError, WaitError,
 };
 use tokio::sync::mpsc;
@@ -229,16 +229,20 @@ impl Batch<'_> {
     fn answer(&mut self, ended: &Ended) -> Result<(), Failure> {
         let (state, outcome, error) = match &ended.result {
             Ok(outcome) if outcome.verdict().kind() == "cancelled" => {
-                (State::Cancelled, Some(outcome), None)
+                (RecordState::Cancelled, Some(outcome), None)
             }
-            Ok(outcome) => (State::Finished, Some(outcome), None),
-            Err(WaitError::Expired { .. }) => (State::Expired, None, None),
-            Err(WaitError::Failed { report, .. }) => (State::Failed, None, Some(report.clone())),
+            Ok(outcome) => (RecordState::Finished, Some(outcome), None),
+            Err(WaitError::Expired { .. }) => (RecordState::Expired, None, None),
+            Err(WaitError::Failed { report, .. }) => {
+                (RecordState::Failed, None, Some(report.clone()))
+            }
             // It waits in a queue that goes with this process.
-            Err(WaitError::Closed { .. }) => (State::Queued, None, None),
-            Err(error) => {
-                (State::Failed, None, Some(ErrorReport::new("wait", crucible::error_chain(error))))
-            }
+            Err(WaitError::Closed { .. }) => (RecordState::Queued, None, None),
+            Err(error) => (
+                RecordState::Failed,
+                None,
+                Some(ErrorReport::new("wait", crucible::error_chain(error))),
+            ),
         };
         let answer =
             Answer { key: &ended.key, id: Some(ended.id), state, outcome, error: error.as_ref() };

@@ -7,7 +7,7 @@
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use crucible::checkpoint::{Checkpoint, Head};
+use crucible::checkpoint::{Checkpoint, JournalHead};
 use crucible::merkle::Inclusion;
 use crucible::{DataDirectory, Digest, EvaluationId, Event, Storage as _};
 use serde::Serialize;
@@ -37,7 +37,7 @@ enum Line<'a> {
     Entry(&'a Event),
     #[serde(untagged)]
     Head {
-        head: Head,
+        head: JournalHead,
         #[serde(skip_serializing_if = "Option::is_none")]
         proof: Option<Inclusion>,
     },
@@ -67,7 +67,7 @@ pub(crate) async fn export(directory: &DataDirectory, args: &ExportArgs) -> Resu
         }
     };
     let leaves: Vec<Digest> =
-        if args.id.is_empty() { Vec::new() } else { heads.iter().map(Head::leaf).collect() };
+        if args.id.is_empty() { Vec::new() } else { heads.iter().map(JournalHead::leaf).collect() };
     for id in &args.id {
         if !heads.iter().any(|head| head.evaluation == *id) {
             return Err(Failure::usage(format!(

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crucible::{
     Crucible, EvaluationId, Event, EventBus as _, EventFilter, EventStream, EventsError, Lagged,
-    LocalBus, RecordQuery, State,
+    LocalBus, RecordQuery, RecordState,
 };
 use futures::{FutureExt as _, StreamExt as _};
 
@@ -101,8 +101,10 @@ fn tell_one(event: Result<Arc<Event>, Lagged>, json: bool) -> Result<(), Failure
 
 /// Until everything has ended.
 async fn until_nothing_waits(platform: &Crucible) -> Result<(), Failure> {
-    let live =
-        RecordQuery::new().with_state(State::Queued).with_state(State::Running).with_limit(1);
+    let live = RecordQuery::new()
+        .with_state(RecordState::Queued)
+        .with_state(RecordState::Running)
+        .with_limit(1);
     loop {
         let page =
             platform.records(&live).await.map_err(|error| Failure::infrastructure(&error))?;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use comfy_table::{Table, presets};
 use crucible::{
-    DataDirectory, EvaluationId, Record, RecordQuery, State, StorageExt as _, Timestamp,
+    DataDirectory, EvaluationId, Record, RecordQuery, RecordState, StorageExt as _, Timestamp,
 };
 use futures::TryStreamExt as _;
 use serde::Serialize;
@@ -40,7 +40,7 @@ pub(crate) struct ListArgs {
 pub(crate) struct Wanted {
     /// Only those in this state; may be given several times.
     #[arg(long, value_name = "STATE")]
-    pub(crate) state: Vec<State>,
+    pub(crate) state: Vec<RecordState>,
     /// Only this tenant's.
     #[arg(long, value_name = "NAME")]
     pub(crate) tenant: Option<String>,
@@ -88,7 +88,7 @@ pub(crate) async fn list(directory: &DataDirectory, args: &ListArgs) -> Result<u
 }
 
 pub(crate) async fn dead(directory: &DataDirectory, json: bool) -> Result<u8, Failure> {
-    print(directory, RecordQuery::new().with_state(State::Failed), usize::MAX, json).await
+    print(directory, RecordQuery::new().with_state(RecordState::Failed), usize::MAX, json).await
 }
 
 async fn print(

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use crucible::DataDirectory;
-use crucible::checkpoint::{Checkpoint, CheckpointKey, Head, heads};
+use crucible::checkpoint::{Checkpoint, CheckpointKey, JournalHead, heads};
 
 use crate::common::Failure;
 use crate::line;
@@ -23,7 +23,7 @@ pub(crate) struct CheckpointArgs {
 #[derive(Debug)]
 pub(crate) struct Sealed {
     pub(crate) checkpoint: Checkpoint,
-    pub(crate) heads: Vec<Head>,
+    pub(crate) heads: Vec<JournalHead>,
 }
 
 /// Makes a key from the kernel's random numbers, readable by its owner alone.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use crucible::{Crucible, EvaluationId, LocalBus, RecordQuery, State};
+use crucible::{Crucible, EvaluationId, LocalBus, RecordQuery, RecordState};
 use futures::TryStreamExt as _;
 
 use crate::common::Failure;
@@ -43,7 +43,8 @@ pub(crate) async fn redrive(path: &Path, args: RedriveArgs) -> Result<u8, Failur
 /// Queues all of them again, and then waits for each.
 async fn again(platform: &Crucible, mut ids: Vec<EvaluationId>, all: bool) -> Result<(), Failure> {
     if all {
-        let query = RecordQuery::new().with_state(State::Failed).with_limit(RecordQuery::LIMIT_MAX);
+        let query =
+            RecordQuery::new().with_state(RecordState::Failed).with_limit(RecordQuery::LIMIT_MAX);
         let mut records = platform.records_stream(query);
         while let Some(record) =
             records.try_next().await.map_err(|error| Failure::infrastructure(&error))?

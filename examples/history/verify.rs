@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crucible::checkpoint::{self, PublicKey};
+use crucible::checkpoint::{self, CheckpointPublicKey};
 use crucible::{DataDirectory, verify_storage};
 
 use crate::common::{EXIT_VERDICT, Failure, inert};
@@ -15,7 +15,7 @@ pub(crate) struct VerifyArgs {
     checkpoint: Option<PathBuf>,
     /// The public key of whoever signed the checkpoint.
     #[arg(long, value_name = "KEY", requires = "checkpoint")]
-    key: Option<PublicKey>,
+    key: Option<CheckpointPublicKey>,
 }
 
 pub(crate) async fn verify(directory: &DataDirectory, args: &VerifyArgs) -> Result<u8, Failure> {

@@ -7,7 +7,7 @@ use arbitrary::Unstructured;
 use async_trait::async_trait;
 use bytes::Bytes;
 use crucible_core::{
-    Collect, Command, Ending, Enforcement, Engine, EngineError, EngineInfo, Entry, EntryKind,
+    Collect, Command, Ending, Enforcement, Engine, EngineError, EngineInfo, DirEntry, EntryKind,
     Evaluation, Evidence, ExecOptions, ExecOutcome, FileReason, Listing, RunContext, Sandbox,
     SandboxPath, SandboxSpec, Usage,
 };
@@ -31,7 +31,7 @@ impl Guest {
     }
 }
 
-fn entry(data: &mut Unstructured<'_>) -> arbitrary::Result<Entry> {
+fn entry(data: &mut Unstructured<'_>) -> arbitrary::Result<DirEntry> {
     let kind = *data.choose(&[EntryKind::File, EntryKind::Directory, EntryKind::Other])?;
     // No slash and no NUL: the protocol lets none through.
     let name: Vec<u8> = data
@@ -40,7 +40,7 @@ fn entry(data: &mut Unstructured<'_>) -> arbitrary::Result<Entry> {
         .map(|b| if matches!(b, 0 | b'/') { b'x' } else { *b })
         .collect();
     let name = if matches!(name.as_slice(), b"" | b"." | b"..") { b"dots".to_vec() } else { name };
-    Ok(Entry::new(Bytes::from(name), kind, data.arbitrary::<u16>()?.into(), data.arbitrary()?))
+    Ok(DirEntry::new(Bytes::from(name), kind, data.arbitrary::<u16>()?.into(), data.arbitrary()?))
 }
 
 #[async_trait]

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crucible::{EvaluationId, RecordQuery, State, Storage as _, verify_against};
+use crucible::{EvaluationId, RecordQuery, RecordState, Storage as _, verify_against};
 use futures::StreamExt as _;
 
 use crate::{Kind, host};
@@ -107,7 +107,8 @@ pub(crate) fn everything_ends_once(path: &Path, kind: Kind, accepted: &BTreeSet<
         let directory = host::open(path, kind).await;
         let platform = host::platform(&directory).await;
         platform.recover().await.unwrap();
-        let live = RecordQuery::new().with_state(State::Queued).with_state(State::Running);
+        let live =
+            RecordQuery::new().with_state(RecordState::Queued).with_state(RecordState::Running);
         let began = Instant::now();
         loop {
             let page = platform.records(&live).await.unwrap();
@@ -136,7 +137,7 @@ pub(crate) fn everything_ends_once(path: &Path, kind: Kind, accepted: &BTreeSet<
         assert!(report.evaluations >= accepted.len() as u64);
         for id in accepted {
             let record = directory.storage().record(*id).await.unwrap().unwrap();
-            assert_eq!(record.state, State::Finished, "{id}: {record:?}");
+            assert_eq!(record.state, RecordState::Finished, "{id}: {record:?}");
             for artifact in &record.outcome.unwrap().artifacts {
                 let blob = directory.storage().blob(artifact.sha256).await.unwrap();
                 assert!(blob.is_some(), "{id}: {} is gone", artifact.path);

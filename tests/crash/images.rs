@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crucible::{
-    Crucible, DataDirectory, DataOptions, Evaluation, EvaluationId, RecordQuery, State,
+    Crucible, DataDirectory, DataOptions, Evaluation, EvaluationId, RecordQuery, RecordState,
     Storage as _, verify_against,
 };
 use crucible_core::testing::FakeEngine;
@@ -113,12 +113,12 @@ async fn check(place: &Path, image: impl Backend, told: &Told, moment: usize) {
             let record = storage.record(*id).await.unwrap();
             assert_eq!(
                 record.map(|record| record.state),
-                Some(State::Finished),
+                Some(RecordState::Finished),
                 "{id} had ended by {at} of {moment}"
             );
         }
     }
-    let live = RecordQuery::new().with_state(State::Queued).with_state(State::Running);
+    let live = RecordQuery::new().with_state(RecordState::Queued).with_state(RecordState::Running);
     let began = Instant::now();
     // A ticket whose evaluation has ended is dropped by whoever claims it.
     while !storage.records(&live).await.unwrap().records.is_empty()
@@ -146,6 +146,6 @@ async fn check(place: &Path, image: impl Backend, told: &Told, moment: usize) {
             1,
             "{journal:?}"
         );
-        assert_eq!(record.state, State::Finished, "{record:?}");
+        assert_eq!(record.state, RecordState::Finished, "{record:?}");
     }
 }

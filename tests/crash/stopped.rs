@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crucible::{DataDirectory, EvaluationId, OpenError, RecordQuery, State, Storage as _};
+use crucible::{DataDirectory, EvaluationId, OpenError, RecordQuery, RecordState, Storage as _};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Kind, aftermath, host};
@@ -72,7 +72,7 @@ fn finished(path: &std::path::Path) -> Vec<EvaluationId> {
         let directory = DataDirectory::open(path).await.unwrap();
         let page = directory.storage().records(&RecordQuery::new()).await.unwrap();
         assert!(
-            page.records.iter().all(|record| record.state == State::Finished),
+            page.records.iter().all(|record| record.state == RecordState::Finished),
             "{:?}",
             page.records
         );

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use crucible_core::{EngineError, Entry, EntryKind, FileReason, Listing, PlannedFile, SandboxPath};
+use crucible_core::{EngineError, DirEntry, EntryKind, FileReason, Listing, PlannedFile, SandboxPath};
 use crucible_guest::protocol::{
     self, Entries, Failure, FrameKind, ListRequest, ReadRequest, WriteRequest,
 };
@@ -213,7 +213,7 @@ pub async fn list(channel: &impl Channel, path: &SandboxPath) -> Result<Listing,
                 protocol::EntryKind::Other => EntryKind::Other,
             };
             let name = Bytes::copy_from_slice(entry.name);
-            entries.push(Entry::new(name, kind, entry.size, entry.mode & 0o111 != 0));
+            entries.push(DirEntry::new(name, kind, entry.size, entry.mode & 0o111 != 0));
         }
         if page.next == 0 {
             return Ok(Listing::new(entries, false));

@@ -92,7 +92,7 @@ while True:
         let listed = timeout(PATIENCE, sandbox.list(&path("place"))).await.expect("listing ends");
         match listed {
             Ok(listing) => {
-                let names: Vec<String> = listing.entries.iter().map(|entry| entry.shown().to_string()).collect();
+                let names: Vec<String> = listing.entries.iter().map(|entry| entry.display_name().to_string()).collect();
                 assert_eq!(names, ["own"], "that is no directory of the program's");
                 own += 1;
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use crucible_core::{
-    Digest, EvaluationId, Event, EventKind, OutputStream, Record, State, StorageError, StorageErrorKind, Timestamp,
+    Digest, EvaluationId, Event, EventKind, OutputStream, Record, RecordState, StorageError, StorageErrorKind, Timestamp,
 };
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -27,7 +27,7 @@ pub async fn all_events_are_appended_or_none(storage: Subject) {
     let mut events = vec![first];
     events.extend(sealed(&record, vec![started(1), EventKind::CancelRequested]));
     let record = storage.append(id, 0, events.clone()).await.unwrap();
-    assert_eq!((record.state, record.sequence), (State::Running, 3));
+    assert_eq!((record.state, record.sequence), (RecordState::Running, 3));
     assert_journal(&storage, id, &events).await;
     // The first fits; the second does not, for the evaluation has not gone back to the queue.
     let fits = record.next(finished());

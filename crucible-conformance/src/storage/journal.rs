@@ -58,6 +58,6 @@ pub async fn entries_come_back_as_they_were_written(storage: Subject) {
 /// None if there is no such journal.
 pub async fn there_is_no_journal_of_what_was_never_submitted(storage: Subject) {
     let record = put(&storage).await;
-    append(&storage, &record, way_to(crucible_core::State::Running)).await.unwrap();
+    append(&storage, &record, way_to(crucible_core::RecordState::Running)).await.unwrap();
     assert_eq!(storage.journal(EvaluationId::new(), 0).await.unwrap(), []);
 }

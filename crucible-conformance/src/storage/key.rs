@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crucible_core::{Evaluation, EvaluationId, Record, State, StorageError};
+use crucible_core::{Evaluation, EvaluationId, Record, RecordState, StorageError};
 use tokio::task::JoinSet;
 
 use super::support::{Subject, append, assert_journal, evaluation, put_that, refused, submitted, way_to};
@@ -66,7 +66,7 @@ pub async fn of_many_evaluations_with_one_key_exactly_one_is_stored(storage: Sub
 
 /// Whoever has a key keeps it, however it ends.
 pub async fn a_key_is_kept_to_the_end_and_beyond(storage: Subject) {
-    for state in State::ALL {
+    for state in RecordState::ALL {
         let key = state.name();
         let record = put_that(&storage, with_key("a", key)).await.unwrap();
         let record = append(&storage, &record, way_to(state)).await.unwrap();

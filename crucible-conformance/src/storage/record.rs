@@ -1,12 +1,12 @@
 //! Reading records.
 
-use crucible_core::{EvaluationId, Record, State};
+use crucible_core::{EvaluationId, Record, RecordState};
 
 use super::support::{Subject, append, put, way_to};
 
 /// A record is the fold of its journal, in every state.
 pub async fn a_record_is_the_fold_of_its_journal(storage: Subject) {
-    for state in State::ALL {
+    for state in RecordState::ALL {
         let record = put(&storage).await;
         let record = append(&storage, &record, way_to(state)).await.unwrap();
         assert_eq!(record.state, state);

@@ -1,6 +1,6 @@
 //! Pages of records.
 
-use crucible_core::{EvaluationId, Page, Record, RecordQuery, State, Timestamp};
+use crucible_core::{EvaluationId, RecordPage, Record, RecordQuery, RecordState, Timestamp};
 
 use super::support::{Subject, append, evaluation, put, put_that, started, way_to};
 
@@ -8,7 +8,7 @@ fn ids(records: &[Record]) -> Vec<EvaluationId> {
     records.iter().map(|record| record.id).collect()
 }
 
-async fn page(storage: &Subject, query: &RecordQuery) -> Page {
+async fn page(storage: &Subject, query: &RecordQuery) -> RecordPage {
     storage.records(query).await.unwrap()
 }
 
@@ -17,7 +17,7 @@ async fn all(storage: &Subject, query: &RecordQuery) -> Vec<EvaluationId> {
     let mut query = query.clone();
     let mut all = Vec::new();
     loop {
-        let Page { records, next, .. } = page(storage, &query).await;
+        let RecordPage { records, next, .. } = page(storage, &query).await;
         let some = ids(&records);
         assert!(some.len() <= query.page_size());
         assert!(next.is_none() || next == some.last().copied(), "{next:?} after {some:?}");
@@ -32,7 +32,7 @@ async fn all(storage: &Subject, query: &RecordQuery) -> Vec<EvaluationId> {
 /// Records in every state, in turns.
 async fn put_many(storage: &Subject, count: usize) -> Vec<Record> {
     let mut records = Vec::new();
-    for state in State::ALL.into_iter().cycle().take(count) {
+    for state in RecordState::ALL.into_iter().cycle().take(count) {
         let record = put(storage).await;
         records.push(append(storage, &record, way_to(state)).await.unwrap());
     }
@@ -41,11 +41,11 @@ async fn put_many(storage: &Subject, count: usize) -> Vec<Record> {
 
 /// In the order of their ids, which is that of their submission, or the other way round.
 pub async fn records_come_in_the_order_of_their_ids_or_the_other_way_round(storage: Subject) {
-    assert_eq!(page(&storage, &RecordQuery::new()).await, Page::new(Vec::new(), None));
+    assert_eq!(page(&storage, &RecordQuery::new()).await, RecordPage::new(Vec::new(), None));
     let mut records = put_many(&storage, 25).await;
     let newest_first = RecordQuery::new().with_newest_first();
     for query in [RecordQuery::new(), newest_first] {
-        let Page { records: found, next, .. } = page(&storage, &query).await;
+        let RecordPage { records: found, next, .. } = page(&storage, &query).await;
         assert_eq!(ids(&found), ids(&records));
         assert_eq!(next, None, "this page has all of them");
         assert!(found == records, "each is what `record` gives");
@@ -56,7 +56,7 @@ pub async fn records_come_in_the_order_of_their_ids_or_the_other_way_round(stora
 /// Following `next` gives every record once, in both directions, with and without conditions, in pages of any size.
 pub async fn following_the_pages_gives_every_record_once(storage: Subject) {
     let records = put_many(&storage, 24).await;
-    let few = RecordQuery::new().with_state(State::Running).with_state(State::Expired);
+    let few = RecordQuery::new().with_state(RecordState::Running).with_state(RecordState::Expired);
     let expected: Vec<_> =
         records.iter().filter(|record| few.matches(record)).map(|record| record.id).collect();
     assert_eq!(expected.len(), 8);
@@ -71,7 +71,7 @@ pub async fn following_the_pages_gives_every_record_once(storage: Subject) {
     let queued = records[12].id;
     let later: Vec<_> = expected.into_iter().filter(|id| *id > queued).collect();
     assert_eq!(all(&storage, &few.clone().with_after(queued)).await, later);
-    assert_eq!(page(&storage, &few.with_after(EvaluationId::new())).await, Page::new(Vec::new(), None));
+    assert_eq!(page(&storage, &few.with_after(EvaluationId::new())).await, RecordPage::new(Vec::new(), None));
 }
 
 /// What matched throughout comes once, also while other records come, go and change between two pages.
@@ -80,17 +80,17 @@ pub async fn following_the_pages_gives_what_matched_throughout_while_others_writ
     let steady: Vec<_> = ids(&records)
         .into_iter()
         .zip(&records)
-        .filter(|(_, record)| record.state == State::Queued)
+        .filter(|(_, record)| record.state == RecordState::Queued)
         .map(|(id, _)| id)
         .collect();
     let mut passing = Vec::new();
     for _ in 0..10 {
         passing.push(put(&storage).await);
     }
-    let mut query = RecordQuery::new().with_state(State::Queued).with_limit(2);
+    let mut query = RecordQuery::new().with_state(RecordState::Queued).with_limit(2);
     let mut seen = Vec::new();
     loop {
-        let Page { records, next, .. } = page(&storage, &query).await;
+        let RecordPage { records, next, .. } = page(&storage, &query).await;
         seen.extend(ids(&records));
         if let Some(record) = passing.pop() {
             append(&storage, &record, vec![started(1)]).await.unwrap();
@@ -113,7 +113,7 @@ pub async fn following_the_pages_gives_what_matched_throughout_while_others_writ
 /// A query gives what it asks for and nothing else.
 pub async fn a_query_gives_what_it_asks_for_and_nothing_else(storage: Subject) {
     let mut records = Vec::new();
-    for (number, state) in State::ALL.into_iter().cycle().take(48).enumerate() {
+    for (number, state) in RecordState::ALL.into_iter().cycle().take(48).enumerate() {
         let mut evaluation = evaluation().with_tenant(["", "a", "b"][number / 6 % 3]);
         if number % 4 > 0 {
             evaluation = evaluation.with_label("course", ["x", "y"][number % 2]);
@@ -126,8 +126,8 @@ pub async fn a_query_gives_what_it_asks_for_and_nothing_else(storage: Subject) {
     }
     let (early, late) = (records[10].submitted_at, records[40].submitted_at);
     let queries = [
-        RecordQuery::new().with_state(State::Failed),
-        RecordQuery::new().with_state(State::Queued).with_state(State::Finished),
+        RecordQuery::new().with_state(RecordState::Failed),
+        RecordQuery::new().with_state(RecordState::Queued).with_state(RecordState::Finished),
         RecordQuery::new().with_tenant(""),
         RecordQuery::new().with_tenant("a"),
         RecordQuery::new().with_label("course", "x"),
@@ -135,7 +135,7 @@ pub async fn a_query_gives_what_it_asks_for_and_nothing_else(storage: Subject) {
         RecordQuery::new().with_submitted(Some(early), Some(late)),
         RecordQuery::new().with_submitted(Some(late), None),
         RecordQuery::new().with_submitted(None, Some(early)),
-        RecordQuery::new().with_state(State::Running).with_tenant("b").with_label("task", "x"),
+        RecordQuery::new().with_state(RecordState::Running).with_tenant("b").with_label("task", "x"),
     ];
     for query in queries {
         let expected: Vec<_> =
@@ -153,7 +153,7 @@ pub async fn a_query_gives_what_it_asks_for_and_nothing_else(storage: Subject) {
         RecordQuery::new().with_submitted(Some(Timestamp::from_micros(u64::MAX)), None),
         RecordQuery::new().with_submitted(None, Some(Timestamp::from_micros(0))),
     ] {
-        assert_eq!(page(&storage, &query).await, Page::new(Vec::new(), None), "{query:?}");
+        assert_eq!(page(&storage, &query).await, RecordPage::new(Vec::new(), None), "{query:?}");
     }
 }
 
@@ -166,7 +166,7 @@ pub async fn a_page_is_no_longer_than_asked_for(storage: Subject) {
     for (limit, expected) in
         [(0, 1), (1, 1), (7, 7), (RecordQuery::LIMIT_MAX, RecordQuery::LIMIT_MAX), (usize::MAX, RecordQuery::LIMIT_MAX)]
     {
-        let Page { records, next, .. } = page(&storage, &RecordQuery::new().with_limit(limit)).await;
+        let RecordPage { records, next, .. } = page(&storage, &RecordQuery::new().with_limit(limit)).await;
         assert_eq!(records.len(), expected);
         assert_eq!(next, records.last().map(|record| record.id), "there are more");
     }

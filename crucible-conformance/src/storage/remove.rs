@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use crucible_core::{
-    Artifact, EventKind, Outcome, Page, Record, RecordQuery, SandboxPath, State, StorageError,
+    Artifact, EventKind, Outcome, RecordPage, Record, RecordQuery, SandboxPath, RecordState, StorageError,
 };
 use tokio::task::JoinSet;
 
@@ -44,16 +44,16 @@ async fn has(storage: &Subject, content: &'static [u8]) -> bool {
 pub async fn nothing_of_a_removed_evaluation_can_be_found(storage: Subject) {
     let evaluation = || evaluation().with_tenant("a").with_label("course", "x");
     let mut records = Vec::new();
-    for state in State::ALL.into_iter().cycle().take(24) {
+    for state in RecordState::ALL.into_iter().cycle().take(24) {
         let record = put_that(&storage, evaluation()).await.unwrap();
         records.push(append(&storage, &record, way_to(state)).await.unwrap());
     }
     let queries = [
         RecordQuery::new(),
         RecordQuery::new().with_newest_first(),
-        RecordQuery::new().with_state(State::Finished).with_state(State::Failed),
+        RecordQuery::new().with_state(RecordState::Finished).with_state(RecordState::Failed),
         RecordQuery::new().with_tenant("a"),
-        RecordQuery::new().with_label("course", "x").with_state(State::Expired),
+        RecordQuery::new().with_label("course", "x").with_state(RecordState::Expired),
         RecordQuery::new().with_submitted(Some(records[0].submitted_at), None),
     ];
     while let Some(place) = records.iter().position(|record| record.state.is_terminal()) {
@@ -66,7 +66,7 @@ pub async fn nothing_of_a_removed_evaluation_can_be_found(storage: Subject) {
             if query.newest_first {
                 expected.reverse();
             }
-            assert_eq!(storage.records(query).await.unwrap(), Page::new(expected, None), "{query:?}");
+            assert_eq!(storage.records(query).await.unwrap(), RecordPage::new(expected, None), "{query:?}");
         }
     }
     assert_eq!(records.len(), 8, "what has not ended is left");

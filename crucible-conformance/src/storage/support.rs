@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crucible_core::{
     Digest, ErrorReport, Evaluation, EvaluationId, Event, EventKind, Evidence, Outcome, Record,
-    State, Storage, StorageError, Timestamp, WorkerId,
+    RecordState, Storage, StorageError, Timestamp, WorkerId,
 };
 
 pub(super) type Subject = Arc<dyn Storage>;
@@ -42,14 +42,14 @@ pub(super) fn failed() -> EventKind {
 }
 
 /// The events that bring a queued evaluation into `state`.
-pub(super) fn way_to(state: State) -> Vec<EventKind> {
+pub(super) fn way_to(state: RecordState) -> Vec<EventKind> {
     match state {
-        State::Queued => vec![],
-        State::Running => vec![started(1)],
-        State::Finished => vec![started(1), finished()],
-        State::Failed => vec![failed()],
-        State::Cancelled => vec![cancelled()],
-        State::Expired => vec![EventKind::Expired],
+        RecordState::Queued => vec![],
+        RecordState::Running => vec![started(1)],
+        RecordState::Finished => vec![started(1), finished()],
+        RecordState::Failed => vec![failed()],
+        RecordState::Cancelled => vec![cancelled()],
+        RecordState::Expired => vec![EventKind::Expired],
         other => panic!("the suite does not know state `{other}`"),
     }
 }

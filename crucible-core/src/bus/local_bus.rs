@@ -10,10 +10,10 @@ use std::task::{Context, Poll, Waker};
 use async_trait::async_trait;
 use futures::Stream;
 
-use crate::bus::bus::{BusError, EventBus, EventFilter, EventStream, Lagged};
-use crate::journal::event::{Event, EventKind};
-use crate::model::id::EvaluationId;
-use crate::result::outcome::Outcome;
+use super::event_bus::{BusError, EventBus, EventFilter, EventStream, Lagged};
+use crate::journal::{Event, EventKind};
+use crate::model::EvaluationId;
+use crate::result::Outcome;
 
 /// How many events a listener may be behind.
 const EVENTS_MAX: usize = 4096;
@@ -212,7 +212,8 @@ mod tests {
     use futures::{FutureExt as _, StreamExt as _};
 
     use super::*;
-    use crate::result::captured::OutputStream;
+    use crate::model::{Digest, Evaluation, Timestamp};
+    use crate::result::{Captured, OutputStream};
 
     fn output(id: EvaluationId, size: usize) -> Arc<Event> {
         let bytes = Bytes::from(vec![0; size]);
@@ -240,8 +241,6 @@ mod tests {
 
     #[tokio::test]
     async fn captured_output_and_input_count_and_the_newest_event_stays() {
-        use crate::{Captured, Digest, Evaluation, Timestamp};
-
         let bus = LocalBus::new();
         let id = EvaluationId::new();
         let mut stream = bus.subscribe(EventFilter::all()).await.unwrap();

@@ -1,4 +1,8 @@
-//! TODO(bus)
+//! The event bus: the trait, filters, and a bus inside one process.
 
-pub(crate) mod bus;
-pub(crate) mod local_bus;
+mod event_bus;
+mod forward;
+mod local_bus;
+
+pub use event_bus::{BusError, EventBus, EventFilter, EventStream, Lagged};
+pub use local_bus::LocalBus;

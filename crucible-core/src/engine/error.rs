@@ -4,11 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::layer::Layer;
-use crate::model::problem::InvalidInput;
-
-/// An error of whatever an engine stands on.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
+use crate::model::{BoxError, ErrorReport, InvalidInput, Layer, error_chain};
 
 /// What about a file of a sandbox stood in the way. The guest makes the files, so none of this is the engine's fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -231,26 +227,6 @@ impl EngineError {
     }
 }
 
-/// An error as a journal keeps it: its kind, and its words with those of its causes.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct ErrorReport {
-    /// The kind of error: [`EngineErrorKind`] on the wire, or the platform's own words (`poison`, `storage`).
-    pub kind: String,
-    /// The error and its causes, joined by `: `.
-    pub message: String,
-    /// Whether the program had started.
-    pub started: bool,
-}
-
-impl ErrorReport {
-    /// A report in the platform's own words.
-    #[must_use]
-    pub fn new(kind: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind: kind.into(), message: message.into(), started: false }
-    }
-}
-
 impl From<&EngineError> for ErrorReport {
     fn from(error: &EngineError) -> Self {
         let kind = serde_json::to_value(error.kind())
@@ -262,25 +238,6 @@ impl From<&EngineError> for ErrorReport {
             started: error.target_started(),
         }
     }
-}
-
-impl fmt::Display for ErrorReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-/// An error and its causes in one line, joined by `: `.
-#[must_use]
-pub fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::layer::Layer;
+use crate::model::Layer;
 
 /// What a host offers for one layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use crate::result::captured::OutputStream;
+use crate::result::OutputStream;
 
 /// A piece of a program's output, as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]

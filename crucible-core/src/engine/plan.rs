@@ -5,13 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::model::collect::Collect;
-use crate::model::command::Command;
-use crate::model::evaluation::{Evaluation, Program};
-use crate::model::language::{Compile, Language, Languages};
-use crate::model::limits::Limits;
-use crate::model::path::SandboxPath;
-use crate::model::problem::{InvalidInput, Problem};
+use crate::model::{
+    Collect, Command, Compile, Evaluation, InvalidInput, Language, Languages, Limits, Problem,
+    Program, SandboxPath,
+};
 
 /// The most bytes of standard input. It is held in memory while the program reads it; more is a file.
 const STDIN_MAX: usize = 64 * 1024 * 1024;
@@ -42,7 +39,7 @@ impl PlannedFile {
     }
 }
 
-/// The compile step of a [`Plan`].
+/// The compile step of a [`EvaluationPlan`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlannedCompile {
@@ -57,7 +54,7 @@ pub struct PlannedCompile {
 /// An evaluation, checked and resolved: files to put, a compile step to do, a command to run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Plan {
+pub struct EvaluationPlan {
     /// The files to put, the source among them.
     pub files: Vec<PlannedFile>,
     /// The compile step, in a sandbox of its own that gets the same files.
@@ -66,7 +63,7 @@ pub struct Plan {
     pub command: Command,
 }
 
-impl Plan {
+impl EvaluationPlan {
     /// Checks an evaluation and resolves its language.
     ///
     /// # Errors
@@ -232,8 +229,8 @@ fn check_files(
 mod tests {
     use super::*;
 
-    fn plan(evaluation: &Evaluation) -> Result<Plan, InvalidInput> {
-        Plan::new(evaluation, &Languages::builtin())
+    fn plan(evaluation: &Evaluation) -> Result<EvaluationPlan, InvalidInput> {
+        EvaluationPlan::new(evaluation, &Languages::builtin())
     }
 
     fn fields(evaluation: &Evaluation) -> Vec<String> {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::Formatter;
 
-use crate::model::digest::Digest;
+use crate::model::Digest;
 
 /// The value as JSON without white space, the members of every object in the order of their names' bytes.
 ///

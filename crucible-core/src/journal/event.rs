@@ -6,15 +6,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::engine::error::ErrorReport;
-use crate::journal::canonical::canonical_digest;
-use crate::model::digest::Digest;
-use crate::model::evaluation::Evaluation;
-use crate::model::id::{EvaluationId, WorkerId};
-use crate::model::time::{Timestamp, duration_us};
-use crate::model::wire_bytes;
-use crate::result::captured::OutputStream;
-use crate::result::outcome::{Outcome, WIRE_VERSION};
+use super::canonical::canonical_digest;
+use crate::model::{
+    Digest, ErrorReport, Evaluation, EvaluationId, Timestamp, WorkerId, duration_us, wire_bytes,
+};
+use crate::result::{Outcome, OutputStream, WIRE_VERSION};
 
 /// Why a running evaluation went back to the queue without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -1,11 +1,11 @@
-//! TODO(journal)
+//! Journals: hash-chained events, the record that follows from them, and their verification.
 
-pub(crate) mod canonical;
-#[cfg(feature = "checkpoint")]
-pub mod checkpoint;
-pub(crate) mod event;
-#[cfg(feature = "checkpoint")]
-pub mod merkle;
-pub(crate) mod record;
-pub(crate) mod verification;
-pub(crate) mod verify;
+mod canonical;
+mod event;
+mod record;
+mod verify;
+
+pub(crate) use canonical::canonical_json;
+pub use event::{Event, EventKind, RequeueReason};
+pub use record::{ParseRecordStateError, Record, RecordState, TransitionError};
+pub use verify::{VerifyError, verify, verify_against};

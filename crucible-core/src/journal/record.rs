@@ -6,20 +6,15 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::engine::error::ErrorReport;
-use crate::journal::event::{Event, EventKind};
-use crate::model::digest::Digest;
-use crate::model::evaluation::Evaluation;
-use crate::model::id::{EvaluationId, WorkerId};
-use crate::model::time::Timestamp;
-use crate::result::outcome::{Outcome, WIRE_VERSION};
-use crate::result::verdict::Verdict;
+use super::event::{Event, EventKind};
+use crate::model::{Digest, ErrorReport, Evaluation, EvaluationId, Timestamp, WorkerId};
+use crate::result::{Outcome, Verdict, WIRE_VERSION};
 
 /// Where an evaluation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum State {
+pub enum RecordState {
     /// It waits for a worker.
     Queued,
     /// A worker has it.
@@ -34,7 +29,7 @@ pub enum State {
     Expired,
 }
 
-impl State {
+impl RecordState {
     /// Every state.
     pub const ALL: [Self; 6] =
         [Self::Queued, Self::Running, Self::Finished, Self::Failed, Self::Cancelled, Self::Expired];
@@ -59,29 +54,29 @@ impl State {
     }
 }
 
-impl fmt::Display for State {
+impl fmt::Display for RecordState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-/// A text does not name a [`State`].
+/// A text does not name a [`RecordState`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{text:?} is not a state; states are queued, running, finished, failed, cancelled, expired"
 )]
-pub struct ParseStateError {
+pub struct ParseRecordStateError {
     text: String,
 }
 
-impl FromStr for State {
-    type Err = ParseStateError;
+impl FromStr for RecordState {
+    type Err = ParseRecordStateError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         Self::ALL
             .into_iter()
             .find(|state| state.name() == text)
-            .ok_or_else(|| ParseStateError { text: text.chars().take(32).collect() })
+            .ok_or_else(|| ParseRecordStateError { text: text.chars().take(32).collect() })
     }
 }
 
@@ -94,7 +89,7 @@ pub struct Record {
     /// The evaluation's id.
     pub id: EvaluationId,
     /// Where it stands.
-    pub state: State,
+    pub state: RecordState,
     /// How many entries its journal has: what [`Storage::append`](crate::Storage::append) expects next.
     pub sequence: u64,
     /// The hash of the last entry.
@@ -127,7 +122,7 @@ pub struct Record {
 pub enum TransitionError {
     /// The state does not allow the event.
     #[error("`{event}` cannot follow in state `{state}`")]
-    State {
+    RecordState {
         /// The state; `absent` before the first event.
         state: &'static str,
         /// The event.
@@ -234,7 +229,7 @@ impl Record {
     /// Whether this attempt of this worker is the one that is running.
     #[must_use]
     pub fn is_run_by(&self, worker: &WorkerId, attempt: u32) -> bool {
-        self.state == State::Running
+        self.state == RecordState::Running
             && self.attempt == attempt
             && self.worker.as_ref() == Some(worker)
     }
@@ -243,12 +238,12 @@ impl Record {
     /// it has run or will, and its idempotency key is free again. It is `Cancelled` without an outcome.
     #[must_use]
     pub fn is_refused(&self) -> bool {
-        self.state == State::Cancelled && self.attempt == 0 && self.outcome.is_none()
+        self.state == RecordState::Cancelled && self.attempt == 0 && self.outcome.is_none()
     }
 
     fn begin(event: &Event) -> Result<Self, TransitionError> {
         let EventKind::Submitted { evaluation } = &event.kind else {
-            return Err(TransitionError::State { state: "absent", event: event.kind.name() });
+            return Err(TransitionError::RecordState { state: "absent", event: event.kind.name() });
         };
         if event.sequence != 1 {
             return Err(TransitionError::Sequence { expected: 1, found: event.sequence });
@@ -259,7 +254,7 @@ impl Record {
         Ok(Self {
             version: WIRE_VERSION,
             id: event.evaluation,
-            state: State::Queued,
+            state: RecordState::Queued,
             sequence: 1,
             head: event.hash,
             submitted_at: event.time,
@@ -276,54 +271,60 @@ impl Record {
 
     fn step(&mut self, event: &Event) -> Result<(), TransitionError> {
         match (self.state, &event.kind) {
-            (State::Queued, EventKind::Started { attempt, worker, .. }) => {
+            (RecordState::Queued, EventKind::Started { attempt, worker, .. }) => {
                 self.check_attempt(self.attempt + 1, *attempt)?;
-                self.state = State::Running;
+                self.state = RecordState::Running;
                 self.attempt = *attempt;
                 self.worker = Some(worker.clone());
             }
-            (State::Running, EventKind::AttemptFailed { attempt, error, .. }) => {
+            (RecordState::Running, EventKind::AttemptFailed { attempt, error, .. }) => {
                 self.check_attempt(self.attempt, *attempt)?;
-                self.leave(State::Queued);
+                self.leave(RecordState::Queued);
                 self.error = Some(error.clone());
             }
-            (State::Running, EventKind::Requeued { attempt, .. }) => {
+            (RecordState::Running, EventKind::Requeued { attempt, .. }) => {
                 self.check_attempt(self.attempt, *attempt)?;
-                self.leave(State::Queued);
+                self.leave(RecordState::Queued);
             }
-            (State::Queued | State::Running, EventKind::CancelRequested) => {
+            (RecordState::Queued | RecordState::Running, EventKind::CancelRequested) => {
                 self.cancel_requested = true
             }
-            (State::Running, EventKind::Finished { outcome }) => {
+            (RecordState::Running, EventKind::Finished { outcome }) => {
                 if *outcome.verdict() == Verdict::Cancelled {
                     return Err(verdict_error(event, outcome));
                 }
-                self.leave(State::Finished);
+                self.leave(RecordState::Finished);
                 self.outcome = Some(Arc::clone(outcome));
             }
-            (State::Queued | State::Running, EventKind::Failed { error }) => {
-                self.leave(State::Failed);
+            (RecordState::Queued | RecordState::Running, EventKind::Failed { error }) => {
+                self.leave(RecordState::Failed);
                 self.error = Some(error.clone());
             }
-            (State::Queued | State::Running, EventKind::Cancelled { reason, outcome }) => {
+            (
+                RecordState::Queued | RecordState::Running,
+                EventKind::Cancelled { reason, outcome },
+            ) => {
                 if let Some(outcome) = outcome
                     && *outcome.verdict() != Verdict::Cancelled
                 {
                     return Err(verdict_error(event, outcome));
                 }
-                self.leave(State::Cancelled);
+                self.leave(RecordState::Cancelled);
                 self.outcome.clone_from(outcome);
                 self.reason = Some(reason.clone());
             }
-            (State::Queued, EventKind::Expired) => self.leave(State::Expired),
+            (RecordState::Queued, EventKind::Expired) => self.leave(RecordState::Expired),
             (state, kind) => {
-                return Err(TransitionError::State { state: state.name(), event: kind.name() });
+                return Err(TransitionError::RecordState {
+                    state: state.name(),
+                    event: kind.name(),
+                });
             }
         }
         Ok(())
     }
 
-    fn leave(&mut self, state: State) {
+    fn leave(&mut self, state: RecordState) {
         self.state = state;
         self.worker = None;
     }

@@ -1,8 +1,8 @@
 //! Whether a journal is what was written.
 
-use crate::journal::event::Event;
-use crate::journal::record::{Record, TransitionError};
-use crate::model::digest::Digest;
+use super::event::Event;
+use super::record::{Record, TransitionError};
+use crate::model::Digest;
 
 /// What is wrong with a journal, and where: the first entry that is not what was written.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -3,8 +3,8 @@
 use glob::{MatchOptions, Pattern};
 use serde::{Deserialize, Serialize};
 
-use crate::Problem;
-use crate::model::path::SandboxPath;
+use super::path::SandboxPath;
+use super::problem::Problem;
 
 /// Which files to bring out after the program has ended, and how much of them.
 ///
@@ -66,8 +66,10 @@ impl Collect {
     }
 
     /// What decides whether a path is wanted.
-    pub(crate) fn matcher(&self) -> Matcher {
-        Matcher(self.patterns.iter().filter_map(|pattern| Pattern::new(pattern).ok()).collect())
+    pub(crate) fn path_patterns(&self) -> PathPatterns {
+        PathPatterns(
+            self.patterns.iter().filter_map(|pattern| Pattern::new(pattern).ok()).collect(),
+        )
     }
 
     pub(crate) fn problems(&self, field: &str) -> Vec<Problem> {
@@ -101,9 +103,9 @@ pub(crate) fn pattern_problem(field: &str, pattern: &str) -> Option<Problem> {
 
 /// Decides whether a path is wanted.
 #[derive(Debug)]
-pub(crate) struct Matcher(Vec<Pattern>);
+pub(crate) struct PathPatterns(Vec<Pattern>);
 
-impl Matcher {
+impl PathPatterns {
     pub(crate) fn matches(&self, path: &SandboxPath) -> bool {
         let options = MatchOptions {
             case_sensitive: true,
@@ -120,7 +122,7 @@ mod tests {
 
     fn matched(patterns: &[&str], path: &str) -> bool {
         Collect::matching(patterns.iter().copied())
-            .matcher()
+            .path_patterns()
             .matches(&SandboxPath::new(path).unwrap())
     }
 

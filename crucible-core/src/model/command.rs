@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Problem;
-use crate::model::path::SandboxPath;
-use crate::model::secret::Secret;
+use super::path::SandboxPath;
+use super::problem::Problem;
+use super::secret::Secret;
 
 /// The greatest length of one argument or `NAME=value`, the final NUL included (`MAX_ARG_STRLEN`, execve(2)).
 const LONGEST_STRING: usize = 131_072;

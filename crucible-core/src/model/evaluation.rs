@@ -6,14 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::model::collect::Collect;
-use crate::model::command::{Command, EnvValue};
-use crate::model::layer::Isolation;
-use crate::model::limits::Limits;
-use crate::model::network::Network;
-use crate::model::retry::Retry;
-use crate::model::time::optional_duration_us;
-use crate::model::wire_bytes;
+use super::collect::Collect;
+use super::command::{Command, EnvValue};
+use super::layer::Isolation;
+use super::limits::Limits;
+use super::network::Network;
+use super::retry::Retry;
+use super::time::optional_duration_us;
+use super::wire_bytes;
 
 /// How urgent an evaluation is. A ticket that waits long enough is served before more urgent ones: see
 /// [`Queue`](crate::Queue).
@@ -392,7 +392,7 @@ impl Evaluation {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Secret;
+    use crate::model::secret::Secret;
 
     #[test]
     fn the_default_is_closed() {

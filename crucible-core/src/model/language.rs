@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Problem;
-use crate::model::command::Command;
-use crate::model::limits::Limits;
-use crate::model::path::SandboxPath;
+use super::command::Command;
+use super::limits::Limits;
+use super::path::SandboxPath;
+use super::problem::Problem;
 
 /// A step that turns source into what is run. It happens in a sandbox of its own, under limits of its own; only the
 /// files that it is declared to produce are carried into the sandbox in which the program runs.
@@ -122,10 +122,8 @@ impl Language {
             problems.extend(compile.command.problems(&format!("{field}.compile")));
             problems.extend(compile.limits.problems(&format!("{field}.compile.limits")));
             for pattern in &compile.produces {
-                problems.extend(crate::model::collect::pattern_problem(
-                    &format!("{field}.produces"),
-                    pattern,
-                ));
+                problems
+                    .extend(super::collect::pattern_problem(&format!("{field}.produces"), pattern));
             }
         }
         problems

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Problem;
-use crate::model::time::duration_us;
+use super::problem::Problem;
+use super::time::duration_us;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;

@@ -1,18 +1,40 @@
-//! TODO(model)
+//! The data model: evaluations and their parts.
+//!
+//! Types in this module have a wire form, and depend on no other module of this crate.
 
-pub(crate) mod collect;
-pub(crate) mod command;
-pub(crate) mod digest;
-pub(crate) mod evaluation;
-pub(crate) mod id;
-pub(crate) mod language;
-pub(crate) mod layer;
-pub(crate) mod limits;
-pub(crate) mod network;
-pub(crate) mod path;
-pub(crate) mod problem;
-pub(crate) mod retry;
-pub(crate) mod secret;
-pub(crate) mod signal;
-pub(crate) mod time;
+mod collect;
+mod command;
+mod digest;
+mod error_report;
+mod evaluation;
+mod id;
+mod language;
+mod layer;
+mod limits;
+mod network;
+mod path;
+mod problem;
+mod retry;
+mod secret;
+mod signal;
+mod time;
 pub(crate) mod wire_bytes;
+
+pub use collect::Collect;
+pub(crate) use collect::PathPatterns;
+pub use command::{Command, EnvValue};
+pub use digest::{Digest, DigestStream, ParseDigestError};
+pub use error_report::{BoxError, ErrorReport, error_chain};
+pub use evaluation::{Evaluation, InputFile, Priority, Program};
+pub use id::{ClaimId, EvaluationId, ParseIdError, WorkerId};
+pub use language::{Compile, Language, Languages};
+pub use layer::{Isolation, Layer, ParseLayerError};
+pub use limits::{Limit, Limits, ParseLimitError};
+pub use network::{Endpoint, Network, ParseEndpointError};
+pub use path::{SandboxPath, SandboxPathError};
+pub use problem::{InvalidInput, Problem};
+pub use retry::Retry;
+pub use secret::Secret;
+pub use signal::{ParseSignalError, Signal};
+pub use time::Timestamp;
+pub(crate) use time::duration_us;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Problem;
+use super::problem::Problem;
 
 /// What a program may reach over the network.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Problem;
-use crate::model::time::duration_us;
+use super::problem::Problem;
+use super::time::duration_us;
 
 /// When an evaluation whose *infrastructure* failed is tried again. A program's own failure is a verdict, and a verdict
 /// is never retried.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::journal::event::{Event, EventKind};
-use crate::monitor::monitor::Monitor;
+use super::monitors::Monitor;
+use crate::journal::{Event, EventKind};
 
 /// What a [`CountingMonitor`] monitor has counted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,5 +1,10 @@
-//! TODO(monitor)
+//! Monitors: observers of events.
 
-pub(crate) mod counting_monitor;
-pub(crate) mod monitor;
-pub(crate) mod tracing_monitor;
+mod counting_monitor;
+mod forward;
+mod monitors;
+mod tracing_monitor;
+
+pub use counting_monitor::{CountingMonitor, MonitorCounts};
+pub use monitors::{Monitor, Monitors};
+pub use tracing_monitor::TracingMonitor;

@@ -1,7 +1,7 @@
 //! A monitor that writes events to the log.
 
-use crate::journal::event::{Event, EventKind};
-use crate::monitor::monitor::Monitor;
+use super::monitors::Monitor;
+use crate::journal::{Event, EventKind};
 
 /// Writes events as `tracing` events of the target `crucible`: the life of an evaluation at `INFO`, infrastructure
 /// failures at `WARN`, output (its size, never its bytes) at `TRACE`.

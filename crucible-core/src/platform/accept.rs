@@ -8,17 +8,11 @@ use super::commit::pauses;
 use super::error::SubmitError;
 use super::handle::Handle;
 use super::shared::{Accepted, Shared};
-use crate::engine::error::error_chain;
-use crate::engine::output::OutputChunk;
-use crate::journal::canonical::canonical_json;
-use crate::journal::event::{Event, EventKind};
-use crate::journal::record::State;
-use crate::model::digest::Digest;
-use crate::model::evaluation::Evaluation;
-use crate::model::id::EvaluationId;
-use crate::model::time::Timestamp;
+use crate::engine::OutputChunk;
+use crate::journal::{Event, EventKind, RecordState, canonical_json};
+use crate::model::{Digest, Evaluation, EvaluationId, Timestamp, error_chain};
 use crate::queue::{QueueError, Ticket};
-use crate::storage::storage::StorageError;
+use crate::storage::StorageError;
 
 /// How often a storage that is away is asked whether a refused evaluation runs, 600 ms in all, while the caller waits.
 const REFUSE_TRIES: usize = 5;
@@ -79,7 +73,7 @@ impl Shared {
             Some(record) if fingerprint(&record.evaluation) == fingerprint(evaluation) => record,
             _ => return Err(SubmitError::KeyReused { key, existing }),
         };
-        if record.state == State::Queued {
+        if record.state == RecordState::Queued {
             // Whoever stored it may be about to put its ticket, or may have died before.
             let ticket =
                 Ticket::new(existing, record.evaluation.priority, record.evaluation.tenant.clone());
@@ -115,7 +109,7 @@ impl Shared {
     async fn refuse(&self, id: EvaluationId, reason: &str) -> Result<bool, StorageError> {
         loop {
             let Some(record) = self.storage.record(id).await? else { return Ok(false) };
-            if record.state != State::Queued || record.attempt > 0 {
+            if record.state != RecordState::Queued || record.attempt > 0 {
                 return Ok(!record.is_refused());
             }
             let kind =

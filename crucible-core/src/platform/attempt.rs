@@ -7,15 +7,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::commit::{Right, pauses};
 use super::shared::{NamedEngine, Running, Shared};
-use crate::engine::error::ErrorReport;
-use crate::journal::event::{EventKind, RequeueReason};
-use crate::journal::record::{Record, State};
-use crate::model::id::{EvaluationId, WorkerId};
-use crate::model::time::Timestamp;
+use crate::journal::{EventKind, Record, RecordState, RequeueReason};
+use crate::model::{ErrorReport, EvaluationId, Timestamp, WorkerId};
 use crate::queue::{Claim, QueueError};
-use crate::result::evidence::Evidence;
-use crate::result::outcome::Outcome;
-use crate::storage::storage::StorageError;
+use crate::result::{Evidence, Outcome};
+use crate::storage::StorageError;
 
 /// The pause before a ticket is tried again whose record could not be read or written.
 pub(super) const STORAGE_PAUSE: Duration = Duration::from_secs(1);
@@ -83,7 +79,7 @@ impl Shared {
             return Ok(Settled::Ack);
         }
         let mut kinds = Vec::new();
-        if record.state == State::Running {
+        if record.state == RecordState::Running {
             // Only a lease that ran out hands a running evaluation to another.
             kinds.push(EventKind::Requeued {
                 attempt: record.attempt,

@@ -11,14 +11,12 @@ use super::crucible::Crucible;
 use super::expiry::Expiring;
 use super::shared::{Config, NamedEngine, Shared};
 use super::turns::Turns;
-use crate::bus::bus::EventBus;
-use crate::bus::local_bus::LocalBus;
-use crate::engine::engine::Engine;
-use crate::model::language::{Language, Languages};
-use crate::model::problem::{InvalidInput, Problem};
-use crate::monitor::monitor::{Monitor, Monitors};
+use crate::bus::{EventBus, LocalBus};
+use crate::engine::Engine;
+use crate::model::{InvalidInput, Language, Languages, Problem};
+use crate::monitor::{Monitor, Monitors};
 use crate::queue::Queue;
-use crate::storage::storage::Storage;
+use crate::storage::Storage;
 
 /// A platform cannot be built like this: every problem, not the first.
 #[derive(Debug, thiserror::Error)]

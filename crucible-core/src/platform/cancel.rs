@@ -8,11 +8,10 @@ use tokio::time::MissedTickBehavior;
 
 use super::attempt::cancelled;
 use super::shared::Shared;
-use crate::bus::bus::EventFilter;
-use crate::journal::event::EventKind;
-use crate::journal::record::State;
-use crate::model::id::EvaluationId;
-use crate::storage::storage::StorageError;
+use crate::bus::EventFilter;
+use crate::journal::{EventKind, RecordState};
+use crate::model::EvaluationId;
+use crate::storage::StorageError;
 
 /// How often what was accepted here and ended elsewhere is forgotten, and a lost subscription is made anew.
 const SWEEP: Duration = Duration::from_secs(60);
@@ -24,11 +23,11 @@ impl Shared {
         loop {
             let Some(record) = self.storage.record(id).await? else { return Ok(false) };
             let kind = match record.state {
-                State::Queued => cancelled("on request", &self.engine_name(&record)),
-                State::Running => EventKind::CancelRequested,
+                RecordState::Queued => cancelled("on request", &self.engine_name(&record)),
+                RecordState::Running => EventKind::CancelRequested,
                 _ => return Ok(false),
             };
-            if !(record.state == State::Running && record.cancel_requested) {
+            if !(record.state == RecordState::Running && record.cancel_requested) {
                 match self.commit(&record, vec![kind]).await {
                     Ok(_) => {}
                     // A worker took it, or it ended: look again.
@@ -36,7 +35,7 @@ impl Shared {
                     Err(error) => return Err(error),
                 }
             }
-            if record.state == State::Queued {
+            if record.state == RecordState::Queued {
                 self.drop_ticket(id).await;
             } else if let Some(running) = self.running().get(&id) {
                 running.cancel.cancel();

@@ -6,11 +6,10 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::shared::Shared;
-use crate::journal::event::{Event, EventKind};
-use crate::journal::record::Record;
-use crate::model::id::{EvaluationId, WorkerId};
-use crate::monitor::monitor::Monitor as _;
-use crate::storage::storage::StorageError;
+use crate::journal::{Event, EventKind, Record};
+use crate::model::{EvaluationId, WorkerId};
+use crate::monitor::Monitor as _;
+use crate::storage::StorageError;
 
 /// How often somebody else may write first before we believe that something is wrong.
 const CONFLICTS_MAX: u32 = 100;

@@ -9,14 +9,11 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::{STORAGE_PAUSE, Settled};
 use super::commit::{Committed, Right};
 use super::shared::Shared;
-use crate::engine::error::{EngineError, ErrorReport};
-use crate::journal::event::{EventKind, RequeueReason};
-use crate::journal::record::Record;
-use crate::result::artifact::{SkipReason, Skipped};
-use crate::result::evidence::Evidence;
-use crate::result::outcome::Outcome;
-use crate::result::verdict::Verdict;
-use crate::storage::storage::StorageError;
+use crate::engine::EngineError;
+use crate::journal::{EventKind, Record, RequeueReason};
+use crate::model::ErrorReport;
+use crate::result::{Evidence, Outcome, SkipReason, Skipped, Verdict};
+use crate::storage::StorageError;
 
 impl Shared {
     pub(super) async fn finish(

@@ -13,21 +13,16 @@ use super::recover::{RecoverError, RecoveryReport};
 use super::shared::Shared;
 use super::submit::SubmitOptions;
 use super::{cancel, expiry, worker};
-use crate::bus::bus::{BusError, EventFilter, EventStream};
-use crate::engine::engine::Engine;
-use crate::engine::error::EngineError;
-use crate::engine::sandbox::{Sandbox, SandboxSpec};
-use crate::journal::event::Event;
-use crate::journal::record::Record;
-use crate::journal::verification::{Verification, verify_storage};
-use crate::model::digest::Digest;
-use crate::model::evaluation::Evaluation;
-use crate::model::id::{EvaluationId, WorkerId};
-use crate::model::language::Languages;
+use crate::bus::{BusError, EventFilter, EventStream};
+use crate::engine::{Engine, EngineError, Sandbox, SandboxSpec};
+use crate::journal::{Event, Record};
+use crate::model::{Digest, Evaluation, EvaluationId, Languages, WorkerId};
 use crate::queue::{QueueError, QueueStats};
-use crate::result::outcome::Outcome;
-use crate::storage::ext::{RecordOrCorrupt, StorageExt as _};
-use crate::storage::storage::{Page, RecordQuery, Storage, StorageError};
+use crate::result::Outcome;
+use crate::storage::{
+    RecordOrCorrupt, RecordPage, RecordQuery, Storage, StorageError, StorageExt as _, Verification,
+    verify_storage,
+};
 
 /// How busy a platform is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -208,7 +203,7 @@ impl Crucible {
     ///
     /// # Errors
     /// The storage failed.
-    pub async fn records(&self, query: &RecordQuery) -> Result<Page, StorageError> {
+    pub async fn records(&self, query: &RecordQuery) -> Result<RecordPage, StorageError> {
         self.shared.storage.records(query).await
     }
 

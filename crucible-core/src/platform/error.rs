@@ -1,10 +1,9 @@
 //! What can go wrong between a caller and the platform.
 
-use crate::engine::error::{EngineError, ErrorReport};
-use crate::model::id::EvaluationId;
-use crate::model::problem::InvalidInput;
+use crate::engine::EngineError;
+use crate::model::{ErrorReport, EvaluationId, InvalidInput};
 use crate::queue::QueueError;
-use crate::storage::storage::StorageError;
+use crate::storage::StorageError;
 
 /// An evaluation was not accepted. Nothing of it will run.
 #[derive(Debug, thiserror::Error)]

@@ -11,10 +11,10 @@ use futures::stream::BoxStream;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 
 use super::shared::Shared;
-use crate::bus::bus::{BusError, EventFilter, EventStream, Lagged};
-use crate::journal::event::Event;
-use crate::model::id::EvaluationId;
-use crate::storage::storage::StorageError;
+use crate::bus::{BusError, EventFilter, EventStream, Lagged};
+use crate::journal::Event;
+use crate::model::EvaluationId;
+use crate::storage::StorageError;
 
 /// How often the journal is read while the bus says nothing.
 const ASK_AGAIN: Duration = Duration::from_secs(1);

@@ -12,14 +12,11 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::Settled;
 use super::commit::Right;
 use super::shared::{NamedEngine, Shared};
-use crate::engine::engine::RunContext;
-use crate::engine::error::EngineError;
-use crate::engine::output::{OutputChunk, OutputSink};
-use crate::journal::event::{Event, EventKind};
-use crate::journal::record::Record;
-use crate::model::evaluation::Evaluation;
+use crate::engine::{EngineError, OutputChunk, OutputSink, RunContext};
+use crate::journal::{Event, EventKind, Record};
+use crate::model::Evaluation;
 use crate::queue::Claim;
-use crate::result::outcome::Outcome;
+use crate::result::Outcome;
 
 /// How many pieces of output may be on their way from an engine to the bus.
 const PIECES: usize = 64;

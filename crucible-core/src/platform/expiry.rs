@@ -8,10 +8,9 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::shared::Shared;
-use crate::journal::event::EventKind;
-use crate::journal::record::State;
-use crate::model::id::EvaluationId;
-use crate::storage::storage::StorageError;
+use crate::journal::{EventKind, RecordState};
+use crate::model::EvaluationId;
+use crate::storage::StorageError;
 
 /// The pause before an evaluation is marked again whose end could not be written.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -92,7 +91,7 @@ pub(super) async fn watch(shared: Arc<Shared>) {
 async fn expire(shared: &Shared, id: EvaluationId) -> Result<(), StorageError> {
     loop {
         let Some(record) = shared.storage.record(id).await? else { return Ok(()) };
-        if record.state != State::Queued || record.attempt > 0 {
+        if record.state != RecordState::Queued || record.attempt > 0 {
             return Ok(());
         }
         match shared.commit(&record, vec![EventKind::Expired]).await {

@@ -11,12 +11,11 @@ use futures::StreamExt as _;
 use super::error::WaitError;
 use super::events::Events;
 use super::shared::Shared;
-use crate::bus::bus::EventFilter;
-use crate::journal::event::EventKind;
-use crate::journal::record::{Record, State};
-use crate::model::id::EvaluationId;
-use crate::result::outcome::Outcome;
-use crate::storage::storage::StorageError;
+use crate::bus::EventFilter;
+use crate::journal::{EventKind, Record, RecordState};
+use crate::model::EvaluationId;
+use crate::result::Outcome;
+use crate::storage::StorageError;
 
 /// How often the storage is asked while the bus says nothing: a bus may lose the news, the storage does not.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
@@ -116,8 +115,8 @@ impl Handle {
 
     async fn end(&self, record: Record) -> Result<Outcome, WaitError> {
         match (record.state, record.outcome) {
-            (State::Expired, _) => Err(WaitError::Expired { evaluation: self.id }),
-            (State::Failed, _) => {
+            (RecordState::Expired, _) => Err(WaitError::Expired { evaluation: self.id }),
+            (RecordState::Failed, _) => {
                 let report = record
                     .error
                     .unwrap_or_else(|| crate::ErrorReport::new("unknown", "no error was kept"));

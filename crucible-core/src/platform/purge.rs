@@ -6,11 +6,9 @@ use std::time::Duration;
 use futures::{StreamExt as _, stream};
 
 use super::crucible::Crucible;
-use crate::engine::error::error_chain;
-use crate::journal::record::{Record, State};
-use crate::model::problem::InvalidInput;
-use crate::model::time::Timestamp;
-use crate::storage::storage::{CorruptRecord, RecordQuery, Storage, StorageError};
+use crate::journal::{Record, RecordState};
+use crate::model::{InvalidInput, Timestamp, error_chain};
+use crate::storage::{CorruptRecord, RecordQuery, Storage, StorageError};
 
 /// How many evaluations are looked at together. Their records are in memory then, with all of their output.
 const PAGE: usize = 100;
@@ -24,7 +22,7 @@ pub struct Retention {
     /// Only what ended this long ago, or longer.
     pub older_than: Duration,
     /// Only those in one of these states; in any in which an evaluation has ended, if empty.
-    pub states: Vec<State>,
+    pub states: Vec<RecordState>,
     /// Only this tenant's.
     pub tenant: Option<String>,
     /// Only those with all of these labels.
@@ -40,7 +38,7 @@ impl Retention {
 
     /// Only those in this state, or in one named before.
     #[must_use]
-    pub fn with_state(mut self, state: State) -> Self {
+    pub fn with_state(mut self, state: RecordState) -> Self {
         self.states.push(state);
         self
     }
@@ -70,7 +68,7 @@ impl Retention {
         let mut query = RecordQuery::new().with_limit(PAGE);
         query.states.clone_from(&self.states);
         if query.states.is_empty() {
-            query.states.extend(State::ALL.into_iter().filter(|state| state.is_terminal()));
+            query.states.extend(RecordState::ALL.into_iter().filter(|state| state.is_terminal()));
         }
         query.tenant.clone_from(&self.tenant);
         query.labels.clone_from(&self.labels);

@@ -5,10 +5,10 @@ use std::time::Duration;
 use futures::StreamExt as _;
 
 use super::shared::Shared;
-use crate::journal::record::{Record, State};
-use crate::model::time::Timestamp;
+use crate::journal::{Record, RecordState};
+use crate::model::Timestamp;
 use crate::queue::{QueueError, Ticket};
-use crate::storage::storage::{CorruptRecord, RecordQuery, StorageError};
+use crate::storage::{CorruptRecord, RecordQuery, StorageError};
 
 /// How many tickets are put at once: writes that wait together share a flush.
 const AT_ONCE: usize = 64;
@@ -45,8 +45,8 @@ impl Shared {
     pub(super) async fn recover(&self) -> Result<RecoveryReport, RecoverError> {
         let mut report = RecoveryReport::default();
         let mut query = RecordQuery::new()
-            .with_state(State::Queued)
-            .with_state(State::Running)
+            .with_state(RecordState::Queued)
+            .with_state(RecordState::Running)
             .with_limit(RecordQuery::LIMIT_MAX);
         loop {
             let page = self.storage.records(&query).await?;

@@ -3,10 +3,9 @@
 use super::crucible::Crucible;
 use super::error::SubmitError;
 use super::handle::Handle;
-use crate::journal::record::State;
-use crate::model::evaluation::Evaluation;
-use crate::model::id::EvaluationId;
-use crate::storage::storage::StorageError;
+use crate::journal::RecordState;
+use crate::model::{Evaluation, EvaluationId};
+use crate::storage::StorageError;
 
 /// A dead letter was not submitted anew.
 #[derive(Debug, thiserror::Error)]
@@ -24,7 +23,7 @@ pub enum RedriveError {
         /// The evaluation.
         evaluation: EvaluationId,
         /// Where it stands.
-        state: State,
+        state: RecordState,
     },
     /// It needs secrets, whose values are not stored.
     #[error("evaluation {evaluation} needs the values of secrets, which are not stored: {}", names.join(", "))]
@@ -59,7 +58,7 @@ impl Crucible {
         let Some(record) = self.record(id).await? else {
             return Err(RedriveError::Unknown { evaluation: id });
         };
-        if record.state != State::Failed {
+        if record.state != RecordState::Failed {
             return Err(RedriveError::NotFailed { evaluation: id, state: record.state });
         }
         let names: Vec<_> = record.evaluation.lost_secrets().map(str::to_owned).collect();

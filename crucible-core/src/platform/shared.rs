@@ -12,15 +12,12 @@ use tokio_util::task::TaskTracker;
 
 use super::expiry::Expiring;
 use super::turns::Turns;
-use crate::bus::bus::EventBus;
-use crate::engine::engine::Engine;
-use crate::engine::output::OutputChunk;
-use crate::model::evaluation::Evaluation;
-use crate::model::id::EvaluationId;
-use crate::model::language::Languages;
-use crate::monitor::monitor::Monitors;
+use crate::bus::EventBus;
+use crate::engine::{Engine, OutputChunk};
+use crate::model::{Evaluation, EvaluationId, Languages};
+use crate::monitor::Monitors;
 use crate::queue::Queue;
-use crate::storage::storage::Storage;
+use crate::storage::Storage;
 
 /// The numbers of a platform.
 #[derive(Debug, Clone)]

@@ -7,10 +7,8 @@ use tokio::sync::mpsc;
 use super::error::SubmitError;
 use super::handle::Handle;
 use super::shared::Shared;
-use crate::engine::output::OutputChunk;
-use crate::engine::plan::Plan;
-use crate::model::evaluation::Evaluation;
-use crate::model::problem::InvalidInput;
+use crate::engine::{EvaluationPlan, OutputChunk};
+use crate::model::{Evaluation, InvalidInput};
 use crate::queue::QueueError;
 
 /// What this process wants of an evaluation beside its outcome.
@@ -49,7 +47,7 @@ impl Shared {
             );
             return Err(InvalidInput::single("engine", message).into());
         };
-        Plan::new(evaluation, &self.languages)?;
+        EvaluationPlan::new(evaluation, &self.languages)?;
         let info = engine.engine.info();
         info.admit(&evaluation.isolation, &evaluation.network)
             .and_then(|()| info.admit_image(evaluation.image.as_deref()))

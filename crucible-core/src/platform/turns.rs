@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
 
-use crate::model::id::EvaluationId;
+use crate::model::EvaluationId;
 
 /// Lets one task of this process at a time write to an evaluation's journal and tell of it, so that monitors and
 /// listeners hear of entries in their order. That the *journal* is sound does not depend on it: `append` sees to that.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::FutureExt as _;
 
 use super::shared::Shared;
-use crate::model::id::WorkerId;
+use crate::model::WorkerId;
 
 /// How long a claim waits for a ticket before it asks anew. A queue wakes whoever waits; this bounds what a lost
 /// wake-up costs.

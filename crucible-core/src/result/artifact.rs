@@ -5,8 +5,7 @@ use std::fmt;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::model::digest::Digest;
-use crate::model::path::SandboxPath;
+use crate::model::{Digest, SandboxPath};
 
 /// A file collected from a sandbox after its program had ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

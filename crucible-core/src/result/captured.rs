@@ -6,8 +6,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::model::digest::{Digest, DigestStream};
-use crate::model::wire_bytes::{self, encode};
+use crate::model::{Digest, DigestStream, wire_bytes};
 
 /// One of a program's two output streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -107,7 +106,7 @@ struct Wire {
 
 impl From<Captured> for Wire {
     fn from(captured: Captured) -> Self {
-        let split = |bytes: &[u8]| match encode(bytes) {
+        let split = |bytes: &[u8]| match wire_bytes::encode(bytes) {
             Ok(text) => (Some(text.to_owned()), None),
             Err(base64) => (None, Some(base64)),
         };

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::time::duration_us;
-use crate::result::verdict::{Ending, NotStartedReason, Verdict};
-use crate::{Limit, Signal};
+use super::verdict::{Ending, NotStartedReason, Verdict};
+use crate::model::{Limit, Signal, duration_us};
 
 /// Why we sent a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

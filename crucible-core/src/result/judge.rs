@@ -1,8 +1,8 @@
 //! The one place where a verdict is made.
 
-use crate::model::limits::Limit;
-use crate::result::evidence::{Evidence, KillReason};
-use crate::result::verdict::{Ending, Verdict};
+use super::evidence::{Evidence, KillReason};
+use super::verdict::{Ending, Verdict};
+use crate::model::Limit;
 
 /// Computes the verdict from the evidence, and from nothing else.
 ///
@@ -154,7 +154,8 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::{NotStartedReason, Signal};
+    use crate::model::Signal;
+    use crate::result::verdict::NotStartedReason;
 
     const AFTER: Duration = Duration::from_millis(7);
 

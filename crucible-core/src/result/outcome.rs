@@ -2,13 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::result::artifact::{Artifact, Skipped};
-use crate::result::captured::Captured;
-use crate::result::enforcement::Enforcement;
-use crate::result::evidence::Evidence;
-use crate::result::judge::{ending, judge};
-use crate::result::usage::Usage;
-use crate::result::verdict::{Blame, Ending, Verdict};
+use super::artifact::{Artifact, Skipped};
+use super::captured::Captured;
+use super::enforcement::Enforcement;
+use super::evidence::Evidence;
+use super::judge::{ending, judge};
+use super::usage::Usage;
+use super::verdict::{Blame, Ending, Verdict};
 
 /// The version of the wire form that this build writes, and the newest that it reads.
 pub const WIRE_VERSION: u32 = 1;
@@ -190,7 +190,8 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::{Layer, LayerStatus, Signal};
+    use crate::model::{Layer, Signal};
+    use crate::result::enforcement::LayerStatus;
 
     fn outcome() -> Outcome {
         let waited = Evidence::Waited {

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
+use crate::model::duration_us;
 use serde::{Deserialize, Serialize};
-
-use crate::model::time::duration_us;
 
 /// What a run used. Present on every ending, a kill included.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Limit, Signal};
+use crate::model::{Limit, Signal};
 
 /// How a program ended by itself: what wait(2) says, without an opinion.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

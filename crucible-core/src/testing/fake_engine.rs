@@ -8,21 +8,14 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::engine::engine::{Engine, EngineInfo};
-use crate::engine::error::{EngineError, FileReason};
-use crate::engine::output::OutputChunk;
-use crate::engine::sandbox::{
-    Entry, EntryKind, ExecOptions, ExecOutcome, Listing, Sandbox, SandboxSpec,
+use crate::engine::{
+    DirEntry, Engine, EngineError, EngineInfo, EntryKind, ExecOptions, ExecOutcome, FileReason,
+    Listing, OutputChunk, Sandbox, SandboxSpec,
 };
-use crate::model::command::Command;
-use crate::model::layer::Layer;
-use crate::model::path::SandboxPath;
-use crate::model::signal::Signal;
-use crate::result::captured::{Capture, OutputStream};
-use crate::result::enforcement::{Enforcement, LayerStatus};
-use crate::result::evidence::{Evidence, KillReason};
-use crate::result::usage::Usage;
-use crate::result::verdict::Ending;
+use crate::model::{Command, Layer, SandboxPath, Signal};
+use crate::result::{
+    Capture, Ending, Enforcement, Evidence, KillReason, LayerStatus, OutputStream, Usage,
+};
 
 type Refusal = Arc<dyn Fn() -> EngineError + Send + Sync>;
 
@@ -295,14 +288,14 @@ impl Sandbox for FakeSandbox {
 
     async fn list(&self, path: &SandboxPath) -> Result<Listing, EngineError> {
         let prefix = if path.is_root() { String::new() } else { format!("{path}/") };
-        let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
+        let mut entries: BTreeMap<String, DirEntry> = BTreeMap::new();
         for (file, (content, executable)) in self.files().iter() {
             let Some(rest) = file.as_str().strip_prefix(&prefix) else { continue };
             let (name, kind) = match rest.split_once('/') {
                 Some((directory, _)) => (directory, EntryKind::Directory),
                 None => (rest, EntryKind::File),
             };
-            let entry = Entry::new(
+            let entry = DirEntry::new(
                 Bytes::from(name.to_owned().into_bytes()),
                 kind,
                 content.len() as u64,

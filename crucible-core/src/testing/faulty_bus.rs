@@ -5,8 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::faults::{Faults, InjectedFault};
-use crate::bus::bus::{BusError, EventBus, EventFilter, EventStream};
-use crate::journal::event::Event;
+use crate::bus::{BusError, EventBus, EventFilter, EventStream};
+use crate::journal::Event;
 
 /// A bus whose calls fail as [`Faults`] say, with [`BusError::Unavailable`].
 #[derive(Debug, Clone)]

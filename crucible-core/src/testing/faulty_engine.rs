@@ -3,11 +3,9 @@
 use async_trait::async_trait;
 
 use super::faults::{Faults, InjectedFault};
-use crate::engine::engine::{Engine, EngineInfo, RunContext};
-use crate::engine::error::EngineError;
-use crate::engine::sandbox::{Sandbox, SandboxSpec};
-use crate::model::evaluation::Evaluation;
-use crate::result::outcome::Outcome;
+use crate::engine::{Engine, EngineError, EngineInfo, RunContext, Sandbox, SandboxSpec};
+use crate::model::Evaluation;
+use crate::result::Outcome;
 
 /// An engine whose calls fail as [`Faults`] say: `open` and `health` with [`EngineError::Unavailable`], `run` with
 /// [`EngineError::Lost`], the program having started if the fault comes after.

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::journal::event::Event;
-use crate::monitor::monitor::Monitor;
+use crate::journal::Event;
+use crate::monitor::Monitor;
 
 /// A monitor that panics at every event from the n-th on.
 #[derive(Debug, Default)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::faults::{Faults, InjectedFault};
-use crate::model::id::{EvaluationId, WorkerId};
+use crate::model::{EvaluationId, WorkerId};
 use crate::queue::{Claim, Queue, QueueError, QueueStats, Ticket};
 
 /// A queue whose calls fail as [`Faults`] say, with [`QueueError::Unavailable`].

@@ -4,11 +4,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use super::faults::{Faults, InjectedFault};
-use crate::journal::event::Event;
-use crate::journal::record::Record;
-use crate::model::digest::Digest;
-use crate::model::id::EvaluationId;
-use crate::storage::storage::{Page, RecordQuery, Storage, StorageError};
+use crate::journal::{Event, Record};
+use crate::model::{Digest, EvaluationId};
+use crate::storage::{RecordPage, RecordQuery, Storage, StorageError};
 
 /// A storage whose calls fail as [`Faults`] say, with [`StorageError::Unavailable`].
 #[derive(Debug, Clone)]
@@ -45,7 +43,7 @@ impl<S: Storage> Storage for FaultyStorage<S> {
         self.faults.call(self.inner.record(id), away).await
     }
 
-    async fn records(&self, query: &RecordQuery) -> Result<Page, StorageError> {
+    async fn records(&self, query: &RecordQuery) -> Result<RecordPage, StorageError> {
         self.faults.call(self.inner.records(query), away).await
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crucible_core::testing::{FakeEngine, FakeRun, Fault, Faults, FaultyBus, FaultyStorage};
 use crucible_core::{
     Digest, EvaluationId, Event, EventKind, Evidence, KillReason, Priority, Queue as _, Record,
-    Signal, State, Storage as _, Ticket, Timestamp, Verdict, WorkerId,
+    RecordState, Signal, Storage as _, Ticket, Timestamp, Verdict, WorkerId,
 };
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -49,7 +49,10 @@ async fn one_that_runs_is_killed() {
         ["submitted", "started", "cancel_requested", "cancelled"]
     );
     let record = handle.status().await.unwrap();
-    assert_eq!((record.state, record.reason.as_deref()), (State::Cancelled, Some("on request")));
+    assert_eq!(
+        (record.state, record.reason.as_deref()),
+        (RecordState::Cancelled, Some("on request"))
+    );
     settle().await;
     assert_eq!((house.engine.open_now(), crucible.stats().await.unwrap().queue.claimed), (0, 0));
 }
@@ -126,7 +129,7 @@ async fn one_that_runs_here_is_killed_at_once_also_without_a_bus() {
     assert!(handle.cancel().await.unwrap());
     settle().await;
     assert_eq!((house.engine.open_now(), began.elapsed()), (0, Duration::ZERO));
-    assert_eq!(handle.status().await.unwrap().state, State::Cancelled);
+    assert_eq!(handle.status().await.unwrap().state, RecordState::Cancelled);
 }
 
 /// The host that ran it is dead, and was asked to cancel before anybody noticed.
@@ -167,7 +170,7 @@ async fn a_request_is_honoured_although_the_storage_cannot_be_asked_for_it() {
         let handle = steady.handle(handle.id());
         until(&handle, "started").await;
         within(async { while !matches!(handle.cancel().await, Ok(true)) {} }).await;
-        assert_eq!(ended(&handle).await, State::Cancelled, "call {call}");
+        assert_eq!(ended(&handle).await, RecordState::Cancelled, "call {call}");
         let record = handle.status().await.unwrap();
         assert_eq!(record.reason.as_deref(), Some("on request"), "call {call}");
     }
@@ -194,8 +197,8 @@ async fn cancelling_races_with_everything_and_there_is_one_end() {
         assert_eq!(crate::support::endings(&journal), 1);
         match record.state {
             // A request that came too late to stop the program is in the journal, and the verdict is the true one.
-            State::Finished => assert_eq!(outcome.verdict(), &Verdict::Exited { code: 0 }),
-            State::Cancelled => assert!(asked),
+            RecordState::Finished => assert_eq!(outcome.verdict(), &Verdict::Exited { code: 0 }),
+            RecordState::Cancelled => assert!(asked),
             state => panic!("{state}"),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crucible_core::{Retry, State, Verdict, WaitError};
+use crucible_core::{RecordState, Retry, Verdict, WaitError};
 
 use crate::support::{House, MINUTE, command, settle, soon, until, within};
 
@@ -63,7 +63,7 @@ async fn handles_outlive_the_platform_and_say_so() {
     assert!(matches!(within(waiting.outcome()).await, Err(WaitError::Closed { .. })));
     // What waits can still be ended.
     assert!(waiting.cancel().await.unwrap());
-    assert_eq!(waiting.status().await.unwrap().state, State::Cancelled);
+    assert_eq!(waiting.status().await.unwrap().state, RecordState::Cancelled);
 }
 
 /// The process is gone from one moment to the next, as far as a test can do that: its runtime is dropped with all its
@@ -91,7 +91,7 @@ fn what_a_dead_host_ran_is_run_by_another() {
         let handle = heir.handle(id);
         soon(until(&handle, "requeued")).await;
         soon(async {
-            while handle.status().await.unwrap().state != State::Running {
+            while handle.status().await.unwrap().state != RecordState::Running {
                 settle().await
             }
         })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crucible_core::{
-    Digest, EvaluationId, Event, EventKind, Priority, Queue as _, State, Storage as _,
+    Digest, EvaluationId, Event, EventKind, Priority, Queue as _, RecordState, Storage as _,
     StorageError, Ticket, Timestamp, WaitError,
 };
 use tokio::time::Instant;
@@ -64,9 +64,12 @@ async fn a_storage_that_is_away_at_that_moment_is_asked_again() {
     let first = crucible.submit(command("hang")).await.unwrap();
     settle().await;
     let handle = crucible.submit(command("exit 0").with_expires_in(MINUTE)).await.unwrap();
-    assert_eq!(house.ended(handle.id()).await, State::Expired);
+    assert_eq!(house.ended(handle.id()).await, RecordState::Expired);
     assert!(began.elapsed() < MINUTE + 7 * SECOND, "{:?}", began.elapsed());
-    assert_eq!(house.storage.record(first.id()).await.unwrap().unwrap().state, State::Running);
+    assert_eq!(
+        house.storage.record(first.id()).await.unwrap().unwrap().state,
+        RecordState::Running
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -83,7 +86,10 @@ async fn a_worker_that_comes_too_late_ends_it() {
     let crucible = house.build();
     let handle = crucible.handle(id);
     assert!(matches!(within(handle.outcome()).await, Err(WaitError::Expired { .. })));
-    assert_eq!((handle.status().await.unwrap().state, house.engine.opened()), (State::Expired, 0));
+    assert_eq!(
+        (handle.status().await.unwrap().state, house.engine.opened()),
+        (RecordState::Expired, 0)
+    );
     settle().await;
     assert_eq!(crucible.stats().await.unwrap().queue.claimed, 0);
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crucible_core::testing::{Fault, Faults, FaultyBus, FaultyEngine, FaultyQueue, FaultyStorage};
 use crucible_core::{
-    Collect, Crucible, Evaluation, Handle, Queue as _, QueueError, RecordQuery, Retry, State,
+    Collect, Crucible, Evaluation, Handle, Queue as _, QueueError, RecordQuery, RecordState, Retry,
     Storage as _, SubmitError,
 };
 
@@ -99,16 +99,16 @@ async fn everything_accepted_ends_exactly_once(seed: u64, rates: Rates) {
         let (record, journal) = house.sound(*id).await;
         assert_eq!(endings(&journal), 1, "{what}");
         match (&evaluation.program, record.state) {
-            (_, State::Cancelled) => {
+            (_, RecordState::Cancelled) => {
                 assert_eq!(*id, last.id(), "{what}: nobody asked to cancel {record:?}")
             }
-            (_, State::Failed) => {
+            (_, RecordState::Failed) => {
                 assert!(
                     evaluation == &evaluations()[5] || rates.engine != NEVER,
                     "{what}: {record:?}"
                 )
             }
-            (_, State::Finished) => {
+            (_, RecordState::Finished) => {
                 let artifacts = record.outcome.map_or(0, |outcome| outcome.artifacts.len());
                 assert_eq!(artifacts, usize::from(!evaluation.collect.is_empty()), "{what}");
             }
@@ -119,7 +119,8 @@ async fn everything_accepted_ends_exactly_once(seed: u64, rates: Rates) {
     let idle = async {
         loop {
             let stats = house.queue.stats().await.unwrap();
-            let unended = RecordQuery::new().with_state(State::Queued).with_state(State::Running);
+            let unended =
+                RecordQuery::new().with_state(RecordState::Queued).with_state(RecordState::Running);
             let unended = house.storage.records(&unended).await.unwrap().records;
             if stats.depth() + stats.claimed == 0 && unended.is_empty() {
                 break;

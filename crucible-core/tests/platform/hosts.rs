@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crucible_core::{LocalBus, State, Verdict};
+use crucible_core::{LocalBus, RecordState, Verdict};
 use tokio::time::Instant;
 
 use crate::support::{House, SECOND, command, endings, soon, starts, until, within};
@@ -75,7 +75,10 @@ async fn each_evaluation_runs_once_whoever_submitted_it() {
         let handle = soon(task).await.unwrap();
         assert!(soon(handle.outcome()).await.unwrap().is_success());
         let (record, journal) = house.sound(handle.id()).await;
-        assert_eq!((record.state, starts(&journal), endings(&journal)), (State::Finished, 1, 1));
+        assert_eq!(
+            (record.state, starts(&journal), endings(&journal)),
+            (RecordState::Finished, 1, 1)
+        );
     }
     assert_eq!(house.engine.opened(), 150);
 }

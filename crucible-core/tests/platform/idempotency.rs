@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use crucible_core::testing::{Fault, Faults, FaultyQueue, FaultyStorage};
 use crucible_core::{
-    Crucible, Digest, Evaluation, EvaluationId, Event, EventKind, QueueError, RecordQuery, Secret,
-    State, Storage as _, SubmitError, Timestamp, WaitError,
+    Crucible, Digest, Evaluation, EvaluationId, Event, EventKind, QueueError, RecordQuery,
+    RecordState, Secret, Storage as _, SubmitError, Timestamp, WaitError,
 };
 use futures::FutureExt as _;
 
@@ -174,7 +174,7 @@ async fn a_key_makes_it_safe_to_try_again() {
                     }
                 };
                 let what = format!("{fault:?} in call {call}, storage: {on_storage}");
-                assert_eq!(house.ended(handle.id()).await, State::Finished, "{what}");
+                assert_eq!(house.ended(handle.id()).await, RecordState::Finished, "{what}");
                 let page = house.storage.records(&RecordQuery::new()).await.unwrap();
                 let accepted: Vec<_> =
                     page.records.iter().filter(|record| !record.is_refused()).collect();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crucible_core::testing::{FakeEngine, FakeRun};
 use crucible_core::{
-    EventKind, Queue as _, QueueError, RequeueReason, Retry, State, Verdict, WaitError,
+    EventKind, Queue as _, QueueError, RecordState, RequeueReason, Retry, Verdict, WaitError,
 };
 use tokio::time::Instant;
 
@@ -148,7 +148,7 @@ async fn the_result_is_dropped_also_while_the_new_holder_runs() {
     tokio::time::sleep(Duration::from_secs(11)).await;
     assert_eq!(
         handle.status().await.unwrap().state,
-        State::Running,
+        RecordState::Running,
         "the old one has ended, the new one has not"
     );
     assert_eq!(within(handle.outcome()).await.unwrap().verdict(), &Verdict::Exited { code: 2 });
@@ -176,7 +176,7 @@ async fn an_evaluation_over_which_workers_die_is_a_dead_letter() {
         other => panic!("{other:?}"),
     }
     let (record, journal) = house.sound(handle.id()).await;
-    assert_eq!((record.state, starts(&journal), endings(&journal)), (State::Failed, 3, 1));
+    assert_eq!((record.state, starts(&journal), endings(&journal)), (RecordState::Failed, 3, 1));
     settle().await;
     let stats = house.queue.stats().await.unwrap();
     assert_eq!((stats.depth(), stats.claimed, house.engine.open_now()), (0, 0, 0));

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crucible_core::testing::FakeEngine;
 use crucible_core::{
-    Blame, EvaluateError, Evaluation, EvaluationId, EventsError, Isolation, Layer, Limits, State,
-    SubmitError, Verdict, WaitError,
+    Blame, EvaluateError, Evaluation, EvaluationId, EventsError, Isolation, Layer, Limits,
+    RecordState, SubmitError, Verdict, WaitError,
 };
 use futures::StreamExt as _;
 
@@ -39,9 +39,9 @@ async fn an_accepted_evaluation_is_seen_on_its_way() {
         crucible.submit(command("sleep 1000").with_label("l", "v").with_tenant("t")).await.unwrap();
     until(&first, "started").await;
     let record = first.status().await.unwrap();
-    assert_eq!((record.state, record.attempt), (State::Running, 1));
+    assert_eq!((record.state, record.attempt), (RecordState::Running, 1));
     assert!(record.worker.is_some());
-    assert_eq!(second.status().await.unwrap().state, State::Queued);
+    assert_eq!(second.status().await.unwrap().state, RecordState::Queued);
     let stats = crucible.stats().await.unwrap();
     assert_eq!((stats.running, stats.queue.ready, stats.queue.claimed), (1, 1, 1));
     let (first, second) =
@@ -50,7 +50,7 @@ async fn an_accepted_evaluation_is_seen_on_its_way() {
     assert!(second.1.usage.queue >= Duration::from_secs(1), "{:?}", second.1.usage);
     assert_eq!(house.names(first).await, ["submitted", "started", "finished"]);
     let (record, journal) = house.sound(second.0).await;
-    assert_eq!(record.state, State::Finished);
+    assert_eq!(record.state, RecordState::Finished);
     assert_eq!(crucible.record(second.0).await.unwrap().as_ref(), Some(&record));
     assert_eq!(crucible.journal(second.0, 1).await.unwrap(), journal[1..]);
     let query = crucible_core::RecordQuery::new().with_tenant("t");

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crucible_core::{PurgeError, Retention, State, Storage as _};
+use crucible_core::{PurgeError, RecordState, Retention, Storage as _};
 
 use crate::support::{House, MINUTE, command, ended, within};
 
@@ -29,7 +29,7 @@ async fn what_has_ended_is_removed_and_what_has_not_stays() {
         assert_eq!(crucible.record(id).await.unwrap(), None);
         assert!(house.storage.journal(id, 0).await.unwrap().is_empty());
     }
-    assert_eq!(crucible.record(hangs.id()).await.unwrap().unwrap().state, State::Running);
+    assert_eq!(crucible.record(hangs.id()).await.unwrap().unwrap().state, RecordState::Running);
     assert!(crucible.verify().await.unwrap().is_sound());
 }
 
@@ -49,7 +49,7 @@ async fn states_tenants_and_labels_choose_and_pages_are_followed() {
     }
     let retention = || {
         Retention::older_than(NOW)
-            .with_state(State::Failed)
+            .with_state(RecordState::Failed)
             .with_tenant("a")
             .with_label("course", "x")
     };
@@ -70,7 +70,8 @@ async fn states_tenants_and_labels_choose_and_pages_are_followed() {
 #[tokio::test(start_paused = true)]
 async fn what_has_not_ended_cannot_be_asked_for() {
     let crucible = House::new().build();
-    let retention = Retention::older_than(NOW).with_state(State::Failed).with_state(State::Queued);
+    let retention =
+        Retention::older_than(NOW).with_state(RecordState::Failed).with_state(RecordState::Queued);
     let error = crucible.purge(&retention).await.unwrap_err();
     assert!(matches!(error, PurgeError::Invalid(_)), "{error:?}");
 }

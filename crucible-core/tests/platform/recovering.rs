@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crucible_core::{
-    Digest, Evaluation, EvaluationId, Event, EventKind, State, Storage as _, Timestamp, WorkerId,
+    Digest, Evaluation, EvaluationId, Event, EventKind, RecordState, Storage as _, Timestamp,
+    WorkerId,
 };
 
 use crate::support::{House, MINUTE, command, within};
@@ -40,7 +41,7 @@ async fn what_has_no_ticket_gets_one_and_ends_once() {
         (waiting, &["submitted", "started", "finished"][..]),
         (begun, &["submitted", "started", "requeued", "started", "finished"]),
     ] {
-        assert_eq!(house.ended(id).await, State::Finished);
+        assert_eq!(house.ended(id).await, RecordState::Finished);
         assert_eq!(house.names(id).await, names);
     }
     let again = within(crucible.recover()).await.unwrap();
@@ -72,7 +73,7 @@ async fn a_full_queue_is_waited_for() {
     let crucible = house.build();
     assert_eq!(within(crucible.recover()).await.unwrap().requeued, 50);
     for id in ids {
-        assert_eq!(house.ended(id).await, State::Finished);
+        assert_eq!(house.ended(id).await, RecordState::Finished);
     }
 }
 
@@ -85,7 +86,7 @@ async fn what_expires_does_so_after_a_recovery_too() {
     let evaluation = command("exit 0").with_expires_in(MINUTE);
     let id = left_behind(&house, evaluation, false).await;
     within(crucible.recover()).await.unwrap();
-    assert_eq!(house.ended(id).await, State::Expired);
+    assert_eq!(house.ended(id).await, RecordState::Expired);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(crucible.stats().await.unwrap().queue.depth(), 0);
 }

@@ -2,7 +2,7 @@
 
 use crucible_core::testing::{FakeEngine, FakeRun};
 use crucible_core::{
-    Crucible, EngineError, Evaluation, EvaluationId, RecordQuery, RedriveError, Secret, State,
+    Crucible, EngineError, Evaluation, EvaluationId, RecordQuery, RecordState, RedriveError, Secret,
 };
 
 use crate::support::{House, command, ended, within};
@@ -27,7 +27,7 @@ async fn a_dead_letter_runs_again_as_a_new_evaluation_that_says_so() {
     let evaluation =
         command("exit 0").with_tenant("a").with_label("course", "x").with_idempotency_key("once");
     let dead = crucible.submit(evaluation.clone()).await.unwrap();
-    assert_eq!(ended(&dead).await, State::Failed);
+    assert_eq!(ended(&dead).await, RecordState::Failed);
     let again = crucible.redrive(dead.id()).await.unwrap();
     assert_ne!(again.id(), dead.id());
     assert!(within(again.outcome()).await.unwrap().is_success());
@@ -37,7 +37,7 @@ async fn a_dead_letter_runs_again_as_a_new_evaluation_that_says_so() {
     expected.idempotency_key = None;
     assert_eq!(*record.evaluation, expected);
     // The dead letter stays what it is, with its key.
-    assert_eq!(house.sound(dead.id()).await.0.state, State::Failed);
+    assert_eq!(house.sound(dead.id()).await.0.state, RecordState::Failed);
     assert_eq!(crucible.submit(evaluation).await.unwrap().id(), dead.id());
     let found = crucible
         .records(&RecordQuery::new().with_label(Crucible::REDRIVE_OF, label))
@@ -59,7 +59,10 @@ async fn what_is_no_dead_letter_is_refused() {
     let handle = crucible.submit(command("exit 1")).await.unwrap();
     ended(&handle).await;
     let error = crucible.redrive(handle.id()).await.unwrap_err();
-    assert!(matches!(error, RedriveError::NotFailed { state: State::Finished, .. }), "{error:?}");
+    assert!(
+        matches!(error, RedriveError::NotFailed { state: RecordState::Finished, .. }),
+        "{error:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,7 +71,7 @@ async fn one_that_needs_secrets_is_refused_and_they_are_named() {
     let crucible = house.build();
     let evaluation = Evaluation::command(["exit", "0"]).with_env("TOKEN", Secret::new("hunter2"));
     let dead = crucible.submit(evaluation).await.unwrap();
-    assert_eq!(ended(&dead).await, State::Failed);
+    assert_eq!(ended(&dead).await, RecordState::Failed);
     let error = crucible.redrive(dead.id()).await.unwrap_err();
     assert!(error.to_string().contains("TOKEN"), "{error}");
     assert!(matches!(error, RedriveError::SecretLost { .. }));

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crucible_core::testing::{Fault, Faults, FaultyQueue, FaultyStorage};
 use crucible_core::{
-    Event, EventKind, Priority, Queue as _, QueueError, RecordQuery, State, Storage as _,
+    Event, EventKind, Priority, Queue as _, QueueError, RecordQuery, RecordState, Storage as _,
     StorageError, SubmitError, Ticket,
 };
 use futures::FutureExt as _;
@@ -72,7 +72,7 @@ async fn whoever_is_refused_never_runs() {
     assert_eq!(house.engine.opened(), accepted);
     let query = RecordQuery::new().with_limit(1000);
     for record in house.storage.records(&query).await.unwrap().records {
-        assert!(record.state == State::Finished || record.is_refused(), "{record:?}");
+        assert!(record.state == RecordState::Finished || record.is_refused(), "{record:?}");
         house.sound(record.id).await;
     }
     assert_eq!(house.queue.stats().await.unwrap().depth(), 0);
@@ -108,7 +108,7 @@ async fn what_the_caller_was_told_is_what_happens() {
                 match (answer, &records[..]) {
                     (Ok(handle), [record]) => {
                         assert_eq!(handle.id(), record.id);
-                        assert_eq!(house.ended(record.id).await, State::Finished, "{what}");
+                        assert_eq!(house.ended(record.id).await, RecordState::Finished, "{what}");
                     }
                     (Err(SubmitError::Queue(_) | SubmitError::Storage(_)), records) => {
                         for record in records {
@@ -172,7 +172,7 @@ async fn a_refusal_is_written_down_as_soon_as_it_can_be() {
     );
     assert!(Instant::now() < comes_back, "the caller does not wait for long");
     let id = house.storage.records(&RecordQuery::new()).await.unwrap().records[0].id;
-    assert_eq!(house.ended(id).await, State::Cancelled);
+    assert_eq!(house.ended(id).await, RecordState::Cancelled);
     assert!(house.sound(id).await.0.is_refused());
     assert!(comes_back.elapsed() < 5 * SECOND, "{:?}", comes_back.elapsed());
 }
@@ -217,7 +217,7 @@ async fn a_submit_that_is_dropped_is_accepted_or_not() {
         for record in house.storage.records(&RecordQuery::new()).await.unwrap().records {
             assert_eq!(
                 ended(&crucible.handle(record.id)).await,
-                State::Finished,
+                RecordState::Finished,
                 "dropped after {polls} polls"
             );
         }
@@ -246,5 +246,5 @@ fn a_submit_can_be_dropped_outside_of_every_runtime() {
     }
     drop(submitting);
     let handle = crucible.handle(stored(&house)[0].id);
-    assert_eq!(runtime.block_on(soon(ended(&handle))), State::Finished);
+    assert_eq!(runtime.block_on(soon(ended(&handle))), RecordState::Finished);
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use crucible_core::testing::{FakeEngine, FakeRun};
-use crucible_core::{EngineError, Evaluation, EventKind, Retry, State, WaitError};
+use crucible_core::{EngineError, Evaluation, EventKind, RecordState, Retry, WaitError};
 use tokio::time::Instant;
 
 use crate::support::{House, command, lost, settle, starts, unavailable, within};
@@ -33,7 +33,7 @@ async fn failure(house: &House, evaluation: Evaluation) -> (String, bool, usize)
         Err(WaitError::Failed { evaluation, report }) => {
             assert_eq!(evaluation, handle.id());
             let (record, journal) = house.sound(handle.id()).await;
-            assert_eq!((record.state, record.error.as_ref()), (State::Failed, Some(&report)));
+            assert_eq!((record.state, record.error.as_ref()), (RecordState::Failed, Some(&report)));
             settle().await;
             let queue = crucible.stats().await.unwrap().queue;
             assert_eq!((queue.depth(), queue.claimed), (0, 0), "a dead letter has no ticket");
@@ -52,7 +52,7 @@ async fn what_had_not_started_is_tried_again_after_growing_pauses() {
     assert!(within(handle.outcome()).await.unwrap().is_success());
     assert_eq!(began.elapsed(), Duration::from_secs(1 + 2 + 3));
     let (record, journal) = house.sound(handle.id()).await;
-    assert_eq!((record.state, record.attempt, starts(&journal)), (State::Finished, 4, 4));
+    assert_eq!((record.state, record.attempt, starts(&journal)), (RecordState::Finished, 4, 4));
     let pauses: Vec<_> = journal
         .iter()
         .filter_map(|event| match &event.kind {

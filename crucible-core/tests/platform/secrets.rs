@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crucible_core::testing::{FakeEngine, FakeRun};
 use crucible_core::{
-    Command, Evaluation, Event, EventKind, Monitor, Program, Retry, Secret, State, Storage as _,
-    WaitError,
+    Command, Evaluation, Event, EventKind, Monitor, Program, RecordState, Retry, Secret,
+    Storage as _, WaitError,
 };
 
 use crate::support::{House, unavailable, within};
@@ -96,5 +96,8 @@ async fn another_host_does_not_have_them_and_says_which() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(house.storage.record(handle.id()).await.unwrap().unwrap().state, State::Failed);
+    assert_eq!(
+        house.storage.record(handle.id()).await.unwrap().unwrap().state,
+        RecordState::Failed
+    );
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crucible_core::testing::{FakeEngine, FakeRun};
 use crucible_core::{
-    EventKind, Queue as _, RequeueReason, Retry, State, SubmitError, Verdict, WaitError,
+    EventKind, Queue as _, RecordState, RequeueReason, Retry, SubmitError, Verdict, WaitError,
 };
 use futures::StreamExt as _;
 use tokio::sync::Notify;
@@ -36,7 +36,7 @@ async fn what_runs_ends_by_itself_and_what_waits_stays() {
         matches!(closed, Err(WaitError::Closed { evaluation }) if evaluation == waiting.id()),
         "{closed:?}"
     );
-    assert_eq!(waiting.status().await.unwrap().state, State::Queued);
+    assert_eq!(waiting.status().await.unwrap().state, RecordState::Queued);
     assert_eq!(house.engine.opened(), 1);
     // Another platform on the same backends goes on with it.
     let next = house.build();
@@ -64,7 +64,7 @@ async fn what_does_not_end_in_time_is_ended() {
         let record = handle.status().await.unwrap();
         assert_eq!(
             (record.state, record.reason.as_deref()),
-            (State::Cancelled, Some("the platform was shut down"))
+            (RecordState::Cancelled, Some("the platform was shut down"))
         );
     }
 }
@@ -84,7 +84,7 @@ async fn what_may_run_twice_goes_back_and_deliberate_stops_are_no_deaths() {
         let crucible = house.build();
         let handle = crucible.handle(id);
         within(async {
-            while handle.status().await.unwrap().state != State::Running {
+            while handle.status().await.unwrap().state != RecordState::Running {
                 tokio::time::sleep(SECOND).await;
             }
         })
@@ -165,7 +165,7 @@ async fn whoever_follows_an_evaluation_is_let_go() {
     assert_eq!(within(following).await.unwrap(), ["submitted"]);
     // A platform that is stopped ends nothing any more, an evaluation that has expired included.
     tokio::time::sleep(MINUTE * 2).await;
-    assert_eq!(waiting.status().await.unwrap().state, State::Queued);
+    assert_eq!(waiting.status().await.unwrap().state, RecordState::Queued);
 }
 
 #[tokio::test(start_paused = true)]

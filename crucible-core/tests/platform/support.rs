@@ -8,7 +8,7 @@ use std::time::Duration;
 use crucible_core::testing::{FakeEngine, FakeRun};
 use crucible_core::{
     Command, Crucible, CrucibleBuilder, EngineError, Evaluation, EvaluationId, Event, EventKind,
-    Handle, LocalBus, Monitor, Record, State, Storage, verify_against,
+    Handle, LocalBus, Monitor, Record, RecordState, Storage, verify_against,
 };
 use crucible_queue::MemoryQueue;
 use crucible_storage::MemoryStorage;
@@ -69,7 +69,7 @@ impl House {
     }
 
     /// Waits until an evaluation has ended, by asking the storage alone: for platforms whose backends fail on purpose.
-    pub(crate) async fn ended(&self, id: EvaluationId) -> State {
+    pub(crate) async fn ended(&self, id: EvaluationId) -> RecordState {
         let ended = async {
             loop {
                 match self.storage.record(id).await.unwrap() {
@@ -162,7 +162,7 @@ pub(crate) async fn until(handle: &Handle, kind: &str) {
 }
 
 /// Waits until the evaluation has ended, however it does.
-pub(crate) async fn ended(handle: &Handle) -> State {
+pub(crate) async fn ended(handle: &Handle) -> RecordState {
     let mut events = handle.events();
     let last = async {
         let mut last = None;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use crucible_core::{
-    Digest, EvaluationId, Event, Page, Record, RecordQuery, Storage, StorageError,
+    Digest, EvaluationId, Event, Record, RecordPage, RecordQuery, Storage, StorageError,
 };
 use crucible_storage::MemoryStorage;
 
@@ -84,7 +84,7 @@ impl Storage for TamperedStorage {
         self.call((self.tamper)(Call::Record), self.inner.record(id)).await
     }
 
-    async fn records(&self, query: &RecordQuery) -> Result<Page, StorageError> {
+    async fn records(&self, query: &RecordQuery) -> Result<RecordPage, StorageError> {
         self.inner.records(query).await
     }
 

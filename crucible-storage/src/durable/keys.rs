@@ -22,7 +22,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use crucible_core::{Digest, DigestStream, EvaluationId, Record, State};
+use crucible_core::{Digest, DigestStream, EvaluationId, Record, RecordState};
 
 pub(super) const FORMAT: &[u8] = b"s.format";
 
@@ -30,21 +30,21 @@ pub(super) const FORMAT: &[u8] = b"s.format";
 const SHORT: usize = 16;
 
 /// A state's byte. It is in keys, so it never changes.
-fn code(state: State) -> u8 {
+fn code(state: RecordState) -> u8 {
     match state {
-        State::Queued => 1,
-        State::Running => 2,
-        State::Finished => 3,
-        State::Failed => 4,
-        State::Cancelled => 5,
-        State::Expired => 6,
+        RecordState::Queued => 1,
+        RecordState::Running => 2,
+        RecordState::Finished => 3,
+        RecordState::Failed => 4,
+        RecordState::Cancelled => 5,
+        RecordState::Expired => 6,
         // A state that core gets and this does not know yet would be found by the test of this module.
         _ => u8::MAX,
     }
 }
 
 /// The class of a state: 0 for all that can still change.
-fn class(state: State) -> u8 {
+fn class(state: RecordState) -> u8 {
     if state.is_terminal() { code(state) } else { 0 }
 }
 
@@ -85,20 +85,20 @@ pub(super) fn row_of(key: &[u8]) -> Option<EvaluationId> {
 }
 
 /// What the places in the list of a class begin with.
-pub(super) fn of_class(state: State) -> Bytes {
+pub(super) fn of_class(state: RecordState) -> Bytes {
     key(b"ss", &[&[class(state)]])
 }
 
 /// What the places in the list of what runs begin with.
 pub(super) fn running() -> Bytes {
-    key(b"ss", &[&[code(State::Running)]])
+    key(b"ss", &[&[code(RecordState::Running)]])
 }
 
-pub(super) fn of_tenant(tenant: &str, state: State) -> Bytes {
+pub(super) fn of_tenant(tenant: &str, state: RecordState) -> Bytes {
     key(b"st", &[&short(&[tenant]), &[class(state)]])
 }
 
-pub(super) fn with_label(name: &str, value: &str, state: State) -> Bytes {
+pub(super) fn with_label(name: &str, value: &str, state: RecordState) -> Bytes {
     key(b"sl", &[&short(&[name, value]), &[class(state)]])
 }
 
@@ -111,7 +111,7 @@ pub(super) fn indexed(prefix: &[u8], id: EvaluationId) -> Bytes {
 pub(super) fn places(record: &Record) -> BTreeSet<Bytes> {
     let (evaluation, state) = (&record.evaluation, record.state);
     let labels = evaluation.labels.iter().map(|(name, value)| with_label(name, value, state));
-    let running = (state == State::Running).then(running);
+    let running = (state == RecordState::Running).then(running);
     labels
         .chain(running)
         .chain([of_class(state), of_tenant(&evaluation.tenant, state)])
@@ -162,11 +162,12 @@ mod tests {
 
     #[test]
     fn every_state_has_a_place_of_its_own() {
-        let lists: BTreeSet<_> = State::ALL.into_iter().map(of_class).chain([running()]).collect();
-        assert_eq!(lists.len(), State::ALL.len());
+        let lists: BTreeSet<_> =
+            RecordState::ALL.into_iter().map(of_class).chain([running()]).collect();
+        assert_eq!(lists.len(), RecordState::ALL.len());
         assert!(!lists.contains(&key(b"ss", &[&[u8::MAX]])));
-        assert_eq!(of_tenant("a", State::Queued), of_tenant("a", State::Running));
-        assert_ne!(of_tenant("a", State::Queued), of_tenant("a", State::Failed));
+        assert_eq!(of_tenant("a", RecordState::Queued), of_tenant("a", RecordState::Running));
+        assert_ne!(of_tenant("a", RecordState::Queued), of_tenant("a", RecordState::Failed));
     }
 
     #[test]
@@ -176,7 +177,7 @@ mod tests {
         assert!(keys.is_sorted());
         assert_eq!(keys.map(|key| sequence(&key)), [0, 1, 256, 0].map(Some));
         assert!(entry(ids[0], 7).starts_with(&evaluation(ids[0])));
-        assert_eq!(id(&indexed(&of_class(State::Failed), ids[1])), Some(ids[1]));
+        assert_eq!(id(&indexed(&of_class(RecordState::Failed), ids[1])), Some(ids[1]));
     }
 
     #[test]

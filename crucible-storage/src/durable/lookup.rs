@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use crucible_core::{
-    CorruptRecord, EvaluationId, Page, Record, RecordQuery, State, StorageError, error_chain,
+    CorruptRecord, EvaluationId, Record, RecordPage, RecordQuery, RecordState, StorageError,
+    error_chain,
 };
 use crucible_kv::Range;
 
@@ -127,7 +128,7 @@ struct Union {
 
 impl Union {
     /// The lists of the classes of some states, those that can change first.
-    fn of_classes(states: &[State], way: Way, prefix: impl Fn(State) -> Bytes) -> Self {
+    fn of_classes(states: &[RecordState], way: Way, prefix: impl Fn(RecordState) -> Bytes) -> Self {
         let mut states = states.to_vec();
         states.sort_unstable_by_key(|state| state.is_terminal());
         let mut lists: Vec<List> = Vec::new();
@@ -170,8 +171,8 @@ struct Join {
 impl Join {
     fn of(view: &View<'_>, query: &RecordQuery) -> Result<Self, Failure> {
         let way = if query.newest_first { Way::Down } else { Way::Up };
-        let states: Vec<State> = match query.states.as_slice() {
-            [] => State::ALL.to_vec(),
+        let states: Vec<RecordState> = match query.states.as_slice() {
+            [] => RecordState::ALL.to_vec(),
             states => states.to_vec(),
         };
         let mut unions = Vec::new();
@@ -184,10 +185,11 @@ impl Join {
             }));
         }
         // What is queued is found among all that has not ended, of which little runs. What runs has a list of its own.
-        let runs_only = states.contains(&State::Running) && !states.contains(&State::Queued);
+        let runs_only =
+            states.contains(&RecordState::Running) && !states.contains(&RecordState::Queued);
         if runs_only || unions.is_empty() {
             unions.push(Union::of_classes(&states, way, |state| match state {
-                State::Running if runs_only => keys::running(),
+                RecordState::Running if runs_only => keys::running(),
                 other => keys::of_class(other),
             }));
         }
@@ -245,7 +247,7 @@ impl View<'_> {
     }
 
     /// The records that a query asks for.
-    pub(super) fn page(&self, query: &RecordQuery) -> Result<Page, Failure> {
+    pub(super) fn page(&self, query: &RecordQuery) -> Result<RecordPage, Failure> {
         let mut join = Join::of(self, query)?;
         let (mut records, mut damaged) = (Vec::new(), Vec::new());
         while let Some(id) = join.next(self)? {
@@ -273,10 +275,10 @@ impl View<'_> {
                         join.way.is_before(number(damaged.evaluation), number(next))
                     })
                 });
-                return Ok(Page::new(records, next).with_corrupt(damaged));
+                return Ok(RecordPage::new(records, next).with_corrupt(damaged));
             }
             records.push(record);
         }
-        Ok(Page::new(records, None).with_corrupt(damaged))
+        Ok(RecordPage::new(records, None).with_corrupt(damaged))
     }
 }

@@ -1,7 +1,9 @@
 //! A record as it is kept: without what the entries of its journal have.
 
 use bytes::Bytes;
-use crucible_core::{Digest, ErrorReport, Event, EventKind, Record, State, Timestamp, WorkerId};
+use crucible_core::{
+    Digest, ErrorReport, Event, EventKind, Record, RecordState, Timestamp, WorkerId,
+};
 use crucible_kv::seal_written;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +15,7 @@ const ROOM: usize = 512;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Row {
     version: u32,
-    pub(super) state: State,
+    pub(super) state: RecordState,
     pub(super) sequence: u64,
     head: Digest,
     #[serde(rename = "submitted_us")]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use crucible_core::{
-    Digest, EvaluationId, Event, Page, Record, RecordQuery, Storage, StorageError,
+    Digest, EvaluationId, Event, Record, RecordPage, RecordQuery, Storage, StorageError,
 };
 use crucible_kv::{Store, WriteError};
 use tokio::task::{JoinError, spawn_blocking};
@@ -204,7 +204,7 @@ impl Storage for DurableStorage {
         Ok(loaded.map(|loaded| loaded.record.clone()))
     }
 
-    async fn records(&self, query: &RecordQuery) -> Result<Page, StorageError> {
+    async fn records(&self, query: &RecordQuery) -> Result<RecordPage, StorageError> {
         let query = query.clone();
         self.inner.read(move |view| view.page(&query)).await.map_err(|Failure(error)| error)
     }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use crucible_core::{
     Artifact, Captured, Digest, Evaluation, EvaluationId, Event, EventKind, Outcome, Record,
-    RecordQuery, SandboxPath, State, Storage, StorageError, StorageExt as _, Timestamp, WorkerId,
-    verify_storage,
+    RecordQuery, RecordState, SandboxPath, Storage, StorageError, StorageExt as _, Timestamp,
+    WorkerId, verify_storage,
 };
 use crucible_kv::testing::MemoryBackend;
 use futures::TryStreamExt as _;
@@ -79,7 +79,8 @@ pub(crate) async fn assert_sound(kept: &Kept, disk: &MemoryBackend) {
         records.iter().map(|record| record.evaluation.tenant.clone()).collect();
     let labels: BTreeSet<_> =
         records.iter().flat_map(|record| record.evaluation.labels.clone()).collect();
-    let mut queries: Vec<_> = State::ALL.map(|state| RecordQuery::new().with_state(state)).to_vec();
+    let mut queries: Vec<_> =
+        RecordState::ALL.map(|state| RecordQuery::new().with_state(state)).to_vec();
     queries.extend(tenants.into_iter().map(|tenant| RecordQuery::new().with_tenant(tenant)));
     queries
         .extend(labels.into_iter().map(|(name, value)| RecordQuery::new().with_label(name, value)));
@@ -97,7 +98,7 @@ pub(crate) async fn assert_sound(kept: &Kept, disk: &MemoryBackend) {
     let places: usize = records
         .iter()
         .map(|record| {
-            2 + record.evaluation.labels.len() + usize::from(record.state == State::Running)
+            2 + record.evaluation.labels.len() + usize::from(record.state == RecordState::Running)
         })
         .sum();
     let listed = [&b"ss"[..], b"st", b"sl"].map(|space| keys(space).count()).iter().sum::<usize>();

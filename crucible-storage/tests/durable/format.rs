@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use crucible_core::{
-    Digest, Evaluation, EvaluationId, Event, EventKind, Record, RecordQuery, State, Storage as _,
-    Timestamp,
+    Digest, Evaluation, EvaluationId, Event, EventKind, Record, RecordQuery, RecordState,
+    Storage as _, Timestamp,
 };
 use crucible_kv::testing::MemoryBackend;
 use crucible_storage::{DurableStorage, OpenError};
@@ -118,7 +118,7 @@ async fn read_fixture(format: u32) {
     assert_sound(&kept, &disk).await;
     let records = kept.records(&RecordQuery::new()).await.unwrap().records;
     let states: Vec<_> = records.iter().map(|record| record.state).collect();
-    assert_eq!(states, [State::Finished, State::Running, State::Queued]);
+    assert_eq!(states, [RecordState::Finished, RecordState::Running, RecordState::Queued]);
     assert_eq!(records[0].evaluation.labels["course"], "x");
     assert_eq!(records[1].evaluation.stdin.len(), 20_000);
     let artifact = records[0].outcome.as_ref().unwrap().artifacts[0].sha256;

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use crucible_core::{Evaluation, EventKind, Record, State, Storage, StorageError, verify_storage};
+use crucible_core::{
+    Evaluation, EventKind, Record, RecordState, Storage, StorageError, verify_storage,
+};
 use crucible_storage::DurableStorage;
 
 use crate::events::{append, finished, put, started};
@@ -25,7 +27,7 @@ async fn behind_its_back(place: &Arc<Place>) {
         let asked = append(&kept, &running, EventKind::CancelRequested).await.unwrap();
         assert_eq!(other.record(queued.id).await.unwrap().as_ref(), Some(&asked));
         let ended = append(&other, &asked, finished(10, None)).await.unwrap();
-        assert_eq!(ended.state, State::Finished);
+        assert_eq!(ended.state, RecordState::Finished);
         assert_eq!(kept.record(queued.id).await.unwrap().as_ref(), Some(&ended));
         match put_again(&kept, &queued).await {
             Err(StorageError::Conflict { expected: 0, actual: 4, .. }) => {}

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use crucible_core::{
-    Digest, EvaluationId, Event, Page, Record, RecordQuery, Storage, StorageError,
+    Digest, EvaluationId, Event, Record, RecordPage, RecordQuery, Storage, StorageError,
 };
 use crucible_kv::testing::MemoryBackend;
 use crucible_kv::{Backend, Durability, RedbBackend, SledBackend, Store};
@@ -121,7 +121,7 @@ impl Storage for Kept {
         self.storage.record(id).await
     }
 
-    async fn records(&self, query: &RecordQuery) -> Result<Page, StorageError> {
+    async fn records(&self, query: &RecordQuery) -> Result<RecordPage, StorageError> {
         self.storage.records(query).await
     }
 

@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use crucible_core::{
-    Command, EngineError, Evaluation, InvalidInput, Language, Languages, Limits, Network, Plan,
+    Command, EngineError, Evaluation, InvalidInput, Language, Languages, Limits, Network, EvaluationPlan,
     Problem, SandboxPath,
 };
 use crucible_guest::protocol::{self, FrameKind, STDIO_PASSED, WriteRequest};
@@ -197,7 +197,7 @@ impl Warm {
     }
 
     /// Whether an evaluation can run in a waiting interpreter: what it runs is what that one has begun to run.
-    fn takes(&self, evaluation: &Evaluation, plan: &Plan) -> bool {
+    fn takes(&self, evaluation: &Evaluation, plan: &EvaluationPlan) -> bool {
         let (run, command) = (&self.language.run, &plan.command);
         let is_read =
             |variable: &String| READ_AT_START.iter().any(|read| variable.starts_with(read));
@@ -260,7 +260,7 @@ pub(super) fn language_of(
     if warm.is_empty() {
         return Ok(None);
     }
-    let plan = Plan::new(evaluation, languages)?;
+    let plan = EvaluationPlan::new(evaluation, languages)?;
     Ok(warm.iter().position(|warm| warm.takes(evaluation, &plan)))
 }
 
@@ -355,7 +355,7 @@ mod tests {
     fn only_what_has_begun_to_run_can_go_on() {
         let warm = Warm::new(Language::python(), Vec::new());
         let takes = |evaluation: &Evaluation| {
-            warm.takes(evaluation, &Plan::new(evaluation, &Languages::builtin()).unwrap())
+            warm.takes(evaluation, &EvaluationPlan::new(evaluation, &Languages::builtin()).unwrap())
         };
         assert!(takes(&Evaluation::python("pass")));
         assert!(takes(&Evaluation::python("pass").with_arg("-x").with_env("TOKEN", "t")));

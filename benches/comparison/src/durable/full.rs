@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crucible::{
-    DataDirectory, DataOptions, RecordQuery, Retention, State, Storage as _, purge_storage,
+    DataDirectory, DataOptions, RecordQuery, Retention, RecordState, Storage as _, purge_storage,
 };
 
 use crucible_store::Stores;
@@ -59,7 +59,7 @@ fn main() -> Result<(), String> {
             opened.elapsed().as_secs_f64(),
             records - records / 2
         );
-        for state in [State::Cancelled, State::Queued] {
+        for state in [RecordState::Cancelled, RecordState::Queued] {
             println!("a page of {PAGE} in state `{state}`: {:.2} ms", 1e3 * pages(&directory, state).await);
         }
         drop(directory);
@@ -126,7 +126,7 @@ async fn work(
 }
 
 /// Seconds to list a page that begins anywhere: the median of some.
-async fn pages(directory: &DataDirectory, state: State) -> f64 {
+async fn pages(directory: &DataDirectory, state: RecordState) -> f64 {
     let storage = directory.storage();
     let mut times = Vec::new();
     let mut after = None;

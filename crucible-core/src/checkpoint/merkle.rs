@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::digest::Digest;
+use crate::model::Digest;
 
 /// The hash of a leaf: of a zero byte and its content, so that no leaf is an inner node.
 #[must_use]

@@ -2,12 +2,13 @@
 
 use futures::TryStreamExt as _;
 
-use crate::engine::error::error_chain;
-use crate::journal::event::Event;
-use crate::journal::record::Record;
-use crate::journal::verify::verify_against;
-use crate::storage::ext::StorageExt as _;
-use crate::storage::storage::{CorruptRecord, RecordQuery, Storage, StorageError};
+use super::error::StorageError;
+use super::page::CorruptRecord;
+use super::query::RecordQuery;
+use super::storage_ext::StorageExt as _;
+use super::storage_trait::Storage;
+use crate::journal::{Event, Record, verify_against};
+use crate::model::error_chain;
 
 /// How many records are looked at together.
 const PAGE: usize = 100;

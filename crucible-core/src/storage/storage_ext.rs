@@ -3,8 +3,11 @@
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt as _, TryStreamExt as _};
 
-use crate::journal::record::Record;
-use crate::storage::storage::{CorruptRecord, Page, RecordQuery, Storage, StorageError};
+use super::error::StorageError;
+use super::page::{CorruptRecord, RecordPage};
+use super::query::RecordQuery;
+use super::storage_trait::Storage;
+use crate::journal::Record;
 
 /// A stored record, or the reason why the storage cannot read it.
 pub type RecordOrCorrupt = Result<Record, CorruptRecord>;
@@ -43,7 +46,7 @@ pub trait StorageExt: Storage {
 impl<T: Storage + ?Sized> StorageExt for T {}
 
 /// Returns the readable and the corrupt records of a page, in the order of their ids.
-fn in_order(page: Page, newest_first: bool) -> Vec<RecordOrCorrupt> {
+fn in_order(page: RecordPage, newest_first: bool) -> Vec<RecordOrCorrupt> {
     let mut items: Vec<RecordOrCorrupt> = page.records.into_iter().map(Ok).collect();
     if !page.corrupt.is_empty() {
         items.extend(page.corrupt.into_iter().map(Err));

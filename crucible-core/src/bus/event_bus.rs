@@ -8,9 +8,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::Stream;
 
-use crate::engine::error::BoxError;
-use crate::journal::event::Event;
-use crate::model::id::EvaluationId;
+use crate::journal::Event;
+use crate::model::{BoxError, EvaluationId};
 
 /// A listener was too slow: this many events were dropped before the next one it gets. The journal has them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

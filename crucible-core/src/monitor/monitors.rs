@@ -4,7 +4,7 @@ use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::journal::event::Event;
+use crate::journal::Event;
 
 /// Observes what happens, and supervises nothing: it cannot block, fail or steer a run.
 ///

@@ -1,0 +1,16 @@
+//! Checkpoints: signed statements on all journals of a storage.
+//!
+//! The hash chain of a journal shows that no entry *within* it was edited. A checkpoint also shows
+//! that no entry was removed from its end, and that no journal was removed. Keep the checkpoint, a
+//! line of text, where nobody who can write to the storage can change it.
+
+mod error;
+mod head;
+mod key;
+pub mod merkle;
+mod statement;
+
+pub use error::CheckpointError;
+pub use head::{JournalHead, heads, verify_heads};
+pub use key::{CheckpointKey, CheckpointPublicKey, ParseKeyError};
+pub use statement::Checkpoint;
