@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 fn main() {
-    for path in ["attacks", "src/attack/list.rs", "build.rs"] {
+    for path in ["attacks", "src/attack/names.rs", "build.rs"] {
         println!("cargo::rerun-if-changed={path}");
     }
     println!("cargo::rustc-check-cfg=cfg(has_attacks)");

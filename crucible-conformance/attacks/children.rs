@@ -1,7 +1,7 @@
 //! Making processes and threads.
 
 use super::sys::{self, MAP_ANONYMOUS, MAP_PRIVATE, NO_FD, Result, SIGCHLD};
-use super::{machine, nr};
+use super::{arch, nr};
 
 /// More than any limit of the suite, and no harm to a machine.
 pub(crate) const MANY: usize = 200;
@@ -34,19 +34,22 @@ pub(crate) fn start(program: impl FnOnce()) -> Result<i32> {
 /// Starts a child as vfork(2) does, on a stack of its own: the caller waits for its end, and cannot be interrupted but by
 /// its own.
 pub(crate) fn start_vfork(program: extern "C" fn() -> !) -> Result<i32> {
-    thread_of(CLONE_VM | CLONE_VFORK | SIGCHLD, program)
+    clone_on_new_stack(CLONE_VM | CLONE_VFORK | SIGCHLD, program)
 }
 
 /// Starts a thread.
 pub(crate) fn start_thread(program: extern "C" fn() -> !) -> Result<i32> {
-    thread_of(THREAD, program)
+    clone_on_new_stack(THREAD, program)
 }
 
-fn thread_of(flags: usize, program: extern "C" fn() -> !) -> Result<i32> {
+fn clone_on_new_stack(flags: usize, program: extern "C" fn() -> !) -> Result<i32> {
     let stack = sys::map(STACK, MAP_PRIVATE | MAP_ANONYMOUS, NO_FD)?;
     // SAFETY: the stack is fresh, 16-byte aligned at its end, and nobody else's; the flags have `CLONE_VM`.
-    let pid = unsafe { machine::clone_thread(flags, stack + STACK, program) };
-    i32::try_from(pid).ok().filter(|pid| *pid >= 0).ok_or(sys::Errno(i32::try_from(-pid).unwrap_or(i32::MAX)))
+    let pid = unsafe { arch::clone_thread(flags, stack + STACK, program) };
+    i32::try_from(pid)
+        .ok()
+        .filter(|pid| *pid >= 0)
+        .ok_or(sys::Errno(i32::try_from(-pid).unwrap_or(i32::MAX)))
 }
 
 /// What a process does that is to be found later.
@@ -63,13 +66,13 @@ pub(crate) extern "C" fn linger_and_exit() -> ! {
 }
 
 /// Ignores every signal that can be ignored, and blocks them besides.
-pub(crate) fn go_deaf() {
+pub(crate) fn ignore_all_signals() {
     // `SIG_IGN`, no flags, no restorer, no mask.
     let ignore = [1usize, 0, 0, 0];
     for signal in 1..=64usize {
         // 9 and 19 cannot be.
-        let _set: Result<usize> = sys::call(nr::RT_SIGACTION, [signal, sys::of(&ignore), 0, 8]);
+        let _set: Result<usize> = sys::call(nr::RT_SIGACTION, [signal, sys::ptr(&ignore), 0, 8]);
     }
     let all = u64::MAX;
-    let _set: Result<usize> = sys::call(nr::RT_SIGPROCMASK, [0, sys::of(&all), 0, 8]);
+    let _set: Result<usize> = sys::call(nr::RT_SIGPROCMASK, [0, sys::ptr(&all), 0, 8]);
 }

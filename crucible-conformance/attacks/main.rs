@@ -8,14 +8,14 @@
 #![no_main]
 
 #[macro_use]
-#[path = "../src/attack/list.rs"]
-mod list;
+#[path = "../src/attack/names.rs"]
+mod names;
 
+mod arch;
 mod children;
+mod context;
 mod files;
 mod kernel;
-mod lies;
-mod machine;
 mod memory;
 mod network;
 mod nr;
@@ -24,22 +24,22 @@ mod processes;
 mod report;
 mod results;
 mod reuse;
+mod roles;
 mod runtime;
-mod scene;
-mod scratch;
 mod sockets;
 mod space;
+mod spoofing;
 mod sys;
 mod terminal;
 mod time;
 mod writing;
 
-use scene::Scene;
+use context::AttackContext;
 
 macro_rules! find {
     ($($family:ident: $($name:ident),+;)+) => {
         /// The program with this name.
-        fn find(name: &[u8]) -> Option<fn(&Scene)> {
+        fn find(name: &[u8]) -> Option<fn(&AttackContext)> {
             $($(
                 if name == stringify!($name).as_bytes() {
                     return Some($family::$name);
@@ -55,17 +55,17 @@ attacks!(find);
 /// Runs the program that the first argument names.
 pub(crate) fn main(arguments: &[&'static core::ffi::CStr]) -> ! {
     match arguments.first().map(|name| name.to_bytes()) {
-        Some(b"scratch") => scratch::main(arguments),
-        Some(b"bystander") => scratch::bystander(),
+        Some(b"scratch") => roles::main(arguments),
+        Some(b"bystander") => roles::bystander(),
         Some(b"linger") => children::linger_and_exit(),
-        Some(b"share") => scratch::shared(arguments, true),
-        Some(b"forget") => scratch::forget(arguments),
-        Some(b"unshare") => scratch::shared(arguments, false),
+        Some(b"share") => roles::shared(arguments, true),
+        Some(b"forget") => roles::forget(arguments),
+        Some(b"unshare") => roles::shared(arguments, false),
         _ => {}
     }
-    let Some(scene) = Scene::from_arguments(arguments) else { sys::exit(2) };
-    let Some(attack) = find(scene.name.to_bytes()) else { sys::exit(2) };
-    scene.begin();
-    attack(&scene);
-    scene.end()
+    let Some(context) = AttackContext::from_arguments(arguments) else { sys::exit(2) };
+    let Some(attack) = find(context.name.to_bytes()) else { sys::exit(2) };
+    context.begin();
+    attack(&context);
+    context.end()
 }

@@ -1,7 +1,7 @@
 //! The host's loopback, other machines, and being reached.
 
+use super::context::AttackContext;
 use super::nr;
-use super::scene::Scene;
 use super::sys;
 
 const AF_INET: u16 = 2;
@@ -32,66 +32,80 @@ fn v6_loopback(port: u16) -> [u8; 28] {
     address
 }
 
-pub(crate) fn tcp_loopback(scene: &Scene) {
-    let connected = sys::call(nr::SOCKET, [usize::from(AF_INET), SOCK_STREAM, 0]).and_then(|socket| {
-        let address = v4([127, 0, 0, 1], scene.tcp);
-        sys::call(nr::CONNECT, [socket, sys::of(&address), size_of_val(&address)])
-    });
-    scene.tried(b"connect", &connected);
+pub(crate) fn tcp_loopback(context: &AttackContext) {
+    let connected =
+        sys::call(nr::SOCKET, [usize::from(AF_INET), SOCK_STREAM, 0]).and_then(|socket| {
+            let address = v4([127, 0, 0, 1], context.tcp);
+            sys::call(nr::CONNECT, [socket, sys::ptr(&address), size_of_val(&address)])
+        });
+    context.report_attempt(b"connect", &connected);
 }
 
-pub(crate) fn tcp_loopback_v6(scene: &Scene) {
-    let connected = sys::call(nr::SOCKET, [usize::from(AF_INET6), SOCK_STREAM, 0]).and_then(|socket| {
-        let address = v6_loopback(scene.tcp);
-        sys::call(nr::CONNECT, [socket, sys::of(&address), size_of_val(&address)])
-    });
-    scene.tried(b"connect", &connected);
+pub(crate) fn tcp_loopback_v6(context: &AttackContext) {
+    let connected =
+        sys::call(nr::SOCKET, [usize::from(AF_INET6), SOCK_STREAM, 0]).and_then(|socket| {
+            let address = v6_loopback(context.tcp);
+            sys::call(nr::CONNECT, [socket, sys::ptr(&address), size_of_val(&address)])
+        });
+    context.report_attempt(b"connect", &connected);
 }
 
-pub(crate) fn udp_loopback(scene: &Scene) {
+pub(crate) fn udp_loopback(context: &AttackContext) {
     let sent = sys::call(nr::SOCKET, [usize::from(AF_INET), SOCK_DGRAM, 0]).and_then(|socket| {
-        let address = v4([127, 0, 0, 1], scene.udp);
-        let text = scene.mark.to_bytes();
-        let arguments = [socket, sys::at(scene.mark), text.len(), 0, sys::of(&address), size_of_val(&address)];
+        let address = v4([127, 0, 0, 1], context.udp);
+        let text = context.mark.to_bytes();
+        let arguments = [
+            socket,
+            sys::cstr_ptr(context.mark),
+            text.len(),
+            0,
+            sys::ptr(&address),
+            size_of_val(&address),
+        ];
         sys::call(nr::SENDTO, arguments)
     });
-    scene.tried(b"sendto", &sent);
+    context.report_attempt(b"sendto", &sent);
 }
 
-pub(crate) fn raw_sockets(scene: &Scene) {
+pub(crate) fn raw_sockets(context: &AttackContext) {
     for (what, protocol) in [(b"ICMP".as_slice(), 1), (b"TCP", 6), (b"raw", 255)] {
-        scene.tried(what, &sys::call(nr::SOCKET, [usize::from(AF_INET), SOCK_RAW, protocol]));
+        context.report_attempt(
+            what,
+            &sys::call(nr::SOCKET, [usize::from(AF_INET), SOCK_RAW, protocol]),
+        );
     }
     // ICMP for everybody (`net.ipv4.ping_group_range`) is refused or not; it is no matter of privilege.
-    scene.tried(b"ICMPv6", &sys::call(nr::SOCKET, [usize::from(AF_INET6), SOCK_RAW, 58]));
+    context
+        .report_attempt(b"ICMPv6", &sys::call(nr::SOCKET, [usize::from(AF_INET6), SOCK_RAW, 58]));
 }
 
 /// The address at which clouds tell a machine its secrets. A connection that is on its way is one that is allowed.
-pub(crate) fn metadata_service(scene: &Scene) {
+pub(crate) fn metadata_service(context: &AttackContext) {
     const EINPROGRESS: i32 = 115;
     let kind = SOCK_STREAM | NON_BLOCKING;
     let connected = sys::call(nr::SOCKET, [usize::from(AF_INET), kind, 0]).and_then(|socket| {
         let address = v4([169, 254, 169, 254], 80);
-        sys::call(nr::CONNECT, [socket, sys::of(&address), size_of_val(&address)])
+        sys::call(nr::CONNECT, [socket, sys::ptr(&address), size_of_val(&address)])
     });
     match connected {
-        Err(sys::Errno(EINPROGRESS)) => scene.harm(b"a connection is on its way"),
-        other => scene.tried(b"connect", &other),
+        Err(sys::Errno(EINPROGRESS)) => context.report_harm(b"a connection is on its way"),
+        other => context.report_attempt(b"connect", &other),
     }
 }
 
 /// Listens where the host could connect to, for as long as the host tries.
-pub(crate) fn inbound(scene: &Scene) {
-    let port = u16::try_from(super::scene::number(scene.extra)).unwrap_or_default();
-    let listening = sys::call(nr::SOCKET, [usize::from(AF_INET), SOCK_STREAM, 0]).and_then(|socket| {
-        let address = v4([0, 0, 0, 0], port);
-        sys::call(nr::BIND, [socket, sys::of(&address), size_of_val(&address)])?;
-        sys::call(nr::LISTEN, [socket, 4])
-    });
+pub(crate) fn inbound(context: &AttackContext) {
+    let port = u16::try_from(super::context::parse_number(context.parameter)).unwrap_or_default();
+    let listening =
+        sys::call(nr::SOCKET, [usize::from(AF_INET), SOCK_STREAM, 0]).and_then(|socket| {
+            let address = v4([0, 0, 0, 0], port);
+            sys::call(nr::BIND, [socket, sys::ptr(&address), size_of_val(&address)])?;
+            sys::call(nr::LISTEN, [socket, 4])
+        });
     if listening.is_err() {
-        scene.tried(b"listen", &listening);
+        context.report_attempt(b"listen", &listening);
         return;
     }
-    scene.found(b"listening");
+    context.report_finding(b"listening");
     sys::sleep_ms(1500);
 }

@@ -1,25 +1,25 @@
 //! Processes that are too many, outlive their end, cannot be ended, or end others.
 
 use super::children::{self, MANY};
-use super::scene::Scene;
-use super::sys::{self, SIGKILL, SIGSTOP, SIGTERM};
+use super::context::AttackContext;
 use super::nr;
+use super::sys::{self, SIGKILL, SIGSTOP, SIGTERM};
 
 /// Starts as many as it may; all of them at once would be the harm.
-fn bomb(scene: &Scene, start: impl Fn() -> sys::Result<i32>) {
+fn bomb(context: &AttackContext, start: impl Fn() -> sys::Result<i32>) {
     for _ in 0..MANY {
         if let Err(error) = start() {
-            scene.tried::<()>(b"start", &Err(error));
+            context.report_attempt::<()>(b"start", &Err(error));
             // They are all still there.
             sys::sleep_ms(50);
             return;
         }
     }
-    scene.harm(b"200 at once");
+    context.report_harm(b"200 at once");
 }
 
-pub(crate) fn fork_bomb(scene: &Scene) {
-    bomb(scene, || children::start(children::linger));
+pub(crate) fn fork_bomb(context: &AttackContext) {
+    bomb(context, || children::start(children::linger));
 }
 
 extern "C" fn leave_one_behind() -> ! {
@@ -28,41 +28,44 @@ extern "C" fn leave_one_behind() -> ! {
     sys::exit(0)
 }
 
-pub(crate) fn vfork_bomb(scene: &Scene) {
-    bomb(scene, || children::start_vfork(leave_one_behind));
+pub(crate) fn vfork_bomb(context: &AttackContext) {
+    bomb(context, || children::start_vfork(leave_one_behind));
     // An orphan that could not be made is not seen from here.
-    let alive = (2..4 * MANY).filter(|pid| {
-        sys::kill(i32::try_from(*pid).unwrap_or_default(), 0).is_ok()
+    let alive =
+        (2..4 * MANY).filter(|pid| sys::kill(i32::try_from(*pid).unwrap_or_default(), 0).is_ok());
+    context.report_finding(if alive.count() > MANY {
+        b"orphans: too many"
+    } else {
+        b"orphans: some"
     });
-    scene.found(if alive.count() > MANY { b"orphans: too many" } else { b"orphans: some" });
 }
 
-pub(crate) fn thread_bomb(scene: &Scene) {
-    bomb(scene, || children::start_thread(children::linger_and_exit));
+pub(crate) fn thread_bomb(context: &AttackContext) {
+    bomb(context, || children::start_thread(children::linger_and_exit));
 }
 
-pub(crate) fn exec_bomb(scene: &Scene) {
-    bomb(scene, || {
+pub(crate) fn exec_bomb(context: &AttackContext) {
+    bomb(context, || {
         children::start(|| {
             // By the mark in its command line it is found if it outlives its end.
             let arguments =
-                [c"attacks".as_ptr(), c"linger".as_ptr(), scene.mark.as_ptr(), core::ptr::null()];
+                [c"attacks".as_ptr(), c"linger".as_ptr(), context.mark.as_ptr(), core::ptr::null()];
             let _failed = sys::execute(c"/proc/self/exe", &arguments);
             children::linger();
         })
     });
 }
 
-pub(crate) fn zombie_flood(scene: &Scene) {
-    bomb(scene, || children::start(|| {}));
+pub(crate) fn zombie_flood(context: &AttackContext) {
+    bomb(context, || children::start(|| {}));
 }
 
-pub(crate) fn subreaper_flood(scene: &Scene) {
+pub(crate) fn subreaper_flood(context: &AttackContext) {
     const PR_SET_CHILD_SUBREAPER: usize = 36;
     if let Err(error) = sys::call(nr::PRCTL, [PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0]) {
-        scene.broken(b"prctl", error);
+        context.abort_setup(b"prctl", error);
     }
-    bomb(scene, || {
+    bomb(context, || {
         let parent = children::start(|| {
             let orphan = children::start(|| {});
             sys::exit(usize::from(orphan.is_err()));
@@ -76,11 +79,11 @@ pub(crate) fn subreaper_flood(scene: &Scene) {
     });
 }
 
-pub(crate) fn daemon_after_the_end(scene: &Scene) {
+pub(crate) fn daemon_after_the_end(context: &AttackContext) {
     let started = children::start(|| {
         let _session = sys::call(nr::SETSID, []);
         let _daemon = children::start(|| {
-            children::go_deaf();
+            children::ignore_all_signals();
             for fd in 0..3 {
                 sys::close(fd);
             }
@@ -91,57 +94,57 @@ pub(crate) fn daemon_after_the_end(scene: &Scene) {
         Ok(pid) => {
             let _reaped = sys::wait(pid, 0);
         }
-        Err(error) => scene.broken(b"fork", error),
+        Err(error) => context.abort_setup(b"fork", error),
     }
 }
 
-pub(crate) fn holder_of_stdout(scene: &Scene) {
+pub(crate) fn holder_of_stdout(context: &AttackContext) {
     if let Err(error) = children::start(children::linger) {
-        scene.broken(b"fork", error);
+        context.abort_setup(b"fork", error);
     }
 }
 
-pub(crate) fn deaf_to_signals(scene: &Scene) {
-    children::go_deaf();
-    scene.found(b"deaf");
+pub(crate) fn deaf_to_signals(context: &AttackContext) {
+    children::ignore_all_signals();
+    context.report_finding(b"deaf");
     children::linger();
 }
 
-pub(crate) fn stopped_for_ever(scene: &Scene) {
-    children::go_deaf();
+pub(crate) fn stopped_for_ever(context: &AttackContext) {
+    children::ignore_all_signals();
     // Should anybody continue it, it ends by itself.
-    scene.tried(b"stop", &sys::kill(sys::getpid(), SIGSTOP));
+    context.report_attempt(b"stop", &sys::kill(sys::getpid(), SIGSTOP));
     children::linger();
 }
 
-extern "C" fn deaf_child() -> ! {
-    children::go_deaf();
+extern "C" fn signal_ignoring_child() -> ! {
+    children::ignore_all_signals();
     children::linger();
     sys::exit(0)
 }
 
-pub(crate) fn stuck_in_vfork(scene: &Scene) {
-    scene.found(b"in an uninterruptible sleep");
-    if let Err(error) = children::start_vfork(deaf_child) {
-        scene.broken(b"vfork", error);
+pub(crate) fn stuck_in_vfork(context: &AttackContext) {
+    context.report_finding(b"in an uninterruptible sleep");
+    if let Err(error) = children::start_vfork(signal_ignoring_child) {
+        context.abort_setup(b"vfork", error);
     }
 }
 
-pub(crate) fn new_session(scene: &Scene) {
+pub(crate) fn new_session(context: &AttackContext) {
     let started = children::start(|| {
         let _session = sys::call(nr::SETSID, []);
-        children::go_deaf();
+        children::ignore_all_signals();
         children::linger();
     });
     match started {
         Ok(_) => sys::sleep_ms(60_000),
-        Err(error) => scene.broken(b"fork", error),
+        Err(error) => context.abort_setup(b"fork", error),
     }
 }
 
 /// The state of a process as `/proc` has it; `None` if it cannot be seen.
 fn state_of(pid: i32) -> Option<u8> {
-    let mut path = super::report::Line::new();
+    let mut path = super::report::ReportLine::new();
     path.push(b"/proc/").number(u64::from(pid.unsigned_abs())).push(b"/stat");
     let file = sys::open(path.path(), 0).ok()?;
     let mut text = [0; 512];
@@ -152,53 +155,53 @@ fn state_of(pid: i32) -> Option<u8> {
     text.get(name_ends + 2).copied()
 }
 
-pub(crate) fn stop_the_supervisor(scene: &Scene) {
+pub(crate) fn stop_the_supervisor(context: &AttackContext) {
     let parent = sys::getppid();
-    scene.found(if sys::kill(parent, SIGSTOP).is_ok() { b"sent" } else { b"refused" });
+    context.report_finding(if sys::kill(parent, SIGSTOP).is_ok() { b"sent" } else { b"refused" });
     sys::sleep_ms(100);
     if state_of(parent) == Some(b'T') {
-        scene.harm(b"the supervisor is stopped");
+        context.report_harm(b"the supervisor is stopped");
         // Whoever runs this as a control wants it back.
         let _continued = sys::kill(parent, 18);
     }
 }
 
-pub(crate) fn kill_the_supervisor(scene: &Scene) {
+pub(crate) fn kill_the_supervisor(context: &AttackContext) {
     let parent = sys::getppid();
     for signal in [SIGTERM, sys::SIGABRT, SIGKILL] {
         let _sent = sys::kill(parent, signal);
     }
     sys::sleep_ms(100);
     if sys::getppid() != parent {
-        scene.harm(b"the supervisor is gone");
+        context.report_harm(b"the supervisor is gone");
     }
 }
 
-pub(crate) fn kill_everything(scene: &Scene) {
+pub(crate) fn kill_everything(context: &AttackContext) {
     let result = sys::kill(-1, SIGKILL);
-    scene.found(if result.is_ok() { b"sent" } else { b"nobody there" });
+    context.report_finding(if result.is_ok() { b"sent" } else { b"nobody there" });
     sys::sleep_ms(50);
 }
 
-pub(crate) fn kill_a_host_process(scene: &Scene) {
-    scene.tried(b"kill", &sys::kill(scene.pid, SIGKILL));
-    let by_descriptor = sys::call(nr::PIDFD_OPEN, [sys::argument(scene.pid), 0])
+pub(crate) fn kill_a_host_process(context: &AttackContext) {
+    context.report_attempt(b"kill", &sys::kill(context.pid, SIGKILL));
+    let by_descriptor = sys::call(nr::PIDFD_OPEN, [sys::signed(context.pid), 0])
         .and_then(|pidfd| sys::call(nr::PIDFD_SEND_SIGNAL, [pidfd, SIGKILL, 0, 0]));
-    scene.tried(b"pidfd", &by_descriptor);
+    context.report_attempt(b"pidfd", &by_descriptor);
 }
 
-pub(crate) fn signal_the_group(scene: &Scene) {
-    children::go_deaf();
+pub(crate) fn signal_the_group(context: &AttackContext) {
+    children::ignore_all_signals();
     let parent = sys::getppid();
     let _sent = sys::kill(0, SIGTERM);
     sys::sleep_ms(100);
     if sys::getppid() != parent {
-        scene.harm(b"the supervisor was in the group");
+        context.report_harm(b"the supervisor was in the group");
     }
 }
 
 /// As many as go by before a number comes round, were there few numbers.
-pub(crate) fn churn_of_processes(scene: &Scene) {
+pub(crate) fn churn_of_processes(context: &AttackContext) {
     for _ in 0..1000 {
         match children::start(|| {}) {
             Ok(pid) => {
@@ -206,8 +209,8 @@ pub(crate) fn churn_of_processes(scene: &Scene) {
                 // It is gone: this hits nobody, or whoever has the number now.
                 let _sent = sys::kill(pid, SIGKILL);
             }
-            Err(error) => scene.broken(b"fork", error),
+            Err(error) => context.abort_setup(b"fork", error),
         }
     }
-    scene.found(b"1000 came and went");
+    context.report_finding(b"1000 came and went");
 }

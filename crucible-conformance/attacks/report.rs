@@ -3,12 +3,12 @@
 use super::sys::{self, Errno};
 
 /// A line under construction. What does not fit is cut off.
-pub(crate) struct Line {
+pub(crate) struct ReportLine {
     bytes: [u8; 512],
     length: usize,
 }
 
-impl Line {
+impl ReportLine {
     pub(crate) const fn new() -> Self {
         Self { bytes: [0; 512], length: 0 }
     }

@@ -1,7 +1,7 @@
 //! Sockets of the local machine, of strange families, and other ways to talk to a neighbour.
 
+use super::context::AttackContext;
 use super::nr;
-use super::scene::Scene;
 use super::sys::{self, Errno, O_CREAT, O_RDWR};
 
 const AF_UNIX: u16 = 1;
@@ -12,7 +12,8 @@ const SOCK_RAW: usize = 3;
 /// An address of the local family: a path, or a name that starts with NUL.
 fn local_address(start: &[u8], name: &[u8]) -> ([u8; 110], usize) {
     let mut address = [0; 110];
-    let bytes = AF_UNIX.to_ne_bytes().into_iter().chain(start.iter().copied()).chain(name.iter().copied());
+    let bytes =
+        AF_UNIX.to_ne_bytes().into_iter().chain(start.iter().copied()).chain(name.iter().copied());
     let mut length = 0;
     for (slot, byte) in address.iter_mut().zip(bytes) {
         *slot = byte;
@@ -24,78 +25,83 @@ fn local_address(start: &[u8], name: &[u8]) -> ([u8; 110], usize) {
 fn connect(start: &[u8], name: &[u8]) -> sys::Result<usize> {
     let socket = sys::call(nr::SOCKET, [usize::from(AF_UNIX), SOCK_STREAM, 0])?;
     let (address, length) = local_address(start, name);
-    sys::call(nr::CONNECT, [socket, sys::of(&address), length])
+    sys::call(nr::CONNECT, [socket, sys::ptr(&address), length])
 }
 
 /// Listens on an abstract name.
 pub(crate) fn listen(name: &[u8]) -> sys::Result<usize> {
     let socket = sys::call(nr::SOCKET, [usize::from(AF_UNIX), SOCK_STREAM, 0])?;
     let (address, length) = local_address(b"\0", name);
-    sys::call(nr::BIND, [socket, sys::of(&address), length])?;
+    sys::call(nr::BIND, [socket, sys::ptr(&address), length])?;
     sys::call(nr::LISTEN, [socket, 1])
 }
 
-pub(crate) fn abstract_socket(scene: &Scene) {
-    if connect(b"\0", scene.abstract_name.to_bytes()).is_ok() {
-        scene.harm(b"connected");
+pub(crate) fn abstract_socket(context: &AttackContext) {
+    if connect(b"\0", context.abstract_name.to_bytes()).is_ok() {
+        context.report_harm(b"connected");
     }
 }
 
-pub(crate) fn path_socket(scene: &Scene) {
-    for path in [scene.socket, c"/run/docker.sock", c"/run/dbus/system_bus_socket", c"/run/systemd/private"] {
+pub(crate) fn path_socket(context: &AttackContext) {
+    for path in [
+        context.socket,
+        c"/run/docker.sock",
+        c"/run/dbus/system_bus_socket",
+        c"/run/systemd/private",
+    ] {
         if connect(b"", path.to_bytes()).is_ok() {
-            scene.harm(b"connected");
+            context.report_harm(b"connected");
         }
     }
 }
 
-fn open(scene: &Scene, what: &[u8], family: usize, kind: usize, protocol: usize) {
-    scene.tried(what, &sys::call(nr::SOCKET, [family, kind, protocol]));
+fn open(context: &AttackContext, what: &[u8], family: usize, kind: usize, protocol: usize) {
+    context.report_attempt(what, &sys::call(nr::SOCKET, [family, kind, protocol]));
 }
 
-pub(crate) fn vsock(scene: &Scene) {
-    open(scene, b"AF_VSOCK", 40, SOCK_STREAM, 0);
+pub(crate) fn vsock(context: &AttackContext) {
+    open(context, b"AF_VSOCK", 40, SOCK_STREAM, 0);
 }
 
-pub(crate) fn netlink_route(scene: &Scene) {
-    open(scene, b"NETLINK_ROUTE", 16, SOCK_RAW, 0);
+pub(crate) fn netlink_route(context: &AttackContext) {
+    open(context, b"NETLINK_ROUTE", 16, SOCK_RAW, 0);
 }
 
-pub(crate) fn netlink_diag(scene: &Scene) {
-    open(scene, b"NETLINK_SOCK_DIAG", 16, SOCK_RAW, 4);
+pub(crate) fn netlink_diag(context: &AttackContext) {
+    open(context, b"NETLINK_SOCK_DIAG", 16, SOCK_RAW, 4);
 }
 
 /// The way to nf_tables (CVE-2024-1086).
-pub(crate) fn netlink_firewall(scene: &Scene) {
-    open(scene, b"NETLINK_NETFILTER", 16, SOCK_RAW, 12);
+pub(crate) fn netlink_firewall(context: &AttackContext) {
+    open(context, b"NETLINK_NETFILTER", 16, SOCK_RAW, 12);
 }
 
 /// CVE-2026-31431 and others.
-pub(crate) fn crypto_socket(scene: &Scene) {
-    open(scene, b"AF_ALG", 38, 5, 0);
+pub(crate) fn crypto_socket(context: &AttackContext) {
+    open(context, b"AF_ALG", 38, 5, 0);
 }
 
 /// CVE-2020-14386.
-pub(crate) fn packet_socket(scene: &Scene) {
-    open(scene, b"AF_PACKET", 17, SOCK_RAW, 0);
-    open(scene, b"AF_PACKET datagrams", 17, SOCK_DGRAM, 0);
+pub(crate) fn packet_socket(context: &AttackContext) {
+    open(context, b"AF_PACKET", 17, SOCK_RAW, 0);
+    open(context, b"AF_PACKET datagrams", 17, SOCK_DGRAM, 0);
 }
 
 /// A segment that somebody of the host made, under a number that the host tells.
-pub(crate) fn shared_segment(scene: &Scene) {
-    let key = usize::try_from(super::scene::number(scene.extra)).unwrap_or_default();
+pub(crate) fn shared_segment(context: &AttackContext) {
+    let key = usize::try_from(super::context::parse_number(context.parameter)).unwrap_or_default();
     match sys::call(nr::SHMGET, [key, 0, 0]) {
-        Ok(_) => scene.harm(b"somebody else's segment"),
-        Err(Errno(2)) => scene.found(b"no segment"),
-        Err(error) => scene.tried::<()>(b"shmget", &Err(error)),
+        Ok(_) => context.report_harm(b"somebody else's segment"),
+        Err(Errno(2)) => context.report_finding(b"no segment"),
+        Err(error) => context.report_attempt::<()>(b"shmget", &Err(error)),
     }
 }
 
-pub(crate) fn message_queue(scene: &Scene) {
-    match sys::call(nr::MQ_OPEN, [sys::at(scene.extra), O_RDWR, 0, 0]) {
-        Ok(_) => scene.harm(b"somebody else's queue"),
-        Err(Errno(2)) => scene.found(b"no queue"),
-        Err(error) => scene.tried::<()>(b"mq_open", &Err(error)),
+pub(crate) fn message_queue(context: &AttackContext) {
+    match sys::call(nr::MQ_OPEN, [sys::cstr_ptr(context.parameter), O_RDWR, 0, 0]) {
+        Ok(_) => context.report_harm(b"somebody else's queue"),
+        Err(Errno(2)) => context.report_finding(b"no queue"),
+        Err(error) => context.report_attempt::<()>(b"mq_open", &Err(error)),
     }
 }
 
@@ -110,13 +116,14 @@ pub(crate) fn make_shared(key: usize, queue: &core::ffi::CStr) -> sys::Result<()
 pub(crate) fn make_queue(name: &core::ffi::CStr) -> sys::Result<usize> {
     // flags, the most messages, their size, how many there are
     let attributes = [0i64, 1, 64, 0];
-    sys::call(nr::MQ_OPEN, [sys::at(name), O_RDWR | O_CREAT, 0o666, sys::of(&attributes)])
+    sys::call(nr::MQ_OPEN, [sys::cstr_ptr(name), O_RDWR | O_CREAT, 0o666, sys::ptr(&attributes)])
 }
 
 /// Removes what [`make_shared`] made.
 pub(crate) fn remove_shared(key: usize, queue: &core::ffi::CStr) -> sys::Result<()> {
     const IPC_RMID: usize = 0;
-    let removed = sys::call(nr::SHMGET, [key, 0, 0]).and_then(|id| sys::call(nr::SHMCTL, [id, IPC_RMID, 0]));
-    let unlinked = sys::call(nr::MQ_UNLINK, [sys::at(queue)]);
+    let removed =
+        sys::call(nr::SHMGET, [key, 0, 0]).and_then(|id| sys::call(nr::SHMCTL, [id, IPC_RMID, 0]));
+    let unlinked = sys::call(nr::MQ_UNLINK, [sys::cstr_ptr(queue)]);
     removed.and(unlinked).map(drop)
 }

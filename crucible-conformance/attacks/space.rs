@@ -1,9 +1,9 @@
 //! Disk space, files that are no files, and what is the system's.
 
 use super::children;
+use super::context::AttackContext;
 use super::nr;
-use super::report::Line;
-use super::scene::Scene;
+use super::report::ReportLine;
 use super::sys::{self, Errno, O_CREAT, O_EXCL, O_RDWR, O_WRONLY, SIGABRT};
 
 /// Four times the limit of the suite.
@@ -11,150 +11,159 @@ const SIZE: usize = 64 * 1024 * 1024;
 /// Five times the limit of the suite.
 const FILES: u64 = 5000;
 
-fn fill(scene: &Scene, path: &core::ffi::CStr) {
+fn fill(context: &AttackContext, path: &core::ffi::CStr) {
     let file = match sys::open(path, O_CREAT | O_WRONLY) {
         Ok(file) => file,
-        Err(error) => scene.broken(b"open", error),
+        Err(error) => context.abort_setup(b"open", error),
     };
     let piece = [7u8; 64 * 1024];
     for _ in 0..SIZE / piece.len() {
         if let Err(error) = sys::write(file, &piece) {
-            scene.tried::<()>(b"write", &Err(error));
+            context.report_attempt::<()>(b"write", &Err(error));
             return;
         }
     }
-    scene.harm(b"64 MiB");
+    context.report_harm(b"64 MiB");
 }
 
-pub(crate) fn fill_tmp(scene: &Scene) {
-    fill(scene, scene.in_place(b"full").path());
+pub(crate) fn fill_tmp(context: &AttackContext) {
+    fill(context, context.path_in_work_dir(b"full").path());
 }
 
 /// The working directory, where results are looked for.
-pub(crate) fn fill_box(scene: &Scene) {
-    fill(scene, c"full");
+pub(crate) fn fill_box(context: &AttackContext) {
+    fill(context, c"full");
 }
 
-pub(crate) fn reserve(scene: &Scene) {
-    let reserved = sys::open(scene.in_place(b"reserved").path(), O_CREAT | O_WRONLY)
+pub(crate) fn reserve(context: &AttackContext) {
+    let reserved = sys::open(context.path_in_work_dir(b"reserved").path(), O_CREAT | O_WRONLY)
         .and_then(|file| sys::call(nr::FALLOCATE, [file, 0, 0, SIZE]));
     match reserved {
-        Ok(_) => scene.harm(b"64 MiB"),
+        Ok(_) => context.report_harm(b"64 MiB"),
         Err(error) => {
-            scene.tried::<()>(b"fallocate", &Err(error));
+            context.report_attempt::<()>(b"fallocate", &Err(error));
             // fallocate(2) leaves nothing behind where it fails; what is written bit by bit does.
-            fill(scene, scene.in_place(b"full").path());
+            fill(context, context.path_in_work_dir(b"full").path());
         }
     }
 }
 
-pub(crate) fn sparse_then_touch(scene: &Scene) {
+pub(crate) fn sparse_then_touch(context: &AttackContext) {
     const SEEK: usize = 1 << 20;
-    let file = match sys::open(scene.in_place(b"sparse").path(), O_CREAT | O_RDWR) {
+    let file = match sys::open(context.path_in_work_dir(b"sparse").path(), O_CREAT | O_RDWR) {
         Ok(file) => file,
-        Err(error) => scene.broken(b"open", error),
+        Err(error) => context.abort_setup(b"open", error),
     };
     if let Err(error) = sys::call(nr::FTRUNCATE, [file, SIZE * SEEK]) {
-        scene.tried::<()>(b"ftruncate", &Err(error));
+        context.report_attempt::<()>(b"ftruncate", &Err(error));
     }
-    fill(scene, scene.in_place(b"sparse").path());
+    fill(context, context.path_in_work_dir(b"sparse").path());
 }
 
-fn many(scene: &Scene, make: impl Fn(&core::ffi::CStr) -> sys::Result<usize>) {
+fn many(context: &AttackContext, make: impl Fn(&core::ffi::CStr) -> sys::Result<usize>) {
     for number in 0..FILES {
-        let mut path = scene.in_place(b"many-");
+        let mut path = context.path_in_work_dir(b"many-");
         if let Err(error) = make(path.number(number).path()) {
-            scene.tried::<()>(b"make", &Err(error));
+            context.report_attempt::<()>(b"make", &Err(error));
             return;
         }
     }
-    scene.harm(b"5000 inodes");
+    context.report_harm(b"5000 inodes");
 }
 
-pub(crate) fn many_files(scene: &Scene) {
-    many(scene, |path| sys::open(path, O_CREAT | O_EXCL | O_WRONLY).inspect(|file| sys::close(*file)));
+pub(crate) fn many_files(context: &AttackContext) {
+    many(context, |path| {
+        sys::open(path, O_CREAT | O_EXCL | O_WRONLY).inspect(|file| sys::close(*file))
+    });
 }
 
 /// Each in the one before.
-pub(crate) fn many_directories(scene: &Scene) {
-    if let Err(error) = sys::chdir(scene.place) {
-        scene.broken(b"chdir", error);
+pub(crate) fn many_directories(context: &AttackContext) {
+    if let Err(error) = sys::chdir(context.work_dir) {
+        context.abort_setup(b"chdir", error);
     }
     for _ in 0..FILES {
         if let Err(error) = sys::mkdir(c"d").and_then(|_| sys::chdir(c"d")) {
-            scene.tried::<()>(b"make", &Err(error));
+            context.report_attempt::<()>(b"make", &Err(error));
             return;
         }
     }
-    scene.harm(b"5000 directories");
+    context.report_harm(b"5000 directories");
 }
 
-pub(crate) fn many_links(scene: &Scene) {
-    many(scene, |path| sys::symlink(c"/a/target/that/is/long/enough/to/need/memory/of/its/own/in/the/kernel/for/each", path));
+pub(crate) fn many_links(context: &AttackContext) {
+    many(context, |path| {
+        sys::symlink(
+            c"/a/target/that/is/long/enough/to/need/memory/of/its/own/in/the/kernel/for/each",
+            path,
+        )
+    });
 }
 
 /// Opened for writing, and not written to: that would be the harm.
-pub(crate) fn write_to_the_system(scene: &Scene) {
+pub(crate) fn write_to_the_system(context: &AttackContext) {
     for path in [c"/etc/passwd", c"/usr/bin/env", c"/etc/group"] {
-        scene.tried(path.to_bytes(), &sys::open(path, O_WRONLY));
+        context.report_attempt(path.to_bytes(), &sys::open(path, O_WRONLY));
     }
     for directory in [b"/usr/bin".as_slice(), b"/etc", b"/", b"/dev"] {
-        let mut path = Line::new();
-        path.push(directory).push(b"/").push(scene.mark.to_bytes());
+        let mut path = ReportLine::new();
+        path.push(directory).push(b"/").push(context.mark.to_bytes());
         let made = sys::open(path.path(), O_CREAT | O_EXCL | O_WRONLY);
         if made.is_ok() {
             let _removed = sys::unlink(path.path());
         }
-        scene.tried(directory, &made);
+        context.report_attempt(directory, &made);
     }
 }
 
-pub(crate) fn make_devices(scene: &Scene) {
+pub(crate) fn make_devices(context: &AttackContext) {
     const CHARACTER: usize = 0o020_600;
     const BLOCK: usize = 0o060_600;
     // `/dev/mem`, the first disk.
-    for (name, mode, device) in [(b"mem".as_slice(), CHARACTER, 1 << 8 | 1), (b"disk", BLOCK, 254 << 8)] {
-        let mut path = scene.in_place(name);
-        let made = sys::call(nr::MKNOD, [sys::at(path.path()), mode, device]);
-        scene.tried(name, &made);
+    for (name, mode, device) in
+        [(b"mem".as_slice(), CHARACTER, 1 << 8 | 1), (b"disk", BLOCK, 254 << 8)]
+    {
+        let mut path = context.path_in_work_dir(name);
+        let made = sys::call(nr::MKNOD, [sys::cstr_ptr(path.path()), mode, device]);
+        context.report_attempt(name, &made);
         let _removed = sys::unlink(path.path());
     }
 }
 
 /// A child that aborts, with as large a limit as may be had.
-pub(crate) fn dump_core(scene: &Scene) {
+pub(crate) fn dump_core(context: &AttackContext) {
     const RLIMIT_CORE: usize = 4;
     const CORE_DUMPED: u32 = 0x80;
-    if let Err(error) = sys::chdir(scene.place) {
-        scene.broken(b"chdir", error);
+    if let Err(error) = sys::chdir(context.work_dir) {
+        context.abort_setup(b"chdir", error);
     }
     let started = children::start(|| {
         for limit in [u64::MAX, 1 << 30, 1 << 20] {
             let limits = [limit, limit];
-            let _set = sys::call(nr::SETRLIMIT, [RLIMIT_CORE, sys::of(&limits)]);
-            let _set = sys::call(nr::PRLIMIT64, [0, RLIMIT_CORE, sys::of(&limits), 0]);
+            let _set = sys::call(nr::SETRLIMIT, [RLIMIT_CORE, sys::ptr(&limits)]);
+            let _set = sys::call(nr::PRLIMIT64, [0, RLIMIT_CORE, sys::ptr(&limits), 0]);
         }
         let _sent = sys::kill(sys::getpid(), SIGABRT);
     });
     match started.and_then(|pid| sys::wait(pid, 0)) {
-        Ok((_, status)) if status & CORE_DUMPED != 0 => scene.harm(b"a core was dumped"),
-        Ok(_) => scene.found(b"no core"),
-        Err(error) => scene.broken(b"fork", error),
+        Ok((_, status)) if status & CORE_DUMPED != 0 => context.report_harm(b"a core was dumped"),
+        Ok(_) => context.report_finding(b"no core"),
+        Err(error) => context.abort_setup(b"fork", error),
     }
 }
 
-pub(crate) fn open_many_files(scene: &Scene) {
+pub(crate) fn open_many_files(context: &AttackContext) {
     for _ in 0..200 {
         if let Err(error) = sys::open(c"/proc/self/exe", 0) {
-            scene.tried::<()>(b"open", &Err(error));
+            context.report_attempt::<()>(b"open", &Err(error));
             return;
         }
     }
-    scene.harm(b"200 open files");
+    context.report_harm(b"200 open files");
 }
 
 /// A lease would hold up whoever opens the file (fcntl(2), `F_SETLEASE`).
-pub(crate) fn lease_a_shared_file(scene: &Scene) {
+pub(crate) fn lease_a_shared_file(context: &AttackContext) {
     const F_SETLEASE: usize = 1024;
     const F_RDLCK: usize = 0;
     for path in [c"/usr/bin/env", c"/bin/sh", c"/etc/passwd"] {
@@ -168,25 +177,29 @@ pub(crate) fn lease_a_shared_file(scene: &Scene) {
             Err(Errno(2)) => continue,
             Err(error) => Err(error),
         };
-        scene.tried(path.to_bytes(), &leased);
+        context.report_attempt(path.to_bytes(), &leased);
     }
 }
 
 /// Directories that nobody may enter, and a file that has no name any more and is still open.
-pub(crate) fn stubborn_files(scene: &Scene) {
+pub(crate) fn stubborn_files(context: &AttackContext) {
     const CHMOD: u32 = 90;
-    let mut path = scene.in_place(b"stubborn");
+    let mut path = context.path_in_work_dir(b"stubborn");
     for _ in 0..20 {
         if let Err(error) = sys::mkdir(path.path()) {
-            scene.broken(b"mkdir", error);
+            context.abort_setup(b"mkdir", error);
         }
-        let mut file = Line::new();
+        let mut file = ReportLine::new();
         file.push(path.path().to_bytes()).push(b"/file");
         if sys::open(file.path(), O_CREAT | O_WRONLY).is_ok() {
             let _unlinked = sys::unlink(file.path());
         }
         path.push(b"/d");
     }
-    let mut top = scene.in_place(b"stubborn");
-    scene.found(if sys::call(CHMOD, [sys::at(top.path()), 0]).is_ok() { b"closed" } else { b"open" });
+    let mut top = context.path_in_work_dir(b"stubborn");
+    context.report_finding(if sys::call(CHMOD, [sys::cstr_ptr(top.path()), 0]).is_ok() {
+        b"closed"
+    } else {
+        b"open"
+    });
 }

@@ -6,7 +6,7 @@
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicPtr, Ordering};
 
-use super::{machine, nr};
+use super::{arch, nr};
 
 /// An error number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(crate) fn call<const N: usize>(number: u32, arguments: [usize; N]) -> Result
         *slot = argument;
     }
     // SAFETY: the attacks keep the promise of this file.
-    let result = unsafe { machine::syscall(number, all) };
+    let result = unsafe { arch::syscall(number, all) };
     match usize::try_from(result) {
         Ok(value) => Ok(value),
         Err(_) if result >= -4095 => Err(Errno(i32::try_from(-result).unwrap_or(i32::MAX))),
@@ -50,17 +50,17 @@ pub(crate) fn call<const N: usize>(number: u32, arguments: [usize; N]) -> Result
 }
 
 /// A path as an argument.
-pub(crate) fn at(path: &CStr) -> usize {
+pub(crate) fn cstr_ptr(path: &CStr) -> usize {
     path.as_ptr().addr()
 }
 
 /// Something as an argument that the call reads.
-pub(crate) fn of<T>(value: &T) -> usize {
+pub(crate) fn ptr<T>(value: &T) -> usize {
     core::ptr::from_ref(value).expose_provenance()
 }
 
 /// Something as an argument that the call writes.
-pub(crate) fn into<T>(value: &mut T) -> usize {
+pub(crate) fn mut_ptr<T>(value: &mut T) -> usize {
     core::ptr::from_mut(value).expose_provenance()
 }
 
@@ -104,7 +104,7 @@ pub(crate) fn chdir(path: &CStr) -> Result<usize> {
 
 pub(crate) fn pipe() -> Result<(usize, usize)> {
     let mut ends = [0i32; 2];
-    call(nr::PIPE, [into(&mut ends)])?;
+    call(nr::PIPE, [mut_ptr(&mut ends)])?;
     let [read, write] = ends.map(|end| usize::try_from(end).unwrap_or(usize::MAX));
     Ok((read, write))
 }
@@ -118,18 +118,18 @@ pub(crate) fn getppid() -> i32 {
 }
 
 pub(crate) fn kill(pid: i32, signal: usize) -> Result<usize> {
-    call(nr::KILL, [argument(pid), signal])
+    call(nr::KILL, [signed(pid), signal])
 }
 
 /// A number with a sign as an argument.
-pub(crate) fn argument(number: i32) -> usize {
+pub(crate) fn signed(number: i32) -> usize {
     isize::try_from(number).unwrap_or_default().cast_unsigned()
 }
 
 /// Waits for this child, or for any (-1).
 pub(crate) fn wait(pid: i32, options: usize) -> Result<(usize, u32)> {
     let mut status = 0u32;
-    let pid = call(nr::WAIT4, [argument(pid), into(&mut status), options, 0])?;
+    let pid = call(nr::WAIT4, [signed(pid), mut_ptr(&mut status), options, 0])?;
     Ok((pid, status))
 }
 
@@ -171,7 +171,7 @@ pub(crate) fn sleep_ms(milliseconds: u64) {
             seconds: i64::try_from(left / 1000).unwrap_or(i64::MAX),
             nanoseconds: i64::try_from(left % 1000).unwrap_or_default() * 1_000_000,
         };
-        let _interrupted: Result<usize> = call(nr::NANOSLEEP, [of(&time), 0]);
+        let _interrupted: Result<usize> = call(nr::NANOSLEEP, [ptr(&time), 0]);
     }
 }
 
@@ -182,7 +182,7 @@ pub(crate) const CLOCK_THREAD_CPUTIME_ID: usize = 3;
 /// What a clock shows, in milliseconds.
 pub(crate) fn now_ms(clock: usize) -> u64 {
     let mut time = Timespec { seconds: 0, nanoseconds: 0 };
-    let _always: Result<usize> = call(nr::CLOCK_GETTIME, [clock, into(&mut time)]);
+    let _always: Result<usize> = call(nr::CLOCK_GETTIME, [clock, mut_ptr(&mut time)]);
     time.seconds.unsigned_abs() * 1000 + time.nanoseconds.unsigned_abs() / 1_000_000
 }
 
@@ -191,7 +191,7 @@ pub(crate) fn execute(path: &CStr, arguments: &[*const c_char]) -> Errno {
     let nothing: [*const c_char; 1] = [core::ptr::null()];
     let result = call(
         nr::EXECVE,
-        [path.as_ptr().expose_provenance(), arguments.as_ptr().expose_provenance(), of(&nothing)],
+        [path.as_ptr().expose_provenance(), arguments.as_ptr().expose_provenance(), ptr(&nothing)],
     );
     result.err().unwrap_or(Errno(0))
 }

@@ -1,7 +1,7 @@
 //! The terminal of whoever runs the host program.
 
+use super::context::AttackContext;
 use super::nr;
-use super::scene::Scene;
 use super::sys::{self, O_RDWR};
 
 const TIOCSTI: usize = 0x5412;
@@ -9,30 +9,34 @@ const TIOCLINUX: usize = 0x541C;
 const TIOCSCTTY: usize = 0x540E;
 
 /// Types a character on each terminal within reach (CVE-2017-5226).
-pub(crate) fn type_ahead(scene: &Scene) {
+pub(crate) fn type_ahead(context: &AttackContext) {
     let character = b'x';
     for fd in 0..3 {
-        scene.tried(b"TIOCSTI", &sys::call(nr::IOCTL, [fd, TIOCSTI, sys::of(&character)]));
+        context
+            .report_attempt(b"TIOCSTI", &sys::call(nr::IOCTL, [fd, TIOCSTI, sys::ptr(&character)]));
     }
     if sys::open(c"/dev/tty", O_RDWR).is_ok() {
-        scene.harm(b"it has a terminal");
+        context.report_harm(b"it has a terminal");
     }
 }
 
 /// Pastes the selection of the console.
-pub(crate) fn paste(scene: &Scene) {
+pub(crate) fn paste(context: &AttackContext) {
     let subcode = 3u8;
     for fd in 0..3 {
-        scene.tried(b"TIOCLINUX", &sys::call(nr::IOCTL, [fd, TIOCLINUX, sys::of(&subcode)]));
+        context.report_attempt(
+            b"TIOCLINUX",
+            &sys::call(nr::IOCTL, [fd, TIOCLINUX, sys::ptr(&subcode)]),
+        );
     }
 }
 
 /// A terminal to lead, in a session of its own.
-pub(crate) fn take_terminal(scene: &Scene) {
+pub(crate) fn take_terminal(context: &AttackContext) {
     let _session = sys::call(nr::SETSID, []);
     for path in [c"/dev/tty0", c"/dev/tty1", c"/dev/console", c"/dev/pts/0", c"/dev/ptmx"] {
         if let Ok(terminal) = sys::open(path, O_RDWR) {
-            scene.harm(path.to_bytes());
+            context.report_harm(path.to_bytes());
             let _taken = sys::call(nr::IOCTL, [terminal, TIOCSCTTY, 0]);
         }
     }

@@ -1,9 +1,9 @@
 //! CPU time, clocks and priorities.
 
 use super::children;
-use super::scene::Scene;
-use super::sys::{self, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
+use super::context::AttackContext;
 use super::nr;
+use super::sys::{self, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
 
 /// Several times the limit of the suite.
 const BURNT_MS: u64 = 1200;
@@ -17,9 +17,9 @@ fn burn(clock: usize, milliseconds: u64) {
     }
 }
 
-pub(crate) fn spin(scene: &Scene) {
+pub(crate) fn spin(context: &AttackContext) {
     burn(CLOCK_PROCESS_CPUTIME_ID, BURNT_MS);
-    scene.harm(b"1.2 s of CPU time");
+    context.report_harm(b"1.2 s of CPU time");
 }
 
 extern "C" fn spin_in_a_thread() -> ! {
@@ -29,57 +29,57 @@ extern "C" fn spin_in_a_thread() -> ! {
     }
 }
 
-pub(crate) fn spin_in_threads(scene: &Scene) {
+pub(crate) fn spin_in_threads(context: &AttackContext) {
     for _ in 0..4 {
         if let Err(error) = children::start_thread(spin_in_a_thread) {
-            scene.broken(b"clone", error);
+            context.abort_setup(b"clone", error);
         }
     }
     while sys::now_ms(CLOCK_PROCESS_CPUTIME_ID) < BURNT_MS - 10 {
         sys::sleep_ms(5);
     }
-    scene.harm(b"1.2 s of CPU time");
+    context.report_harm(b"1.2 s of CPU time");
 }
 
 /// Each is below a limit for single processes.
-pub(crate) fn spin_in_children(scene: &Scene) {
+pub(crate) fn spin_in_children(context: &AttackContext) {
     for _ in 0..BURNT_MS / 100 {
         match children::start(|| burn(CLOCK_PROCESS_CPUTIME_ID, 100)) {
             Ok(pid) => {
                 let _reaped = sys::wait(pid, 0);
             }
-            Err(error) => scene.broken(b"fork", error),
+            Err(error) => context.abort_setup(b"fork", error),
         }
     }
-    scene.harm(b"1.2 s of CPU time");
+    context.report_harm(b"1.2 s of CPU time");
 }
 
-pub(crate) fn sleep_for_ever(scene: &Scene) {
+pub(crate) fn sleep_for_ever(context: &AttackContext) {
     sys::sleep_ms(2500);
-    scene.harm(b"2.5 s asleep");
+    context.report_harm(b"2.5 s asleep");
 }
 
-pub(crate) fn read_for_ever(scene: &Scene) {
+pub(crate) fn read_for_ever(context: &AttackContext) {
     match sys::pipe() {
         Ok((read, _)) => {
             let poll = [u64::try_from(read).unwrap_or_default() | 1 << 32];
-            let _woken = sys::call(nr::POLL, [sys::of(&poll), 1, 2500]);
-            scene.harm(b"2.5 s at a pipe");
+            let _woken = sys::call(nr::POLL, [sys::ptr(&poll), 1, 2500]);
+            context.report_harm(b"2.5 s at a pipe");
         }
-        Err(error) => scene.broken(b"pipe", error),
+        Err(error) => context.abort_setup(b"pipe", error),
     }
 }
 
 /// To the time that it is: where that is allowed, so is another.
-pub(crate) fn set_the_clock(scene: &Scene) {
+pub(crate) fn set_the_clock(context: &AttackContext) {
     let mut now = [0i64; 2];
-    if let Err(error) = sys::call(nr::CLOCK_GETTIME, [0, sys::into(&mut now)]) {
-        scene.broken(b"clock_gettime", error);
+    if let Err(error) = sys::call(nr::CLOCK_GETTIME, [0, sys::mut_ptr(&mut now)]) {
+        context.abort_setup(b"clock_gettime", error);
     }
-    scene.tried(b"clock_settime", &sys::call(nr::CLOCK_SETTIME, [0, sys::of(&now)]));
+    context.report_attempt(b"clock_settime", &sys::call(nr::CLOCK_SETTIME, [0, sys::ptr(&now)]));
     let [seconds, nanoseconds] = now;
     let now = [seconds, nanoseconds / 1000];
-    scene.tried(b"settimeofday", &sys::call(nr::SETTIMEOFDAY, [sys::of(&now), 0]));
+    context.report_attempt(b"settimeofday", &sys::call(nr::SETTIMEOFDAY, [sys::ptr(&now), 0]));
     // `modes` is `ADJ_TICK`, and the tick the usual one.
     let mut timex = [0u64; 26];
     if let Some(modes) = timex.first_mut() {
@@ -88,20 +88,26 @@ pub(crate) fn set_the_clock(scene: &Scene) {
     if let Some(tick) = timex.get_mut(11) {
         *tick = 10_000;
     }
-    scene.tried(b"adjtimex", &sys::call(nr::ADJTIMEX, [sys::into(&mut timex)]));
-    scene.tried(b"clock_adjtime", &sys::call(nr::CLOCK_ADJTIME, [0, sys::into(&mut timex)]));
+    context.report_attempt(b"adjtimex", &sys::call(nr::ADJTIMEX, [sys::mut_ptr(&mut timex)]));
+    context.report_attempt(
+        b"clock_adjtime",
+        &sys::call(nr::CLOCK_ADJTIME, [0, sys::mut_ptr(&mut timex)]),
+    );
 }
 
-pub(crate) fn time_namespace(scene: &Scene) {
+pub(crate) fn time_namespace(context: &AttackContext) {
     const CLONE_NEWTIME: usize = 0x80;
-    scene.tried(b"unshare", &sys::call(nr::UNSHARE, [CLONE_NEWTIME]));
+    context.report_attempt(b"unshare", &sys::call(nr::UNSHARE, [CLONE_NEWTIME]));
 }
 
-pub(crate) fn raise_priority(scene: &Scene) {
-    scene.tried(b"setpriority", &sys::call(nr::SETPRIORITY, [0, 0, sys::argument(-5)]));
+pub(crate) fn raise_priority(context: &AttackContext) {
+    context.report_attempt(b"setpriority", &sys::call(nr::SETPRIORITY, [0, 0, sys::signed(-5)]));
     // `SCHED_FIFO`, and the lowest of its priorities.
     let priority = 1u32;
-    scene.tried(b"sched_setscheduler", &sys::call(nr::SCHED_SETSCHEDULER, [0, 1, sys::of(&priority)]));
+    context.report_attempt(
+        b"sched_setscheduler",
+        &sys::call(nr::SCHED_SETSCHEDULER, [0, 1, sys::ptr(&priority)]),
+    );
     // `IOPRIO_CLASS_RT`
-    scene.tried(b"ioprio_set", &sys::call(nr::IOPRIO_SET, [1, 0, 1 << 13]));
+    context.report_attempt(b"ioprio_set", &sys::call(nr::IOPRIO_SET, [1, 0, 1 << 13]));
 }

@@ -1,11 +1,11 @@
 //! Output without end: several times the limit of the suite.
 
-use super::scene::Scene;
+use super::context::AttackContext;
 use super::sys::{self, STDERR, STDOUT};
 
 const LINES: usize = 128;
 
-fn flood(scene: &Scene, streams: &[usize]) {
+fn flood(context: &AttackContext, streams: &[usize]) {
     let mut text = [b'x'; 32 * 1024];
     if let Some(last) = text.last_mut() {
         *last = b'\n';
@@ -17,38 +17,41 @@ fn flood(scene: &Scene, streams: &[usize]) {
             }
         }
     }
-    scene.harm(b"4 MiB");
+    context.report_harm(b"4 MiB");
 }
 
-pub(crate) fn endless_stdout(scene: &Scene) {
-    flood(scene, &[STDOUT]);
+pub(crate) fn endless_stdout(context: &AttackContext) {
+    flood(context, &[STDOUT]);
 }
 
-pub(crate) fn endless_stderr(scene: &Scene) {
-    flood(scene, &[STDERR]);
+pub(crate) fn endless_stderr(context: &AttackContext) {
+    flood(context, &[STDERR]);
 }
 
-pub(crate) fn endless_both(scene: &Scene) {
-    flood(scene, &[STDOUT, STDERR]);
+pub(crate) fn endless_both(context: &AttackContext) {
+    flood(context, &[STDOUT, STDERR]);
 }
 
 /// A piece that is no text: a NUL, bytes that begin no character, half of one.
 const BINARY: [u8; 8] = [0, 0xff, 0xfe, b'a', 0x80, 0xc3, 0, 0xe2];
 
 /// 64 KiB without the end of a line, and half a character last.
-pub(crate) fn binary_output(_: &Scene) {
+pub(crate) fn binary_output(_: &AttackContext) {
     for _ in 0..8192 {
         let _written = sys::write(STDERR, &BINARY);
     }
 }
 
 /// A title, a clipboard, a screen that is cleared, a question whose answer is typed: in seven bits and in eight.
-pub(crate) fn escape_sequences(_: &Scene) {
-    let _written = sys::write(STDERR, b"\x1b]0;owned\x07\x1b]52;c;b3duZWQ=\x07\x1b[2J\x1b[6n\x9b6n\x90$q\x9c\n");
+pub(crate) fn escape_sequences(_: &AttackContext) {
+    let _written = sys::write(
+        STDERR,
+        b"\x1b]0;owned\x07\x1b]52;c;b3duZWQ=\x07\x1b[2J\x1b[6n\x9b6n\x90$q\x9c\n",
+    );
 }
 
 /// More than a pipe holds, to each stream, before anybody can have waited for the end.
-pub(crate) fn more_than_a_pipe(_: &Scene) {
+pub(crate) fn more_than_a_pipe(_: &AttackContext) {
     let text = [b'x'; 4096];
     for _ in 0..64 {
         for stream in [STDOUT, STDERR] {
@@ -59,7 +62,7 @@ pub(crate) fn more_than_a_pipe(_: &Scene) {
 }
 
 /// A write for each byte.
-pub(crate) fn small_writes(_: &Scene) {
+pub(crate) fn small_writes(_: &AttackContext) {
     for _ in 0..50_000 {
         let _written = sys::write(STDERR, b".");
     }

@@ -9,15 +9,15 @@ suite! {
     bus_conformance: bus with dyn EventBus;
 
     publish:
-        a_listener_gets_what_is_published,
-        publishing_to_nobody_is_no_error,
-        publishing_never_waits_for_a_listener,
+        subscriber_receives_events_as_published,
+        publish_without_subscribers_succeeds,
+        publish_with_idle_subscriber_does_not_block,
         events_of_one_evaluation_arrive_in_order;
     subscribe:
-        listening_begins_now,
-        everybody_who_listens_gets_every_event,
-        a_filter_lets_through_what_it_asks_for_and_nothing_else,
-        a_listener_waits_for_what_comes,
-        a_slow_listener_loses_the_oldest_and_is_told_how_many,
-        dropping_the_stream_ends_the_subscription;
+        subscription_receives_only_later_events,
+        every_subscriber_receives_every_event,
+        filter_passes_exactly_the_matching_events,
+        waiting_subscriber_is_woken_by_matching_event,
+        slow_subscriber_gets_count_of_missed_events,
+        dropped_stream_ends_subscription;
 }

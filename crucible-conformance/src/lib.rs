@@ -19,7 +19,7 @@
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() {
 //! let bus = std::sync::Arc::new(crucible_core::LocalBus::new());
-//! crucible_conformance::bus::listening_begins_now(bus).await;
+//! crucible_conformance::bus::subscription_receives_only_later_events(bus).await;
 //! # }
 //! ```
 //!

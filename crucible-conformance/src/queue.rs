@@ -12,38 +12,38 @@ suite! {
     queue_conformance: queue with dyn Queue;
 
     enqueue:
-        a_ticket_can_be_claimed_at_once,
-        a_full_queue_refuses_and_drops_nothing,
-        an_evaluation_has_one_ticket_at_a_time,
-        an_enqueue_that_is_dropped_puts_the_ticket_once_or_not_at_all;
+        enqueued_ticket_can_be_claimed_at_once,
+        full_queue_refuses_and_drops_nothing,
+        second_ticket_of_evaluation_is_duplicate,
+        dropped_enqueue_adds_ticket_once_or_not_at_all;
     claim:
-        a_ticket_has_one_holder_at_a_time,
-        a_ticket_whose_lease_ran_out_comes_back_with_one_more_death,
-        no_ticket_in_time_is_none,
-        a_waiting_claim_gets_the_ticket_that_comes,
-        a_claim_says_how_long_its_ticket_was_ready,
-        a_claim_that_is_dropped_loses_no_ticket;
+        ticket_has_one_holder_at_a_time,
+        expired_lease_returns_ticket_with_higher_count,
+        claim_without_ticket_times_out_with_none,
+        waiting_claim_receives_new_ticket,
+        claim_reports_how_long_ticket_was_ready,
+        dropped_claim_loses_no_ticket;
     order:
-        the_more_urgent_comes_first,
-        a_tenants_tickets_come_in_order,
+        higher_priority_is_claimed_first,
+        tickets_of_one_tenant_are_fifo,
         tenants_take_turns;
     extend:
-        an_extended_claim_is_not_handed_out,
-        a_lease_ends_as_long_after_the_extension_as_was_asked,
-        a_claim_that_ran_out_is_lost;
+        extended_claim_is_not_handed_out,
+        extended_lease_ends_after_requested_time,
+        expired_claim_is_lost;
     settle:
-        an_acknowledged_ticket_is_gone,
-        an_ack_that_is_dropped_leaves_the_ticket_gone_or_claimed,
-        giving_back_is_no_death,
-        giving_back_needs_no_room,
-        a_delayed_ticket_is_not_handed_out_before_its_time,
-        a_nack_that_is_dropped_leaves_the_ticket_given_back_or_claimed,
-        a_settled_claim_is_lost;
+        acked_ticket_is_gone,
+        dropped_ack_leaves_ticket_gone_or_claimed,
+        nack_does_not_count_as_expired_lease,
+        nack_on_full_queue_succeeds,
+        delayed_ticket_waits_for_its_delay,
+        dropped_nack_leaves_ticket_returned_or_claimed,
+        settled_claim_is_lost;
     remove:
-        a_waiting_ticket_can_be_removed,
-        a_delayed_ticket_can_be_removed,
-        a_claimed_ticket_can_be_removed_and_the_claim_is_lost,
-        what_is_not_there_cannot_be_removed;
+        waiting_ticket_can_be_removed,
+        delayed_ticket_can_be_removed,
+        removed_claimed_ticket_loses_its_claim,
+        remove_of_unknown_ticket_returns_false;
     stats:
-        ready_delayed_and_claimed_are_told_apart;
+        stats_count_ready_delayed_and_claimed_tickets;
 }

@@ -9,44 +9,44 @@ suite! {
     storage_conformance: storage with dyn Storage;
 
     append:
-        all_events_are_appended_or_none,
-        a_journal_of_another_length_is_a_conflict_that_says_its_length,
-        of_many_writers_exactly_one_writes,
-        every_event_must_follow,
-        an_event_of_another_evaluation_is_refused,
-        a_signal_is_refused,
-        no_event_gives_the_record_as_it_is,
-        an_append_that_is_dropped_appends_all_events_or_none;
+        append_is_all_or_nothing,
+        wrong_expected_length_is_conflict_with_actual,
+        concurrent_appends_let_exactly_one_succeed,
+        invalid_transition_is_refused,
+        event_of_another_evaluation_is_refused,
+        signal_event_is_refused,
+        empty_append_returns_current_record,
+        dropped_append_is_all_or_nothing;
     key:
-        a_key_that_the_tenant_has_used_is_taken,
-        another_tenant_has_keys_of_its_own,
-        of_many_evaluations_with_one_key_exactly_one_is_stored,
-        a_key_is_kept_to_the_end_and_beyond,
-        a_refused_evaluation_gives_its_key_back;
+        key_used_by_same_tenant_is_taken,
+        key_used_by_another_tenant_is_free,
+        concurrent_submits_with_one_key_store_exactly_one,
+        key_stays_taken_after_evaluation_ends,
+        refused_evaluation_releases_its_key;
     record:
-        a_record_is_the_fold_of_its_journal,
-        there_is_no_record_of_what_was_never_submitted;
+        record_equals_fold_of_journal,
+        record_of_unknown_evaluation_is_none;
     records:
-        records_come_in_the_order_of_their_ids_or_the_other_way_round,
-        following_the_pages_gives_every_record_once,
-        following_the_pages_gives_what_matched_throughout_while_others_write,
-        a_query_gives_what_it_asks_for_and_nothing_else,
-        a_page_is_no_longer_than_asked_for;
+        records_are_sorted_by_id_in_either_direction,
+        paging_returns_every_record_once,
+        paging_during_writes_returns_stable_records_once,
+        query_returns_exactly_the_matching_records,
+        page_respects_requested_and_maximum_size;
     journal:
-        entries_come_in_order_without_a_gap,
-        entries_come_back_as_they_were_written,
-        there_is_no_journal_of_what_was_never_submitted;
+        journal_entries_are_ordered_without_gaps,
+        journal_entries_round_trip_unchanged,
+        journal_of_unknown_evaluation_is_empty;
     blob:
-        a_blob_comes_back_by_its_hash,
-        the_same_bytes_are_the_same_blob,
-        there_is_no_blob_that_was_never_kept;
+        blob_is_read_back_by_its_hash,
+        equal_bytes_are_one_blob,
+        unknown_blob_is_none;
     remove:
-        nothing_of_a_removed_evaluation_can_be_found,
-        what_has_not_ended_is_not_removed,
-        a_removal_expects_a_length_too,
-        what_is_not_there_is_not_removed,
-        the_key_of_a_removed_evaluation_is_free,
-        a_blob_goes_with_the_last_that_names_it,
-        a_blob_that_is_about_to_be_named_stays,
-        of_many_who_remove_exactly_one_removes;
+        removed_evaluation_cannot_be_found,
+        unended_evaluation_is_not_removed,
+        remove_with_wrong_length_is_conflict,
+        remove_of_unknown_evaluation_returns_false,
+        removed_evaluation_releases_its_key,
+        blob_is_removed_with_its_last_reference,
+        unreferenced_blob_survives_removal_of_others,
+        concurrent_removes_let_exactly_one_succeed;
 }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use clap::Parser;
 use common::{ENGINES, EXIT_VERDICT, Failure};
 use crucible::{Engine, EngineError, Layer};
-use crucible_conformance::attack::{self, Finding, Report, Status, Suite};
+use crucible_conformance::attack::{self, AttackFinding, AttackReport, AttackStatus, AttackSuite};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Attacks an engine with every program of the suite, and says which were blocked.
@@ -75,10 +75,10 @@ async fn carry_out(args: &Args) -> Result<u8, Failure> {
         for attack in suite.attacks() {
             println!(
                 "{:<4} {:<11} {:<26} {}",
-                attack.catalogue, attack.family, attack.name, attack.does
+                attack.catalogue, attack.family, attack.name, attack.action
             );
         }
-        for (catalogue, why) in attack::ELSEWHERE {
+        for (catalogue, why) in attack::COVERED_ELSEWHERE {
             println!("{catalogue:<4} not a program: {why}");
         }
         return Ok(0);
@@ -96,13 +96,13 @@ async fn carry_out(args: &Args) -> Result<u8, Failure> {
     Ok(if report.is_green() { 0 } else { EXIT_VERDICT })
 }
 
-fn suite(args: &Args) -> Result<Suite, Failure> {
+fn suite(args: &Args) -> Result<AttackSuite, Failure> {
     let (name, waived) = (args.engine.clone(), args.waive.clone());
     let make = move |without: &[Layer]| -> Result<Arc<dyn Engine>, EngineError> {
         let all: Vec<Layer> = waived.iter().chain(without).copied().collect();
         common::try_engine(&name, &all)
     };
-    let suite = Suite::new(make).map_err(|error| Failure::infrastructure(&error))?;
+    let suite = AttackSuite::new(make).map_err(|error| Failure::infrastructure(&error))?;
     Ok(if args.only.is_empty() { suite } else { suite.only(&args.only) })
 }
 
@@ -114,7 +114,7 @@ fn progress(count: usize) -> ProgressBar {
     bar
 }
 
-fn tell(args: &Args, bar: &ProgressBar, finding: &Finding) {
+fn tell(args: &Args, bar: &ProgressBar, finding: &AttackFinding) {
     bar.suspend(|| {
         if args.json {
             match common::json_line(finding) {
@@ -128,12 +128,12 @@ fn tell(args: &Args, bar: &ProgressBar, finding: &Finding) {
     bar.inc(1);
 }
 
-fn conclude(args: &Args, report: &Report) {
+fn conclude(args: &Args, report: &AttackReport) {
     if args.json {
         println!("{}", report.summary());
         return;
     }
-    for finding in report.findings.iter().filter(|finding| finding.status == Status::Inconclusive) {
+    for finding in report.findings.iter().filter(|finding| finding.status == AttackStatus::Inconclusive) {
         println!("inconclusive: {}: {}", finding.name, common::inert(&finding.detail));
     }
     println!("{report}");

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crucible_conformance::attack::Suite;
+use crucible_conformance::attack::AttackSuite;
 
 use super::common::{EXIT_VERDICT, Failure, inert};
 
@@ -21,11 +21,11 @@ const OPEN: &str = " **open** |";
 const HELD: &str = " · |";
 
 /// Runs every attack without each layer, and writes the table, or compares it with what is there.
-pub(crate) async fn run(suite: &Suite, file: &Path, check: bool) -> Result<u8, Failure> {
+pub(crate) async fn run(suite: &AttackSuite, file: &Path, check: bool) -> Result<u8, Failure> {
     let matrix = suite.matrix(|layer| eprintln!("without {layer}")).await;
     let matrix = matrix.map_err(|error| Failure::infrastructure(&error))?;
-    for unclear in matrix.unclear() {
-        eprintln!("unclear: {}", inert(&unclear));
+    for line in matrix.inconclusive() {
+        eprintln!("inconclusive: {}", inert(&line));
     }
     let text = format!("{HEAD}{matrix}");
     if !check {

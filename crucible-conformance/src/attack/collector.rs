@@ -1,4 +1,4 @@
-//! Somebody who collects results without care: he follows what he finds, reads what it leads to, and counts nothing.
+//! The naive collector: it follows links, opens every file, and enforces no bounds.
 
 use std::fs;
 use std::io::Read as _;
@@ -8,30 +8,31 @@ use std::time::Duration;
 
 use crucible_core::Collect;
 
-/// How long a read may take before it counts as blocked.
-const PATIENCE: Duration = Duration::from_millis(500);
-/// As much of a file as is looked at.
-const LOOK: u64 = 64 * 1024;
+/// The time after which a read counts as blocked.
+const READ_DEADLINE: Duration = Duration::from_millis(500);
+/// The most bytes that are read of a file.
+const READ_MAX: u64 = 64 * 1024;
 
-/// What he read, and what went wrong.
-pub(super) fn collect(directory: &Path, within: &Collect) -> (Vec<u8>, Vec<String>) {
-    let mut found = Found::default();
-    walk(directory, 0, &mut found);
-    let mut harm = found.harm;
-    if found.files > within.files_max {
-        harm.push("more files than asked for".to_owned());
+/// Collects a directory and returns the content of its files and the harm.
+pub(super) fn collect(directory: &Path, bounds: &Collect) -> (Vec<u8>, Vec<String>) {
+    let mut tree = CollectedTree::default();
+    tree.walk(directory, 0);
+    let mut harm = tree.harm;
+    if tree.files > bounds.files_max {
+        harm.push("the collector took more files than its bound".to_owned());
     }
-    if found.bytes > within.bytes_max {
-        harm.push("more bytes than asked for".to_owned());
+    if tree.bytes > bounds.bytes_max {
+        harm.push("the collector took more bytes than its bound".to_owned());
     }
-    if found.depth > within.depth_max {
-        harm.push("deeper than asked for".to_owned());
+    if tree.depth > bounds.depth_max {
+        harm.push("the collector went deeper than its bound".to_owned());
     }
-    (found.content, harm)
+    (tree.content, harm)
 }
 
+/// What the collector took from a directory tree.
 #[derive(Default)]
-struct Found {
+struct CollectedTree {
     content: Vec<u8>,
     files: usize,
     bytes: u64,
@@ -39,51 +40,59 @@ struct Found {
     harm: Vec<String>,
 }
 
-fn walk(directory: &Path, depth: usize, found: &mut Found) {
-    found.depth = found.depth.max(depth);
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let path = entry.path();
-        // He follows links.
-        let Ok(metadata) = fs::metadata(&path) else { continue };
-        let name = entry.file_name();
-        if name
-            .to_str()
-            .is_none_or(|name| name.chars().any(char::is_control) || name.starts_with('-'))
-        {
-            found.harm.push("a name that is no name where it is printed or passed on".to_owned());
+impl CollectedTree {
+    fn walk(&mut self, directory: &Path, depth: usize) {
+        self.depth = self.depth.max(depth);
+        for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+            let path = entry.path();
+            // `metadata` follows links.
+            let Ok(metadata) = fs::metadata(&path) else { continue };
+            if is_unsafe_name(&entry.file_name()) {
+                self.harm.push("a name is unsafe to print or to pass on".to_owned());
+            }
+            if metadata.is_dir() {
+                self.walk(&path, depth + 1);
+            } else {
+                self.files += 1;
+                self.bytes += metadata.len();
+                self.take(&path);
+            }
         }
-        if metadata.is_dir() {
-            walk(&path, depth + 1, found);
-            continue;
-        }
-        found.files += 1;
-        found.bytes += metadata.len();
-        match read(&path) {
+    }
+
+    fn take(&mut self, path: &Path) {
+        match read(path) {
             Ok(content) => {
                 let own = fs::read("/proc/self/environ").unwrap_or_default();
                 if !own.is_empty() && content == own {
-                    found.harm.push("the collector's own variables were collected".to_owned());
+                    self.harm.push("the collector's own environment was collected".to_owned());
                 }
-                found.content.extend(content);
+                self.content.extend(content);
             }
-            Err(why) => found.harm.push(why),
+            Err(why) => self.harm.push(why),
         }
     }
 }
 
-/// Reads a file, in a thread that is left behind if it hangs.
+/// Returns `true` if a name is not UTF-8, has control characters, or looks like an option.
+fn is_unsafe_name(name: &std::ffi::OsStr) -> bool {
+    name.to_str().is_none_or(|name| name.chars().any(char::is_control) || name.starts_with('-'))
+}
+
+/// Reads a file in a thread, which is abandoned if it blocks.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let (sender, receiver) = mpsc::channel();
     let path = path.to_owned();
     std::thread::spawn(move || {
         let mut content = Vec::new();
-        let read = fs::File::open(&path).and_then(|file| file.take(LOOK).read_to_end(&mut content));
-        // Nobody listens any more if it took too long.
+        let read =
+            fs::File::open(&path).and_then(|file| file.take(READ_MAX).read_to_end(&mut content));
+        // The receiver is gone if the read took too long.
         let _sent = sender.send(read.map(|_| content));
     });
-    match receiver.recv_timeout(PATIENCE) {
+    match receiver.recv_timeout(READ_DEADLINE) {
         Ok(Ok(content)) => Ok(content),
-        Ok(Err(error)) => Err(format!("the collector fails: {error}")),
-        Err(_) => Err("the collector hangs".to_owned()),
+        Ok(Err(error)) => Err(format!("the collector failed: {error}")),
+        Err(_) => Err("the collector blocked".to_owned()),
     }
 }

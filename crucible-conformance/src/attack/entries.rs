@@ -1,8 +1,7 @@
-//! The entries of the catalogue, by subject: a function for each program.
+//! The catalogue by family: one function for each attack.
 
 pub(super) mod files;
 pub(super) mod kernel;
-pub(super) mod lies;
 pub(super) mod memory;
 pub(super) mod network;
 pub(super) mod privileges;
@@ -11,6 +10,7 @@ pub(super) mod results;
 pub(super) mod reuse;
 pub(super) mod sockets;
 pub(super) mod space;
+pub(super) mod spoofing;
 pub(super) mod terminal;
 pub(super) mod time;
 pub(super) mod writing;

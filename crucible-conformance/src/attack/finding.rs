@@ -1,30 +1,30 @@
-//! What was found out about one attack.
+//! The finding on one attack.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// Whether an attack was blocked.
+/// The status of an attack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
-pub enum Status {
-    /// It did no harm and got its true verdict, and its control did harm or says why it cannot.
+pub enum AttackStatus {
+    /// It did no harm and got the right verdict. Its control did harm or has a reason not to.
     Blocked,
-    /// It did harm, or got a wrong verdict.
+    /// It did harm or got a wrong verdict.
     Escaped,
-    /// It did no harm, and neither did its control: nothing is proved.
+    /// Neither the attack nor its control did harm, so that the result proves nothing.
     ControlFailed,
-    /// Nobody can tell: it did not run to its end, or the engine failed.
+    /// It did not run to its end, or the engine failed.
     Inconclusive,
     /// The host has waived every layer that stops it.
     NotCovered,
-    /// It can do no harm to an engine of this kind, for a reason that the attack names.
+    /// It cannot harm an engine of this kind, for a reason that the attack gives.
     DoesNotApply,
 }
 
-impl Status {
-    /// The name of the status, as the wire form has it.
+impl AttackStatus {
+    /// Returns the name of the status in the wire form.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -38,72 +38,73 @@ impl Status {
     }
 }
 
-impl Status {
-    pub(super) fn is_no_failure(self) -> bool {
+impl AttackStatus {
+    /// Returns `true` if a suite with this status can be green.
+    pub(super) fn is_acceptable(self) -> bool {
         matches!(self, Self::Blocked | Self::NotCovered | Self::DoesNotApply)
     }
 }
 
-impl fmt::Display for Status {
+impl fmt::Display for AttackStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-/// What the control showed.
+/// The result of a control.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ControlResult {
-    /// The same program did harm.
+    /// The same program did harm without the layers.
     Harm {
-        /// Where: an engine without these layers, or no engine.
+        /// The missing layers, or that there was no engine.
         without: String,
         /// The harm.
         harm: String,
     },
-    /// It cannot be shown here.
+    /// The control cannot run or show harm on this host.
     NotShown {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// It did no harm there either.
+    /// The same program did no harm without the layers either.
     Failed {
-        /// What was seen.
+        /// The observation.
         seen: String,
     },
 }
 
-/// What was found out about one attack.
+/// The finding on one attack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
-pub struct Finding {
-    /// The attack.
+pub struct AttackFinding {
+    /// The name of the attack.
     pub name: &'static str,
-    /// The subject that it belongs to.
+    /// The family of the attack.
     pub family: &'static str,
-    /// Its number in the catalogue.
+    /// The number in the catalogue.
     pub catalogue: &'static str,
-    /// Whether it was blocked.
-    pub status: Status,
-    /// What was seen, where it was not blocked.
+    /// The status.
+    pub status: AttackStatus,
+    /// The observation, if the attack was not blocked.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub detail: String,
-    /// The verdict that the engine gave, if it gave one.
+    /// The verdict, if the engine returned an outcome.
     pub verdict: Option<String>,
-    /// What the control showed.
+    /// The result of the control.
     pub control: ControlResult,
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for AttackFinding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let status = match self.status {
-            Status::Blocked => "BLOCKED",
-            Status::Escaped => "ESCAPED",
-            Status::ControlFailed => "CONTROL-FAILED",
-            Status::Inconclusive => "INCONCLUSIVE",
-            Status::NotCovered => "NOT-COVERED",
-            Status::DoesNotApply => "DOES-NOT-APPLY",
+            AttackStatus::Blocked => "BLOCKED",
+            AttackStatus::Escaped => "ESCAPED",
+            AttackStatus::ControlFailed => "CONTROL-FAILED",
+            AttackStatus::Inconclusive => "INCONCLUSIVE",
+            AttackStatus::NotCovered => "NOT-COVERED",
+            AttackStatus::DoesNotApply => "DOES-NOT-APPLY",
         };
         write!(f, "{status:<14} {:<4} {:<26}", self.catalogue, self.name)?;
         let verdict = self.verdict.as_deref().unwrap_or("no verdict");

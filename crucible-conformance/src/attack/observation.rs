@@ -1,28 +1,28 @@
-//! What was seen of one run of an attack.
+//! The observation of one run of an attack, and its assessment.
 
 use crucible_core::{Outcome, Verdict};
 
-use super::entry::{Attack, Expect};
+use super::definition::{Attack, ExpectedEnding};
 
-/// Errors that say that something is not there, or that the scene ran out of something: they prove nothing.
-const NO_PROOF: &[i32] = &[2, 20, 12, 23, 24, 4];
+/// Errors that prove nothing: the attacked object is missing, or the fixture ran out of a resource.
+const INCONCLUSIVE_ERRORS: &[i32] = &[2, 20, 12, 23, 24, 4];
 
-/// What was seen of one run.
+/// What the suite observed of one run.
 #[derive(Debug, Default)]
 pub(super) struct Observation {
-    /// What the program said of itself.
-    pub(super) said: Vec<Said>,
-    /// The harm that was found from outside.
-    pub(super) found_outside: Vec<String>,
-    /// What came of it, where an engine ran it.
+    /// The report of the program.
+    pub(super) report: Vec<ReportLine>,
+    /// The harm that the host found.
+    pub(super) external_harm: Vec<String>,
+    /// The outcome, if an engine ran the program.
     pub(super) outcome: Option<Outcome>,
-    /// Why there is nothing to see.
+    /// Why the run failed.
     pub(super) failed: Option<String>,
 }
 
 /// A line of a program's report.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Said {
+pub(super) enum ReportLine {
     Begin,
     Tried { what: String, errno: i32 },
     Harm(String),
@@ -31,110 +31,121 @@ pub(super) enum Said {
     End,
 }
 
-/// How a run is to be understood.
+/// The assessment of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Reading {
-    /// Nothing happened that must not.
-    Held,
-    /// This did.
+pub(super) enum Assessment {
+    /// The program did no harm.
+    NoHarm,
+    /// The program did this harm.
     Harm(String),
-    /// What is attacked is not there, or the scene ran out of something: the program ran, and its errors prove nothing.
+    /// The program ran, and its errors prove nothing: the attacked object is missing, or the
+    /// fixture ran out of a resource.
     NoProof(String),
-    /// Nobody can tell, for this reason.
-    Unclear(String),
+    /// The run shows nothing, for this reason.
+    Inconclusive(String),
 }
 
-/// The lines of a report that have the mark.
-pub(super) fn read_report(output: &str, mark: &str) -> Vec<Said> {
+/// Returns the report lines that begin with the mark.
+pub(super) fn parse_report(output: &str, mark: &str) -> Vec<ReportLine> {
     output.lines().filter_map(|line| parse(line.strip_prefix(mark)?.strip_prefix(' ')?)).collect()
 }
 
-fn parse(line: &str) -> Option<Said> {
+fn parse(line: &str) -> Option<ReportLine> {
     let (kind, rest) = line.split_once(' ').unwrap_or((line, ""));
     match kind {
-        "begin" => Some(Said::Begin),
-        "end" => Some(Said::End),
-        "harm" => Some(Said::Harm(rest.to_owned())),
-        "found" => Some(Said::Found(rest.to_owned())),
-        "broken" => Some(Said::Broken(rest.to_owned())),
+        "begin" => Some(ReportLine::Begin),
+        "end" => Some(ReportLine::End),
+        "harm" => Some(ReportLine::Harm(rest.to_owned())),
+        "found" => Some(ReportLine::Found(rest.to_owned())),
+        "broken" => Some(ReportLine::Broken(rest.to_owned())),
         "tried" => {
             let (what, errno) = rest.rsplit_once(' ')?;
-            Some(Said::Tried { what: what.to_owned(), errno: errno.parse().ok()? })
+            Some(ReportLine::Tried { what: what.to_owned(), errno: errno.parse().ok()? })
         }
         _ => None,
     }
 }
 
 impl Observation {
+    /// Creates the observation of a run that failed.
     pub(super) fn failed(why: impl Into<String>) -> Self {
         Self { failed: Some(why.into()), ..Self::default() }
     }
 
-    /// Whether harm was done, whatever the verdict.
-    pub(super) fn harm(&self, attack: &Attack) -> Reading {
-        if let Some(harm) = self.found_outside.first() {
-            return Reading::Harm(harm.clone());
+    /// Assesses whether the program did harm, whatever the verdict.
+    pub(super) fn assess_harm(&self, attack: &Attack) -> Assessment {
+        if let Some(harm) = self.external_harm.first() {
+            return Assessment::Harm(harm.clone());
         }
         if let Some(why) = &self.failed {
-            return Reading::Unclear(why.clone());
+            return Assessment::Inconclusive(why.clone());
         }
-        if !self.said.contains(&Said::Begin) {
-            return Reading::Unclear("the program did not begin".to_owned());
+        if !self.report.contains(&ReportLine::Begin) {
+            return Assessment::Inconclusive("the program did not begin".to_owned());
         }
         let mut no_proof = None;
-        for said in &self.said {
-            match said {
-                Said::Harm(what) => return Reading::Harm(what.clone()),
-                Said::Broken(what) => {
-                    return Reading::Unclear(format!("the program could not go on: {what}"));
+        for line in &self.report {
+            match line {
+                ReportLine::Harm(what) => return Assessment::Harm(what.clone()),
+                ReportLine::Broken(what) => {
+                    return Assessment::Inconclusive(format!(
+                        "the program cannot continue: {what}"
+                    ));
                 }
-                Said::Tried { what, errno: 0 } => return Reading::Harm(format!("{what} was done")),
-                Said::Tried { what, errno } => match &attack.expect {
-                    Expect::Refused(errors) if errors.contains(errno) => {}
-                    Expect::Refused(_) if NO_PROOF.contains(errno) => {
+                ReportLine::Tried { what, errno: 0 } => {
+                    return Assessment::Harm(format!("{what} succeeded"));
+                }
+                ReportLine::Tried { what, errno } => match &attack.expected_ending {
+                    ExpectedEnding::Refused(errors) if errors.contains(errno) => {}
+                    ExpectedEnding::Refused(_) if INCONCLUSIVE_ERRORS.contains(errno) => {
                         no_proof.get_or_insert(format!("{what}: error {errno} proves nothing"));
                     }
-                    Expect::Refused(_) => {
-                        return Reading::Harm(format!("{what} went as far as error {errno}"));
+                    ExpectedEnding::Refused(_) => {
+                        return Assessment::Harm(format!("{what} went as far as error {errno}"));
                     }
                     _ => {}
                 },
-                Said::Begin | Said::Found(_) | Said::End => {}
+                ReportLine::Begin | ReportLine::Found(_) | ReportLine::End => {}
             }
         }
-        no_proof.map_or(Reading::Held, Reading::NoProof)
+        no_proof.map_or(Assessment::NoHarm, Assessment::NoProof)
     }
 
-    /// Whether no harm was done, everything was tried, and the verdict is the right one.
-    pub(super) fn blocked(&self, attack: &Attack) -> Reading {
-        match self.harm(attack) {
-            Reading::Held => {}
+    /// Assesses whether the attack was blocked: no harm, every attempt made, the right verdict.
+    pub(super) fn assess(&self, attack: &Attack) -> Assessment {
+        match self.assess_harm(attack) {
+            Assessment::NoHarm => {}
             other => return other,
         }
         let Some(outcome) = &self.outcome else {
-            return Reading::Unclear("there is no outcome".to_owned());
+            return Assessment::Inconclusive("there is no outcome".to_owned());
         };
         let verdict = outcome.verdict();
-        // A refusal that the engine reports is a verdict of its own.
-        let own_end =
+        // An engine that reports a refusal gives a policy violation instead of `exited 0`.
+        let normal_exit =
             matches!(verdict, Verdict::Exited { code: 0 } | Verdict::PolicyViolation { .. });
-        let (right, complete) = match &attack.expect {
-            Expect::Refused(_) => {
-                let tried = self.said.iter().any(|said| matches!(said, Said::Tried { .. }));
-                (own_end, tried && self.said.contains(&Said::End))
+        let ended = self.report.contains(&ReportLine::End);
+        let (right, complete) = match &attack.expected_ending {
+            ExpectedEnding::Refused(_) => {
+                let is_attempt = |line: &ReportLine| matches!(line, ReportLine::Tried { .. });
+                (normal_exit, ended && self.report.iter().any(is_attempt))
             }
-            Expect::Nothing => (own_end, self.said.contains(&Said::End)),
-            Expect::Limit(limit) => (*verdict == Verdict::LimitExceeded { limit: *limit }, true),
-            Expect::Exit(code) => (*verdict == Verdict::Exited { code: *code }, true),
-            Expect::Signal(signal) => (*verdict == Verdict::Signaled { signal: *signal }, true),
+            ExpectedEnding::NormalExit => (normal_exit, ended),
+            ExpectedEnding::Limit(limit) => {
+                (*verdict == Verdict::LimitExceeded { limit: *limit }, true)
+            }
+            ExpectedEnding::Exit(code) => (*verdict == Verdict::Exited { code: *code }, true),
+            ExpectedEnding::Signal(signal) => {
+                (*verdict == Verdict::Signaled { signal: *signal }, true)
+            }
         };
         if !right {
-            return Reading::Harm(format!("the verdict is wrong: {verdict}"));
+            return Assessment::Harm(format!("the verdict is wrong: {verdict}"));
         }
         if !complete {
-            return Reading::Unclear("the program did not come to its end".to_owned());
+            return Assessment::Inconclusive("the program did not run to its end".to_owned());
         }
-        Reading::Held
+        Assessment::NoHarm
     }
 }
 
@@ -148,7 +159,7 @@ mod tests {
         let waited =
             Evidence::Waited { ending: Ending::Exited { code }, after: std::time::Duration::ZERO };
         Observation {
-            said: read_report(report, "m1"),
+            report: parse_report(report, "m1"),
             outcome: Some(Outcome::new("x", vec![waited])),
             ..Observation::default()
         }
@@ -159,44 +170,45 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_that_is_told_is_blocked() {
+    fn reported_refusal_is_no_harm() {
         let seen = observation("m1 begin\nm1 tried mount 1\nnoise\nm2 harm forged\nm1 end\n", 0);
-        assert_eq!(seen.blocked(&attack()), Reading::Held);
+        assert_eq!(seen.assess(&attack()), Assessment::NoHarm);
     }
 
     #[test]
-    fn what_did_not_run_blocks_nothing() {
+    fn incomplete_run_is_not_blocked() {
         for report in ["", "m1 begin\nm1 end\n", "m1 begin\nm1 tried mount 1\n"] {
-            assert!(
-                matches!(observation(report, 0).blocked(&attack()), Reading::Unclear(_)),
-                "{report}"
-            );
+            let assessment = observation(report, 0).assess(&attack());
+            assert!(matches!(assessment, Assessment::Inconclusive(_)), "{report}");
         }
-        let absent = observation("m1 begin\nm1 tried open 2\nm1 end\n", 0);
-        assert!(matches!(absent.blocked(&attack()), Reading::NoProof(_)));
-        assert!(matches!(observation("", 127).blocked(&attack()), Reading::Unclear(_)));
-        assert!(matches!(Observation::failed("x").blocked(&attack()), Reading::Unclear(_)));
+        let missing = observation("m1 begin\nm1 tried open 2\nm1 end\n", 0);
+        assert!(matches!(missing.assess(&attack()), Assessment::NoProof(_)));
+        let exited = observation("", 127);
+        assert!(matches!(exited.assess(&attack()), Assessment::Inconclusive(_)));
+        let failed = Observation::failed("x");
+        assert!(matches!(failed.assess(&attack()), Assessment::Inconclusive(_)));
         let harmed =
-            Observation { found_outside: vec!["a canary".to_owned()], ..Observation::failed("x") };
-        assert!(matches!(harmed.blocked(&attack()), Reading::Harm(_)));
+            Observation { external_harm: vec!["a canary".to_owned()], ..Observation::failed("x") };
+        assert!(matches!(harmed.assess(&attack()), Assessment::Harm(_)));
     }
 
     #[test]
-    fn an_open_door_is_harm() {
+    fn accepted_call_is_harm() {
         for report in [
             "m1 begin\nm1 tried mount 0\nm1 end\n",
             "m1 begin\nm1 tried bpf 22\nm1 end\n",
             "m1 begin\nm1 harm x\n",
         ] {
-            assert!(matches!(observation(report, 0).harm(&attack()), Reading::Harm(_)), "{report}");
+            let assessment = observation(report, 0).assess_harm(&attack());
+            assert!(matches!(assessment, Assessment::Harm(_)), "{report}");
         }
     }
 
     #[test]
-    fn a_wrong_verdict_is_harm() {
+    fn wrong_verdict_is_harm() {
         let seen = observation("m1 begin\nm1 tried start 11\nm1 end\n", 0);
         let bomb = attack().ends_at(Limit::Processes);
-        assert_eq!(seen.harm(&bomb), Reading::Held);
-        assert!(matches!(seen.blocked(&bomb), Reading::Harm(_)));
+        assert_eq!(seen.assess_harm(&bomb), Assessment::NoHarm);
+        assert!(matches!(seen.assess(&bomb), Assessment::Harm(_)));
     }
 }

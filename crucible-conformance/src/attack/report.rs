@@ -1,59 +1,60 @@
-//! What was found out about all attacks.
+//! The findings on all attacks.
 
 use std::fmt;
 
-use super::finding::{Finding, Status};
+use super::finding::{AttackFinding, AttackStatus};
 
-/// What was found out about all attacks, in the order of the catalogue.
+/// The findings on all attacks, in the order of the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Report {
-    /// A finding for each attack.
-    pub findings: Vec<Finding>,
+pub struct AttackReport {
+    /// One finding for each attack.
+    pub findings: Vec<AttackFinding>,
 }
 
-impl Report {
-    /// How many attacks have this status.
+impl AttackReport {
+    /// Returns the number of attacks with this status.
     #[must_use]
-    pub fn count(&self, status: Status) -> usize {
+    pub fn count(&self, status: AttackStatus) -> usize {
         self.findings.iter().filter(|finding| finding.status == status).count()
     }
 
-    /// Whether every attack was blocked, but for those whose layers the host has waived.
+    /// Returns `true` if every attack was blocked, except for attacks that do not apply to the
+    /// engine and attacks whose layers the host has waived.
     #[must_use]
     pub fn is_green(&self) -> bool {
-        self.findings.iter().all(|finding| finding.status.is_no_failure())
-            && self.count(Status::Blocked) > 0
+        self.findings.iter().all(|finding| finding.status.is_acceptable())
+            && self.count(AttackStatus::Blocked) > 0
     }
 
-    /// The counts as one JSON object.
+    /// Returns the counts as one JSON object.
     #[must_use]
     pub fn summary(&self) -> serde_json::Value {
         serde_json::json!({
-            "blocked": self.count(Status::Blocked),
-            "escaped": self.count(Status::Escaped),
-            "control_failed": self.count(Status::ControlFailed),
-            "inconclusive": self.count(Status::Inconclusive),
-            "not_covered": self.count(Status::NotCovered),
-            "does_not_apply": self.count(Status::DoesNotApply),
+            "blocked": self.count(AttackStatus::Blocked),
+            "escaped": self.count(AttackStatus::Escaped),
+            "control_failed": self.count(AttackStatus::ControlFailed),
+            "inconclusive": self.count(AttackStatus::Inconclusive),
+            "not_covered": self.count(AttackStatus::NotCovered),
+            "does_not_apply": self.count(AttackStatus::DoesNotApply),
         })
     }
 }
 
-/// The counts in one line.
-impl fmt::Display for Report {
+/// Formats the counts in one line.
+impl fmt::Display for AttackReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "{} blocked, {} escaped, {} control-failed",
-            self.count(Status::Blocked),
-            self.count(Status::Escaped),
-            self.count(Status::ControlFailed)
+            self.count(AttackStatus::Blocked),
+            self.count(AttackStatus::Escaped),
+            self.count(AttackStatus::ControlFailed)
         )?;
         for (status, name) in [
-            (Status::Inconclusive, "inconclusive"),
-            (Status::NotCovered, "not covered"),
-            (Status::DoesNotApply, "do not apply"),
+            (AttackStatus::Inconclusive, "inconclusive"),
+            (AttackStatus::NotCovered, "not covered"),
+            (AttackStatus::DoesNotApply, "do not apply"),
         ] {
             match self.count(status) {
                 0 => {}

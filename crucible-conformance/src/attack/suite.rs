@@ -1,64 +1,72 @@
-//! The suite: every attack, and its control.
+//! The suite: every attack and its control.
 
 use std::fmt;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crucible_core::{Engine, EngineError, Layer};
 use futures::StreamExt as _;
 
-use super::bare::attack_nobody;
-use super::engine_run::attack_engine;
-use super::entry::{Attack, Control};
-use super::finding::{ControlResult, Finding, Status};
-use super::matrix::Matrix;
-use super::observation::Reading;
-use super::report::Report;
-use super::scene::{SceneError, setup};
-use super::{catalogue, programs};
+use super::definition::{Attack, ControlMethod};
+use super::finding::{AttackFinding, AttackStatus, ControlResult};
+use super::fixture::{FixtureError, setup};
+use super::matrix::LayerMatrix;
+use super::observation::{Assessment, Observation};
+use super::report::AttackReport;
+use super::sandboxed::run_on_engine;
+use super::unsandboxed::run_unsandboxed;
+use super::{binary, catalogue};
 
-/// How many attacks run at once. Most of them sleep; some want a CPU each.
-const AT_ONCE: usize = 3;
+/// The number of attacks that run at the same time. Most of them sleep; some use a CPU each.
+const CONCURRENT_ATTACKS: usize = 3;
 
-/// Makes engines of the kind under attack, without some of their layers.
-type Make = dyn Fn(&[Layer]) -> Result<Arc<dyn Engine>, EngineError> + Send + Sync;
+/// Creates the engine under attack without some of its layers.
+type MakeEngine = dyn Fn(&[Layer]) -> Result<Arc<dyn Engine>, EngineError> + Send + Sync;
 
 /// Every attack, against one kind of engine.
-pub struct Suite {
-    make: Arc<Make>,
+pub struct AttackSuite {
+    make_engine: Arc<MakeEngine>,
     attacks: Vec<Attack>,
-    /// Where the program is on the host, for the controls.
+    /// The directory of the program that the controls run.
     _directory: tempfile::TempDir,
     program: PathBuf,
 }
 
-impl fmt::Debug for Suite {
+impl fmt::Debug for AttackSuite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Suite").field("attacks", &self.attacks.len()).finish_non_exhaustive()
+        f.debug_struct("AttackSuite").field("attacks", &self.attacks.len()).finish_non_exhaustive()
     }
 }
 
-impl Suite {
-    /// The suite against the engines that `make` makes: without the layers that it is given, of which there may be none.
-    /// Where there is no such engine without a layer, it is refused as an engine refuses it.
+impl AttackSuite {
+    /// Creates the suite for the engines that `make_engine` returns.
+    ///
+    /// The function receives the layers that the engine must not have. The list can be empty. If an
+    /// engine cannot run without a layer, the function returns the engine's own error.
     ///
     /// # Errors
-    /// The programs cannot be put where the controls find them.
+    /// Returns an error if the attack programs cannot be written to a temporary directory.
     pub fn new(
-        make: impl Fn(&[Layer]) -> Result<Arc<dyn Engine>, EngineError> + Send + Sync + 'static,
-    ) -> Result<Self, SceneError> {
-        let binary = programs::BINARY.ok_or(SceneError::NoPrograms)?;
-        let directory = tempfile::tempdir().map_err(setup("make a directory"))?;
-        let program = directory.path().join(programs::NAME);
-        write_program(&program, binary).map_err(setup("write the programs"))?;
-        let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(directory.path(), open_to_all).map_err(setup("open a directory"))?;
-        Ok(Self { make: Arc::new(make), attacks: catalogue(), _directory: directory, program })
+        make_engine: impl Fn(&[Layer]) -> Result<Arc<dyn Engine>, EngineError> + Send + Sync + 'static,
+    ) -> Result<Self, FixtureError> {
+        let binary = binary::BINARY.ok_or(FixtureError::NoPrograms)?;
+        let directory = tempfile::tempdir().map_err(setup("create a directory"))?;
+        let program = directory.path().join(binary::NAME);
+        write_program(&program, binary).map_err(setup("write the attack programs"))?;
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))
+            .map_err(setup("change the mode of a directory"))?;
+        Ok(Self {
+            make_engine: Arc::new(make_engine),
+            attacks: catalogue(),
+            _directory: directory,
+            program,
+        })
     }
 
-    /// Keeps the attacks that `wanted` names: by their name, their family, or their number in the catalogue.
+    /// Keeps the attacks that `wanted` selects by name, family, or number in the catalogue.
     #[must_use]
     pub fn only(mut self, wanted: &[String]) -> Self {
         let names = |attack: &Attack| [attack.name, attack.family, attack.catalogue];
@@ -68,102 +76,97 @@ impl Suite {
         self
     }
 
-    /// The attacks.
+    /// Returns the attacks.
     #[must_use]
     pub fn attacks(&self) -> &[Attack] {
         &self.attacks
     }
 
-    /// Runs every attack and its control; hands each finding over as it is made.
+    /// Runs every attack and its control, and passes each finding to `each`.
     ///
     /// # Errors
-    /// There is no engine.
+    /// Returns an error if the engine cannot be created.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves nothing behind but controls, which end by themselves within seconds.
-    pub async fn run(&self, mut each: impl FnMut(&Finding)) -> Result<Report, EngineError> {
-        let engine = self.engine(&[]).await?;
-        let runs = self.attacks.iter().map(|attack| self.find_out(&engine, attack));
-        let mut runs = futures::stream::iter(runs).buffered(AT_ONCE);
+    /// If the future is dropped, only controls can remain. They end by themselves within seconds.
+    pub async fn run(
+        &self,
+        mut each: impl FnMut(&AttackFinding),
+    ) -> Result<AttackReport, EngineError> {
+        let engine = self.engine_without(&[]).await?;
+        let runs = self.attacks.iter().map(|attack| self.assess(&engine, attack));
+        let mut runs = futures::stream::iter(runs).buffered(CONCURRENT_ATTACKS);
         let mut findings = Vec::new();
         while let Some(finding) = runs.next().await {
             each(&finding);
             findings.push(finding);
         }
-        Ok(Report { findings })
+        Ok(AttackReport { findings })
     }
 
-    /// Runs every attack without each layer that can be waived.
+    /// Runs every attack once for each layer that can be waived, without that layer. Passes the
+    /// name of each layer to `each`.
     ///
     /// # Errors
-    /// There is no engine.
+    /// Returns an error if the engine cannot be created.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves nothing behind.
-    pub async fn matrix(&self, mut each: impl FnMut(&str)) -> Result<Matrix, EngineError> {
-        let whole = self.engine(&[]).await?;
-        let mut matrix = Matrix::new(&self.attacks);
+    /// If the future is dropped, nothing remains.
+    pub async fn matrix(&self, mut each: impl FnMut(&str)) -> Result<LayerMatrix, EngineError> {
+        let complete = self.engine_without(&[]).await?;
+        let mut matrix = LayerMatrix::new(&self.attacks);
         for layer in Layer::ALL {
-            if !whole.info().enforcement.enforces(*layer) {
+            if !complete.info().enforcement.enforces(*layer) {
                 continue;
             }
-            let Ok(engine) = self.engine(&[*layer]).await else {
-                matrix.cannot_be_waived(*layer);
+            let Ok(engine) = self.engine_without(&[*layer]).await else {
+                matrix.add_essential(*layer);
                 continue;
             };
             each(layer.name());
             let runs = self.attacks.iter().map(|attack| async {
-                attack_engine(&engine, attack, &self.program).await.harm(attack)
+                run_on_engine(&engine, attack, &self.program).await.assess_harm(attack)
             });
-            let readings = futures::stream::iter(runs).buffered(AT_ONCE).collect::<Vec<_>>().await;
-            matrix.add(*layer, readings);
+            let column = futures::stream::iter(runs).buffered(CONCURRENT_ATTACKS);
+            matrix.add(*layer, column.collect::<Vec<_>>().await);
         }
         Ok(matrix)
     }
 
-    /// An engine without these layers, made in a thread that may block.
-    async fn engine(&self, without: &[Layer]) -> Result<Arc<dyn Engine>, EngineError> {
-        let (make, without) = (Arc::clone(&self.make), without.to_vec());
-        let made = tokio::task::spawn_blocking(move || make(&without)).await;
+    /// Creates an engine without these layers, in a thread that may block.
+    async fn engine_without(&self, layers: &[Layer]) -> Result<Arc<dyn Engine>, EngineError> {
+        let (make_engine, layers) = (Arc::clone(&self.make_engine), layers.to_vec());
+        let made = tokio::task::spawn_blocking(move || make_engine(&layers)).await;
         made.map_err(|error| EngineError::Unavailable {
-            what: "a thread that makes an engine".to_owned(),
+            what: "a thread that creates an engine".to_owned(),
             source: Some(error.into()),
         })?
     }
 
-    async fn find_out(&self, engine: &Arc<dyn Engine>, attack: &Attack) -> Finding {
-        let info = engine.info();
-        if let Some((difference, why)) = attack.harmless
-            && info.differs(difference)
+    /// Runs an attack and its control.
+    async fn assess(&self, engine: &Arc<dyn Engine>, attack: &Attack) -> AttackFinding {
+        if let Some((deviation, reason)) = attack.not_applicable
+            && engine.info().differs(deviation)
         {
-            return Finding {
+            return AttackFinding {
                 name: attack.name,
                 family: attack.family,
                 catalogue: attack.catalogue,
-                status: Status::DoesNotApply,
-                detail: why.to_owned(),
+                status: AttackStatus::DoesNotApply,
+                detail: reason.to_owned(),
                 verdict: None,
                 control: ControlResult::NotShown { reason: "it was not run".to_owned() },
             };
         }
-        let enforcement = info.enforcement;
-        let seen = attack_engine(engine, attack, &self.program).await;
-        let covered = attack.layers.is_empty()
-            || attack.layers.iter().any(|layer| enforcement.enforces(*layer));
-        let (status, detail) = match seen.blocked(attack) {
-            Reading::Held => (Status::Blocked, String::new()),
-            Reading::Harm(what) if !covered => (Status::NotCovered, what),
-            Reading::Harm(what) => (Status::Escaped, what),
-            Reading::Unclear(why) | Reading::NoProof(why) if !covered => (Status::NotCovered, why),
-            Reading::Unclear(why) | Reading::NoProof(why) => (Status::Inconclusive, why),
-        };
+        let seen = run_on_engine(engine, attack, &self.program).await;
+        let (status, detail) = status_of(&seen, engine, attack);
         let control = self.control(attack).await;
         let status = match (&status, &control) {
-            (Status::Blocked, ControlResult::Failed { .. }) => Status::ControlFailed,
+            (AttackStatus::Blocked, ControlResult::Failed { .. }) => AttackStatus::ControlFailed,
             _ => status,
         };
         let verdict = seen.outcome.as_ref().map(|outcome| outcome.verdict().to_string());
-        Finding {
+        AttackFinding {
             name: attack.name,
             family: attack.family,
             catalogue: attack.catalogue,
@@ -174,65 +177,94 @@ impl Suite {
         }
     }
 
-    /// The same program where nothing stops it: by an engine without the layers or, where there is none, by no engine.
+    /// Runs the same program where nothing stops it: by an engine without the layers, or without an
+    /// engine.
     async fn control(&self, attack: &Attack) -> ControlResult {
         if let Some(result) = self.control_by_waiver(attack).await {
             return result;
         }
         let (kinds, excuse) = match &attack.control {
-            Control::Bare(kinds) | Control::Timeout(kinds, _) => (*kinds, None),
-            Control::BareIfThere(kinds, reason) => (*kinds, Some(*reason)),
-            Control::Collector | Control::Judge => ("", None),
-            Control::NotShown(reason) => {
+            ControlMethod::Unsandboxed(kinds) | ControlMethod::UnsandboxedWithTimeout(kinds, _) => {
+                (*kinds, None)
+            }
+            ControlMethod::UnsandboxedIfSupported(kinds, reason) => (*kinds, Some(*reason)),
+            ControlMethod::NaiveCollector | ControlMethod::NaiveJudge => ("", None),
+            ControlMethod::NotShown(reason) => {
                 return ControlResult::NotShown { reason: (*reason).to_owned() };
             }
         };
-        let seen = attack_nobody(attack, &self.program, &self.kinds(kinds)).await;
-        let seen = match seen.harm(attack) {
-            Reading::Harm(harm) => {
+        let seen = run_unsandboxed(attack, &self.program, &scratch_kinds(kinds)).await;
+        let seen = match seen.assess_harm(attack) {
+            Assessment::Harm(harm) => {
                 return ControlResult::Harm { without: "without an engine".to_owned(), harm };
             }
-            // A program that did not run to its end shows nothing, and no excuse covers it.
-            Reading::Unclear(why) => return ControlResult::Failed { seen: why },
-            Reading::NoProof(why) => why,
-            Reading::Held => "no harm without an engine".to_owned(),
+            // A program that did not run to its end shows nothing, whatever the kernel supports.
+            Assessment::Inconclusive(why) => return ControlResult::Failed { seen: why },
+            Assessment::NoProof(why) => why,
+            Assessment::NoHarm => "no harm without an engine".to_owned(),
         };
         match excuse {
             Some(reason) => ControlResult::NotShown { reason: reason.to_owned() },
             None if !rustix::process::geteuid().is_root() => {
-                ControlResult::NotShown { reason: "it takes root to do this harm".to_owned() }
+                ControlResult::NotShown { reason: "only root can do this harm".to_owned() }
             }
             None => ControlResult::Failed { seen },
         }
     }
 
-    /// An ordinary user makes scratch namespaces in a user namespace of his own.
-    fn kinds(&self, kinds: &str) -> String {
-        let scratch = kinds.contains(['m', 'u', 'i', 'n', 'p']);
-        let user = if scratch && !rustix::process::geteuid().is_root() { "U" } else { "" };
-        format!("{kinds}{user}")
-    }
-
+    /// Runs the attack by an engine without the layers that stop it. Returns `None` if there is no
+    /// such engine or it shows no harm.
     async fn control_by_waiver(&self, attack: &Attack) -> Option<ControlResult> {
         if attack.layers.is_empty() {
             return None;
         }
-        let engine = self.engine(attack.layers).await.ok()?;
-        match attack_engine(&engine, attack, &self.program).await.harm(attack) {
-            Reading::Harm(harm) => {
+        let engine = self.engine_without(attack.layers).await.ok()?;
+        match run_on_engine(&engine, attack, &self.program).await.assess_harm(attack) {
+            Assessment::Harm(harm) => {
                 let names: Vec<_> = attack.layers.iter().map(|layer| layer.name()).collect();
                 Some(ControlResult::Harm { without: format!("without {}", names.join(", ")), harm })
             }
-            // Another layer stands in: a plain process has none.
-            Reading::Held | Reading::NoProof(_) | Reading::Unclear(_) => None,
+            // Another layer stops the attack as well. A plain process has none.
+            Assessment::NoHarm | Assessment::NoProof(_) | Assessment::Inconclusive(_) => None,
         }
     }
 }
 
-/// Written, closed, and only then executable: a program that is open for writing cannot be started.
+/// Returns the status of an attack and its detail, before its control.
+fn status_of(
+    seen: &Observation,
+    engine: &Arc<dyn Engine>,
+    attack: &Attack,
+) -> (AttackStatus, String) {
+    let enforcement = engine.info().enforcement;
+    let covered =
+        attack.layers.is_empty() || attack.layers.iter().any(|layer| enforcement.enforces(*layer));
+    match seen.assess(attack) {
+        Assessment::NoHarm => (AttackStatus::Blocked, String::new()),
+        Assessment::Harm(what) if !covered => (AttackStatus::NotCovered, what),
+        Assessment::Harm(what) => (AttackStatus::Escaped, what),
+        Assessment::Inconclusive(why) | Assessment::NoProof(why) if !covered => {
+            (AttackStatus::NotCovered, why)
+        }
+        Assessment::Inconclusive(why) | Assessment::NoProof(why) => {
+            (AttackStatus::Inconclusive, why)
+        }
+    }
+}
+
+/// Returns the kinds of scratch namespaces. An ordinary user creates them in its own user
+/// namespace.
+fn scratch_kinds(kinds: &str) -> String {
+    let scratch = kinds.contains(['m', 'u', 'i', 'n', 'p']);
+    let user = if scratch && !rustix::process::geteuid().is_root() { "U" } else { "" };
+    format!("{kinds}{user}")
+}
+
+/// Writes, closes, and only then makes the program executable: a file that is open for writing
+/// cannot be executed.
 fn write_program(path: &Path, binary: &[u8]) -> std::io::Result<()> {
     let mut file = fs::File::create(path)?;
     file.write_all(binary)?;
     drop(file);
-    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }

@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use super::support::{Subject, assert_next, entry, listen, next, output, publish};
 
 /// A listener gets what is published, as it was published.
-pub async fn a_listener_gets_what_is_published(bus: Subject) {
+pub async fn subscriber_receives_events_as_published(bus: Subject) {
     let id = EvaluationId::new();
     let mut stream = listen(&bus, EventFilter::all()).await;
     let bytes = Bytes::from((0..=255).collect::<Vec<u8>>());
@@ -20,14 +20,14 @@ pub async fn a_listener_gets_what_is_published(bus: Subject) {
 }
 
 /// Nobody listens: that is no error, and nothing piles up for whoever comes.
-pub async fn publishing_to_nobody_is_no_error(bus: Subject) {
+pub async fn publish_without_subscribers_succeeds(bus: Subject) {
     for sequence in 1..100 {
         publish(&bus, &[entry(EvaluationId::new(), sequence)]).await;
     }
 }
 
 /// It never waits for a listener: one that does not listen holds up nobody.
-pub async fn publishing_never_waits_for_a_listener(bus: Subject) {
+pub async fn publish_with_idle_subscriber_does_not_block(bus: Subject) {
     let id = EvaluationId::new();
     let _deaf = listen(&bus, EventFilter::all()).await;
     let mut stream = listen(&bus, EventFilter::all().without_signals()).await;

@@ -9,7 +9,7 @@ use crucible_core::{Event, EventFilter, EventKind, EvaluationId};
 use super::support::{Subject, assert_next, assert_silent, entry, listen, next, output, publish};
 
 /// Listening begins when `subscribe` returns: what came before does not come.
-pub async fn listening_begins_now(bus: Subject) {
+pub async fn subscription_receives_only_later_events(bus: Subject) {
     let id = EvaluationId::new();
     publish(&bus, &[entry(id, 1)]).await;
     let mut stream = listen(&bus, EventFilter::all()).await;
@@ -19,7 +19,7 @@ pub async fn listening_begins_now(bus: Subject) {
 }
 
 /// Everybody who listens gets every event.
-pub async fn everybody_who_listens_gets_every_event(bus: Subject) {
+pub async fn every_subscriber_receives_every_event(bus: Subject) {
     let id = EvaluationId::new();
     let mut streams = Vec::new();
     for number in 0..10 {
@@ -35,7 +35,7 @@ pub async fn everybody_who_listens_gets_every_event(bus: Subject) {
 }
 
 /// A filter lets through what it asks for, and nothing else.
-pub async fn a_filter_lets_through_what_it_asks_for_and_nothing_else(bus: Subject) {
+pub async fn filter_passes_exactly_the_matching_events(bus: Subject) {
     let (mine, yours) = (EvaluationId::new(), EvaluationId::new());
     let mut both = EventFilter::evaluation(mine);
     both.evaluations = Some([mine, yours].into());
@@ -66,7 +66,7 @@ pub async fn a_filter_lets_through_what_it_asks_for_and_nothing_else(bus: Subjec
 }
 
 /// A listener that waits is woken by what comes.
-pub async fn a_listener_waits_for_what_comes(bus: Subject) {
+pub async fn waiting_subscriber_is_woken_by_matching_event(bus: Subject) {
     let id = EvaluationId::new();
     let mut stream = listen(&bus, EventFilter::evaluation(id)).await;
     let waiting = tokio::spawn(async move { next(&mut stream).await });
@@ -79,7 +79,7 @@ pub async fn a_listener_waits_for_what_comes(bus: Subject) {
 
 /// A listener that is too slow loses the oldest events, and is told how many before it gets the next. More is published
 /// here than any buffer may hold: 80 MB.
-pub async fn a_slow_listener_loses_the_oldest_and_is_told_how_many(bus: Subject) {
+pub async fn slow_subscriber_gets_count_of_missed_events(bus: Subject) {
     const EVENTS: u64 = 20_000;
     let id = EvaluationId::new();
     let mut slow = listen(&bus, EventFilter::evaluation(id)).await;
@@ -118,7 +118,7 @@ pub async fn a_slow_listener_loses_the_oldest_and_is_told_how_many(bus: Subject)
 }
 
 /// Dropping the stream ends the subscription: nothing is kept for it any more.
-pub async fn dropping_the_stream_ends_the_subscription(bus: Subject) {
+pub async fn dropped_stream_ends_subscription(bus: Subject) {
     let id = EvaluationId::new();
     let mut stays = listen(&bus, EventFilter::all()).await;
     for filter in [EventFilter::all(), EventFilter::evaluation(id), EventFilter::all().without_signals()] {

@@ -2,7 +2,7 @@
 
 use crucible_core::{Collect, Digest, Evaluation, Outcome, SkipReason};
 
-use super::support::{MIB, Subject, limits, run, said};
+use super::support::{MIB, Subject, limits, run, stdout_of};
 
 fn collecting(script: &str, collect: Collect) -> Evaluation {
     Evaluation::shell(script).with_limits(limits()).with_collect(collect)
@@ -19,11 +19,11 @@ fn skipped(outcome: &Outcome) -> Vec<(&str, SkipReason)> {
 }
 
 /// With its bytes, its hash, and whether it can be executed; and nothing else comes.
-pub async fn what_matches_comes_out(engine: Subject) {
+pub async fn matching_files_are_collected(engine: Subject) {
     let script = "mkdir -p out/deep; echo one > out/a.txt; echo two > out/deep/b.txt; echo three > other; \
                   printf x > out/tool.txt; chmod +x out/tool.txt; chmod 000 out/a.txt";
     let outcome = run(&engine, &collecting(script, Collect::matching(["out/**/*.txt", "missing"]))).await;
-    said(&outcome);
+    stdout_of(&outcome);
     let mut found = paths(&outcome);
     found.sort_unstable();
     assert_eq!(found, ["out/a.txt", "out/deep/b.txt", "out/tool.txt"]);
@@ -36,11 +36,11 @@ pub async fn what_matches_comes_out(engine: Subject) {
 }
 
 /// Regular files alone, and no link on the way to them.
-pub async fn links_and_fifos_do_not_come_out(engine: Subject) {
+pub async fn links_and_fifos_are_skipped(engine: Subject) {
     let script = "ln -s /etc/passwd passwd; ln -s / root; mkfifo fifo; ln main.sh hard; ln -s /proc/self/environ env; \
                   python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"socket\")'";
     let outcome = run(&engine, &collecting(script, Collect::matching(["**/*"]))).await;
-    said(&outcome);
+    stdout_of(&outcome);
     assert_eq!(paths(&outcome), ["hard", "main.sh"]);
     let other = SkipReason::NotRegular;
     let expected = [("env", other), ("fifo", other), ("passwd", other), ("root", other), ("socket", other)];
@@ -48,12 +48,12 @@ pub async fn links_and_fifos_do_not_come_out(engine: Subject) {
 }
 
 /// Bytes, files, depth: what is over is listed with its reason.
-pub async fn bounds_hold(engine: Subject) {
+pub async fn collection_bounds_are_enforced(engine: Subject) {
     let script = "truncate -s 1G sparse; head -c 3000000 /dev/zero > big; echo small > small; \
                   mkdir -p d/d/d; echo deep > d/d/d/deep";
     let collect = Collect::matching(["sparse", "big", "small", "d/**/deep"]).with_bytes_max(MIB).with_depth_max(3);
     let outcome = run(&engine, &collecting(script, collect)).await;
-    said(&outcome);
+    stdout_of(&outcome);
     assert_eq!(paths(&outcome), ["small"]);
     let expected =
         [("big", SkipReason::TooLarge), ("d/d/d", SkipReason::TooDeep), ("sparse", SkipReason::TooLarge)];
@@ -66,7 +66,7 @@ pub async fn bounds_hold(engine: Subject) {
 }
 
 /// A name can be any bytes; one that is no text is listed, and hides nothing else.
-pub async fn names_that_are_no_text_are_listed(engine: Subject) {
+pub async fn non_utf8_names_are_listed_as_skipped(engine: Subject) {
     let source = "
 for name in (b'\\xff\\xfe', b'new\\nline', b'-rf', b'a b', '\\u00fc'.encode()):
     open(name, 'w').close()
@@ -74,7 +74,7 @@ for name in (b'\\xff\\xfe', b'new\\nline', b'-rf', b'a b', '\\u00fc'.encode()):
     let evaluation =
         Evaluation::python(source).with_limits(limits()).with_collect(Collect::matching(["[!m]*", "-*"]));
     let outcome = run(&engine, &evaluation).await;
-    said(&outcome);
+    stdout_of(&outcome);
     let mut found = paths(&outcome);
     found.sort_unstable();
     assert_eq!(found, ["-rf", "a b", "new\nline", "ü"]);

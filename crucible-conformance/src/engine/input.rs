@@ -3,37 +3,37 @@
 use bytes::Bytes;
 use crucible_core::{Evaluation, InputFile, Secret, Verdict};
 
-use super::support::{MIB, Subject, assert_verdict, limits, run, said, shell};
+use super::support::{MIB, Subject, assert_verdict, limits, run, stdout_of, shell};
 
 /// Bytes, then the end.
-pub async fn stdin_is_what_was_given(engine: Subject) {
+pub async fn stdin_delivers_given_bytes(engine: Subject) {
     let evaluation = Evaluation::shell("cat; echo end").with_stdin("one\ntwo").with_limits(limits());
-    assert_eq!(said(&run(&engine, &evaluation).await), "one\ntwoend\n");
+    assert_eq!(stdout_of(&run(&engine, &evaluation).await), "one\ntwoend\n");
 }
 
 /// A program that reads and was given nothing does not wait.
-pub async fn no_stdin_is_its_end(engine: Subject) {
+pub async fn missing_stdin_is_end_of_file(engine: Subject) {
     assert_eq!(shell(&engine, "cat; echo end").await, "end\n");
 }
 
 /// A program that closes its standard input, or ends without reading it, has done nothing wrong.
-pub async fn stdin_that_is_not_read_is_no_error(engine: Subject) {
+pub async fn unread_stdin_is_not_an_error(engine: Subject) {
     let much = Bytes::from(vec![b'x'; 1_000_000]);
     for script in ["exec <&-; sleep 0.1; echo done", "echo done", "head -c 1 >/dev/null; echo done"] {
         let evaluation = Evaluation::shell(script).with_stdin(much.clone()).with_limits(limits());
-        assert_eq!(said(&run(&engine, &evaluation).await), "done\n", "{script}");
+        assert_eq!(stdout_of(&run(&engine, &evaluation).await), "done\n", "{script}");
     }
 }
 
 /// Input is fed while the program reads.
-pub async fn more_stdin_than_a_pipe_holds_arrives(engine: Subject) {
+pub async fn stdin_beyond_pipe_capacity_arrives(engine: Subject) {
     let much = Bytes::from(vec![b'x'; 3_000_000]);
     let evaluation = Evaluation::shell("sleep 0.2; wc -c").with_stdin(much).with_limits(limits());
-    assert_eq!(said(&run(&engine, &evaluation).await).trim(), "3000000");
+    assert_eq!(stdout_of(&run(&engine, &evaluation).await).trim(), "3000000");
 }
 
 /// No shell, no quoting, no limit but the kernel's.
-pub async fn arguments_arrive_as_they_are(engine: Subject) {
+pub async fn arguments_arrive_unchanged(engine: Subject) {
     let long = "y".repeat(100_000);
     let evaluation = Evaluation::python("import sys\nprint(sys.argv[1:6])\nprint(len(sys.argv[6]))")
         .with_arg("")
@@ -44,46 +44,46 @@ pub async fn arguments_arrive_as_they_are(engine: Subject) {
         .with_arg(long);
     let outcome = run(&engine, &evaluation.with_limits(limits())).await;
     let expected = "['', 'a b', '$HOME;`id`', '\\'\"\\\\', 'ü\\n']\n100000\n";
-    assert_eq!(said(&outcome), expected);
+    assert_eq!(stdout_of(&outcome), expected);
 }
 
 /// Nothing of the host's, and all that was given.
-pub async fn the_environment_is_what_was_given_and_nothing_else(engine: Subject) {
+pub async fn environment_has_only_given_variables(engine: Subject) {
     let outcome = run(&engine, &Evaluation::command(["/usr/bin/env"]).with_limits(limits())).await;
-    assert_eq!(said(&outcome), "");
+    assert_eq!(stdout_of(&outcome), "");
     let evaluation = Evaluation::command(["/usr/bin/env"])
         .with_env("PLAIN", "a=b c")
         .with_env("SECRET", Secret::new("hunter2"))
         .with_limits(limits());
-    assert_eq!(said(&run(&engine, &evaluation).await), "PLAIN=a=b c\nSECRET=hunter2\n");
+    assert_eq!(stdout_of(&run(&engine, &evaluation).await), "PLAIN=a=b c\nSECRET=hunter2\n");
 }
 
 /// With their bytes, their places, and the right to change them.
-pub async fn files_are_in_place(engine: Subject) {
+pub async fn input_files_are_in_place(engine: Subject) {
     let evaluation = Evaluation::shell("cat data/deep/a.txt; wc -c < big; echo more >> data/deep/a.txt; pwd; ls -A")
         .with_file("data/deep/a.txt", "content\n")
         .with_file("big", vec![b'z'; 5 * 1024 * 1024])
         .with_file(".hidden ü", "")
         .with_limits(limits());
-    let text = said(&run(&engine, &evaluation).await);
+    let text = stdout_of(&run(&engine, &evaluation).await);
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines, ["content", "5242880", "/box", ".hidden ü", "big", "data", "main.sh"]);
 }
 
 /// A program that was given as a file can be executed, if it was said to be one.
-pub async fn a_program_that_was_given_can_be_executed(engine: Subject) {
+pub async fn executable_input_file_can_run(engine: Subject) {
     let tool = InputFile::new("bin/tool", "#!/bin/sh\necho \"tool $1\"\n").with_executable();
     let evaluation = Evaluation::command(["bin/tool", "x"]).with_input_file(tool).with_limits(limits());
-    assert_eq!(said(&run(&engine, &evaluation).await), "tool x\n");
+    assert_eq!(stdout_of(&run(&engine, &evaluation).await), "tool x\n");
 }
 
 /// Many files, and a bound on them that is said to have been reached.
-pub async fn many_files_are_in_place(engine: Subject) {
+pub async fn many_input_files_are_in_place(engine: Subject) {
     let mut evaluation = Evaluation::shell("set -- d/*; echo $#; cat d/* | wc -c");
     for number in 0..900 {
         evaluation = evaluation.with_file(format!("d/{number}"), vec![b'x'; 1000]);
     }
-    let text = said(&run(&engine, &evaluation.with_limits(limits().with_disk_bytes(32 * MIB))).await);
+    let text = stdout_of(&run(&engine, &evaluation.with_limits(limits().with_disk_bytes(32 * MIB))).await);
     assert_eq!(text.split_whitespace().collect::<Vec<_>>(), ["900", "900000"]);
     let outcome = run(&engine, &Evaluation::shell("exit 4").with_limits(limits())).await;
     assert_verdict(&outcome, &Verdict::Exited { code: 4 });

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use crucible_core::{Command, Deviation, Ending, Evaluation, Evidence, ExecOptions, Layer, Verdict};
 
-use super::support::{Subject, enforces, limits, open, python, run, said, sh, shell, told};
+use super::support::{Subject, enforces, limits, open, python, run, stdout_of, sh, shell, exec_stdout};
 
 /// No address family but the local one, or nothing that it could reach; no interface that is up.
-pub async fn there_is_no_network(engine: Subject) {
+pub async fn network_is_unreachable(engine: Subject) {
     if !enforces(&engine, &[Layer::NetworkNamespace]).await {
         return;
     }
@@ -33,7 +33,7 @@ with open('/proc/net/route') as file:
 }
 
 /// Not one of them, by name or by number.
-pub async fn no_process_of_the_host_is_seen(engine: Subject) {
+pub async fn host_processes_are_invisible(engine: Subject) {
     if !enforces(&engine, &[Layer::PidNamespace]).await {
         return;
     }
@@ -55,7 +55,7 @@ except OSError:
 }
 
 /// A file of the host is not there, whoever could read it outside.
-pub async fn no_file_of_the_host_is_seen(engine: Subject) {
+pub async fn host_files_are_invisible(engine: Subject) {
     if !enforces(&engine, &[Layer::MountNamespace]).await {
         return;
     }
@@ -79,7 +79,7 @@ pub async fn no_file_of_the_host_is_seen(engine: Subject) {
 }
 
 /// Standard input, output and error, and nothing above.
-pub async fn no_descriptor_is_inherited(engine: Subject) {
+pub async fn host_descriptors_are_not_inherited(engine: Subject) {
     // The last is the directory that is being listed.
     let source = "
 import os
@@ -92,7 +92,7 @@ print([os.readlink(f'/proc/self/fd/{fd}').split(':')[0] for fd in fds[:3]])
 }
 
 /// `/tmp`, `/box` and `/dev/shm`, wherever else they are seen; the rest is read-only, also for whoever is told to be root.
-pub async fn only_the_places_to_write_to_can_be_written_to(engine: Subject) {
+pub async fn only_scratch_directories_are_writable(engine: Subject) {
     let source = "
 import os
 writable = []
@@ -123,7 +123,7 @@ for path in ('/etc/passwd', '/usr/bin/env', '/proc/sys/kernel/hostname', '/proc/
 }
 
 /// No privilege, and no way to one.
-pub async fn the_program_is_nobody_special(engine: Subject) {
+pub async fn program_has_no_privileges(engine: Subject) {
     let source = "
 import os
 status = dict(line.split(':', 1) for line in open('/proc/self/status') if ':' in line)
@@ -141,7 +141,7 @@ print(int(status['CapBnd'], 16))
 }
 
 /// The host's name stays outside.
-pub async fn the_host_has_another_name(engine: Subject) {
+pub async fn host_name_differs_from_host(engine: Subject) {
     if enforces(&engine, &[Layer::UtsNamespace]).await {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
         assert_ne!(python(&engine, "import os; print(os.uname().nodename)").await, host);
@@ -149,7 +149,7 @@ pub async fn the_host_has_another_name(engine: Subject) {
 }
 
 /// Every place that can be written to is empty again, and so are queues and shared memory.
-pub async fn nothing_is_left_for_the_next(engine: Subject) {
+pub async fn next_sandbox_starts_empty(engine: Subject) {
     let leave = "
 import os
 for directory in ('/tmp', '/box', '/dev/shm', '/var/tmp'):
@@ -168,7 +168,7 @@ for directory in ('/tmp', '/box', '/dev/shm', '/var/tmp'):
 }
 
 /// Two sandboxes at one time: no file, no abstract socket, no shared memory of one is there in the other.
-pub async fn two_at_once_do_not_meet(engine: Subject) {
+pub async fn concurrent_sandboxes_share_nothing(engine: Subject) {
     if !enforces(&engine, &[Layer::NetworkNamespace, Layer::IpcNamespace]).await {
         return;
     }
@@ -188,11 +188,11 @@ time.sleep(1)
 ";
     let evaluation = Evaluation::python(meet).with_limits(limits());
     let (one, other) = tokio::join!(run(&engine, &evaluation), run(&engine, &evaluation));
-    assert_eq!((said(&one), said(&other)), ("alone\n".to_owned(), "alone\n".to_owned()));
+    assert_eq!((stdout_of(&one), stdout_of(&other)), ("alone\n".to_owned(), "alone\n".to_owned()));
 }
 
 /// A signal to everybody reaches nobody outside.
-pub async fn signals_do_not_leave(engine: Subject) {
+pub async fn signals_stay_inside_sandbox(engine: Subject) {
     let neighbour = Evaluation::shell("sleep 1.5; echo alive").with_limits(limits());
     let attack = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -200,12 +200,12 @@ pub async fn signals_do_not_leave(engine: Subject) {
         run(&engine, &Evaluation::python(source).with_limits(limits())).await
     };
     let (neighbour, _) = tokio::join!(run(&engine, &neighbour), attack);
-    assert_eq!(said(&neighbour), "alive\n");
+    assert_eq!(stdout_of(&neighbour), "alive\n");
 }
 
 /// The first process of the sandbox is the engine's own, and may have the program's user: it takes no harm, and the next
 /// command is told the truth about.
-pub async fn the_sandbox_takes_no_harm_from_inside(engine: Subject) {
+pub async fn guest_process_survives_program_attacks(engine: Subject) {
     let attack = "
 import os, resource, signal
 for number in range(1, 65):
@@ -234,7 +234,7 @@ for directory in ('fd', 'map_files', 'ns'):
 ";
     let sandbox = open(&engine).await;
     let command = Command::new(["python3", "-c", attack]);
-    let text = told(&sandbox.exec(&command, ExecOptions::new()).await.unwrap());
+    let text = exec_stdout(&sandbox.exec(&command, ExecOptions::new()).await.unwrap());
     if engine.info().differs(Deviation::GuestIsSeen) {
         assert!(text.lines().all(|line| line.starts_with("fd ")), "{text}");
         let open = "
@@ -250,7 +250,7 @@ for name in os.listdir('/proc/1/fd'):
             print('opened', place)
 ";
         let command = Command::new(["python3", "-c", open]);
-        assert_eq!(told(&sandbox.exec(&command, ExecOptions::new()).await.unwrap()), "");
+        assert_eq!(exec_stdout(&sandbox.exec(&command, ExecOptions::new()).await.unwrap()), "");
     } else {
         assert_eq!(text, "");
     }
@@ -260,7 +260,7 @@ for name in os.listdir('/proc/1/fd'):
 }
 
 /// Nobody becomes root in a namespace of his own.
-pub async fn namespaces_cannot_be_nested(engine: Subject) {
+pub async fn nested_namespaces_are_refused(engine: Subject) {
     if !enforces(&engine, &[Layer::Seccomp]).await {
         return;
     }
@@ -286,7 +286,7 @@ print(libc.mount(b'none', b'/tmp', b'tmpfs', 0, None), libc.chroot(b'/tmp'))
 }
 
 /// What the engine reports is what the kernel says.
-pub async fn the_kernel_says_so_too(engine: Subject) {
+pub async fn reported_layers_match_kernel_state(engine: Subject) {
     let info = engine.info();
     let source = "
 import os

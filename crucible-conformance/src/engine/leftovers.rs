@@ -7,7 +7,7 @@ use crucible_core::{Evaluation, Evidence, Verdict};
 use super::support::{Subject, assert_verdict, limits, program, run, slowness};
 
 /// The parent's verdict, its output, and soon: not when the daemon would end.
-pub async fn a_daemon_that_holds_stdout_delays_nothing(engine: Subject) {
+pub async fn daemon_holding_stdout_does_not_delay_outcome(engine: Subject) {
     let began = Instant::now();
     let outcome = run(&engine, &Evaluation::shell(program!("hold_stdout.sh")).with_limits(limits())).await;
     assert_verdict(&outcome, &Verdict::Exited { code: 7 });
@@ -16,14 +16,14 @@ pub async fn a_daemon_that_holds_stdout_delays_nothing(engine: Subject) {
 }
 
 /// A process that nobody is the parent of is ended with the rest.
-pub async fn a_double_fork_is_ended(engine: Subject) {
+pub async fn double_forked_process_is_killed(engine: Subject) {
     let outcome = run(&engine, &Evaluation::python(program!("double_fork.py")).with_limits(limits())).await;
     assert_verdict(&outcome, &Verdict::Exited { code: 8 });
     assert_eq!(survivors(outcome.evidence()), 1);
 }
 
 /// How many there were is known.
-pub async fn what_is_left_behind_is_counted(engine: Subject) {
+pub async fn surviving_processes_are_counted(engine: Subject) {
     let script = "for i in 1 2 3 4 5; do sleep 1000 & done; exit 0";
     let outcome = run(&engine, &Evaluation::shell(script).with_limits(limits())).await;
     assert_verdict(&outcome, &Verdict::Exited { code: 0 });

@@ -11,10 +11,10 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::support::{PATIENCE, Subject, assert_verdict, limits, program, run, run_in, said, slowness};
+use super::support::{PATIENCE, Subject, assert_verdict, limits, program, run, run_in, stdout_of, slowness};
 
 /// What was cancelled before it began does not begin.
-pub async fn cancelled_before_it_began(engine: Subject) {
+pub async fn run_cancelled_before_start_is_not_started(engine: Subject) {
     let cancel = CancellationToken::new();
     cancel.cancel();
     let context = RunContext::new().with_cancel(cancel);
@@ -25,7 +25,7 @@ pub async fn cancelled_before_it_began(engine: Subject) {
 }
 
 /// What it wrote before is kept.
-pub async fn cancelled_while_it_runs(engine: Subject) {
+pub async fn run_cancelled_while_running_keeps_output(engine: Subject) {
     let cancel = CancellationToken::new();
     let (sender, mut output) = mpsc::channel::<OutputChunk>(8);
     let context = RunContext::new()
@@ -44,7 +44,7 @@ pub async fn cancelled_while_it_runs(engine: Subject) {
 }
 
 /// The compile step is part of the run.
-pub async fn cancelled_while_it_compiles(engine: Subject) {
+pub async fn run_cancelled_while_compiling_is_cancelled(engine: Subject) {
     let cancel = CancellationToken::new();
     // A compiler that takes its time for certain.
     let compile = Compile::new(Command::new(["sleep", "1000"]), ["main"]);
@@ -63,7 +63,7 @@ pub async fn cancelled_while_it_compiles(engine: Subject) {
 }
 
 /// Whoever drops a run has the engine as it was: the next run is right.
-pub async fn a_run_that_is_dropped_leaves_nothing(engine: Subject) {
+pub async fn dropped_run_leaves_no_state(engine: Subject) {
     for wait in [0, 1, 5, 20, 100] {
         let evaluation = Evaluation::shell("echo > /tmp/left; sleep 1000").with_limits(limits());
         let context = RunContext::new();
@@ -71,11 +71,11 @@ pub async fn a_run_that_is_dropped_leaves_nothing(engine: Subject) {
         assert!(dropped.is_err(), "it runs for long");
     }
     let outcome = run(&engine, &Evaluation::shell("ls /tmp; echo next").with_limits(limits())).await;
-    assert_eq!(said(&outcome), "next\n");
+    assert_eq!(stdout_of(&outcome), "next\n");
 }
 
 /// Each gets its own input, its own output, its own verdict.
-pub async fn many_at_once_are_all_right(engine: Subject) {
+pub async fn concurrent_runs_get_their_own_results(engine: Subject) {
     let mut runs = Vec::new();
     for number in 0..40 {
         let engine = Arc::clone(&engine);
@@ -94,7 +94,7 @@ pub async fn many_at_once_are_all_right(engine: Subject) {
 }
 
 /// Whether it ended by itself, by a limit, or was never started.
-pub async fn usage_is_there_on_every_ending(engine: Subject) {
+pub async fn usage_is_reported_on_every_ending(engine: Subject) {
     let spin = "import time\nend = time.process_time() + 0.3\nwhile time.process_time() < end: pass\n";
     let outcome = run(&engine, &Evaluation::python(spin).with_limits(limits())).await;
     let usage = &outcome.usage;

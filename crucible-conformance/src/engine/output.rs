@@ -9,10 +9,10 @@ use crucible_core::{
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::support::{MIB, PATIENCE, Subject, assert_verdict, limits, program, run, run_in, said, slowness};
+use super::support::{MIB, PATIENCE, Subject, assert_verdict, limits, program, run, run_in, stdout_of, slowness};
 
 /// 200 MiB in 64 KiB of memory: the count is exact, both ends are there, the hash is of all of it.
-pub async fn much_output_is_counted_exactly(engine: Subject) {
+pub async fn large_output_is_counted_exactly(engine: Subject) {
     let evaluation = Evaluation::python(program!("much_output.py"))
         .with_limits(limits().with_output_bytes(300 * MIB))
         .with_capture_bytes(64 * 1024);
@@ -32,7 +32,7 @@ pub async fn much_output_is_counted_exactly(engine: Subject) {
 }
 
 /// A program that writes more than a pipe holds, to both streams, and ends.
-pub async fn more_than_a_pipe_holds_is_no_deadlock(engine: Subject) {
+pub async fn output_beyond_pipe_capacity_does_not_deadlock(engine: Subject) {
     let source = "import os\nos.write(2, b'e' * 200000)\nos.write(1, b'o' * 200000)\n";
     let outcome = run(&engine, &Evaluation::python(source).with_limits(limits())).await;
     assert_verdict(&outcome, &Verdict::Exited { code: 0 });
@@ -40,14 +40,14 @@ pub async fn more_than_a_pipe_holds_is_no_deadlock(engine: Subject) {
 }
 
 /// Bytes, not text.
-pub async fn bytes_are_kept_as_they_are(engine: Subject) {
+pub async fn output_bytes_are_kept_unchanged(engine: Subject) {
     let source = "import os\nos.write(1, bytes(range(256)))\n";
     let outcome = run(&engine, &Evaluation::python(source).with_limits(limits())).await;
     assert_eq!(outcome.stdout.head, (0..=255).collect::<Vec<u8>>());
 }
 
 /// Every byte comes live, each at its place.
-pub async fn live_output_is_all_of_it_in_order(engine: Subject) {
+pub async fn live_output_is_complete_and_ordered(engine: Subject) {
     let (sender, mut receiver) = mpsc::channel(1);
     let seen = Arc::new(Mutex::new(0_usize));
     let watched = Arc::clone(&seen);
@@ -76,21 +76,21 @@ pub async fn live_output_is_all_of_it_in_order(engine: Subject) {
 }
 
 /// Whoever has stopped listening is no reason to stop.
-pub async fn a_receiver_that_is_gone_disturbs_nothing(engine: Subject) {
+pub async fn dropped_output_receiver_does_not_stop_run(engine: Subject) {
     let (sender, receiver) = mpsc::channel(1);
     drop(receiver);
     let context = RunContext::new().with_output(OutputSink::none().with_channel(sender));
     let evaluation = Evaluation::shell("echo one; echo two").with_limits(limits());
-    assert_eq!(said(&run_in(&engine, &evaluation, &context).await), "one\ntwo\n");
+    assert_eq!(stdout_of(&run_in(&engine, &evaluation, &context).await), "one\ntwo\n");
 }
 
 /// A receiver that does not receive makes the program wait, and its limits run on; the outcome comes all the same, with
 /// the exact count.
-pub async fn a_receiver_that_does_not_receive_holds_up_nothing(engine: Subject) {
+pub async fn stalled_output_receiver_does_not_block_outcome(engine: Subject) {
     let (sender, _receiver) = mpsc::channel(1);
     let context = RunContext::new().with_output(OutputSink::none().with_channel(sender));
     let limits = limits().with_wall(Duration::from_secs(1) * slowness());
     let evaluation = Evaluation::shell("echo one; sleep 0.1; echo two; sleep 0.1; echo three").with_limits(limits);
     let outcome = timeout(PATIENCE, run_in(&engine, &evaluation, &context)).await.expect("the outcome comes");
-    assert_eq!(said(&outcome), "one\ntwo\nthree\n");
+    assert_eq!(stdout_of(&outcome), "one\ntwo\nthree\n");
 }

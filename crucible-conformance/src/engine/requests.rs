@@ -24,7 +24,7 @@ async fn invalid(engine: &Subject, evaluation: &Evaluation) -> InvalidInput {
 }
 
 /// Not the first, all of them.
-pub async fn every_problem_is_reported(engine: Subject) {
+pub async fn invalid_evaluation_reports_every_problem(engine: Subject) {
     let evaluation = Evaluation::source("cobol", "")
         .with_file("../out", "")
         .with_limits(Limits::new().with_wall(Duration::ZERO).with_processes(0));
@@ -34,7 +34,7 @@ pub async fn every_problem_is_reported(engine: Subject) {
 }
 
 /// A layer that is not in force, a network policy that cannot be: refused, by name.
-pub async fn what_cannot_be_enforced_is_refused(engine: Subject) {
+pub async fn unenforceable_requirement_is_refused(engine: Subject) {
     let info = engine.info();
     for layer in Layer::ALL {
         if info.enforcement.status(*layer) != LayerStatus::Enforced {
@@ -52,7 +52,7 @@ pub async fn what_cannot_be_enforced_is_refused(engine: Subject) {
 }
 
 /// 3 MB of arguments.
-pub async fn an_argument_list_that_is_too_long_is_refused(engine: Subject) {
+pub async fn too_long_argument_list_is_refused(engine: Subject) {
     let long = Evaluation::command((0..30).map(|_| "x".repeat(100_000)));
     assert_eq!(invalid(&engine, &long).await.problems()[0].field, "command");
     assert_eq!(invalid(&engine, &Evaluation::command([""])).await.problems()[0].field, "command[0]");
@@ -74,7 +74,7 @@ pub async fn too_many_variables_are_refused(engine: Subject) {
 }
 
 /// Zero and overflow are never 'no limit'.
-pub async fn limits_that_are_none_are_refused(engine: Subject) {
+pub async fn zero_and_overflowing_limits_are_refused(engine: Subject) {
     let zero = [
         Limits::new().with_wall(Duration::ZERO),
         Limits::new().with_cpu(Duration::MAX),
@@ -93,7 +93,7 @@ pub async fn limits_that_are_none_are_refused(engine: Subject) {
 }
 
 /// What was not stored cannot be run, and says which.
-pub async fn a_lost_secret_is_named(engine: Subject) {
+pub async fn lost_secret_is_refused_by_name(engine: Subject) {
     let evaluation = Evaluation::shell("echo $TOKEN").with_env("TOKEN", Secret::new("hunter2"));
     let stored = serde_json::to_string(&evaluation).unwrap();
     let error = refusal(&engine, &serde_json::from_str(&stored).unwrap()).await;
@@ -102,6 +102,6 @@ pub async fn a_lost_secret_is_named(engine: Subject) {
 }
 
 /// Its health is asked for, and it is well.
-pub async fn an_engine_that_is_well_says_so(engine: Subject) {
+pub async fn healthy_engine_passes_health_check(engine: Subject) {
     engine.health().await.unwrap();
 }

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use super::support::{MIB, PATIENCE, Subject, exceeded, open, sh, sh_with, slowness, told};
+use super::support::{MIB, PATIENCE, Subject, exceeded, open, sh, sh_with, slowness, exec_stdout};
 
 fn path(text: &str) -> SandboxPath {
     text.try_into().unwrap()
@@ -25,31 +25,31 @@ fn reason<T: std::fmt::Debug>(result: Result<T, EngineError>) -> FileReason {
 }
 
 /// What one leaves in the file system, the next finds; environments and directories are each command's own.
-pub async fn commands_share_a_place(engine: Subject) {
+pub async fn commands_share_one_file_system(engine: Subject) {
     let sandbox = open(&engine).await;
-    told(&sh(&*sandbox, "echo state > file; cd /tmp; export A=1").await);
-    assert_eq!(told(&sh(&*sandbox, "cat file; pwd; echo \"[$A]\"").await), "state\n/box\n[]\n");
+    exec_stdout(&sh(&*sandbox, "echo state > file; cd /tmp; export A=1").await);
+    assert_eq!(exec_stdout(&sh(&*sandbox, "cat file; pwd; echo \"[$A]\"").await), "state\n/box\n[]\n");
     let command = Command::new(["pwd"]).with_directory(path("."));
-    assert_eq!(told(&sandbox.exec(&command, ExecOptions::new()).await.unwrap()), "/box\n");
+    assert_eq!(exec_stdout(&sandbox.exec(&command, ExecOptions::new()).await.unwrap()), "/box\n");
     sandbox.close().await.unwrap();
 }
 
 /// A process in the background is still there for the next command, which can talk to it and end it.
-pub async fn what_runs_in_the_background_goes_on(engine: Subject) {
+pub async fn background_process_outlives_command(engine: Subject) {
     let sandbox = open(&engine).await;
     let start = "sleep 1000 >/dev/null 2>&1 & echo $!";
-    let pid = told(&sh(&*sandbox, start).await).trim().to_owned();
-    told(&sh(&*sandbox, &format!("kill -0 {pid}")).await);
-    told(&sh(&*sandbox, &format!("kill {pid}; sleep 0.2; ! kill -0 {pid} 2>/dev/null")).await);
+    let pid = exec_stdout(&sh(&*sandbox, start).await).trim().to_owned();
+    exec_stdout(&sh(&*sandbox, &format!("kill -0 {pid}")).await);
+    exec_stdout(&sh(&*sandbox, &format!("kill {pid}; sleep 0.2; ! kill -0 {pid} 2>/dev/null")).await);
     // One that holds the output open does not hold up the command.
     let began = Instant::now();
-    assert_eq!(told(&sh(&*sandbox, "sleep 1000 & echo here").await), "here\n");
+    assert_eq!(exec_stdout(&sh(&*sandbox, "sleep 1000 & echo here").await), "here\n");
     assert!(began.elapsed() < Duration::from_secs(10) * slowness(), "it took {:?}", began.elapsed());
     let exit = sh_with(&*sandbox, "exit 0", ExecOptions::new().with_on_exit(OnExit::KillBackground)).await;
     assert!(exit.verdict().is_success());
     // Nobody but the shell that looks, which starts nothing for that, and process 1 where it can be seen.
     let look = "n=0; for p in /proc/[0-9]*; do [ $p = /proc/1 ] || n=$((n+1)); done; echo $n";
-    assert_eq!(told(&sh(&*sandbox, look).await).trim(), "1");
+    assert_eq!(exec_stdout(&sh(&*sandbox, look).await).trim(), "1");
     sandbox.close().await.unwrap();
 }
 
@@ -58,9 +58,9 @@ pub async fn files_can_be_written_read_and_listed(engine: Subject) {
     let sandbox = open(&engine).await;
     sandbox.write(&path("src/a.txt"), Bytes::from_static(b"one"), false).await.unwrap();
     sandbox.write(&path("src/run"), Bytes::from_static(b"#!/bin/sh\ncat src/a.txt\n"), true).await.unwrap();
-    assert_eq!(told(&sh(&*sandbox, "src/run").await), "one");
+    assert_eq!(exec_stdout(&sh(&*sandbox, "src/run").await), "one");
     sandbox.write(&path("src/a.txt"), Bytes::from_static(b"two"), false).await.unwrap();
-    told(&sh(&*sandbox, "cat src/a.txt > out; echo three >> out; mkdir d").await);
+    exec_stdout(&sh(&*sandbox, "cat src/a.txt > out; echo three >> out; mkdir d").await);
     assert_eq!(sandbox.read(&path("out"), 100).await.unwrap(), "twothree\n");
     let mut entries = sandbox.list(&SandboxPath::root()).await.unwrap().entries;
     entries.sort_by(|a, b| a.name.cmp(&b.name));
@@ -83,7 +83,7 @@ pub async fn files_can_be_written_read_and_listed(engine: Subject) {
 /// A link at the end of a path is replaced when it is written to; one on the way, and one that is read, is refused.
 pub async fn links_are_not_followed(engine: Subject) {
     let sandbox = open(&engine).await;
-    told(&sh(&*sandbox, "ln -s /etc/passwd file; ln -s /tmp dir; ln -s .. up; echo x > /tmp/secret").await);
+    exec_stdout(&sh(&*sandbox, "ln -s /etc/passwd file; ln -s /tmp dir; ln -s .. up; echo x > /tmp/secret").await);
     assert_eq!(reason(sandbox.read(&path("file"), 9999).await), FileReason::Link);
     assert_eq!(reason(sandbox.read(&path("dir/secret"), 9999).await), FileReason::Link);
     assert_eq!(reason(sandbox.list(&path("dir")).await), FileReason::Link);
@@ -95,21 +95,21 @@ pub async fn links_are_not_followed(engine: Subject) {
     ));
     sandbox.write(&path("file"), text, false).await.unwrap();
     assert_eq!(sandbox.read(&path("file"), 10).await.unwrap(), "mine");
-    told(&sh(&*sandbox, "test ! -e /tmp/new; test ! -L file").await);
+    exec_stdout(&sh(&*sandbox, "test ! -e /tmp/new; test ! -L file").await);
     sandbox.close().await.unwrap();
 }
 
 /// Nobody writes to it, and nobody waits for that.
-pub async fn a_fifo_blocks_nobody(engine: Subject) {
+pub async fn fifo_read_does_not_block(engine: Subject) {
     let sandbox = open(&engine).await;
-    told(&sh(&*sandbox, "mkfifo fifo").await);
+    exec_stdout(&sh(&*sandbox, "mkfifo fifo").await);
     let read = timeout(PATIENCE, sandbox.read(&path("fifo"), 10)).await.expect("reading ends");
     assert_eq!(reason(read), FileReason::NotRegular);
     sandbox.close().await.unwrap();
 }
 
 /// A command that runs holds up no file.
-pub async fn files_can_be_used_while_a_command_runs(engine: Subject) {
+pub async fn files_are_accessible_while_command_runs(engine: Subject) {
     let sandbox = open(&engine).await;
     let wait = sh(&*sandbox, "echo 1 > here; while [ ! -e go ]; do sleep 0.05; done; cat go");
     let files = async {
@@ -119,12 +119,12 @@ pub async fn files_can_be_used_while_a_command_runs(engine: Subject) {
         sandbox.write(&path("go"), Bytes::from_static(b"went"), false).await.unwrap();
     };
     let (exit, ()) = tokio::join!(wait, files);
-    assert_eq!(told(&exit), "went");
+    assert_eq!(exec_stdout(&exit), "went");
     sandbox.close().await.unwrap();
 }
 
 /// Line by line, each answered before the next is sent.
-pub async fn input_can_be_streamed(engine: Subject) {
+pub async fn stdin_can_be_streamed(engine: Subject) {
     let sandbox = open(&engine).await;
     let (input, receiver) = mpsc::channel(1);
     let (sender, mut output) = mpsc::channel::<OutputChunk>(1);
@@ -142,7 +142,7 @@ pub async fn input_can_be_streamed(engine: Subject) {
     };
     let script = "while read word; do echo \"heard $word\"; done; echo bye";
     let (exit, ()) = tokio::join!(sh_with(&*sandbox, script, io), talk);
-    assert_eq!(told(&exit), "heard one\nheard two\nbye\n");
+    assert_eq!(exec_stdout(&exit), "heard one\nheard two\nbye\n");
     sandbox.close().await.unwrap();
 }
 
@@ -165,9 +165,9 @@ pub async fn signals_reach_the_command(engine: Subject) {
 }
 
 /// One command is ended; the sandbox, its files and what runs in the background are as they were.
-pub async fn a_command_that_is_cancelled_leaves_the_sandbox(engine: Subject) {
+pub async fn cancelled_command_keeps_sandbox_usable(engine: Subject) {
     let sandbox = open(&engine).await;
-    told(&sh(&*sandbox, "echo kept > file; sleep 1000 >/dev/null 2>&1 & echo $! > pid").await);
+    exec_stdout(&sh(&*sandbox, "echo kept > file; sleep 1000 >/dev/null 2>&1 & echo $! > pid").await);
     let cancel = CancellationToken::new();
     let io = ExecOptions::new().with_cancel(cancel.clone());
     let soon = async {
@@ -177,44 +177,44 @@ pub async fn a_command_that_is_cancelled_leaves_the_sandbox(engine: Subject) {
     let (exit, ()) = tokio::join!(sh_with(&*sandbox, "echo begun; sleep 1000", io), soon);
     assert_eq!(exit.verdict(), Verdict::Cancelled);
     assert_eq!(exit.stdout.to_text(), "begun\n");
-    assert_eq!(told(&sh(&*sandbox, "cat file; kill -0 $(cat pid)").await), "kept\n");
+    assert_eq!(exec_stdout(&sh(&*sandbox, "cat file; kill -0 $(cat pid)").await), "kept\n");
     sandbox.close().await.unwrap();
 }
 
 /// The limit ends the command, not the sandbox.
-pub async fn a_command_at_its_limit_leaves_the_sandbox(engine: Subject) {
+pub async fn command_at_limit_keeps_sandbox_usable(engine: Subject) {
     let sandbox = open(&engine).await;
     let io = ExecOptions::new().with_wall(Duration::from_millis(300));
     assert_eq!(sh_with(&*sandbox, "sleep 1000", io).await.verdict(), exceeded(Limit::Wall));
     let io = ExecOptions::new().with_output_bytes(1000);
     assert_eq!(sh_with(&*sandbox, "yes", io).await.verdict(), exceeded(Limit::Output));
-    assert_eq!(told(&sh(&*sandbox, "echo still here").await), "still here\n");
+    assert_eq!(exec_stdout(&sh(&*sandbox, "echo still here").await), "still here\n");
     sandbox.close().await.unwrap();
 }
 
 /// Larger than any frame or buffer.
-pub async fn a_large_file_goes_there_and_back(engine: Subject) {
+pub async fn large_file_round_trips_unchanged(engine: Subject) {
     let sandbox = open(&engine).await;
     let content: Bytes = (0..7_000_001_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect();
     sandbox.write(&path("large"), content.clone(), false).await.unwrap();
-    told(&sh(&*sandbox, "cp large copy").await);
+    exec_stdout(&sh(&*sandbox, "cp large copy").await);
     assert_eq!(sandbox.read(&path("copy"), 8 * MIB).await.unwrap(), content);
     sandbox.close().await.unwrap();
 }
 
 /// Also what would not end by itself.
-pub async fn closing_ends_everything(engine: Subject) {
+pub async fn close_ends_all_processes(engine: Subject) {
     let sandbox = open(&engine).await;
-    told(&sh(&*sandbox, "trap '' TERM HUP INT; for i in 1 2 3; do setsid sleep 1000 >/dev/null 2>&1 & done").await);
+    exec_stdout(&sh(&*sandbox, "trap '' TERM HUP INT; for i in 1 2 3; do setsid sleep 1000 >/dev/null 2>&1 & done").await);
     timeout(PATIENCE, sandbox.close()).await.expect("closing ends").unwrap();
 }
 
 /// CPU time and output are counted anew for each command.
-pub async fn limits_hold_for_each_command(engine: Subject) {
+pub async fn limits_are_counted_per_command(engine: Subject) {
     let sandbox = open(&engine).await;
     for _ in 0..3 {
         let io = ExecOptions::new().with_output_bytes(10_000).with_cpu(Duration::from_secs(5));
-        assert_eq!(told(&sh_with(&*sandbox, "head -c 9000 /dev/zero", io).await).len(), 9000);
+        assert_eq!(exec_stdout(&sh_with(&*sandbox, "head -c 9000 /dev/zero", io).await).len(), 9000);
     }
     sandbox.close().await.unwrap();
 }

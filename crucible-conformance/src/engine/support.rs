@@ -110,22 +110,22 @@ fn check(engine: &Subject, outcome: &Outcome) {
 
 /// Runs a shell script and gives what it wrote. It must exit with 0.
 pub(super) async fn shell(engine: &Subject, script: &str) -> String {
-    said(&run(engine, &Evaluation::shell(script).with_limits(limits())).await)
+    stdout_of(&run(engine, &Evaluation::shell(script).with_limits(limits())).await)
 }
 
 /// Runs Python and gives what it wrote. It must exit with 0.
 pub(super) async fn python(engine: &Subject, source: &str) -> String {
-    said(&run(engine, &Evaluation::python(source).with_limits(limits())).await)
+    stdout_of(&run(engine, &Evaluation::python(source).with_limits(limits())).await)
 }
 
 /// What a program that exited with 0 wrote.
-pub(super) fn said(outcome: &Outcome) -> String {
+pub(super) fn stdout_of(outcome: &Outcome) -> String {
     assert!(outcome.is_success(), "{}: {}", outcome.verdict(), outcome.stderr.to_text());
     outcome.stdout.to_text().into_owned()
 }
 
 /// What a command that exited with 0 wrote.
-pub(super) fn told(exit: &ExecOutcome) -> String {
+pub(super) fn exec_stdout(exit: &ExecOutcome) -> String {
     assert!(exit.verdict().is_success(), "{}: {}", exit.verdict(), exit.stderr.to_text());
     exit.stdout.to_text().into_owned()
 }
@@ -141,13 +141,13 @@ pub(super) fn assert_verdict(outcome: &Outcome, verdict: &Verdict) {
         verdict,
         "evidence: {:?}, stdout: {}, stderr: {}",
         outcome.evidence(),
-        shown(&outcome.stdout),
-        shown(&outcome.stderr)
+        excerpt(&outcome.stdout),
+        excerpt(&outcome.stderr)
     );
 }
 
 /// The first of what was written: there can be much of it.
-fn shown(captured: &Captured) -> String {
+fn excerpt(captured: &Captured) -> String {
     captured.to_text().chars().take(2000).collect()
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crucible_core::{Deviation, Ending, Evaluation, Layer, Limit, Limits, NotStartedReason, Signal, Verdict};
 
-use super::support::{MIB, Subject, assert_verdict, enforces, exceeded, limits, program, run, run_to, said, slowness};
+use super::support::{MIB, Subject, assert_verdict, enforces, exceeded, limits, program, run, run_to, stdout_of, slowness};
 
 /// Cases of the shape: this program under these limits gets this verdict, if these layers are in force.
 macro_rules! programs {
@@ -35,7 +35,7 @@ fn few_processes() -> Limits {
     limits().with_processes(20).with_wall(Duration::from_secs(2) * slowness())
 }
 
-const NOTHING: [Layer; 0] = [];
+const NONE: [Layer; 0] = [];
 const MEMORY: [Layer; 1] = [Layer::MemoryCgroup];
 const PIDS: [Layer; 1] = [Layer::PidsCgroup];
 const CPU: [Layer; 1] = [Layer::CpuCgroup];
@@ -43,74 +43,74 @@ const DISK: [Layer; 1] = [Layer::BoundedDisk];
 
 programs! {
     /// An exit code is an exit code.
-    exit_3(NOTHING): "sh", "exit_3.sh", limits() => Verdict::Exited { code: 3 };
+    exit_3_is_exited(NONE): "sh", "exit_3.sh", limits() => Verdict::Exited { code: 3 };
 
     /// 124 is what timeout(1) exits with; 'Killed' is a word.
-    exit_124_is_no_timeout(NOTHING): "sh", "exit_124.sh", limits() => Verdict::Exited { code: 124 };
+    exit_124_is_not_a_timeout(NONE): "sh", "exit_124.sh", limits() => Verdict::Exited { code: 124 };
 
     /// 137 is what a shell says of a child that was killed.
-    exit_137_is_no_kill(NOTHING): "sh", "exit_137.sh", limits() => Verdict::Exited { code: 137 };
+    exit_137_is_not_a_kill(NONE): "sh", "exit_137.sh", limits() => Verdict::Exited { code: 137 };
 
     /// A program that ends itself by a signal did so itself.
-    a_signal_of_its_own(NOTHING): "sh", "segv.sh", limits() => Verdict::Signaled { signal: Signal::SEGV };
+    own_sigsegv_is_signaled(NONE): "sh", "segv.sh", limits() => Verdict::Signaled { signal: Signal::SEGV };
 
     /// SIGKILL is not always ours.
-    a_kill_of_its_own(NOTHING): "sh", "kill_itself.sh", limits() => Verdict::Signaled { signal: Signal::KILL };
+    own_sigkill_is_signaled(NONE): "sh", "kill_itself.sh", limits() => Verdict::Signaled { signal: Signal::KILL };
 
     /// Time by the clock, without using any.
-    sleeping_for_ever_is_wall(NOTHING): "sh", "sleep_for_ever.sh", short_wall() => exceeded(Limit::Wall);
+    endless_sleep_exceeds_wall(NONE): "sh", "sleep_for_ever.sh", short_wall() => exceeded(Limit::Wall);
 
     /// Ignoring every signal that can be ignored helps nobody.
-    deaf_to_signals_is_wall(NOTHING): "python", "ignore_signals.py", short_wall() => exceeded(Limit::Wall);
+    ignored_signals_exceed_wall(NONE): "python", "ignore_signals.py", short_wall() => exceeded(Limit::Wall);
 
     /// A program that is stopped can be ended.
-    stopping_itself_is_wall(NOTHING): "sh", "stop_itself.sh", short_wall() => exceeded(Limit::Wall);
+    self_stop_exceeds_wall(NONE): "sh", "stop_itself.sh", short_wall() => exceeded(Limit::Wall);
 
     /// CPU time, told apart from time by the clock.
-    spinning_is_cpu(NOTHING): "python", "spin.py", short_cpu() => exceeded(Limit::Cpu);
+    busy_loop_exceeds_cpu(NONE): "python", "spin.py", short_cpu() => exceeded(Limit::Cpu);
 
     /// CPU time of all threads.
-    spinning_in_four_threads_is_cpu(NOTHING): "c", "spin_in_four.c", short_cpu() => exceeded(Limit::Cpu);
+    busy_loop_in_four_threads_exceeds_cpu(NONE): "c", "spin_in_four.c", short_cpu() => exceeded(Limit::Cpu);
 
     /// CPU time of the whole tree, of which each part alone is below the limit.
-    spinning_in_children_is_cpu(CPU): "sh", "spin_in_children.sh", short_cpu() => exceeded(Limit::Cpu);
+    busy_loop_in_children_exceeds_cpu(CPU): "sh", "spin_in_children.sh", short_cpu() => exceeded(Limit::Cpu);
 
     /// More memory than there may be, all at once.
-    allocating_is_memory(MEMORY): "python", "allocate.py", limits() => exceeded(Limit::Memory);
+    large_allocation_exceeds_memory(MEMORY): "python", "allocate.py", limits() => exceeded(Limit::Memory);
 
     /// More memory than there may be, bit by bit.
-    allocating_bit_by_bit_is_memory(MEMORY): "c", "allocate_slowly.c", limits() => exceeded(Limit::Memory);
+    gradual_allocation_exceeds_memory(MEMORY): "c", "allocate_slowly.c", limits() => exceeded(Limit::Memory);
 
     /// More forks than there may be.
-    a_fork_bomb_is_processes(PIDS): "sh", "fork_bomb.sh", few_processes() => exceeded(Limit::Processes);
+    fork_bomb_exceeds_processes(PIDS): "sh", "fork_bomb.sh", few_processes() => exceeded(Limit::Processes);
 
     /// Threads are processes to the kernel, and to the limit.
-    a_thread_bomb_is_processes(PIDS): "python", "thread_bomb.py", few_processes() => exceeded(Limit::Processes);
+    thread_bomb_exceeds_processes(PIDS): "python", "thread_bomb.py", few_processes() => exceeded(Limit::Processes);
 
     /// More output than there may be.
-    endless_stdout_is_output(NOTHING): "sh", "endless_stdout.sh", limits() => exceeded(Limit::Output);
+    endless_stdout_exceeds_output(NONE): "sh", "endless_stdout.sh", limits() => exceeded(Limit::Output);
 
     /// Standard error is output too.
-    endless_stderr_is_output(NOTHING): "python", "endless_stderr.py", limits() => exceeded(Limit::Output);
+    endless_stderr_exceeds_output(NONE): "python", "endless_stderr.py", limits() => exceeded(Limit::Output);
 
     /// A file system that is full when the program ends.
-    filling_tmp_is_disk(DISK): "python", "fill_tmp.py", limits() => exceeded(Limit::Disk);
+    full_tmp_exceeds_disk(DISK): "python", "fill_tmp.py", limits() => exceeded(Limit::Disk);
 
     /// The working directory is bounded too.
-    filling_the_box_is_disk(DISK): "python", "fill_box.py", limits() => exceeded(Limit::Disk);
+    full_work_dir_exceeds_disk(DISK): "python", "fill_box.py", limits() => exceeded(Limit::Disk);
 
     /// Inodes run out before bytes do.
-    filling_tmp_with_inodes_is_disk(DISK): "python", "fill_tmp_with_inodes.py", limits() => exceeded(Limit::Disk);
+    full_tmp_inodes_exceed_disk(DISK): "python", "fill_tmp_with_inodes.py", limits() => exceeded(Limit::Disk);
 
     /// Directories are inodes.
-    filling_the_box_with_inodes_is_disk(DISK): "python", "fill_box_with_inodes.py", limits() => exceeded(Limit::Disk);
+    full_work_dir_inodes_exceed_disk(DISK): "python", "fill_box_with_inodes.py", limits() => exceeded(Limit::Disk);
 
     /// A stack that is too deep is a signal, not memory.
-    a_stack_overflow_is_a_signal(NOTHING): "c", "stack_overflow.c", limits() => Verdict::Signaled { signal: Signal::SEGV };
+    stack_overflow_is_signaled(NONE): "c", "stack_overflow.c", limits() => Verdict::Signaled { signal: Signal::SEGV };
 }
 
 /// A child that is killed for memory is the verdict, though its parent lives on; how the parent ended is kept.
-pub async fn allocating_in_a_child_is_memory(engine: Subject) {
+pub async fn child_allocation_exceeds_memory(engine: Subject) {
     if enforces(&engine, &MEMORY).await {
         let source = program!("allocate_in_child.py");
         let evaluation = Evaluation::python(source).with_limits(limits());
@@ -124,11 +124,11 @@ pub async fn allocating_in_a_child_is_memory(engine: Subject) {
 
 /// A file system that was full and is not any more is an error that the program saw: nothing else knows of it, and
 /// nothing was exceeded.
-pub async fn filling_up_and_tidying_is_an_error_that_the_program_sees(engine: Subject) {
+pub async fn freed_disk_space_is_only_a_program_error(engine: Subject) {
     if enforces(&engine, &DISK).await {
         let source = program!("fill_and_tidy.py");
         let outcome = run(&engine, &Evaluation::python(source).with_limits(limits())).await;
-        assert_eq!(said(&outcome), "there was no space left\n");
+        assert_eq!(stdout_of(&outcome), "there was no space left\n");
     }
 }
 
@@ -137,7 +137,7 @@ fn not_started(reason: NotStartedReason) -> Verdict {
 }
 
 /// There is no such file, by its path or in `PATH`.
-pub async fn no_such_program_is_not_started(engine: Subject) {
+pub async fn missing_program_is_not_started(engine: Subject) {
     for program in ["/no/such/program", "no-such-program", "./missing"] {
         let outcome = run(&engine, &Evaluation::command([program]).with_limits(limits())).await;
         assert_verdict(&outcome, &not_started(NotStartedReason::NoSuchProgram));
@@ -146,14 +146,14 @@ pub async fn no_such_program_is_not_started(engine: Subject) {
 }
 
 /// The file is there, and nobody may execute it.
-pub async fn a_file_that_may_not_be_executed_is_not_started(engine: Subject) {
+pub async fn non_executable_file_is_not_started(engine: Subject) {
     let evaluation = Evaluation::command(["./data"]).with_file("data", "#!/bin/sh\necho no\n");
     let outcome = run(&engine, &evaluation.with_limits(limits())).await;
     assert_verdict(&outcome, &not_started(NotStartedReason::PermissionDenied));
 }
 
 /// The file may be executed, and the kernel does not know how.
-pub async fn a_file_that_is_no_program_is_not_started(engine: Subject) {
+pub async fn file_of_unknown_format_is_not_started(engine: Subject) {
     let file = crucible_core::InputFile::new("noise", "\u{7f}noise").with_executable();
     let evaluation = Evaluation::command(["./noise"]).with_input_file(file);
     let outcome = run(&engine, &evaluation.with_limits(limits())).await;
@@ -161,7 +161,7 @@ pub async fn a_file_that_is_no_program_is_not_started(engine: Subject) {
 }
 
 /// The directory to start in is not there.
-pub async fn no_such_directory_is_not_started(engine: Subject) {
+pub async fn missing_directory_is_not_started(engine: Subject) {
     let directory = "missing".try_into().unwrap();
     let command = crucible_core::Command::new(["true"]).with_directory(directory);
     let program = crucible_core::Program::Command(command);
@@ -170,7 +170,7 @@ pub async fn no_such_directory_is_not_started(engine: Subject) {
 }
 
 /// The compiler's words are the outcome's.
-pub async fn a_syntax_error_is_compile_failed(engine: Subject) {
+pub async fn syntax_error_is_compile_failed(engine: Subject) {
     let evaluation = Evaluation::source("c", program!("syntax_error.c")).with_limits(limits());
     let outcome = run(&engine, &evaluation).await;
     assert_verdict(&outcome, &Verdict::CompileFailed { cause: Box::new(Verdict::Exited { code: 1 }) });
@@ -179,7 +179,7 @@ pub async fn a_syntax_error_is_compile_failed(engine: Subject) {
 }
 
 /// A compiler that reads for ever is ended by a limit of its own.
-pub async fn a_compiler_without_end_is_compile_failed(engine: Subject) {
+pub async fn endless_compilation_is_compile_failed(engine: Subject) {
     let compile = Limits::for_compiling().with_cpu(Duration::from_secs(2)).with_memory_bytes(256 * MIB);
     let evaluation = Evaluation::source("c", program!("compile_bomb.c")).with_compile_limits(compile);
     let outcome = run(&engine, &evaluation.with_limits(limits())).await;
@@ -190,7 +190,7 @@ pub async fn a_compiler_without_end_is_compile_failed(engine: Subject) {
 }
 
 /// The compile step is isolated as the program is.
-pub async fn a_compiler_sees_no_secret(engine: Subject) {
+pub async fn compiler_cannot_read_host_files(engine: Subject) {
     let evaluation = Evaluation::source("c", program!("peek_at_compile_time.c")).with_limits(limits());
     let outcome = run(&engine, &evaluation).await;
     assert_eq!(outcome.verdict().kind(), "compile_failed");
@@ -198,8 +198,8 @@ pub async fn a_compiler_sees_no_secret(engine: Subject) {
 }
 
 /// Source, compiler, program: each in its place.
-pub async fn a_compiled_program_runs(engine: Subject) {
+pub async fn compiled_program_runs(engine: Subject) {
     let evaluation = Evaluation::source("c", program!("hello.c")).with_arg("one").with_limits(limits());
     let outcome = run(&engine, &evaluation).await;
-    assert_eq!(said(&outcome), "hello from C, 2\n");
+    assert_eq!(stdout_of(&outcome), "hello from C, 2\n");
 }

@@ -13,7 +13,7 @@ use super::support::{
 };
 
 /// A ticket has one holder at a time.
-pub async fn a_ticket_has_one_holder_at_a_time(queue: Subject) {
+pub async fn ticket_has_one_holder_at_a_time(queue: Subject) {
     let mut workers = JoinSet::new();
     for number in 0..8 {
         let queue = Arc::clone(&queue);
@@ -41,7 +41,7 @@ pub async fn a_ticket_has_one_holder_at_a_time(queue: Subject) {
 }
 
 /// A ticket whose lease ran out can be claimed again, and its count of expired_leases is one higher.
-pub async fn a_ticket_whose_lease_ran_out_comes_back_with_one_more_death(queue: Subject) {
+pub async fn expired_lease_returns_ticket_with_higher_count(queue: Subject) {
     let ticket = put(&queue).await;
     let mut ids = Vec::new();
     let mut lease_began = None;
@@ -59,7 +59,7 @@ pub async fn a_ticket_whose_lease_ran_out_comes_back_with_one_more_death(queue: 
 }
 
 /// `None` means that no ticket came in time.
-pub async fn no_ticket_in_time_is_none(queue: Subject) {
+pub async fn claim_without_ticket_times_out_with_none(queue: Subject) {
     assert_eq!(queue.claim(&worker(), LONG, Duration::ZERO).await.unwrap(), None);
     let began = Instant::now();
     assert_eq!(queue.claim(&worker(), LONG, SHORT).await.unwrap(), None);
@@ -68,7 +68,7 @@ pub async fn no_ticket_in_time_is_none(queue: Subject) {
 }
 
 /// A claim that waits gets the ticket that comes, long before its wait is over.
-pub async fn a_waiting_claim_gets_the_ticket_that_comes(queue: Subject) {
+pub async fn waiting_claim_receives_new_ticket(queue: Subject) {
     let began = Instant::now();
     let waiting = tokio::spawn({
         let queue = Arc::clone(&queue);
@@ -82,7 +82,7 @@ pub async fn a_waiting_claim_gets_the_ticket_that_comes(queue: Subject) {
 }
 
 /// The claim says how long its ticket had been ready before it was handed out.
-pub async fn a_claim_says_how_long_its_ticket_was_ready(queue: Subject) {
+pub async fn claim_reports_how_long_ticket_was_ready(queue: Subject) {
     let before = Instant::now();
     put(&queue).await;
     let after = Instant::now();
@@ -101,7 +101,7 @@ fn assert_between(waited: Duration, least: Duration, most: Duration) {
 }
 
 /// Dropping the future loses no ticket: at worst it can be claimed again when its lease has run out.
-pub async fn a_claim_that_is_dropped_loses_no_ticket(queue: Subject) {
+pub async fn dropped_claim_loses_no_ticket(queue: Subject) {
     for moment in moments() {
         // Once with a ticket that is there, once with one that comes while the claim waits.
         for comes in [false, true] {

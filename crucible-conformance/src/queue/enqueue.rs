@@ -11,7 +11,7 @@ use super::support::{
 };
 
 /// The ticket can be claimed at once.
-pub async fn a_ticket_can_be_claimed_at_once(queue: Subject) {
+pub async fn enqueued_ticket_can_be_claimed_at_once(queue: Subject) {
     let ticket = put(&queue).await;
     let claim = queue.claim(&worker(), LONG, Duration::ZERO).await.unwrap().expect("no wait is needed");
     assert_eq!(claim.ticket, ticket);
@@ -20,7 +20,7 @@ pub async fn a_ticket_can_be_claimed_at_once(queue: Subject) {
 }
 
 /// A queue that is full refuses, and nothing is dropped to make room.
-pub async fn a_full_queue_refuses_and_drops_nothing(queue: Subject) {
+pub async fn full_queue_refuses_and_drops_nothing(queue: Subject) {
     let mut put_in = BTreeSet::new();
     for _ in 0..CAPACITY {
         put_in.insert(put(&queue).await.evaluation);
@@ -44,7 +44,7 @@ pub async fn a_full_queue_refuses_and_drops_nothing(queue: Subject) {
 }
 
 /// A ticket of an evaluation that is already queued or claimed is refused as such, also where the queue is full.
-pub async fn an_evaluation_has_one_ticket_at_a_time(queue: Subject) {
+pub async fn second_ticket_of_evaluation_is_duplicate(queue: Subject) {
     let ticket = put(&queue).await;
     assert_duplicate(&queue, &ticket).await;
     let claim = take(&queue, LONG).await;
@@ -71,7 +71,7 @@ async fn assert_duplicate(queue: &Subject, ticket: &Ticket) {
 }
 
 /// Dropping the future leaves the ticket either in the queue or not.
-pub async fn an_enqueue_that_is_dropped_puts_the_ticket_once_or_not_at_all(queue: Subject) {
+pub async fn dropped_enqueue_adds_ticket_once_or_not_at_all(queue: Subject) {
     for moment in moments() {
         let ticket = ticket();
         dropped(queue.enqueue(ticket.clone()), moment).await;

@@ -7,7 +7,7 @@ use super::support::{
 };
 
 /// A claim that was extended in time is not handed out to another.
-pub async fn an_extended_claim_is_not_handed_out(queue: Subject) {
+pub async fn extended_claim_is_not_handed_out(queue: Subject) {
     // A machine that stands still for longer than the lease loses it rightly; that proves nothing, so it tries again.
     for _ in 0..20 {
         put(&queue).await;
@@ -28,7 +28,7 @@ pub async fn an_extended_claim_is_not_handed_out(queue: Subject) {
 }
 
 /// The lease ends as long after the extension as was asked for, even if that is sooner than before.
-pub async fn a_lease_ends_as_long_after_the_extension_as_was_asked(queue: Subject) {
+pub async fn extended_lease_ends_after_requested_time(queue: Subject) {
     let claim = held(&queue).await;
     let began = Instant::now();
     queue.extend(&claim, SHORT).await.unwrap();
@@ -39,7 +39,7 @@ pub async fn a_lease_ends_as_long_after_the_extension_as_was_asked(queue: Subjec
 }
 
 /// A claim whose lease ran out is lost: whatever its holder asks for then does nothing to whoever has the ticket.
-pub async fn a_claim_that_ran_out_is_lost(queue: Subject) {
+pub async fn expired_claim_is_lost(queue: Subject) {
     put(&queue).await;
     let old = take(&queue, SHORT).await;
     let new = take(&queue, LONG).await;

@@ -16,7 +16,7 @@ async fn put_all(queue: &Subject, tenants: &str) -> Vec<EvaluationId> {
 }
 
 /// A more urgent ticket comes first.
-pub async fn the_more_urgent_comes_first(queue: Subject) {
+pub async fn higher_priority_is_claimed_first(queue: Subject) {
     use Priority::{High, Low, Normal};
     for priority in [Low, High, Normal, Low, High, Normal] {
         queue.enqueue(ticket_of("", priority)).await.unwrap();
@@ -27,7 +27,7 @@ pub async fn the_more_urgent_comes_first(queue: Subject) {
 }
 
 /// Within a priority, each tenant's tickets are first-in, first-out.
-pub async fn a_tenants_tickets_come_in_order(queue: Subject) {
+pub async fn tickets_of_one_tenant_are_fifo(queue: Subject) {
     let ids = put_all(&queue, "aaaaaaaa").await;
     for (number, id) in ids.into_iter().enumerate() {
         assert_eq!(take(&queue, LONG).await.ticket.evaluation, id, "number {number}");

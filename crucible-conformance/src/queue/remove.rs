@@ -7,7 +7,7 @@ use crucible_core::EvaluationId;
 use super::support::{LONG, SHORT, Subject, assert_lost, assert_nothing_comes, held, put, take};
 
 /// A ticket that waits is removed and not handed out; the others are.
-pub async fn a_waiting_ticket_can_be_removed(queue: Subject) {
+pub async fn waiting_ticket_can_be_removed(queue: Subject) {
     let (first, second, third) = (put(&queue).await, put(&queue).await, put(&queue).await);
     assert!(queue.remove(second.evaluation).await.unwrap());
     assert_eq!(take(&queue, LONG).await.ticket, first);
@@ -16,7 +16,7 @@ pub async fn a_waiting_ticket_can_be_removed(queue: Subject) {
 }
 
 /// A ticket that waits for its delay to pass is removed and not handed out.
-pub async fn a_delayed_ticket_can_be_removed(queue: Subject) {
+pub async fn delayed_ticket_can_be_removed(queue: Subject) {
     let claim = held(&queue).await;
     queue.nack(&claim, SHORT).await.unwrap();
     assert!(queue.remove(claim.ticket.evaluation).await.unwrap());
@@ -25,7 +25,7 @@ pub async fn a_delayed_ticket_can_be_removed(queue: Subject) {
 }
 
 /// A ticket that somebody holds is removed and not handed out, and the claim on it is lost.
-pub async fn a_claimed_ticket_can_be_removed_and_the_claim_is_lost(queue: Subject) {
+pub async fn removed_claimed_ticket_loses_its_claim(queue: Subject) {
     put(&queue).await;
     let claim = take(&queue, SHORT).await;
     assert!(queue.remove(claim.ticket.evaluation).await.unwrap());
@@ -37,7 +37,7 @@ pub async fn a_claimed_ticket_can_be_removed_and_the_claim_is_lost(queue: Subjec
 }
 
 /// `false` if there was no ticket.
-pub async fn what_is_not_there_cannot_be_removed(queue: Subject) {
+pub async fn remove_of_unknown_ticket_returns_false(queue: Subject) {
     assert!(!queue.remove(EvaluationId::new()).await.unwrap());
     let ticket = put(&queue).await;
     assert!(queue.remove(ticket.evaluation).await.unwrap());

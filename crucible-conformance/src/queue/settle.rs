@@ -10,7 +10,7 @@ use super::support::{
 };
 
 /// The ticket is not handed out again.
-pub async fn an_acknowledged_ticket_is_gone(queue: Subject) {
+pub async fn acked_ticket_is_gone(queue: Subject) {
     put(&queue).await;
     let claim = take(&queue, LONG).await;
     queue.ack(&claim).await.unwrap();
@@ -19,7 +19,7 @@ pub async fn an_acknowledged_ticket_is_gone(queue: Subject) {
 }
 
 /// Dropping the future of an ack leaves the ticket either gone or claimed.
-pub async fn an_ack_that_is_dropped_leaves_the_ticket_gone_or_claimed(queue: Subject) {
+pub async fn dropped_ack_leaves_ticket_gone_or_claimed(queue: Subject) {
     for moment in moments() {
         let claim = held(&queue).await;
         dropped(queue.ack(&claim), moment).await;
@@ -32,7 +32,7 @@ pub async fn an_ack_that_is_dropped_leaves_the_ticket_gone_or_claimed(queue: Sub
 }
 
 /// Giving a claim back does not count as a death.
-pub async fn giving_back_is_no_death(queue: Subject) {
+pub async fn nack_does_not_count_as_expired_lease(queue: Subject) {
     let ticket = put(&queue).await;
     for _ in 0..5 {
         let claim = take(&queue, LONG).await;
@@ -42,7 +42,7 @@ pub async fn giving_back_is_no_death(queue: Subject) {
 }
 
 /// Giving a claim back is never refused for lack of room.
-pub async fn giving_back_needs_no_room(queue: Subject) {
+pub async fn nack_on_full_queue_succeeds(queue: Subject) {
     let mut claims = Vec::new();
     for _ in 0..3 {
         claims.push(held(&queue).await);
@@ -60,7 +60,7 @@ pub async fn giving_back_needs_no_room(queue: Subject) {
 }
 
 /// The ticket is not handed out before the delay has passed, and then it is.
-pub async fn a_delayed_ticket_is_not_handed_out_before_its_time(queue: Subject) {
+pub async fn delayed_ticket_waits_for_its_delay(queue: Subject) {
     let claim = held(&queue).await;
     let began = Instant::now();
     queue.nack(&claim, SHORT).await.unwrap();
@@ -71,7 +71,7 @@ pub async fn a_delayed_ticket_is_not_handed_out_before_its_time(queue: Subject) 
 }
 
 /// Dropping the future of a nack leaves the ticket either given back or claimed.
-pub async fn a_nack_that_is_dropped_leaves_the_ticket_given_back_or_claimed(queue: Subject) {
+pub async fn dropped_nack_leaves_ticket_returned_or_claimed(queue: Subject) {
     for moment in moments() {
         let claim = held(&queue).await;
         dropped(queue.nack(&claim, Duration::ZERO), moment).await;
@@ -87,7 +87,7 @@ pub async fn a_nack_that_is_dropped_leaves_the_ticket_given_back_or_claimed(queu
 }
 
 /// A claim that was ended or given back is no longer held.
-pub async fn a_settled_claim_is_lost(queue: Subject) {
+pub async fn settled_claim_is_lost(queue: Subject) {
     let acknowledged = held(&queue).await;
     queue.ack(&acknowledged).await.unwrap();
     let given_back = held(&queue).await;

@@ -8,7 +8,7 @@ use super::CAPACITY;
 use super::support::{LONG, PATIENCE, SHORT, Subject, held, put};
 
 /// Ready, delayed and claimed tickets are told apart.
-pub async fn ready_delayed_and_claimed_are_told_apart(queue: Subject) {
+pub async fn stats_count_ready_delayed_and_claimed_tickets(queue: Subject) {
     let stats = |ready, delayed, claimed| QueueStats::new(ready, delayed, claimed, Some(CAPACITY));
     assert_eq!(queue.stats().await.unwrap(), stats(0, 0, 0));
     let claims = [held(&queue).await, held(&queue).await, held(&queue).await];

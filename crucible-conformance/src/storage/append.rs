@@ -20,7 +20,7 @@ fn assert_refused(answer: Result<Record, StorageError>) {
 }
 
 /// All events are appended, or none.
-pub async fn all_events_are_appended_or_none(storage: Subject) {
+pub async fn append_is_all_or_nothing(storage: Subject) {
     let id = EvaluationId::new();
     let first = submitted(id, evaluation());
     let record = Record::apply(None, &first).unwrap();
@@ -42,7 +42,7 @@ pub async fn all_events_are_appended_or_none(storage: Subject) {
 }
 
 /// A journal of another length is a conflict that says its length.
-pub async fn a_journal_of_another_length_is_a_conflict_that_says_its_length(storage: Subject) {
+pub async fn wrong_expected_length_is_conflict_with_actual(storage: Subject) {
     let record = put(&storage).await;
     let old = sealed(&record, vec![EventKind::Expired]);
     let record = append(&storage, &record, vec![started(1), finished()]).await.unwrap();
@@ -60,7 +60,7 @@ pub async fn a_journal_of_another_length_is_a_conflict_that_says_its_length(stor
 }
 
 /// Of many who write at once, exactly one writes, and the others find out.
-pub async fn of_many_writers_exactly_one_writes(storage: Subject) {
+pub async fn concurrent_appends_let_exactly_one_succeed(storage: Subject) {
     for _ in 0..10 {
         let record = put(&storage).await;
         let mut writers = JoinSet::new();
@@ -84,7 +84,7 @@ pub async fn of_many_writers_exactly_one_writes(storage: Subject) {
 }
 
 /// Every event must follow by `Record::apply`.
-pub async fn every_event_must_follow(storage: Subject) {
+pub async fn invalid_transition_is_refused(storage: Subject) {
     let record = put(&storage).await;
     let seal = |sequence, kind, previous| Event::sealed(record.id, sequence, Timestamp::now(), kind, previous);
     let head = record.head;
@@ -106,7 +106,7 @@ pub async fn every_event_must_follow(storage: Subject) {
 }
 
 /// An event of another evaluation is refused, as the first one too.
-pub async fn an_event_of_another_evaluation_is_refused(storage: Subject) {
+pub async fn event_of_another_evaluation_is_refused(storage: Subject) {
     let (id, another) = (EvaluationId::new(), EvaluationId::new());
     assert_refused(storage.append(id, 0, vec![submitted(another, evaluation())]).await);
     assert_journal(&storage, id, &[]).await;
@@ -119,7 +119,7 @@ pub async fn an_event_of_another_evaluation_is_refused(storage: Subject) {
 }
 
 /// A signal is refused, whatever it says its place is.
-pub async fn a_signal_is_refused(storage: Subject) {
+pub async fn signal_event_is_refused(storage: Subject) {
     let record = put(&storage).await;
     let record = append(&storage, &record, vec![started(1)]).await.unwrap();
     let output = || EventKind::Output { stream: OutputStream::Stdout, offset: 0, bytes: Bytes::from_static(b"x") };
@@ -131,7 +131,7 @@ pub async fn a_signal_is_refused(storage: Subject) {
 }
 
 /// No event at all gives the record as it is; it does not begin a journal.
-pub async fn no_event_gives_the_record_as_it_is(storage: Subject) {
+pub async fn empty_append_returns_current_record(storage: Subject) {
     let record = put(&storage).await;
     assert_eq!(storage.append(record.id, 1, Vec::new()).await.unwrap(), record);
     let answer = storage.append(record.id, 0, Vec::new()).await;
@@ -142,7 +142,7 @@ pub async fn no_event_gives_the_record_as_it_is(storage: Subject) {
 }
 
 /// Dropping the future leaves all events appended, or none.
-pub async fn an_append_that_is_dropped_appends_all_events_or_none(storage: Subject) {
+pub async fn dropped_append_is_all_or_nothing(storage: Subject) {
     for micros in [0, 0, 50, 200, 500, 1000, 2000] {
         let id = EvaluationId::new();
         let first = submitted(id, evaluation());

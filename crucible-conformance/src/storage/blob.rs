@@ -11,7 +11,7 @@ fn contents() -> Vec<Bytes> {
 }
 
 /// The bytes of a blob have its hash.
-pub async fn a_blob_comes_back_by_its_hash(storage: Subject) {
+pub async fn blob_is_read_back_by_its_hash(storage: Subject) {
     for content in contents() {
         let digest = storage.put_blob(content.clone()).await.unwrap();
         assert_eq!(digest, Digest::of(&content));
@@ -20,7 +20,7 @@ pub async fn a_blob_comes_back_by_its_hash(storage: Subject) {
 }
 
 /// The same bytes kept twice are kept once: under one name, and whoever kept them first finds them unharmed.
-pub async fn the_same_bytes_are_the_same_blob(storage: Subject) {
+pub async fn equal_bytes_are_one_blob(storage: Subject) {
     for content in contents() {
         let first = storage.put_blob(content.clone()).await.unwrap();
         let again = storage.put_blob(Bytes::copy_from_slice(&content)).await.unwrap();
@@ -32,7 +32,7 @@ pub async fn the_same_bytes_are_the_same_blob(storage: Subject) {
 }
 
 /// `None` if there is no such blob.
-pub async fn there_is_no_blob_that_was_never_kept(storage: Subject) {
+pub async fn unknown_blob_is_none(storage: Subject) {
     assert_eq!(storage.blob(Digest::of(b"never kept")).await.unwrap(), None);
     assert_eq!(storage.blob(Digest::ZERO).await.unwrap(), None);
     storage.put_blob(Bytes::from_static(b"kept")).await.unwrap();

@@ -12,7 +12,7 @@ use crucible_core::{
 use super::support::{Subject, append, put, put_that, started, way_to};
 
 /// The entries after a sequence come in order, without a gap.
-pub async fn entries_come_in_order_without_a_gap(storage: Subject) {
+pub async fn journal_entries_are_ordered_without_gaps(storage: Subject) {
     let mut record = put(&storage).await;
     for attempt in 1..=10 {
         let back = EventKind::Requeued { attempt, reason: crucible_core::RequeueReason::Shutdown };
@@ -28,7 +28,7 @@ pub async fn entries_come_in_order_without_a_gap(storage: Subject) {
 }
 
 /// Entries come back as they were written, whatever is in them.
-pub async fn entries_come_back_as_they_were_written(storage: Subject) {
+pub async fn journal_entries_round_trip_unchanged(storage: Subject) {
     let evaluation = Evaluation::source("c", "int main(){}\n\u{0}\u{1f980}")
         .with_arg("--größe")
         .with_file("data.bin", Bytes::from((0..=255).collect::<Vec<u8>>()))
@@ -56,7 +56,7 @@ pub async fn entries_come_back_as_they_were_written(storage: Subject) {
 }
 
 /// None if there is no such journal.
-pub async fn there_is_no_journal_of_what_was_never_submitted(storage: Subject) {
+pub async fn journal_of_unknown_evaluation_is_empty(storage: Subject) {
     let record = put(&storage).await;
     append(&storage, &record, way_to(crucible_core::RecordState::Running)).await.unwrap();
     assert_eq!(storage.journal(EvaluationId::new(), 0).await.unwrap(), []);

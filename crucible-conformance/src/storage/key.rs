@@ -19,7 +19,7 @@ fn assert_taken(answer: Result<Record, StorageError>, key: &str, by: EvaluationI
 }
 
 /// A first event with an idempotency key that the tenant has used is refused, and names who has it.
-pub async fn a_key_that_the_tenant_has_used_is_taken(storage: Subject) {
+pub async fn key_used_by_same_tenant_is_taken(storage: Subject) {
     let first = put_that(&storage, with_key("a", "k")).await.unwrap();
     let id = EvaluationId::new();
     // Whatever else is different.
@@ -32,7 +32,7 @@ pub async fn a_key_that_the_tenant_has_used_is_taken(storage: Subject) {
 }
 
 /// Another tenant can use the same key, whatever the names of both are made of.
-pub async fn another_tenant_has_keys_of_its_own(storage: Subject) {
+pub async fn key_used_by_another_tenant_is_free(storage: Subject) {
     let pairs = [("a", "k"), ("b", "k"), ("", "k"), ("a", "bk"), ("ab", "k"), ("a\0", "k"), ("a", "\0k"), ("a/b", "k")];
     let mut owners = Vec::new();
     for (tenant, key) in pairs {
@@ -44,7 +44,7 @@ pub async fn another_tenant_has_keys_of_its_own(storage: Subject) {
 }
 
 /// Of many evaluations that are submitted at once with one key, exactly one is stored, and the others are told which.
-pub async fn of_many_evaluations_with_one_key_exactly_one_is_stored(storage: Subject) {
+pub async fn concurrent_submits_with_one_key_store_exactly_one(storage: Subject) {
     for round in 0..10 {
         let mut writers = JoinSet::new();
         for _ in 0..8 {
@@ -65,7 +65,7 @@ pub async fn of_many_evaluations_with_one_key_exactly_one_is_stored(storage: Sub
 }
 
 /// Whoever has a key keeps it, however it ends.
-pub async fn a_key_is_kept_to_the_end_and_beyond(storage: Subject) {
+pub async fn key_stays_taken_after_evaluation_ends(storage: Subject) {
     for state in RecordState::ALL {
         let key = state.name();
         let record = put_that(&storage, with_key("a", key)).await.unwrap();
@@ -76,7 +76,7 @@ pub async fn a_key_is_kept_to_the_end_and_beyond(storage: Subject) {
 }
 
 /// A record that is refused has no key any more: another evaluation can take it, and keeps it.
-pub async fn a_refused_evaluation_gives_its_key_back(storage: Subject) {
+pub async fn refused_evaluation_releases_its_key(storage: Subject) {
     let first = put_that(&storage, with_key("a", "k")).await.unwrap();
     let first = append(&storage, &first, vec![refused()]).await.unwrap();
     assert!(first.is_refused());

@@ -5,7 +5,7 @@ use crucible_core::{EvaluationId, Record, RecordState};
 use super::support::{Subject, append, put, way_to};
 
 /// A record is the fold of its journal, in every state.
-pub async fn a_record_is_the_fold_of_its_journal(storage: Subject) {
+pub async fn record_equals_fold_of_journal(storage: Subject) {
     for state in RecordState::ALL {
         let record = put(&storage).await;
         let record = append(&storage, &record, way_to(state)).await.unwrap();
@@ -17,7 +17,7 @@ pub async fn a_record_is_the_fold_of_its_journal(storage: Subject) {
 }
 
 /// `None` if there is none.
-pub async fn there_is_no_record_of_what_was_never_submitted(storage: Subject) {
+pub async fn record_of_unknown_evaluation_is_none(storage: Subject) {
     assert_eq!(storage.record(EvaluationId::new()).await.unwrap(), None);
     let record = put(&storage).await;
     assert_eq!(storage.record(EvaluationId::new()).await.unwrap(), None);

@@ -40,7 +40,7 @@ async fn put_many(storage: &Subject, count: usize) -> Vec<Record> {
 }
 
 /// In the order of their ids, which is that of their submission, or the other way round.
-pub async fn records_come_in_the_order_of_their_ids_or_the_other_way_round(storage: Subject) {
+pub async fn records_are_sorted_by_id_in_either_direction(storage: Subject) {
     assert_eq!(page(&storage, &RecordQuery::new()).await, RecordPage::new(Vec::new(), None));
     let mut records = put_many(&storage, 25).await;
     let newest_first = RecordQuery::new().with_newest_first();
@@ -54,7 +54,7 @@ pub async fn records_come_in_the_order_of_their_ids_or_the_other_way_round(stora
 }
 
 /// Following `next` gives every record once, in both directions, with and without conditions, in pages of any size.
-pub async fn following_the_pages_gives_every_record_once(storage: Subject) {
+pub async fn paging_returns_every_record_once(storage: Subject) {
     let records = put_many(&storage, 24).await;
     let few = RecordQuery::new().with_state(RecordState::Running).with_state(RecordState::Expired);
     let expected: Vec<_> =
@@ -75,7 +75,7 @@ pub async fn following_the_pages_gives_every_record_once(storage: Subject) {
 }
 
 /// What matched throughout comes once, also while other records come, go and change between two pages.
-pub async fn following_the_pages_gives_what_matched_throughout_while_others_write(storage: Subject) {
+pub async fn paging_during_writes_returns_stable_records_once(storage: Subject) {
     let records = put_many(&storage, 60).await;
     let steady: Vec<_> = ids(&records)
         .into_iter()
@@ -111,7 +111,7 @@ pub async fn following_the_pages_gives_what_matched_throughout_while_others_writ
 }
 
 /// A query gives what it asks for and nothing else.
-pub async fn a_query_gives_what_it_asks_for_and_nothing_else(storage: Subject) {
+pub async fn query_returns_exactly_the_matching_records(storage: Subject) {
     let mut records = Vec::new();
     for (number, state) in RecordState::ALL.into_iter().cycle().take(48).enumerate() {
         let mut evaluation = evaluation().with_tenant(["", "a", "b"][number / 6 % 3]);
@@ -159,7 +159,7 @@ pub async fn a_query_gives_what_it_asks_for_and_nothing_else(storage: Subject) {
 
 /// A page is no longer than asked for, and no longer than the longest that there is; it has at least one record if there
 /// is one.
-pub async fn a_page_is_no_longer_than_asked_for(storage: Subject) {
+pub async fn page_respects_requested_and_maximum_size(storage: Subject) {
     for _ in 0..=RecordQuery::LIMIT_MAX {
         put(&storage).await;
     }

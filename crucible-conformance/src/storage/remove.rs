@@ -41,7 +41,7 @@ async fn has(storage: &Subject, content: &'static [u8]) -> bool {
 }
 
 /// Nothing of it can be found any more; others are as they were.
-pub async fn nothing_of_a_removed_evaluation_can_be_found(storage: Subject) {
+pub async fn removed_evaluation_cannot_be_found(storage: Subject) {
     let evaluation = || evaluation().with_tenant("a").with_label("course", "x");
     let mut records = Vec::new();
     for state in RecordState::ALL.into_iter().cycle().take(24) {
@@ -76,7 +76,7 @@ pub async fn nothing_of_a_removed_evaluation_can_be_found(storage: Subject) {
 }
 
 /// An evaluation that has not ended is refused, and stays.
-pub async fn what_has_not_ended_is_not_removed(storage: Subject) {
+pub async fn unended_evaluation_is_not_removed(storage: Subject) {
     for way in [Vec::new(), vec![started(1)], vec![started(1), EventKind::CancelRequested]] {
         let record = put(&storage).await;
         let record = append(&storage, &record, way).await.unwrap();
@@ -91,7 +91,7 @@ pub async fn what_has_not_ended_is_not_removed(storage: Subject) {
 }
 
 /// A journal of another length is a conflict that says its length, and stays.
-pub async fn a_removal_expects_a_length_too(storage: Subject) {
+pub async fn remove_with_wrong_length_is_conflict(storage: Subject) {
     let record = put(&storage).await;
     let record = append(&storage, &record, vec![started(1), finished()]).await.unwrap();
     for wrong in [0, 2, 4] {
@@ -106,7 +106,7 @@ pub async fn a_removal_expects_a_length_too(storage: Subject) {
 }
 
 /// `false` for what was never there, and for what was removed before.
-pub async fn what_is_not_there_is_not_removed(storage: Subject) {
+pub async fn remove_of_unknown_evaluation_returns_false(storage: Subject) {
     for expected in [0, 1] {
         assert!(!storage.remove(crucible_core::EvaluationId::new(), expected).await.unwrap());
     }
@@ -117,7 +117,7 @@ pub async fn what_is_not_there_is_not_removed(storage: Subject) {
 }
 
 /// Its key can be used again; removing one that had lost its key takes nothing from whoever has it since.
-pub async fn the_key_of_a_removed_evaluation_is_free(storage: Subject) {
+pub async fn removed_evaluation_releases_its_key(storage: Subject) {
     let with_key = || evaluation().with_tenant("a").with_idempotency_key("once");
     let first = put_that(&storage, with_key()).await.unwrap();
     let first = append(&storage, &first, vec![refused()]).await.unwrap();
@@ -131,7 +131,7 @@ pub async fn the_key_of_a_removed_evaluation_is_free(storage: Subject) {
 }
 
 /// A blob that another evaluation names as well stays until that one is removed too.
-pub async fn a_blob_goes_with_the_last_that_names_it(storage: Subject) {
+pub async fn blob_is_removed_with_its_last_reference(storage: Subject) {
     let first = put_with_artifacts(&storage, &[b"shared", b"its own"]).await;
     // One that names the same bytes twice counts twice, and lets go of them twice.
     let second = put_with_artifacts(&storage, &[b"shared", b"shared"]).await;
@@ -147,7 +147,7 @@ pub async fn a_blob_goes_with_the_last_that_names_it(storage: Subject) {
 }
 
 /// A blob that somebody has kept and not named yet stays, whoever else is removed meanwhile.
-pub async fn a_blob_that_is_about_to_be_named_stays(storage: Subject) {
+pub async fn unreferenced_blob_survives_removal_of_others(storage: Subject) {
     let first = put_with_artifacts(&storage, &[b"shared"]).await;
     storage.put_blob(Bytes::from_static(b"shared")).await.unwrap();
     assert!(storage.remove(first.id, first.sequence).await.unwrap());
@@ -159,7 +159,7 @@ pub async fn a_blob_that_is_about_to_be_named_stays(storage: Subject) {
 }
 
 /// Of many who remove at once, and many who write the same bytes meanwhile, each finds what is true.
-pub async fn of_many_who_remove_exactly_one_removes(storage: Subject) {
+pub async fn concurrent_removes_let_exactly_one_succeed(storage: Subject) {
     for _ in 0..10 {
         let old = put_with_artifacts(&storage, &[b"contested"]).await;
         let mut tasks = JoinSet::new();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crucible_conformance::attack::{Status, Suite};
+use crucible_conformance::attack::{AttackStatus, AttackSuite};
 use crucible_core::{Engine, EngineError, Layer};
 use crucible_subprocess::SubprocessEngine;
 
@@ -19,14 +19,16 @@ fn engine_without(without: &[Layer]) -> Result<Arc<dyn Engine>, EngineError> {
 fn every_attack_is_blocked_and_every_control_does_harm() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let suite = Suite::new(engine_without).unwrap();
+    let suite = AttackSuite::new(engine_without).unwrap();
     let report = runtime.block_on(suite.run(|_| {})).unwrap();
     let red: Vec<String> = report
         .findings
         .iter()
-        .filter(|finding| !matches!(finding.status, Status::Blocked | Status::NotCovered))
+        .filter(|finding| {
+            !matches!(finding.status, AttackStatus::Blocked | AttackStatus::NotCovered)
+        })
         .map(ToString::to_string)
         .collect();
     assert!(report.is_green(), "{report}:\n{}", red.join("\n"));
-    assert!(report.count(Status::Blocked) >= 90, "{report}");
+    assert!(report.count(AttackStatus::Blocked) >= 90, "{report}");
 }

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::nobody::run_as_nobody;
-use super::support::{engine, engine_with_slots, preopened_engine};
+use super::support::{engine, engine_with_ready_sandboxes, engine_with_slots};
+use super::unprivileged_target::run_as_unprivileged_user;
 use crucible_conformance::engine_conformance;
 use crucible_core::Engine;
 use crucible_core::testing::{Faults, FaultyEngine};
 
 engine_conformance!(subprocess, || async { engine() });
 
-engine_conformance!(preopened, || async { preopened_engine() });
+engine_conformance!(in_ready_sandboxes, || async { engine_with_ready_sandboxes() });
 
 engine_conformance!(in_slots, || async { engine_with_slots() });
 
@@ -32,5 +32,5 @@ engine_conformance!(subprocess_without_faults, || async {
 /// rest must hold.
 #[test]
 fn the_suite_as_an_ordinary_user() {
-    run_as_nobody("suite", &["conformance::subprocess::".to_owned()], 2);
+    run_as_unprivileged_user("suite", &["conformance::subprocess::".to_owned()], 2);
 }

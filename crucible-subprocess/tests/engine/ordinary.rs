@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::nobody::run_as_nobody;
 use super::runs::{printed, run};
+use super::unprivileged_target::run_as_unprivileged_user;
 use crucible_core::{EngineError, Evaluation, Layer, UnavailableMechanism};
 use crucible_subprocess::{SubprocessEngine, doctor};
 
@@ -39,7 +39,7 @@ fn tests_that_count_as_an_ordinary_user() {
 
 fn as_an_ordinary_user(name: &str, modules: &[&str], threads: usize) {
     let filters: Vec<String> = modules.iter().map(|module| format!("{module}::")).collect();
-    run_as_nobody(name, &filters, threads);
+    run_as_unprivileged_user(name, &filters, threads);
 }
 
 /// What an engine with every layer lacks for this user: nothing, for root.

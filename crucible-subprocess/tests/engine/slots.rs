@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use crucible_conformance::attack::{Status, Suite};
+use crucible_conformance::attack::{AttackStatus, AttackSuite};
 use crucible_core::{
     Engine, EngineError, EngineErrorKind, EngineInfo, Evaluation, Evidence, Limit, Limits, Outcome,
     RunContext, Sandbox, SandboxSpec, Verdict,
@@ -336,7 +336,7 @@ fn every_attack_is_blocked_in_a_used_slot() {
         .unwrap();
     let in_slots = Arc::new(InSlots { engine, runs: AtomicU64::new(0), hits: AtomicU64::new(0) });
     let shared = Arc::clone(&in_slots);
-    let suite = Suite::new(move |without| {
+    let suite = AttackSuite::new(move |without| {
         if without.is_empty() {
             let engine: Arc<dyn Engine> = shared.clone();
             return Ok(engine);
@@ -351,7 +351,9 @@ fn every_attack_is_blocked_in_a_used_slot() {
     let red: Vec<String> = report
         .findings
         .iter()
-        .filter(|finding| !matches!(finding.status, Status::Blocked | Status::NotCovered))
+        .filter(|finding| {
+            !matches!(finding.status, AttackStatus::Blocked | AttackStatus::NotCovered)
+        })
         .map(ToString::to_string)
         .collect();
     assert!(report.is_green(), "{report}:\n{}", red.join("\n"));

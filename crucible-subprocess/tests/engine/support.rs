@@ -35,7 +35,7 @@ pub(crate) fn engine() -> SubprocessEngine {
 }
 
 /// One that keeps sandboxes open for those to come.
-pub(crate) fn preopened_engine() -> SubprocessEngine {
+pub(crate) fn engine_with_ready_sandboxes() -> SubprocessEngine {
     built(SubprocessEngine::builder().ready_sandboxes(2))
 }
 

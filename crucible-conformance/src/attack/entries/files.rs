@@ -2,7 +2,7 @@
 
 use crucible_core::{Deviation, Layer};
 
-use crate::attack::entry::{Attack, Control, Needs};
+use crate::attack::definition::{Attack, ControlMethod, FixtureNeeds};
 
 const MOUNTS: &[Layer] = &[Layer::MountNamespace];
 /// Refused, read-only, or not there: the sandbox need not have what the host does.
@@ -15,13 +15,13 @@ pub(in crate::attack) fn read_a_host_file() -> Attack {
         "its content does not come out",
     )
     .stopped_by(MOUNTS)
-    .does_nothing()
+    .ends_normally()
 }
 
 pub(in crate::attack) fn write_a_host_file() -> Attack {
     Attack::new("D3", "writes to a file of the host and removes it", "it stays as it is")
         .stopped_by(MOUNTS)
-        .does_nothing()
+        .ends_normally()
 }
 
 pub(in crate::attack) fn see_host_processes() -> Attack {
@@ -31,7 +31,7 @@ pub(in crate::attack) fn see_host_processes() -> Attack {
         "it sees its own",
     )
     .stopped_by(&[Layer::PidNamespace])
-    .does_nothing()
+    .ends_normally()
 }
 
 pub(in crate::attack) fn kernel_memory() -> Attack {
@@ -54,7 +54,7 @@ pub(in crate::attack) fn sysrq() -> Attack {
     Attack::new("J1", "opens the keys by which the machine is restarted, for writing", "it cannot")
         .stopped_by(&[Layer::DedicatedUser, Layer::UserNamespace, Layer::Landlock])
         .refused_with(REFUSED_OR_NOT_THERE)
-        .shown_by(Control::BareIfThere("", "this kernel has no such keys"))
+        .with_control(ControlMethod::UnsandboxedIfSupported("", "this kernel has no such keys"))
 }
 
 pub(in crate::attack) fn release_agent() -> Attack {
@@ -64,19 +64,19 @@ pub(in crate::attack) fn release_agent() -> Attack {
         "it cannot",
     )
     .stopped_by(&[Layer::Seccomp, Layer::Capabilities])
-    .shown_in("m")
+    .with_scratch_control("m")
 }
 
 pub(in crate::attack) fn raw_devices() -> Attack {
     Attack::new(
         "D5",
         "opens disks and other devices of the machine",
-        "there are none but the harmless ones",
+        "there are none but the not_applicable ones",
     )
     .stopped_by(&[Layer::MountNamespace, Layer::DedicatedUser])
-    .does_nothing()
-    .harmless_where(Deviation::OwnKernel, "the devices are those of its own kernel")
-    .shown_by(Control::BareIfThere("", "this host has none of these devices"))
+    .ends_normally()
+    .not_applicable_where(Deviation::OwnKernel, "the devices are those of its own kernel")
+    .with_control(ControlMethod::UnsandboxedIfSupported("", "this host has none of these devices"))
 }
 
 pub(in crate::attack) fn inherited_descriptors() -> Attack {
@@ -85,11 +85,11 @@ pub(in crate::attack) fn inherited_descriptors() -> Attack {
         "looks for descriptors that the host left open (CVE-2024-21626)",
         "it has 0, 1 and 2",
     )
-    .does_nothing()
-    .needing(Needs::LeakedDescriptor)
+    .ends_normally()
+    .with_needs(FixtureNeeds::LeakedDescriptor)
 }
 
 pub(in crate::attack) fn host_environment() -> Attack {
     Attack::new("G6", "tells the variables that it has", "none of the host's is among them")
-        .does_nothing()
+        .ends_normally()
 }

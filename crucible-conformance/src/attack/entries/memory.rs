@@ -2,7 +2,7 @@
 
 use crucible_core::{Layer, Limit};
 
-use crate::attack::entry::Attack;
+use crate::attack::definition::Attack;
 
 const MEMORY: &[Layer] = &[Layer::MemoryCgroup];
 const MIB: u64 = 1024 * 1024;
@@ -11,7 +11,7 @@ fn hoard(catalogue: &'static str, does: &'static str) -> Attack {
     Attack::new(catalogue, does, "it never holds more than its limit, and the verdict is `memory`")
         .stopped_by(MEMORY)
         .ends_at(Limit::Memory)
-        .within(|limits| limits.with_disk_bytes(1024 * MIB))
+        .with_limits(|limits| limits.with_disk_bytes(1024 * MIB))
 }
 
 pub(in crate::attack) fn touch() -> Attack {
@@ -35,7 +35,7 @@ pub(in crate::attack) fn fill_memfd() -> Attack {
 }
 
 pub(in crate::attack) fn fill_segment() -> Attack {
-    hoard("B3", "touches a System V segment of 192 MiB").shown_in("i")
+    hoard("B3", "touches a System V segment of 192 MiB").with_scratch_control("i")
 }
 
 pub(in crate::attack) fn page_out() -> Attack {

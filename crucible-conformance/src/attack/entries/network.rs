@@ -2,7 +2,7 @@
 
 use crucible_core::Layer;
 
-use crate::attack::entry::{Attack, Control, Needs};
+use crate::attack::definition::{Attack, ControlMethod, FixtureNeeds};
 
 const NETWORK: &[Layer] = &[Layer::Seccomp, Layer::NetworkNamespace];
 /// Refused, or a network in which there is nothing (`ENETUNREACH`, `EADDRNOTAVAIL`).
@@ -20,7 +20,7 @@ pub(in crate::attack) fn tcp_loopback() -> Attack {
 
 pub(in crate::attack) fn tcp_loopback_v6() -> Attack {
     connection("connects to a port of the host's IPv6 loopback")
-        .shown_by(Control::BareIfThere("", "this host has no IPv6"))
+        .with_control(ControlMethod::UnsandboxedIfSupported("", "this host has no IPv6"))
 }
 
 pub(in crate::attack) fn udp_loopback() -> Attack {
@@ -34,7 +34,7 @@ pub(in crate::attack) fn raw_sockets() -> Attack {
 
 pub(in crate::attack) fn metadata_service() -> Attack {
     connection("connects to the address at which clouds tell secrets, 169.254.169.254")
-        .shown_by(Control::BareIfThere("", "this host has no route"))
+        .with_control(ControlMethod::UnsandboxedIfSupported("", "this host has no route"))
 }
 
 pub(in crate::attack) fn inbound() -> Attack {
@@ -44,5 +44,5 @@ pub(in crate::attack) fn inbound() -> Attack {
         "nobody gets in",
     )
     .stopped_by(NETWORK)
-    .needing(Needs::Caller)
+    .with_needs(FixtureNeeds::InboundConnection)
 }

@@ -2,7 +2,7 @@
 
 use crucible_core::{Deviation, Layer};
 
-use crate::attack::entry::Attack;
+use crate::attack::definition::Attack;
 
 const SECCOMP: &[Layer] = &[Layer::Seccomp];
 const BOTH: &[Layer] = &[Layer::Seccomp, Layer::Capabilities];
@@ -37,7 +37,7 @@ pub(in crate::attack) fn clone3_user() -> Attack {
 pub(in crate::attack) fn join_namespace() -> Attack {
     Attack::new("F1", "joins namespaces by descriptor", "it cannot")
         .stopped_by(BOTH)
-        .harmless_where(Deviation::OwnKernel, "its kernel names no namespace of the host")
+        .not_applicable_where(Deviation::OwnKernel, "its kernel names no namespace of the host")
 }
 
 pub(in crate::attack) fn become_root() -> Attack {
@@ -53,7 +53,7 @@ pub(in crate::attack) fn drop_no_new_privs() -> Attack {
         "they may not",
     )
     .stopped_by(&[Layer::NoNewPrivileges])
-    .does_nothing()
+    .ends_normally()
 }
 
 pub(in crate::attack) fn raise_capabilities() -> Attack {
@@ -63,7 +63,7 @@ pub(in crate::attack) fn raise_capabilities() -> Attack {
         "it has none, and gets none",
     )
     .stopped_by(&[Layer::Capabilities])
-    .does_nothing()
+    .ends_normally()
 }
 
 pub(in crate::attack) fn read_supervisor_memory() -> Attack {
@@ -74,15 +74,17 @@ pub(in crate::attack) fn read_supervisor_memory() -> Attack {
     )
     .stopped_by(&[Layer::PidNamespace, Layer::DedicatedUser, Layer::Capabilities])
     .refused_with(REFUSED_OR_NOBODY)
-    .shown_in("s")
-    .harmless_where(
+    .with_scratch_control("s")
+    .not_applicable_where(
         Deviation::GuestIsSeen,
         "its environment can be read there, and is empty; its memory cannot",
     )
 }
 
 pub(in crate::attack) fn trace_supervisor() -> Attack {
-    Attack::new("F2", "traces the process above it", "it cannot").stopped_by(OTHERS).shown_in("s")
+    Attack::new("F2", "traces the process above it", "it cannot")
+        .stopped_by(OTHERS)
+        .with_scratch_control("s")
 }
 
 pub(in crate::attack) fn trace_host_process() -> Attack {
@@ -99,25 +101,25 @@ pub(in crate::attack) fn read_process_memory() -> Attack {
     )
     .stopped_by(OTHERS)
     .refused_with(REFUSED_OR_NOBODY)
-    .shown_in("s")
+    .with_scratch_control("s")
 }
 
 pub(in crate::attack) fn take_descriptor() -> Attack {
     Attack::new("F2", "takes a descriptor from the process above it", "it cannot")
         .stopped_by(OTHERS)
-        .shown_in("s")
+        .with_scratch_control("s")
 }
 
 pub(in crate::attack) fn compare_processes() -> Attack {
     Attack::new("F2", "compares itself with the process above it", "it cannot")
         .stopped_by(OTHERS)
-        .shown_in("s")
+        .with_scratch_control("s")
 }
 
 pub(in crate::attack) fn advise_a_process() -> Attack {
     Attack::new("F2", "pages out memory of the process above it", "it cannot")
         .stopped_by(OTHERS)
-        .shown_in("s")
+        .with_scratch_control("s")
 }
 
 pub(in crate::attack) fn core_of_another() -> Attack {
@@ -128,5 +130,5 @@ pub(in crate::attack) fn core_of_another() -> Attack {
     )
     .stopped_by(&[Layer::PidNamespace, Layer::DedicatedUser, Layer::Capabilities])
     .refused_with(REFUSED_OR_NOBODY)
-    .shown_in("s")
+    .with_scratch_control("s")
 }

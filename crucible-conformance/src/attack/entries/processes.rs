@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crucible_core::{Layer, Limit};
 
-use crate::attack::entry::{Attack, Control};
+use crate::attack::definition::{Attack, ControlMethod};
 
 const PIDS: &[Layer] = &[Layer::PidsCgroup];
 const PID_NAMESPACE: &[Layer] = &[Layer::PidNamespace];
@@ -18,12 +18,12 @@ fn bomb(does: &'static str) -> Attack {
 }
 
 /// Ended at the wall limit; a plain process is sent `SIGTERM` then, and goes on.
-fn immortal(catalogue: &'static str, does: &'static str) -> Attack {
+fn unkillable(catalogue: &'static str, does: &'static str) -> Attack {
     Attack::new(catalogue, does, "it is ended at the wall limit, and nothing of it lives on")
         .stopped_by(PID_NAMESPACE)
         .ends_at(Limit::Wall)
-        .within(|limits| limits.with_wall(WALL))
-        .shown_by(Control::Timeout("", WALL))
+        .with_limits(|limits| limits.with_wall(WALL))
+        .with_control(ControlMethod::UnsandboxedWithTimeout("", WALL))
 }
 
 pub(in crate::attack) fn fork_bomb() -> Attack {
@@ -32,7 +32,7 @@ pub(in crate::attack) fn fork_bomb() -> Attack {
 
 pub(in crate::attack) fn vfork_bomb() -> Attack {
     bomb("starts 200 orphans by vfork(2) and fork(2)")
-        .shown_by(Control::Timeout("", Duration::from_millis(800)))
+        .with_control(ControlMethod::UnsandboxedWithTimeout("", Duration::from_millis(800)))
 }
 
 pub(in crate::attack) fn thread_bomb() -> Attack {
@@ -62,54 +62,54 @@ pub(in crate::attack) fn daemon_after_the_end() -> Attack {
         NOTHING_LEFT,
     )
     .stopped_by(PID_NAMESPACE)
-    .does_nothing()
+    .ends_normally()
 }
 
 pub(in crate::attack) fn holder_of_stdout() -> Attack {
     Attack::new("A3", "leaves a child behind that holds standard output open", NOTHING_LEFT)
         .stopped_by(PID_NAMESPACE)
-        .does_nothing()
-        .shown_by(Control::Timeout("", WALL))
+        .ends_normally()
+        .with_control(ControlMethod::UnsandboxedWithTimeout("", WALL))
 }
 
 pub(in crate::attack) fn deaf_to_signals() -> Attack {
-    immortal("A4", "ignores and blocks every signal that can be, and goes on")
+    unkillable("A4", "ignores and blocks every signal that can be, and goes on")
 }
 
 pub(in crate::attack) fn stopped_for_ever() -> Attack {
-    immortal("A4", "ignores every signal that can be, and stops itself")
+    unkillable("A4", "ignores every signal that can be, and stops itself")
 }
 
 pub(in crate::attack) fn stuck_in_vfork() -> Attack {
-    immortal(
+    unkillable(
         "A9",
         "is in an uninterruptible sleep, waiting for a child of vfork(2) that does not end",
     )
 }
 
 pub(in crate::attack) fn new_session() -> Attack {
-    immortal("A8", "hides a deaf child in a session of its own, and goes on")
+    unkillable("A8", "hides a deaf child in a session of its own, and goes on")
 }
 
 pub(in crate::attack) fn stop_the_supervisor() -> Attack {
     Attack::new("A4", "stops the process above it", "the supervisor goes on")
         .stopped_by(PID_NAMESPACE)
-        .does_nothing()
-        .shown_in("s")
+        .ends_normally()
+        .with_scratch_control("s")
 }
 
 pub(in crate::attack) fn kill_the_supervisor() -> Attack {
     Attack::new("A5", "kills the process above it", "the supervisor lives, and so does the verdict")
         .stopped_by(&[Layer::PidNamespace, Layer::DedicatedUser])
-        .does_nothing()
-        .shown_in("s")
+        .ends_normally()
+        .with_scratch_control("s")
 }
 
 pub(in crate::attack) fn kill_everything() -> Attack {
     Attack::new("A5", "kills every process that it may", "nobody outside is hit")
         .stopped_by(PID_NAMESPACE)
-        .does_nothing()
-        .shown_in("mp")
+        .ends_normally()
+        .with_scratch_control("mp")
 }
 
 pub(in crate::attack) fn kill_a_host_process() -> Attack {
@@ -130,8 +130,8 @@ pub(in crate::attack) fn signal_the_group() -> Attack {
         "the supervisor is not in it",
     )
     .stopped_by(PID_NAMESPACE)
-    .does_nothing()
-    .shown_in("s")
+    .ends_normally()
+    .with_scratch_control("s")
 }
 
 pub(in crate::attack) fn churn_of_processes() -> Attack {
@@ -141,6 +141,6 @@ pub(in crate::attack) fn churn_of_processes() -> Attack {
         "nobody is hit who has its number now",
     )
     .stopped_by(PID_NAMESPACE)
-    .does_nothing()
-    .shown_by(Control::NotShown("numbers come round after millions of processes"))
+    .ends_normally()
+    .with_control(ControlMethod::NotShown("numbers come round after millions of processes"))
 }

@@ -2,7 +2,7 @@
 
 use crucible_core::Collect;
 
-use crate::attack::entry::{Attack, Control, Needs};
+use crate::attack::definition::{Attack, ControlMethod, FixtureNeeds};
 
 const MIB: u64 = 1024 * 1024;
 /// As many as a collection takes, and as deep as it goes.
@@ -19,9 +19,9 @@ fn collect() -> Collect {
 /// Results are brought out by the engine: there is no layer to give up. The control is somebody who takes no care.
 fn result(catalogue: &'static str, does: &'static str, holds: &'static str) -> Attack {
     Attack::new(catalogue, does, holds)
-        .does_nothing()
-        .needing(Needs::Results(collect(), 0))
-        .shown_by(Control::Collector)
+        .ends_normally()
+        .with_needs(FixtureNeeds::Results(collect(), 0))
+        .with_control(ControlMethod::NaiveCollector)
 }
 
 const NOT_FOLLOWED: &str = "what comes out is not what the link leads to";
@@ -65,14 +65,14 @@ pub(in crate::attack) fn sparse_file() -> Attack {
 
 pub(in crate::attack) fn many_results() -> Attack {
     result("E3", "leaves 500 files", "no more come out than asked for")
-        .needing(Needs::Results(collect(), 500))
+        .with_needs(FixtureNeeds::Results(collect(), 500))
 }
 
 pub(in crate::attack) fn strange_names() -> Attack {
     result(
         "E3",
         "leaves files whose names have line feeds, escape sequences, no text, or look like options",
-        "each comes out under a name that harms nobody, or is said to have been skipped",
+        "each comes out under a name that harms nobody, or is report to have been skipped",
     )
 }
 
@@ -82,5 +82,5 @@ pub(in crate::attack) fn deep_results() -> Attack {
         "leaves a file 100 directories deep",
         "nothing comes out from deeper than asked for",
     )
-    .needing(Needs::Results(collect(), 100))
+    .with_needs(FixtureNeeds::Results(collect(), 100))
 }

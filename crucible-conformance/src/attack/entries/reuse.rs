@@ -2,14 +2,14 @@
 
 use crucible_core::Layer;
 
-use crate::attack::entry::{Attack, Control, Needs};
+use crate::attack::definition::{Attack, ControlMethod, FixtureNeeds};
 
 fn left(does: &'static str, layers: &'static [Layer], kinds: &'static str) -> Attack {
     Attack::new("M1", does, "the second run finds nothing of the first")
         .stopped_by(layers)
-        .does_nothing()
-        .needing(Needs::Twice)
-        .shown_in(kinds)
+        .ends_normally()
+        .with_needs(FixtureNeeds::TwoRuns)
+        .with_scratch_control(kinds)
 }
 
 pub(in crate::attack) fn leave_files() -> Attack {
@@ -42,11 +42,13 @@ pub(in crate::attack) fn leave_host_name() -> Attack {
 
 pub(in crate::attack) fn leave_keys() -> Attack {
     left("leaves a key in the keyring of its user", &[Layer::Seccomp, Layer::DedicatedUser], "2")
-        .shown_by(Control::BareIfThere("2", "this kernel keeps no keys"))
+        .with_control(ControlMethod::UnsandboxedIfSupported("2", "this kernel keeps no keys"))
 }
 
 pub(in crate::attack) fn leave_oom_score() -> Attack {
-    left("leaves a process that the kernel ends first when memory runs out", &[], "2").shown_by(
-        Control::NotShown("each process has a score of its own, and no process is used twice"),
+    left("leaves a process that the kernel ends first when memory runs out", &[], "2").with_control(
+        ControlMethod::NotShown(
+            "each process has a score of its own, and no process is used twice",
+        ),
     )
 }

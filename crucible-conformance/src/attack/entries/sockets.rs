@@ -2,7 +2,7 @@
 
 use crucible_core::Layer;
 
-use crate::attack::entry::{Attack, Control, Needs, SharedKind};
+use crate::attack::definition::{Attack, ControlMethod, FixtureNeeds, SharedIpcKind};
 
 const SECCOMP: &[Layer] = &[Layer::Seccomp];
 
@@ -13,18 +13,19 @@ fn family(catalogue: &'static str, does: &'static str, layers: &'static [Layer])
 pub(in crate::attack) fn abstract_socket() -> Attack {
     Attack::new("G1", "connects to an abstract socket of the host", "nobody answers")
         .stopped_by(&[Layer::NetworkNamespace, Layer::Landlock])
-        .does_nothing()
+        .ends_normally()
 }
 
 pub(in crate::attack) fn path_socket() -> Attack {
     Attack::new("G2", "connects to sockets of the host by their paths", "nobody answers")
         .stopped_by(&[Layer::MountNamespace])
-        .does_nothing()
+        .ends_normally()
 }
 
 pub(in crate::attack) fn vsock() -> Attack {
     let attack = family("G3", "makes a socket to the machine that this one runs on", SECCOMP);
-    attack.shown_by(Control::BareIfThere("", "this kernel has no such sockets"))
+    attack
+        .with_control(ControlMethod::UnsandboxedIfSupported("", "this kernel has no such sockets"))
 }
 
 pub(in crate::attack) fn netlink_route() -> Attack {
@@ -33,24 +34,28 @@ pub(in crate::attack) fn netlink_route() -> Attack {
 
 pub(in crate::attack) fn netlink_diag() -> Attack {
     let attack = family("G3", "makes a netlink socket that lists others' sockets", SECCOMP);
-    attack.shown_by(Control::BareIfThere("", "this kernel has no such sockets"))
+    attack
+        .with_control(ControlMethod::UnsandboxedIfSupported("", "this kernel has no such sockets"))
 }
 
 pub(in crate::attack) fn netlink_firewall() -> Attack {
     let attack = family("F8", "makes a netlink socket for the firewall (CVE-2024-1086)", SECCOMP);
-    attack.shown_by(Control::BareIfThere("", "this kernel has no such sockets"))
+    attack
+        .with_control(ControlMethod::UnsandboxedIfSupported("", "this kernel has no such sockets"))
 }
 
 pub(in crate::attack) fn crypto_socket() -> Attack {
     let attack =
         family("F7", "makes a socket for the kernel's cryptography (CVE-2026-31431)", SECCOMP);
-    attack.shown_by(Control::BareIfThere("", "this kernel has no such sockets"))
+    attack
+        .with_control(ControlMethod::UnsandboxedIfSupported("", "this kernel has no such sockets"))
 }
 
 pub(in crate::attack) fn packet_socket() -> Attack {
     let layers = &[Layer::Seccomp, Layer::Capabilities];
     let attack = family("F8", "makes a packet socket (CVE-2020-14386)", layers);
-    attack.shown_by(Control::BareIfThere("", "this kernel has no such sockets"))
+    attack
+        .with_control(ControlMethod::UnsandboxedIfSupported("", "this kernel has no such sockets"))
 }
 
 pub(in crate::attack) fn shared_segment() -> Attack {
@@ -60,8 +65,8 @@ pub(in crate::attack) fn shared_segment() -> Attack {
         "it finds none",
     )
     .stopped_by(&[Layer::IpcNamespace])
-    .does_nothing()
-    .needing(Needs::Shared(SharedKind::Segment))
+    .ends_normally()
+    .with_needs(FixtureNeeds::SharedIpc(SharedIpcKind::Segment))
 }
 
 pub(in crate::attack) fn message_queue() -> Attack {
@@ -71,6 +76,6 @@ pub(in crate::attack) fn message_queue() -> Attack {
         "it finds none",
     )
     .stopped_by(&[Layer::IpcNamespace])
-    .does_nothing()
-    .needing(Needs::Shared(SharedKind::Queue))
+    .ends_normally()
+    .with_needs(FixtureNeeds::SharedIpc(SharedIpcKind::Queue))
 }

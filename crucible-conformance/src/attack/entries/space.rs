@@ -2,7 +2,7 @@
 
 use crucible_core::{Deviation, Layer, Limit};
 
-use crate::attack::entry::{Attack, Control};
+use crate::attack::definition::{Attack, ControlMethod};
 
 const DISK: &[Layer] = &[Layer::BoundedDisk];
 const MIB: u64 = 1024 * 1024;
@@ -11,7 +11,7 @@ fn filling(catalogue: &'static str, does: &'static str) -> Attack {
     Attack::new(catalogue, does, "it gets no more than its limit, and the verdict is `disk`")
         .stopped_by(DISK)
         .ends_at(Limit::Disk)
-        .within(|limits| limits.with_memory_bytes(256 * MIB))
+        .with_limits(|limits| limits.with_memory_bytes(256 * MIB))
 }
 
 pub(in crate::attack) fn fill_tmp() -> Attack {
@@ -54,7 +54,7 @@ pub(in crate::attack) fn write_to_the_system() -> Attack {
 pub(in crate::attack) fn make_devices() -> Attack {
     Attack::new("D5", "makes device files for the memory and the disk of the machine", "it cannot")
         .stopped_by(&[Layer::Capabilities, Layer::UserNamespace])
-        .harmless_where(
+        .not_applicable_where(
             Deviation::OwnKernel,
             "its kernel has no such devices: what is made leads to nothing",
         )
@@ -67,8 +67,8 @@ pub(in crate::attack) fn dump_core() -> Attack {
         "no core is dumped, and no crash handler of the host is started",
     )
     .stopped_by(&[Layer::Seccomp, Layer::Rlimits])
-    .does_nothing()
-    .shown_by(Control::BareIfThere("", "this host dumps no core for anybody"))
+    .ends_normally()
+    .with_control(ControlMethod::UnsandboxedIfSupported("", "this host dumps no core for anybody"))
 }
 
 pub(in crate::attack) fn open_many_files() -> Attack {
@@ -84,7 +84,7 @@ pub(in crate::attack) fn lease_a_shared_file() -> Attack {
         "it cannot",
     )
     .stopped_by(&[Layer::DedicatedUser])
-    .harmless_where(Deviation::OwnKernel, "its kernel knows no leases")
+    .not_applicable_where(Deviation::OwnKernel, "its kernel knows no leases")
 }
 
 pub(in crate::attack) fn stubborn_files() -> Attack {
@@ -94,6 +94,6 @@ pub(in crate::attack) fn stubborn_files() -> Attack {
         "nothing of them is left",
     )
     .stopped_by(DISK)
-    .does_nothing()
-    .shown_by(Control::NotShown("whoever runs the control as root can remove anything"))
+    .ends_normally()
+    .with_control(ControlMethod::NotShown("whoever runs the control as root can remove anything"))
 }

@@ -2,7 +2,7 @@
 
 use crucible_core::{Deviation, Layer};
 
-use crate::attack::entry::Attack;
+use crate::attack::definition::Attack;
 
 const SECCOMP: &[Layer] = &[Layer::Seccomp];
 
@@ -13,7 +13,7 @@ pub(in crate::attack) fn type_ahead() -> Attack {
         "it has no terminal, and could not",
     )
     .stopped_by(SECCOMP)
-    .shown_in("t")
+    .with_scratch_control("t")
 }
 
 pub(in crate::attack) fn paste() -> Attack {
@@ -23,6 +23,6 @@ pub(in crate::attack) fn paste() -> Attack {
 pub(in crate::attack) fn take_terminal() -> Attack {
     Attack::new("I2", "opens a terminal and takes it for its own session", "there is none")
         .stopped_by(&[Layer::MountNamespace, Layer::DedicatedUser])
-        .does_nothing()
-        .harmless_where(Deviation::OwnKernel, "terminals are those of its own kernel")
+        .ends_normally()
+        .not_applicable_where(Deviation::OwnKernel, "terminals are those of its own kernel")
 }

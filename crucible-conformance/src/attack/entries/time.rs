@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crucible_core::{Deviation, Layer, Limit};
 
-use crate::attack::entry::Attack;
+use crate::attack::definition::Attack;
 
 const CPU: &[Layer] = &[Layer::CpuCgroup];
 
@@ -12,14 +12,14 @@ fn spinning(does: &'static str) -> Attack {
     Attack::new("B1", does, "it is ended at its CPU limit, and the verdict is `cpu`, not `wall`")
         .stopped_by(CPU)
         .ends_at(Limit::Cpu)
-        .within(|limits| limits.with_cpu(Duration::from_millis(400)))
+        .with_limits(|limits| limits.with_cpu(Duration::from_millis(400)))
 }
 
 /// These are the engine's own doing: there is no layer to give up.
-fn idle(does: &'static str) -> Attack {
+fn idling(does: &'static str) -> Attack {
     Attack::new("B2", does, "it is ended at its wall limit, and the verdict is `wall`, not `cpu`")
         .ends_at(Limit::Wall)
-        .within(|limits| limits.with_wall(Duration::from_millis(800)))
+        .with_limits(|limits| limits.with_wall(Duration::from_millis(800)))
 }
 
 pub(in crate::attack) fn spin() -> Attack {
@@ -35,11 +35,11 @@ pub(in crate::attack) fn spin_in_children() -> Attack {
 }
 
 pub(in crate::attack) fn sleep_for_ever() -> Attack {
-    idle("sleeps for 2.5 s")
+    idling("sleeps for 2.5 s")
 }
 
 pub(in crate::attack) fn read_for_ever() -> Attack {
-    idle("waits for 2.5 s at a pipe into which nobody writes")
+    idling("waits for 2.5 s at a pipe into which nobody writes")
 }
 
 pub(in crate::attack) fn set_the_clock() -> Attack {
@@ -59,7 +59,7 @@ pub(in crate::attack) fn raise_priority() -> Attack {
         "it cannot",
     )
     .stopped_by(&[Layer::Rlimits, Layer::Capabilities])
-    .harmless_where(
+    .not_applicable_where(
         Deviation::OwnKernel,
         "priorities are those of its own kernel: the threads of the host keep theirs",
     )

@@ -2,7 +2,7 @@
 
 use crucible_core::{Digest, Limit};
 
-use crate::attack::entry::{Attack, Control};
+use crate::attack::definition::{Attack, ControlMethod};
 
 /// The host counts what it reads: there is no layer to give up.
 fn flood(does: &'static str) -> Attack {
@@ -28,7 +28,7 @@ pub(in crate::attack) fn endless_both() -> Attack {
 
 /// Told apart by what is kept: there is no layer to give up. The control is somebody who takes output for text.
 fn kept(catalogue: &'static str, does: &'static str, holds: &'static str) -> Attack {
-    Attack::new(catalogue, does, holds).does_nothing().shown_by(Control::Judge)
+    Attack::new(catalogue, does, holds).ends_normally().with_control(ControlMethod::NaiveJudge)
 }
 
 pub(in crate::attack) fn binary_output() -> Attack {
@@ -37,7 +37,7 @@ pub(in crate::attack) fn binary_output() -> Attack {
         "writes 64 KiB that are no text and no line",
         "every byte is counted and kept as it is",
     )
-    .checked(|outcome| {
+    .with_check(|outcome| {
         let expected = [0, 0xff, 0xfe, b'a', 0x80, 0xc3, 0, 0xe2].repeat(8192);
         let captured = &outcome.stderr;
         let same = captured.total_bytes == 65_536 && captured.sha256 == Digest::of(&expected);
@@ -51,7 +51,7 @@ pub(in crate::attack) fn escape_sequences() -> Attack {
         "writes what terminals obey: titles, clipboards, questions",
         "it is kept raw, and nobody obeys",
     )
-    .checked(|outcome| {
+    .with_check(|outcome| {
         let raw = outcome.stderr.head.starts_with(b"\x1b]0;owned\x07");
         (!raw).then_some("the output is not what was written")
     })
@@ -63,16 +63,18 @@ pub(in crate::attack) fn more_than_a_pipe() -> Attack {
         "writes more to each stream than a pipe holds, and exits with 5",
         "the verdict is `exited 5`, and nothing is lost",
     )
-    .exits(5)
-    .checked(|outcome| (outcome.stderr.total_bytes != 262_144).then_some("output was lost"))
-    .shown_by(Control::NotShown(
+    .exits_with(5)
+    .with_check(|outcome| (outcome.stderr.total_bytes != 262_144).then_some("output was lost"))
+    .with_control(ControlMethod::NotShown(
         "the control reads as it goes; one that waits for the end first would wait for ever",
     ))
 }
 
 pub(in crate::attack) fn small_writes() -> Attack {
     Attack::new("C6", "writes 50,000 times a byte", "every byte is counted, and nobody is flooded")
-        .does_nothing()
-        .checked(|outcome| (outcome.stderr.total_bytes != 50_000).then_some("output was lost"))
-        .shown_by(Control::NotShown("nothing is isolated here: the case is about what is kept"))
+        .ends_normally()
+        .with_check(|outcome| (outcome.stderr.total_bytes != 50_000).then_some("output was lost"))
+        .with_control(ControlMethod::NotShown(
+            "nothing is isolated here: the case is about what is kept",
+        ))
 }

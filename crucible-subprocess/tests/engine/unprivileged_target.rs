@@ -5,11 +5,11 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 /// A user whom no file belongs to, as `nobody` is.
-const NOBODY: u32 = 65_534;
+const NOBODY_ID: u32 = 65_534;
 
 /// Runs the tests that `filters` name as an ordinary user; every filter must name one. For who is no root already, the
 /// tests do it themselves.
-pub(crate) fn run_as_nobody(name: &str, filters: &[String], threads: usize) {
+pub(crate) fn run_as_unprivileged_user(name: &str, filters: &[String], threads: usize) {
     if !rustix::process::geteuid().is_root() {
         return;
     }
@@ -27,8 +27,8 @@ pub(crate) fn run_as_nobody(name: &str, filters: &[String], threads: usize) {
         .env_clear()
         .env("TMPDIR", "/tmp")
         .current_dir("/")
-        .gid(NOBODY)
-        .uid(NOBODY)
+        .gid(NOBODY_ID)
+        .uid(NOBODY_ID)
         .output();
     std::fs::remove_dir_all(&directory).unwrap();
     let list = list.unwrap();

@@ -2,11 +2,11 @@
 
 use core::ffi::CStr;
 
-use super::report::Line;
+use super::report::ReportLine;
 use super::sys::{self, Errno};
 
 /// The arguments of a program, in their order.
-pub(crate) struct Scene {
+pub(crate) struct AttackContext {
     pub(crate) name: &'static CStr,
     /// Begins every line of the report. Nobody else knows it.
     pub(crate) mark: &'static CStr,
@@ -22,12 +22,12 @@ pub(crate) struct Scene {
     /// The path of a socket on which somebody listens.
     pub(crate) socket: &'static CStr,
     /// A directory that may be written to.
-    pub(crate) place: &'static CStr,
+    pub(crate) work_dir: &'static CStr,
     /// What this attack needs besides.
-    pub(crate) extra: &'static CStr,
+    pub(crate) parameter: &'static CStr,
 }
 
-impl Scene {
+impl AttackContext {
     pub(crate) fn from_arguments(arguments: &[&'static CStr]) -> Option<Self> {
         let mut arguments = arguments.iter().copied();
         let name = arguments.next()?;
@@ -35,19 +35,19 @@ impl Scene {
         Some(Self {
             name,
             mark: next(),
-            pid: i32::try_from(number(next())).ok()?,
+            pid: i32::try_from(parse_number(next())).ok()?,
             file: next(),
-            tcp: u16::try_from(number(next())).ok()?,
-            udp: u16::try_from(number(next())).ok()?,
+            tcp: u16::try_from(parse_number(next())).ok()?,
+            udp: u16::try_from(parse_number(next())).ok()?,
             abstract_name: next(),
             socket: next(),
-            place: next(),
-            extra: next(),
+            work_dir: next(),
+            parameter: next(),
         })
     }
 
-    fn line(&self, kind: &[u8]) -> Line {
-        let mut line = Line::new();
+    fn line(&self, kind: &[u8]) -> ReportLine {
+        let mut line = ReportLine::new();
         line.push(self.mark.to_bytes()).push(b" ").push(kind);
         line
     }
@@ -63,7 +63,7 @@ impl Scene {
     }
 
     /// Something was tried: the report has its error number, 0 if it was done.
-    pub(crate) fn tried<T>(&self, what: &[u8], result: &Result<T, Errno>) {
+    pub(crate) fn report_attempt<T>(&self, what: &[u8], result: &Result<T, Errno>) {
         let errno = match result {
             Ok(_) => 0,
             Err(error) => u64::from(error.0.unsigned_abs()),
@@ -72,34 +72,40 @@ impl Scene {
     }
 
     /// What must not be possible has been done.
-    pub(crate) fn harm(&self, what: &[u8]) {
+    pub(crate) fn report_harm(&self, what: &[u8]) {
         self.line(b"harm ").push(what).write();
     }
 
     /// Something was found, for the host to judge.
-    pub(crate) fn found(&self, what: &[u8]) {
+    pub(crate) fn report_finding(&self, what: &[u8]) {
         self.line(b"found ").push(what).write();
     }
 
-    /// The scene itself cannot be set up: nothing was tried.
-    pub(crate) fn broken(&self, what: &[u8], error: Errno) -> ! {
-        self.line(b"broken ").push(what).push(b" ").number(u64::from(error.0.unsigned_abs())).write();
+    /// The context itself cannot be set up: nothing was tried.
+    pub(crate) fn abort_setup(&self, what: &[u8], error: Errno) -> ! {
+        self.line(b"broken ")
+            .push(what)
+            .push(b" ")
+            .number(u64::from(error.0.unsigned_abs()))
+            .write();
         sys::exit(3)
     }
 
     /// A path in the directory that may be written to.
-    pub(crate) fn in_place(&self, name: &[u8]) -> Line {
-        let mut path = Line::new();
-        path.push(self.place.to_bytes()).push(b"/").push(name);
+    pub(crate) fn path_in_work_dir(&self, name: &[u8]) -> ReportLine {
+        let mut path = ReportLine::new();
+        path.push(self.work_dir.to_bytes()).push(b"/").push(name);
         path
     }
 }
 
 /// A decimal number; 0 if it is none.
-pub(crate) fn number(text: &CStr) -> u64 {
-    text.to_bytes().iter().try_fold(0u64, |sum, byte| {
-        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
-        sum.checked_mul(10)?.checked_add(u64::from(digit))
-    })
-    .unwrap_or_default()
+pub(crate) fn parse_number(text: &CStr) -> u64 {
+    text.to_bytes()
+        .iter()
+        .try_fold(0u64, |sum, byte| {
+            let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+            sum.checked_mul(10)?.checked_add(u64::from(digit))
+        })
+        .unwrap_or_default()
 }

@@ -1,24 +1,24 @@
 //! What deceives those who judge by exit codes and by text.
 
-use super::scene::Scene;
+use super::context::AttackContext;
 use super::sys::{self, SIGKILL, STDERR, STDOUT};
 
-pub(crate) fn exit_like_a_timeout(_: &Scene) {
+pub(crate) fn exit_like_a_timeout(_: &AttackContext) {
     sys::exit(124);
 }
 
-pub(crate) fn exit_like_a_kill(_: &Scene) {
+pub(crate) fn exit_like_a_kill(_: &AttackContext) {
     let _written = sys::write(STDERR, b"Killed\n");
     sys::exit(137);
 }
 
-pub(crate) fn kill_itself(_: &Scene) {
+pub(crate) fn kill_itself(_: &AttackContext) {
     let _written = sys::write(STDERR, b"Memory limit exceeded\n");
     let _sent = sys::kill(sys::getpid(), SIGKILL);
 }
 
 /// What others' supervisors write between the lines.
-pub(crate) fn forged_report(_: &Scene) {
+pub(crate) fn forged_report(_: &AttackContext) {
     let _written = sys::write(
         STDOUT,
         b"\n{\"version\":1,\"verdict\":{\"kind\":\"exited\",\"code\":0},\"blame\":\"program\"}\n\
@@ -28,7 +28,7 @@ pub(crate) fn forged_report(_: &Scene) {
     sys::exit(3);
 }
 
-pub(crate) fn closed_streams(_: &Scene) {
+pub(crate) fn closed_streams(_: &AttackContext) {
     for fd in 0..3 {
         sys::close(fd);
     }
@@ -37,7 +37,7 @@ pub(crate) fn closed_streams(_: &Scene) {
 }
 
 /// A stack that overflows looks like memory that ran out.
-pub(crate) fn deep_recursion(_: &Scene) {
+pub(crate) fn deep_recursion(_: &AttackContext) {
     fn deeper(depth: u64) -> u64 {
         // Never, and the compiler does not know.
         if core::hint::black_box(depth) == u64::MAX {

@@ -34,7 +34,11 @@ pub(crate) fn syscall_32(number: u32) -> i32 {
 ///
 /// # Safety
 /// `stack_top` is the 16-byte aligned end of a stack that nobody uses. `flags` have `CLONE_VM`.
-pub(crate) unsafe fn clone_thread(flags: usize, stack_top: usize, entry: extern "C" fn() -> !) -> isize {
+pub(crate) unsafe fn clone_thread(
+    flags: usize,
+    stack_top: usize,
+    entry: extern "C" fn() -> !,
+) -> isize {
     let result: isize;
     // SAFETY: in the parent this is a system call like any other. The child arrives with rax = 0 on its own stack and
     // calls `entry`, which never returns.

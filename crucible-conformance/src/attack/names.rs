@@ -1,5 +1,7 @@
-//! Every attack, by the file that has its program and its entry. The programs and the suite both include this list: a
-//! name that lacks either does not compile, and neither does a program or an entry that is not listed.
+//! The names of all attacks, by family.
+//!
+//! The programs and the suite both include this list. The build fails if a name has no program or no
+//! definition, and if a program or a definition is not in the list.
 
 macro_rules! attacks {
     ($with:ident) => {
@@ -29,7 +31,7 @@ macro_rules! attacks {
                 packet_socket, shared_segment, message_queue;
             network: tcp_loopback, tcp_loopback_v6, udp_loopback, raw_sockets, metadata_service, inbound;
             terminal: type_ahead, paste, take_terminal;
-            lies: exit_like_a_timeout, exit_like_a_kill, kill_itself, forged_report, closed_streams, deep_recursion;
+            spoofing: exit_like_a_timeout, exit_like_a_kill, kill_itself, forged_report, closed_streams, deep_recursion;
             reuse: leave_files, leave_segment, leave_queue, leave_abstract_socket, leave_process, leave_host_name,
                 leave_keys, leave_oom_score;
         }

@@ -7,7 +7,7 @@ use crucible_core::{
 };
 use tokio::time::timeout;
 
-use super::support::{MIB, PATIENCE, Subject, limits, open, run, said, sh, slowness, slowness_of, told};
+use super::support::{MIB, PATIENCE, Subject, limits, open, run, stdout_of, sh, slowness, slowness_of, exec_stdout};
 
 /// How often each side of a race must be seen.
 const TRIES: usize = 20;
@@ -17,7 +17,7 @@ fn path(text: &str) -> SandboxPath {
 }
 
 /// The first so many come out, and the report of the rest has an end too.
-pub async fn a_hundred_thousand_files_are_too_many(engine: Subject) {
+pub async fn excess_files_are_skipped_with_bounded_report(engine: Subject) {
     // An emulated machine takes minutes to make them, and as long to forget them.
     let count = 100_000 / slowness_of(&engine);
     let source = format!("for n in range({count}): open(f'f{{n:06}}', 'w').close()");
@@ -26,18 +26,18 @@ pub async fn a_hundred_thousand_files_are_too_many(engine: Subject) {
     let collect = Collect::matching(["f*"]).with_files_max(100);
     let evaluation = Evaluation::python(source).with_limits(limits).with_collect(collect);
     let outcome = timeout(PATIENCE * slowness(), run(&engine, &evaluation)).await.expect("collecting ends");
-    said(&outcome);
+    stdout_of(&outcome);
     assert_eq!(outcome.artifacts.len(), 100);
     assert!(!outcome.skipped.is_empty(), "what did not come out is told");
     assert!(outcome.skipped.len() <= 1000, "{} lines on what did not come out", outcome.skipped.len());
 }
 
 /// Somebody in the background writes without end: what comes out is within its bounds, and whole by its own hash.
-pub async fn a_file_that_grows_while_it_is_read(engine: Subject) {
+pub async fn growing_file_is_read_within_bounds(engine: Subject) {
     let sandbox = open(&engine).await;
     let grow = "while :; do head -c 65536 /dev/zero >> log || : > log; done >/dev/null 2>&1 & \
                 while [ ! -s log ]; do sleep 0.01; done";
-    told(&sh(&*sandbox, grow).await);
+    exec_stdout(&sh(&*sandbox, grow).await);
     let mut read = 0;
     for _ in 0..20 {
         match timeout(PATIENCE, sandbox.read(&path("log"), MIB)).await.expect("reading ends") {
@@ -46,7 +46,7 @@ pub async fn a_file_that_grows_while_it_is_read(engine: Subject) {
                 read += 1;
             }
             Err(EngineError::File { reason: FileReason::TooLarge, .. }) => {
-                told(&sh(&*sandbox, ": > log").await);
+                exec_stdout(&sh(&*sandbox, ": > log").await);
             }
             Err(error) => panic!("{}", crucible_core::error_chain(&error)),
         }
@@ -64,7 +64,7 @@ pub async fn a_file_that_grows_while_it_is_read(engine: Subject) {
 }
 
 /// A directory that is a link at the next moment leads nowhere else.
-pub async fn a_directory_that_becomes_a_link(engine: Subject) {
+pub async fn directory_swapped_for_link_is_not_followed(engine: Subject) {
     let sandbox = open(&engine).await;
     let source = "
 import os, ctypes
@@ -84,7 +84,7 @@ while True:
 ";
     sandbox.write(&path("swap.py"), source.into(), false).await.unwrap();
     let command = Command::new(["python3", "swap.py"]);
-    told(&sandbox.exec(&command, ExecOptions::new()).await.unwrap());
+    exec_stdout(&sandbox.exec(&command, ExecOptions::new()).await.unwrap());
     let (mut own, mut links) = (0, 0);
     let began = Instant::now();
     // Where CPUs are few, it swaps in bursts: until both were seen.
@@ -108,11 +108,11 @@ while True:
 }
 
 /// A device is not made; where it could be, it does not come out.
-pub async fn a_device_does_not_come_out(engine: Subject) {
+pub async fn device_file_is_not_collected(engine: Subject) {
     let script = "mknod zero c 1 5 2>/dev/null && echo made; echo x > file";
     let collect = Collect::matching(["*"]);
     let outcome = run(&engine, &Evaluation::shell(script).with_limits(limits()).with_collect(collect)).await;
-    said(&outcome);
+    stdout_of(&outcome);
     assert!(outcome.artifacts.iter().any(|artifact| artifact.path.as_str() == "file"));
     assert!(outcome.artifacts.iter().all(|artifact| artifact.path.as_str() != "zero"), "a device came out");
 }

@@ -2,45 +2,45 @@
 
 use crucible_core::Signal;
 
-use crate::attack::entry::{Attack, Control};
+use crate::attack::definition::{Attack, ControlMethod};
 
-fn lie(does: &'static str, holds: &'static str) -> Attack {
-    Attack::new("K1", does, holds).shown_by(Control::Judge)
+fn spoof(does: &'static str, holds: &'static str) -> Attack {
+    Attack::new("K1", does, holds).with_control(ControlMethod::NaiveJudge)
 }
 
 pub(in crate::attack) fn exit_like_a_timeout() -> Attack {
-    lie("exits with 124, as timeout(1) does", "the verdict is `exited 124`").exits(124)
+    spoof("exits with 124, as timeout(1) does", "the verdict is `exited 124`").exits_with(124)
 }
 
 pub(in crate::attack) fn exit_like_a_kill() -> Attack {
-    lie("writes `Killed` and exits with 137", "the verdict is `exited 137`").exits(137)
+    spoof("writes `Killed` and exits with 137", "the verdict is `exited 137`").exits_with(137)
 }
 
 pub(in crate::attack) fn kill_itself() -> Attack {
-    lie("says that it ran out of memory, and kills itself", "the verdict is `signaled SIGKILL`")
-        .ended_by(Signal::KILL)
+    spoof("says that it ran out of memory, and kills itself", "the verdict is `signaled SIGKILL`")
+        .killed_by(Signal::KILL)
 }
 
 pub(in crate::attack) fn forged_report() -> Attack {
-    lie(
+    spoof(
         "writes what supervisors write of programs that succeed, and exits with 3",
         "the verdict is `exited 3`",
     )
-    .exits(3)
+    .exits_with(3)
 }
 
 pub(in crate::attack) fn closed_streams() -> Attack {
     Attack::new("K3", "closes its streams, goes on, and exits with 7", "the verdict is `exited 7`")
-        .exits(7)
-        .shown_by(Control::NotShown(
+        .exits_with(7)
+        .with_control(ControlMethod::NotShown(
             "what is at stake is the verdict alone: nothing is left to see of it",
         ))
 }
 
 pub(in crate::attack) fn deep_recursion() -> Attack {
     Attack::new("B6", "overflows its stack", "the verdict is `signaled SIGSEGV`, not `memory`")
-        .ended_by(Signal::SEGV)
-        .shown_by(Control::NotShown(
+        .killed_by(Signal::SEGV)
+        .with_control(ControlMethod::NotShown(
             "what is at stake is the verdict alone: nothing is left to see of it",
         ))
 }

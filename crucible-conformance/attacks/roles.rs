@@ -3,11 +3,11 @@
 use core::ffi::{CStr, c_char};
 
 use super::children;
-use super::{nr, reuse};
-use super::report::Line;
-use super::scene::number;
+use super::context::parse_number;
+use super::report::ReportLine;
 use super::sockets;
 use super::sys::{self, O_WRONLY, SIGKILL};
+use super::{nr, reuse};
 
 const WNOHANG: usize = 1;
 const SETUP_FAILED: usize = 4;
@@ -22,8 +22,9 @@ pub(crate) fn bystander() -> ! {
 /// `share KEY QUEUE`, `unshare KEY QUEUE`: makes or removes a memory segment and a message queue.
 pub(crate) fn shared(arguments: &[&'static CStr], made: bool) -> ! {
     let [_, key, queue, ..] = arguments else { sys::exit(2) };
-    let key = usize::try_from(number(key)).unwrap_or_default();
-    let done = if made { sockets::make_shared(key, queue) } else { sockets::remove_shared(key, queue) };
+    let key = usize::try_from(parse_number(key)).unwrap_or_default();
+    let done =
+        if made { sockets::make_shared(key, queue) } else { sockets::remove_shared(key, queue) };
     sys::exit(if done.is_ok() { 0 } else { SETUP_FAILED })
 }
 
@@ -43,10 +44,17 @@ pub(crate) fn forget(arguments: &[&'static CStr]) -> ! {
 pub(crate) fn main(arguments: &[&'static CStr]) -> ! {
     let [_, kinds, rest @ ..] = arguments else { sys::exit(2) };
     let kinds = kinds.to_bytes();
-    let flags = [(b'm', 0x0002_0000), (b'u', 0x0400_0000), (b'i', 0x0800_0000), (b'n', 0x4000_0000), (b'p', 0x2000_0000), (b'U', 0x1000_0000)]
-        .into_iter()
-        .filter(|(kind, _)| kinds.contains(kind))
-        .fold(0, |flags, (_, flag)| flags | flag);
+    let flags = [
+        (b'm', 0x0002_0000),
+        (b'u', 0x0400_0000),
+        (b'i', 0x0800_0000),
+        (b'n', 0x4000_0000),
+        (b'p', 0x2000_0000),
+        (b'U', 0x1000_0000),
+    ]
+    .into_iter()
+    .filter(|(kind, _)| kinds.contains(kind))
+    .fold(0, |flags, (_, flag)| flags | flag);
     let (uid, gid) = (sys::call(nr::GETUID, []), sys::call(GETGID, []));
     if sys::call(nr::UNSHARE, [flags]).is_err() {
         sys::exit(SETUP_FAILED);
@@ -59,14 +67,16 @@ pub(crate) fn main(arguments: &[&'static CStr]) -> ! {
     }
     if kinds.contains(&b'm') {
         const PRIVATE_AND_ALL_BENEATH: usize = 1 << 18 | 0x4000;
-        if sys::call(nr::MOUNT, [0, sys::at(c"/"), 0, PRIVATE_AND_ALL_BENEATH, 0]).is_err() {
+        if sys::call(nr::MOUNT, [0, sys::cstr_ptr(c"/"), 0, PRIVATE_AND_ALL_BENEATH, 0]).is_err() {
             sys::exit(SETUP_FAILED);
         }
     }
     if kinds.contains(&b't') && lead_a_terminal().is_err() {
         sys::exit(SETUP_FAILED);
     }
-    if kinds.contains(&b'2') && children::start(|| execute(rest)).and_then(|pid| sys::wait(pid, 0)).is_err() {
+    if kinds.contains(&b'2')
+        && children::start(|| execute(rest)).and_then(|pid| sys::wait(pid, 0)).is_err()
+    {
         sys::exit(SETUP_FAILED);
     }
     if kinds.contains(&b's') {
@@ -85,12 +95,13 @@ pub(crate) fn main(arguments: &[&'static CStr]) -> ! {
 const GETGID: u32 = 104;
 
 fn map(path: &CStr, start: &[u8], id: Option<usize>) {
-    let mut line = Line::new();
+    let mut line = ReportLine::new();
     line.push(start);
     if let Some(id) = id {
         line.number(u64::try_from(id).unwrap_or_default()).push(b" 1");
     }
-    let written = sys::open(path, O_WRONLY).and_then(|file| sys::write(file, line.path().to_bytes()));
+    let written =
+        sys::open(path, O_WRONLY).and_then(|file| sys::write(file, line.path().to_bytes()));
     if written.is_err() {
         sys::exit(SETUP_FAILED);
     }
@@ -104,11 +115,12 @@ fn lead_a_terminal() -> sys::Result<()> {
     let _leads_already = sys::call(nr::SETSID, []);
     let controller = sys::open(c"/dev/ptmx", sys::O_RDWR)?;
     let unlock = 0i32;
-    sys::call(nr::IOCTL, [controller, TIOCSPTLCK, sys::of(&unlock)])?;
+    sys::call(nr::IOCTL, [controller, TIOCSPTLCK, sys::ptr(&unlock)])?;
     let mut number = 0u32;
-    sys::call(nr::IOCTL, [controller, TIOCGPTN, sys::into(&mut number)])?;
-    let mut path = Line::new();
-    let terminal = sys::open(path.push(b"/dev/pts/").number(u64::from(number)).path(), sys::O_RDWR)?;
+    sys::call(nr::IOCTL, [controller, TIOCGPTN, sys::mut_ptr(&mut number)])?;
+    let mut path = ReportLine::new();
+    let terminal =
+        sys::open(path.push(b"/dev/pts/").number(u64::from(number)).path(), sys::O_RDWR)?;
     sys::call(nr::IOCTL, [terminal, TIOCSCTTY, 0])?;
     sys::call(nr::DUP2, [terminal, 0]).map(drop)
 }
@@ -137,7 +149,10 @@ fn first(rest: &[&'static CStr]) -> ! {
     let Ok((_, status)) = sys::wait(attack, 0) else { sys::exit(SETUP_FAILED) };
     if sys::wait(beside, WNOHANG).is_ok_and(|(pid, _)| pid > 0) {
         let mark = rest.get(1).copied().unwrap_or_default();
-        Line::new().push(mark.to_bytes()).push(b" harm a process beside it was ended").write();
+        ReportLine::new()
+            .push(mark.to_bytes())
+            .push(b" harm a process beside it was ended")
+            .write();
     }
     end_like(status)
 }

@@ -1,10 +1,10 @@
-//! The programs.
+//! The executable that contains all attack programs.
 
-/// The static program that all attacks are in; `None` where it cannot be built.
+/// The static executable; `None` if the target is not supported.
 #[cfg(has_attacks)]
 pub(super) const BINARY: Option<&[u8]> = Some(include_bytes!(env!("CRUCIBLE_ATTACKS")));
 #[cfg(not(has_attacks))]
 pub(super) const BINARY: Option<&[u8]> = None;
 
-/// Its name in a sandbox.
+/// The file name of the executable in a sandbox.
 pub(super) const NAME: &str = "attacks";
