@@ -1,20 +1,21 @@
-//! An allocator that counts what it is asked for, and has the system's do it.
+//! A counting allocator on top of the system's.
 
 #![expect(
     unsafe_code,
-    reason = "an allocator is an unsafe trait; everything is passed on as it came"
+    reason = "GlobalAlloc is an unsafe trait; every call is forwarded unchanged"
 )]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// To be the `#[global_allocator]`.
+/// A counting allocator, for use as the `#[global_allocator]`.
 pub(crate) struct Counting;
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
 
-/// What was asked for since the process began, by all of its threads. To grow is to ask again, for what is added.
+/// Allocations of all threads since the process started. Growing counts as one allocation of the
+/// added bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Allocated {
     pub(crate) count: u64,
@@ -26,7 +27,7 @@ impl Allocated {
         Self { count: COUNT.load(Relaxed), bytes: BYTES.load(Relaxed) }
     }
 
-    /// What was asked for since then.
+    /// Returns the allocations since `self` was taken.
     pub(crate) fn since(before: Self) -> Self {
         let now = Self::now();
         Self { count: now.count - before.count, bytes: now.bytes - before.bytes }
@@ -38,28 +39,28 @@ fn note(bytes: usize) {
     BYTES.fetch_add(bytes as u64, Relaxed);
 }
 
-// SAFETY: the system's allocator keeps the promises, and gets every call as it came.
+// SAFETY: the system's allocator upholds the contract; every call is forwarded unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(layout.size());
-        // SAFETY: what the caller promises.
+        // SAFETY: the caller upholds the contract of GlobalAlloc.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         note(layout.size());
-        // SAFETY: what the caller promises.
+        // SAFETY: the caller upholds the contract of GlobalAlloc.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         note(size.saturating_sub(layout.size()));
-        // SAFETY: what the caller promises.
+        // SAFETY: the caller upholds the contract of GlobalAlloc.
         unsafe { System.realloc(block, layout, size) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        // SAFETY: what the caller promises.
+        // SAFETY: the caller upholds the contract of GlobalAlloc.
         unsafe { System.dealloc(block, layout) }
     }
 }

@@ -1,8 +1,8 @@
-//! The yardstick: a process started with as little as there is, its output read to the end, and reaped.
+//! The yardstick: a process that is spawned with minimal work, read to end-of-file, and reaped.
 
 #![expect(
     unsafe_code,
-    reason = "posix_spawn(3) and wait4(2) have no safe wrapper that does as little"
+    reason = "posix_spawn(3) and wait4(2) have no safe wrapper without extra work"
 )]
 
 use std::ffi::{CStr, CString};
@@ -13,7 +13,7 @@ use std::ptr;
 
 use rustix::pipe::PipeFlags;
 
-/// A program that is started again and again.
+/// A program that is started repeatedly.
 pub(crate) struct Bare {
     program: CString,
     arguments: Vec<CString>,
@@ -21,14 +21,15 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    /// A command that exits with `code`.
+    /// Creates a command that must exit with `code`.
     pub(crate) fn new(command: &[&str], code: i32) -> Self {
         let arguments: Vec<CString> =
             command.iter().map(|part| CString::new(*part).expect("no NUL")).collect();
         Self { program: arguments.first().expect("a program").clone(), arguments, code }
     }
 
-    /// vfork(2) and execve(2), as glibc's posix_spawn(3) makes of them (`CLONE_VM | CLONE_VFORK`).
+    /// Runs the program once with posix_spawn(3), which glibc implements with
+    /// `CLONE_VM | CLONE_VFORK` and execve(2).
     pub(crate) fn run(&self) -> Vec<u8> {
         let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
         let mut argv: Vec<_> = self.arguments.iter().map(|part| part.as_ptr().cast_mut()).collect();
@@ -36,22 +37,22 @@ impl Bare {
         let pid = spawn(&self.program, &argv, write.as_raw_fd());
         drop(write);
         let mut output = Vec::new();
-        File::from(read).read_to_end(&mut output).expect("its output");
-        assert_eq!(wait(pid), self.code << 8, "its wait status");
+        File::from(read).read_to_end(&mut output).expect("the output is readable");
+        assert_eq!(wait(pid), self.code << 8, "unexpected wait status");
         output
     }
 }
 
 fn spawn(program: &CStr, argv: &[*mut libc::c_char], stdout: i32) -> libc::pid_t {
     let mut actions = std::mem::MaybeUninit::uninit();
-    // SAFETY: it is given memory for the actions, which it initialises.
+    // SAFETY: the pointer is to writable memory, which the call initializes.
     assert_eq!(unsafe { libc::posix_spawn_file_actions_init(actions.as_mut_ptr()) }, 0);
-    // SAFETY: the call above has initialised them.
+    // SAFETY: the call above initialized the actions.
     let mut actions = unsafe { actions.assume_init() };
-    // SAFETY: the actions are initialised.
+    // SAFETY: the actions are initialized.
     assert_eq!(unsafe { libc::posix_spawn_file_actions_adddup2(&raw mut actions, stdout, 1) }, 0);
     let (mut pid, environment) = (0, [ptr::null_mut()]);
-    // SAFETY: the path is a C string; both arrays end with a null pointer and outlive the call.
+    // SAFETY: the path is a C string; both arrays are null-terminated and outlive the call.
     let spawned = unsafe {
         libc::posix_spawn(
             &raw mut pid,
@@ -62,7 +63,7 @@ fn spawn(program: &CStr, argv: &[*mut libc::c_char], stdout: i32) -> libc::pid_t
             environment.as_ptr(),
         )
     };
-    // SAFETY: the actions are initialised, and not used any more.
+    // SAFETY: the actions are initialized and are not used afterwards.
     unsafe { libc::posix_spawn_file_actions_destroy(&raw mut actions) };
     assert_eq!(spawned, 0, "posix_spawn");
     pid
@@ -71,7 +72,7 @@ fn spawn(program: &CStr, argv: &[*mut libc::c_char], stdout: i32) -> libc::pid_t
 fn wait(pid: libc::pid_t) -> i32 {
     let mut status = 0;
     let mut usage = std::mem::MaybeUninit::uninit();
-    // SAFETY: both pointers are to memory for what the kernel writes; the usage is not read.
+    // SAFETY: both pointers are to writable memory; the usage is not read.
     let waited = unsafe { libc::wait4(pid, &raw mut status, 0, usage.as_mut_ptr()) };
     assert_eq!(waited, pid, "wait4");
     status

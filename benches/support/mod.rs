@@ -1,8 +1,8 @@
-//! What the benchmarks share: rounds in a random order, and figures as ratios.
+//! Shared code of the benchmarks: rounds in random order, and ratios.
 
 use std::time::{Duration, Instant};
 
-/// A case: its name, and one run of it.
+/// A named case and its measured times.
 pub(crate) struct Case<'a> {
     pub(crate) name: &'static str,
     pub(crate) run: Box<dyn FnMut() + 'a>,
@@ -23,8 +23,8 @@ impl<'a> Case<'a> {
     }
 }
 
-/// Runs every case once a round, in a new random order each round: in a fixed one, a case pays for what the one before
-/// it has left to the kernel.
+/// Runs every case once per round, in a new random order. In a fixed order, a case would pay for the
+/// kernel work that its predecessor left behind.
 pub(crate) fn run_rounds(cases: &mut [Case<'_>], rounds: usize, order: &mut Order) {
     for _ in 0..rounds {
         for index in order.shuffled(cases.len()) {
@@ -37,14 +37,14 @@ pub(crate) fn run_rounds(cases: &mut [Case<'_>], rounds: usize, order: &mut Orde
     }
 }
 
-/// Forgets what was measured so far: it was to warm up.
+/// Clears the times that were measured during warm-up.
 pub(crate) fn forget(cases: &mut [Case<'_>]) {
     for case in cases {
         case.times.clear();
     }
 }
 
-/// Prints a line a case, with its ratio to the first.
+/// Prints one line per case, with its ratio to the first case.
 pub(crate) fn print_table(cases: &[Case<'_>]) {
     let first = cases.first().map(Case::median).unwrap_or_default();
     println!("{:<44} {:>10} {:>10} {:>10} {:>8}", "", "median", "min", "p99", "ratio");
@@ -60,7 +60,7 @@ pub(crate) fn print_table(cases: &[Case<'_>]) {
     }
 }
 
-/// The time that this part of them is not above.
+/// Returns the given quantile of the times.
 pub(crate) fn quantile(times: &[Duration], quantile: f64) -> Duration {
     let mut times = times.to_vec();
     times.sort();
@@ -78,7 +78,7 @@ pub(crate) fn ratio(a: Duration, b: Duration) -> f64 {
     a.as_secs_f64() / b.as_secs_f64().max(f64::MIN_POSITIVE)
 }
 
-/// Random orders (xorshift64): nothing here needs a better generator, or another crate.
+/// A generator of random orders (xorshift64), sufficient for shuffling.
 pub(crate) struct Order(u64);
 
 impl Order {
@@ -101,7 +101,7 @@ impl Order {
     }
 }
 
-/// The number after `--rounds`, if there is one. Cargo adds options of its own, which mean nothing here.
+/// Returns the number after `--rounds`, or `default`. Options that cargo adds are ignored.
 pub(crate) fn rounds_or(default: usize) -> Result<usize, String> {
     let mut arguments = std::env::args();
     if !arguments.any(|argument| argument == "--rounds") {
@@ -110,6 +110,8 @@ pub(crate) fn rounds_or(default: usize) -> Result<usize, String> {
     let number = arguments.next().unwrap_or_default();
     match number.parse() {
         Ok(rounds @ 1..) => Ok(rounds),
-        _ => Err(format!("--rounds {number:?}: it is not a number of rounds")),
+        _ => {
+            Err(format!("invalid value {number:?} for --rounds\nfix: pass a number of at least 1"))
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! An engine of which nothing is measured: what is left is the platform's.
+//! An engine without work, so that a measurement shows the platform alone.
 
 use async_trait::async_trait;
 use crucible_core::{
@@ -6,7 +6,7 @@ use crucible_core::{
     RunContext, Sandbox, SandboxSpec,
 };
 
-/// An engine that has the outcome of everything, and does nothing for it.
+/// An engine that returns a fixed outcome.
 #[derive(Debug)]
 pub(crate) struct Nothing {
     pub(crate) outcome: Outcome,

@@ -1,4 +1,4 @@
-//! Verdicts under load: programs whose endings are known, many at once, each verdict held against what is known.
+//! Verdicts under load: many parallel programs with known endings.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,14 +12,14 @@ use tokio::runtime::Runtime;
 use crate::report::{Report, Table};
 use crate::scale::Scale;
 
-/// So many run at once, whatever the machine: verdicts are hard where nobody gets the processor when it is wanted.
+/// Parallel runs. Verdicts are hardest to get right when processors are overcommitted.
 const AT_ONCE: usize = 16;
-/// A program that says nothing of its own ending is run so often for each that has one.
+/// Ordinary runs per run with a special ending.
 const ORDINARY: usize = 10;
 
 type Known = (&'static str, Evaluation, fn(&Verdict) -> bool);
 
-/// Programs, and what their verdicts are.
+/// Programs and checks of their verdicts.
 fn known() -> Vec<Known> {
     let mib = 1 << 20;
     let limits =
@@ -111,7 +111,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         name: "accuracy",
         title: "Verdicts under load".to_owned(),
         note: format!(
-            "{} runs of programs whose endings are known, {AT_ONCE} at once.",
+            "{} runs of programs with known endings, {AT_ONCE} in parallel.",
             scale.verdicts
         ),
         columns: vec!["runs", "wrong"],

@@ -1,23 +1,24 @@
-//! What is allocated, as another program counts it: an allocator that counts would be in the way of everything else here.
+//! Allocations, counted by a separate program, because a counting allocator would slow down the
+//! other measurements.
 
 use crate::report::{Report, Table, round};
 use crate::rivals;
 use crate::scale::Scale;
 
-/// What the program prints, and what that is.
+/// Keys that the program prints, and their labels.
 const NAMES: [(&str, &str); 5] = [
-    ("evaluation", "crucible over an engine that does nothing: submit to outcome"),
+    ("evaluation", "crucible over an engine without work: submit to outcome"),
     ("run", "crucible: a sandboxed run, cold"),
-    ("preopened", "crucible: a sandboxed run, pre-opened"),
-    ("chunk", "crucible: 64 KiB of output, kept or dropped"),
-    ("chunk_streamed", "crucible: 64 KiB of output, kept or dropped, and passed on"),
+    ("ready", "crucible: a sandboxed run, ready sandbox"),
+    ("chunk", "crucible: 64 KiB of output, stored or discarded"),
+    ("chunk_streamed", "crucible: 64 KiB of output, stored or discarded, and streamed"),
 ];
 
 pub(crate) fn measure(report: &mut Report, _: &Scale) {
     let program =
         std::env::current_exe().expect("this program").with_file_name("crucible-allocations");
     let Some(program) = program.to_str().filter(|path| std::path::Path::new(path).exists()) else {
-        eprintln!("allocations are left out: crucible-allocations is not beside this program");
+        eprintln!("allocations: SKIPPED, crucible-allocations is not built");
         return;
     };
     let output = rivals::standard(&[program]);
@@ -41,8 +42,9 @@ pub(crate) fn measure(report: &mut Report, _: &Scale) {
     report.add(Table {
         name: "allocations",
         title: "Allocations".to_owned(),
-        note: "By all threads of the host together, counted by the allocator of a program of its own. Output: what a run allocates that writes \
-               many times 64 KiB, beyond one that writes 64 KiB, for each."
+        note: "All threads of the host, counted by the allocator of a separate program. Output: \
+             the allocations of a run that writes many blocks of 64 KiB, minus those of a run \
+             that writes one, per block."
             .to_owned(),
         columns: vec!["allocations", "bytes"],
         rows,

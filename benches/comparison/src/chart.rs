@@ -1,4 +1,4 @@
-//! A chart of a table: a bar a row, or curves.
+//! A chart of a table: one bar per row, or curves.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ const LABELS: f64 = 330.0;
 const BARS: f64 = 420.0;
 const TOP: f64 = 40.0;
 
-/// The table's bars, or its curves, as SVG.
+/// Returns the table's bars or curves as SVG.
 pub(crate) fn svg(table: &Table) -> String {
     if let Some(curve) = &table.curve {
         return curve.svg(table);

@@ -1,4 +1,4 @@
-//! Containers: `docker run`, and the engine cold and with containers that wait.
+//! Containers: `docker run` beside the engine, cold and with ready containers.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::scale::Scale;
 use crate::start::runtime;
 use crate::support::{Case, Order};
 
-/// Made by `ci/docker image`.
+/// The image that `ci/docker image` creates.
 const IMAGE: &str = "crucible-busybox:latest";
 const ARGV: [&str; 2] = ["echo", "hi"];
 const WAITING: usize = 2;
@@ -18,14 +18,14 @@ const ROUNDS_FIRST: usize = 1;
 
 pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let runtime = runtime();
-    let engine = |warm| {
-        runtime.block_on(DockerEngine::builder().image(IMAGE).ready_containers(warm).build())
+    let engine = |ready| {
+        runtime.block_on(DockerEngine::builder().image(IMAGE).ready_containers(ready).build())
     };
-    let (cold, warm) = match (engine(0), engine(WAITING)) {
-        (Ok(cold), Ok(warm)) => (cold, warm),
+    let (cold, ready) = match (engine(0), engine(WAITING)) {
+        (Ok(cold), Ok(ready)) => (cold, ready),
         (Err(error), _) | (_, Err(error)) => {
             eprintln!(
-                "containers are left out (ci/docker start, ci/docker image): {}",
+                "containers: SKIPPED (ci/docker start, ci/docker image): {}",
                 crucible::error_chain(&error)
             );
             return;
@@ -36,8 +36,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         let outcome = runtime.block_on(engine.run(&evaluation, &RunContext::new())).expect("a run");
         assert_eq!(outcome.stdout.to_text(), "hi\n", "{}", outcome.verdict());
     };
-    // Only what was asked for once is kept ready.
-    run(&warm);
+    // The engine keeps containers ready for kinds that were requested before.
+    run(&ready);
     let mut cases = [
         Case::new("docker run --rm --network none", || {
             let mut command = Command::new("docker");
@@ -46,12 +46,12 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
             assert_eq!(output.stdout, b"hi\n", "{}", String::from_utf8_lossy(&output.stderr));
         }),
         Case::new("crucible, docker, cold", || run(&cold)),
-        Case::new("crucible, docker, warm", || run(&warm)),
+        Case::new("crucible, docker, ready", || run(&ready)),
     ];
     let mut order = Order::new();
     for round in 0..scale.container_rounds + ROUNDS_FIRST {
         for index in order.shuffled(cases.len()) {
-            settle(&warm);
+            settle(&ready);
             let began = Instant::now();
             (cases[index].run)();
             if round >= ROUNDS_FIRST {
@@ -60,7 +60,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         }
     }
     report.set_case("docker_cold", &cases[1], &cases[0]);
-    report.set_case("docker_warm", &cases[2], &cases[0]);
+    report.set_case("docker_ready", &cases[2], &cases[0]);
     report.add(Table::of_cases(
         "containers",
         "Containers",
@@ -70,11 +70,11 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     ));
 }
 
-/// What the one before has left to the daemon is not this one's; and one that waits has to be there.
-fn settle(warm: &DockerEngine) {
+/// Waits until a container is ready and the daemon has finished earlier removals.
+fn settle(ready: &DockerEngine) {
     let began = Instant::now();
-    while warm.ready_stats().ready < WAITING as u64 {
-        assert!(began.elapsed() < Duration::from_secs(60), "containers are started ahead of time");
+    while ready.ready_stats().ready < WAITING as u64 {
+        assert!(began.elapsed() < Duration::from_secs(60), "no container became ready");
         std::thread::sleep(Duration::from_millis(5));
     }
     std::thread::sleep(Duration::from_millis(300));

@@ -1,4 +1,4 @@
-//! A chart of curves. Both axes are logarithmic: what grows is to be seen over factors of a thousand.
+//! A chart of curves with two logarithmic axes, for growth over factors of a thousand.
 
 use std::fmt::Write as _;
 
@@ -11,23 +11,23 @@ const WIDTH: f64 = 560.0;
 const HEIGHT: f64 = 260.0;
 const COLOURS: [&str; 3] = ["#2b6cb0", "#a0aec0", "#dd6b20"];
 
-/// What grows with what.
+/// Curves over a common axis.
 #[derive(Debug)]
 pub(crate) struct Curve {
-    /// Where on the axis each row of the table stands.
+    /// The position of each row on the axis.
     at: Vec<f64>,
-    /// A line, and a figure of it for each row.
+    /// The curves: a name, and one figure per row.
     lines: Vec<(&'static str, Vec<f64>)>,
 }
 
-/// Figures from a power of ten to another.
+/// A range between powers of ten.
 struct Axis {
     least: f64,
     most: f64,
 }
 
 impl Axis {
-    /// Zero has no place on such an axis.
+    /// Returns `true` if the figure can be drawn: a logarithmic axis has no zero.
     fn over<'a>(figures: impl Iterator<Item = &'a f64>) -> Self {
         let powers = figures.filter(|figure| **figure > 0.0).map(|figure| figure.log10());
         let (least, most) = powers
@@ -35,7 +35,7 @@ impl Axis {
         Self { least, most }
     }
 
-    /// Which part of the axis is below a figure.
+    /// Returns the fraction of the axis below a figure.
     fn share(&self, figure: f64) -> f64 {
         (figure.log10() - self.least) / (self.most - self.least).max(f64::MIN_POSITIVE)
     }
@@ -46,13 +46,13 @@ impl Curve {
         Self { at: Vec::new(), lines: names.map(|name| (name, Vec::new())).into() }
     }
 
-    /// Adds a figure to each line; one that is zero is left out.
+    /// Adds a figure to each curve; zeros are omitted.
     pub(crate) fn push<const N: usize>(&mut self, at: f64, figures: [f64; N]) {
         self.at.push(at);
         self.lines.iter_mut().zip(figures).for_each(|((_, line), figure)| line.push(figure));
     }
 
-    /// The curves as SVG; the axis is labelled with the names of the table's rows.
+    /// Returns the curves as SVG, with the names of the table's rows as axis labels.
     pub(crate) fn svg(&self, table: &Table) -> String {
         let across = Axis::over(self.at.iter());
         let up = Axis::over(self.lines.iter().flat_map(|(_, line)| line));

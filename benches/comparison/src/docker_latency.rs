@@ -1,5 +1,6 @@
-//! What one run in a container costs: `docker run --rm`, the bare sequence of calls that a client makes, and an engine, cold and
-//! with containers that were started ahead of time; with runc, and with gVisor where the daemon has it.
+//! The latency of one run in a container: `docker run --rm`, the bare sequence of API calls, and the
+//! engine, cold and with ready containers; with runc, and with gVisor if the daemon has it.
+//!
 //! `ci/docker start && ci/docker image`, then `ci/bench docker-latency [--rounds N]`.
 
 #![expect(clippy::expect_used, reason = "a benchmark that fails has nothing to report")]
@@ -22,9 +23,9 @@ use crucible::{DockerEngine, Engine as _, Evaluation, RunContext};
 use futures::StreamExt as _;
 use support::{Case, Order, print_table, ratio, rounds_or};
 
-/// Made by `ci/docker image`.
+/// The image that `ci/docker image` creates.
 const IMAGE: &str = "crucible-busybox:latest";
-/// How long what a container has written may be on its way after its end.
+/// The longest wait for output after the container's end.
 const REST: Duration = Duration::from_secs(1);
 const ARGV: [&str; 2] = ["echo", "hi"];
 
@@ -32,21 +33,21 @@ fn main() -> Result<(), String> {
     let rounds = rounds_or(30)?;
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     for (name, kind) in [("", Runtime::Default), ("runsc", Runtime::named("runsc"))] {
-        let engine = |warm| {
+        let engine = |ready| {
             let builder =
-                DockerEngine::builder().image(IMAGE).runtime(kind.clone()).ready_containers(warm);
+                DockerEngine::builder().image(IMAGE).runtime(kind.clone()).ready_containers(ready);
             runtime.block_on(builder.build())
         };
-        let (cold, warm) = match (engine(0), engine(2)) {
-            (Ok(cold), Ok(warm)) => (cold, warm),
+        let (cold, ready) = match (engine(0), engine(2)) {
+            (Ok(cold), Ok(ready)) => (cold, ready),
             (Err(error), _) | (_, Err(error)) => {
-                println!("{kind}: left out: {}", crucible::error_chain(&error));
+                println!("{kind}: SKIPPED: {}", crucible::error_chain(&error));
                 continue;
             }
         };
         println!("{kind}");
-        compare(&runtime, name, &cold, &warm, rounds);
-        drop((cold, warm));
+        compare(&runtime, name, &cold, &ready, rounds);
+        drop((cold, ready));
     }
     Ok(())
 }
@@ -55,7 +56,7 @@ fn compare(
     runtime: &tokio::runtime::Runtime,
     name: &str,
     cold: &DockerEngine,
-    warm: &DockerEngine,
+    ready: &DockerEngine,
     rounds: usize,
 ) {
     let daemon = Docker::connect_with_defaults().expect("a daemon");
@@ -64,7 +65,7 @@ fn compare(
         let outcome = runtime.block_on(engine.run(&evaluation, &RunContext::new())).expect("a run");
         assert_eq!(outcome.stdout.to_text(), "hi\n", "{}", outcome.verdict());
     };
-    run(warm);
+    run(ready);
     let mut cases = [
         Case::new("docker run --rm", || {
             let mut command = Command::new("docker");
@@ -79,14 +80,14 @@ fn compare(
             assert_eq!(runtime.block_on(bare(&daemon, name)), b"hi\n");
         }),
         Case::new("crucible, cold", || run(cold)),
-        Case::new("crucible, warm", || run(warm)),
+        Case::new("crucible, ready", || run(ready)),
     ];
     let mut order = Order::new();
     for round in 0..rounds + 2 {
         for index in order.shuffled(cases.len()) {
             let Some(case) = cases.get_mut(index) else { continue };
-            // What the one before has left to the daemon is not this one's; and one that is ready has to be.
-            settle(warm);
+            // Earlier removals must be finished, and a container must be ready.
+            settle(ready);
             let began = Instant::now();
             (case.run)();
             if round >= 2 {
@@ -95,21 +96,21 @@ fn compare(
         }
     }
     print_table(&cases);
-    let [docker, bare, cold, warm] = cases.map(|case| case.median());
-    println!("cold to the bare calls:   {:.2} (at most 1.1)", ratio(cold, bare));
-    println!("warm to docker run --rm:  {:.2} (at most 0.1)", ratio(warm, docker));
+    let [docker, bare, cold, ready] = cases.map(|case| case.median());
+    println!("cold to the bare calls:   {:.2} (budget 1.1)", ratio(cold, bare));
+    println!("ready to docker run --rm: {:.2} (budget 0.1)", ratio(ready, docker));
 }
 
-fn settle(warm: &DockerEngine) {
+fn settle(ready: &DockerEngine) {
     let began = Instant::now();
-    while warm.ready_stats().ready < 2 {
-        assert!(began.elapsed() < Duration::from_secs(60), "containers are started ahead of time");
+    while ready.ready_stats().ready < 2 {
+        assert!(began.elapsed() < Duration::from_secs(60), "no container became ready");
         std::thread::sleep(Duration::from_millis(5));
     }
     std::thread::sleep(Duration::from_millis(300));
 }
 
-/// As few calls as a client can make to run a program once and have its output.
+/// Runs a program once with the fewest API calls, and returns its output.
 async fn bare(daemon: &Docker, runtime: &str) -> Vec<u8> {
     let name = format!("crucible-bench-{}", std::process::id());
     let body = ContainerCreateBody {
@@ -131,10 +132,10 @@ async fn bare(daemon: &Docker, runtime: &str) -> Vec<u8> {
     let mut ended = daemon.wait_container(&name, Some(options));
     let (started, ended) = tokio::join!(daemon.start_container(&name, None), ended.next());
     started.expect("it starts");
-    // With a code other than 0 it is an error.
+    // bollard reports exit codes other than 0 as errors.
     ended.expect("its end").expect("exit code 0");
     let mut output = Vec::new();
-    // The stream need not end with the container.
+    // The stream can stay open after the container's end.
     while let Ok(Some(Ok(piece))) = tokio::time::timeout(REST, attached.output.next()).await {
         output.extend_from_slice(&piece.into_bytes());
         if output.ends_with(b"\n") {

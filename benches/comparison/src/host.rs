@@ -1,4 +1,4 @@
-//! What a run costs in a host that has much in hand.
+//! The cost of a run in a large host.
 
 use std::fs::File;
 use std::hint::black_box;
@@ -17,13 +17,13 @@ use crate::support::{Case, Order, forget, ratio, run_rounds};
 
 const HEAP: usize = 1 << 30;
 const FILES: usize = 20_000;
-/// More than this process opens for its runs.
+/// File descriptors reserved for the runs themselves.
 const BESIDE: u64 = 1000;
 const MOUNTS: usize = 2000;
-/// How many rounds are measured before the host is made large, or small again.
+/// Rounds per switch between the small and the large host.
 const BLOCK: usize = 20;
 
-/// What makes the host large for as long as it lives; `None` where this host may not have so much.
+/// Creates the value that makes the host large; `None` if this host's limits forbid it.
 type Ballast = Box<dyn Fn() -> Option<Box<dyn std::any::Any>>>;
 
 fn kinds() -> [(&'static str, String, Ballast); 3] {
@@ -43,12 +43,12 @@ fn kinds() -> [(&'static str, String, Ballast); 3] {
     ]
 }
 
-/// In a mount namespace of its own, with which every mount ends, however this does.
+/// Runs in a new mount namespace, which removes all of its mounts when it ends.
 pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             let flags = rustix::thread::UnshareFlags::NEWNS;
-            // SAFETY: this thread alone gets a mount namespace of its own; its descriptors stay those of all.
+            // SAFETY: only this thread enters a new mount namespace; file descriptors stay shared.
             let apart = unsafe { rustix::thread::unshare_unsafe(flags) };
             let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
             let apart = apart.and_then(|()| rustix::mount::mount_change("/", private));
@@ -68,7 +68,7 @@ fn measure_apart(report: &mut Report, scale: &Scale, may_mount: bool) {
     let (mut rows, mut bars) = (Vec::new(), Vec::new());
     for (key, name, ballast) in kinds() {
         if key == "mounts" && !may_mount || ballast().is_none() {
-            eprintln!("a host with {name} is left out: this one may not have so much");
+            eprintln!("a host with {name}: SKIPPED, this host's limits forbid it");
             continue;
         }
         let case = |name| Case::new(name, || run(&runtime, &engine, &evaluation));
@@ -80,7 +80,7 @@ fn measure_apart(report: &mut Report, scale: &Scale, may_mount: bool) {
         for _ in (0..scale.rounds).step_by(BLOCK) {
             run_rounds(&mut small, BLOCK, &mut order);
             let held = ballast();
-            assert!(held.is_some(), "this host may have that no more: {name}");
+            assert!(held.is_some(), "this host's limits changed: {name}");
             run_rounds(&mut large, BLOCK, &mut order);
             drop(held);
         }
@@ -95,8 +95,8 @@ fn measure_apart(report: &mut Report, scale: &Scale, may_mount: bool) {
     }
     report.add(Table {
         name: "host",
-        title: "A host with much in hand".to_owned(),
-        note: "The same run from a small host, and from one that has this much. The last column is what happens to bare vfork+exec, whose child \
+        title: "A large host".to_owned(),
+        note: "The same run from a small and from a large host. The last column shows the same for bare vfork+exec, whose child \
 copies the host's descriptors; a fork(2) would copy its page tables as well."
             .to_owned(),
         columns: vec!["small", "large", "ratio", "bare"],
@@ -107,7 +107,7 @@ copies the host's descriptors; a fork(2) would copy its page tables as well."
     });
 }
 
-/// As many files as are wanted, or as this host may have beside what a run opens.
+/// Opens the wanted number of files, or as many as the limits allow beside a run.
 fn files() -> usize {
     let may = crate::held::raise_descriptors(FILES as u64 + BESIDE);
     usize::try_from(may.saturating_sub(BESIDE)).map_or(FILES, |may| may.min(FILES))
@@ -117,7 +117,7 @@ fn open_files(count: usize) -> Option<Vec<File>> {
     (0..count).map(|_| File::open("/dev/null").ok()).collect()
 }
 
-/// File systems in this thread's mount namespace.
+/// Mounts file systems in this thread's mount namespace.
 struct Mounted(Vec<PathBuf>, tempfile::TempDir);
 
 impl Mounted {

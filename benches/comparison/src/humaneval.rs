@@ -1,4 +1,4 @@
-//! HumanEval: 164 small programs that a model could have written, beside how most hosts begin: Python's `subprocess.run` for each.
+//! HumanEval: 164 small programs, beside a host that calls Python's `subprocess.run` for each.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,11 +13,11 @@ use crate::scale::Scale;
 use crate::start::runtime;
 use crate::support::{Order, quantile, ratio};
 
-/// What the problems import.
+/// The modules that the problems import.
 const MODULES: [&str; 8] =
     ["typing", "math", "random", "copy", "string", "collections", "re", "hashlib"];
 const AT_ONCE: [usize; 2] = [1, 8];
-/// The host that is compared with, as most begin: a whole interpreter a program, and no isolation.
+/// The peer: one interpreter per program, without isolation.
 const NAIVE: &str = "import concurrent.futures, json, subprocess, sys, time\n\
     sources, at_once = json.load(open(sys.argv[1])), int(sys.argv[2])\n\
     def run(source):\n    \
@@ -29,7 +29,7 @@ const NAIVE: &str = "import concurrent.futures, json, subprocess, sys, time\n\
 
 const NAIVE_NAME: &str = "a host in Python, subprocess.run";
 
-/// Its key, its name, and how long it takes for all problems, so many at once.
+/// A key, a name, and the function that measures all problems with the given parallelism.
 type Subject<'a> = (&'static str, &'static str, Box<dyn Fn(usize) -> Duration + 'a>);
 
 pub(crate) fn measure(report: &mut Report, scale: &Scale) {
@@ -38,10 +38,10 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     }
     let Some(sources) = problems(scale.problems) else { return };
     let file = tempfile::NamedTempFile::new().expect("a file");
-    serde_json::to_writer(&file, &sources).expect("the problems in a file");
+    serde_json::to_writer(&file, &sources).expect("the problems are written to a file");
     let (cold, plain, importing) =
-        (SubprocessEngine::new().expect("an engine"), warm(&[]), warm(&MODULES));
-    let by_warm = |engines: &[SubprocessEngine; 2], at_once: usize| {
+        (SubprocessEngine::new().expect("an engine"), ready_engines(&[]), ready_engines(&MODULES));
+    let by_ready = |engines: &[SubprocessEngine; 2], at_once: usize| {
         let engine = &engines[usize::from(at_once > 1)];
         settle(engine, waiting(at_once));
         all(engine, at_once, &sources)
@@ -49,11 +49,11 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let subjects: [Subject<'_>; 4] = [
         ("naive", NAIVE_NAME, Box::new(|at_once| naive(file.path(), at_once, sources.len()))),
         ("cold", "crucible, cold", Box::new(|at_once| all(&cold, at_once, &sources))),
-        ("warm", "crucible, warm", Box::new(|at_once| by_warm(&plain, at_once))),
+        ("ready", "crucible, ready interpreters", Box::new(|at_once| by_ready(&plain, at_once))),
         (
-            "warm_modules",
-            "crucible, warm, 8 modules",
-            Box::new(|at_once| by_warm(&importing, at_once)),
+            "ready_modules",
+            "crucible, ready interpreters, 8 modules",
+            Box::new(|at_once| by_ready(&importing, at_once)),
         ),
     ];
     let mut times = [const { [const { Vec::new() }; AT_ONCE.len()] }; 4];
@@ -79,7 +79,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
             }
         }
     }
-    // Whatever is not right stops the measurement.
+    // A wrong result aborts the measurement.
     report.set("humaneval", "right", sources.len());
     let cell = |row: usize, column: usize| {
         format!("{:.2} s ({:.2})", medians[row][column].as_secs_f64(), ratio(row, column))
@@ -88,23 +88,23 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         name: "humaneval",
         title: "HumanEval".to_owned(),
         note: format!(
-            "{} problems of HumanEval, each with its solution and its tests, one after another and eight at once: how long all take; in \
-             brackets the ratio to a host in Python that calls `subprocess.run` for each, without any isolation. All are right in each. \
+            "{} problems of HumanEval, each with its solution and its tests, in sequence and eight in parallel: the time for all; in \
+             brackets the ratio to a host in Python that calls `subprocess.run` for each, without any isolation. All results are correct. \
              Few of them import anything, and a machine that is busy all the time gains nothing by what was imported ahead of time and is \
-             not used: warm interpreters have imported nothing in one row, and `{}` in the other.",
+             not used: ready interpreters have imported nothing in one row, and `{}` in the other.",
             sources.len(),
             MODULES.join("`, `")
         ),
-        columns: vec!["one after another", "8 at once"],
+        columns: vec!["in sequence", "8 in parallel"],
         rows: (0..subjects.len()).map(|row| (subjects[row].1.to_owned(), vec![cell(row, 0), cell(row, 1)])).collect(),
         bars: (0..subjects.len()).map(|row| (subjects[row].1.to_owned(), medians[row][0].as_secs_f64())).collect(),
         curve: None,
-        unit: "s for all, one after another",
+        unit: "s for all, in sequence",
     });
 }
 
-/// An engine for each of [`AT_ONCE`], with interpreters that have imported these.
-fn warm(modules: &[&str]) -> [SubprocessEngine; AT_ONCE.len()] {
+/// Creates an engine per entry of [`AT_ONCE`], with ready interpreters that imported the modules.
+fn ready_engines(modules: &[&str]) -> [SubprocessEngine; AT_ONCE.len()] {
     AT_ONCE.map(|at_once| {
         let builder = SubprocessEngine::builder()
             .ready_interpreters(Language::python(), modules.iter().copied());
@@ -112,18 +112,19 @@ fn warm(modules: &[&str]) -> [SubprocessEngine; AT_ONCE.len()] {
     })
 }
 
-/// How many interpreters wait: where one program runs, the next is started meanwhile.
+/// Returns the number of ready interpreters: the next one starts while a program runs.
 fn waiting(at_once: usize) -> usize {
     at_once.max(2)
 }
 
-/// What the host in Python measures itself.
+/// Returns the time that the Python host measures.
 fn naive(sources: &Path, at_once: usize, count: usize) -> Duration {
     let sources = sources.to_str().expect("a path in UTF-8");
     let output = rivals::standard(&[PYTHON, "-c", NAIVE, sources, &at_once.to_string()]);
     let text = String::from_utf8_lossy(&output);
-    let (seconds, right) = text.trim().split_once(' ').expect("seconds, and how many are right");
-    assert_eq!(right, count.to_string(), "the naive host has wrong ones");
+    let (seconds, right) =
+        text.trim().split_once(' ').expect("seconds and the number of correct results");
+    assert_eq!(right, count.to_string(), "the Python host has wrong results");
     Duration::from_secs_f64(seconds.parse().expect("seconds"))
 }
 
@@ -140,7 +141,7 @@ fn all(engine: &SubprocessEngine, at_once: usize, sources: &[String]) -> Duratio
     began.elapsed()
 }
 
-/// Those that wait are there, and have had time to import.
+/// Waits until the interpreters are ready and have had time to import.
 fn settle(engine: &SubprocessEngine, waiting: usize) {
     let began = Instant::now();
     while engine.ready_interpreter_stats().ready < waiting as u64 {

@@ -1,4 +1,4 @@
-//! What a host leaves that is killed with SIGKILL while sandboxes run, begin and end.
+//! The remains of a host that is killed with SIGKILL while sandboxes start, run and end.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -10,14 +10,14 @@ use crate::held;
 use crate::report::{Report, Table};
 use crate::scale::Scale;
 
-/// Within this time everything of a killed host is gone, as is promised.
+/// The promised time until everything of a killed host is gone.
 const GONE: Duration = Duration::from_secs(2);
-/// The longest that a host lives once it works.
+/// The longest lifetime of a working host.
 const LIFE_MS: u64 = 300;
-/// How many run at once in it.
+/// Parallel runs in the host.
 const AT_ONCE: usize = 8;
 
-/// What is left.
+/// The counted remains.
 #[derive(Debug, Default, Clone, Copy)]
 struct Left {
     processes: usize,
@@ -33,7 +33,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         let life = Duration::from_millis(kill as u64 * 37 % LIFE_MS);
         let host = live_and_die(life);
         let began = Instant::now();
-        // Those that the kernel is still taking down are given the time that is promised.
+        // Processes that are still exiting get the promised time.
         let processes = loop {
             let processes = held::processes_of(host).len();
             if processes == 0 || began.elapsed() > GONE {
@@ -44,7 +44,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         left.processes += processes;
         hosts.push(host);
     }
-    // A dead host removes nothing: the next engine does.
+    // The next engine removes the cgroups of a dead host.
     drop(SubprocessEngine::new().expect("an engine"));
     left.groups = hosts.iter().map(|host| held::groups_of(*host).len()).sum();
     left.mounts = held::mounts().saturating_sub(mounts);
@@ -52,14 +52,14 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     report.set("leaks", "left", left.processes + left.groups + left.mounts);
     let rows = [
         ("processes, 2 s later", left.processes),
-        ("cgroups, once an engine was made again", left.groups),
+        ("cgroups, after the next engine started", left.groups),
         ("mounts", left.mounts),
     ];
     report.add(Table {
         name: "leaks",
         title: "After SIGKILL".to_owned(),
         note: format!(
-            "{} hosts were killed while {AT_ONCE} sandboxes at once ran, began and ended in each; what was left, of all of them together.",
+            "{} hosts were killed while {AT_ONCE} parallel sandboxes started, ran and ended in each; the table counts the remains of all hosts.",
             scale.kills
         ),
         columns: vec!["left"],
@@ -70,7 +70,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     });
 }
 
-/// Starts a host, and kills it.
+/// Starts a host and kills it.
 fn live_and_die(life: Duration) -> u32 {
     let own = std::env::current_exe().expect("this program");
     let mut child =
@@ -78,7 +78,7 @@ fn live_and_die(life: Duration) -> u32 {
     let mut line = String::new();
     let stdout = child.stdout.take().expect("its output");
     BufReader::new(stdout).read_line(&mut line).expect("its output");
-    assert_eq!(line, "working\n", "the host did not begin");
+    assert_eq!(line, "working\n", "the host did not start working");
     std::thread::sleep(life);
     let host = child.id();
     child.kill().expect("it can be killed");
@@ -86,7 +86,7 @@ fn live_and_die(life: Duration) -> u32 {
     host
 }
 
-/// The host that is killed: short runs and long ones, for ever.
+/// Runs short and long programs without end, until the process is killed.
 pub(crate) fn be_killed() -> ! {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let engine = SubprocessEngine::builder().ready_sandboxes(2).build().expect("an engine");
@@ -102,5 +102,5 @@ pub(crate) fn be_killed() -> ! {
         };
         futures::future::join_all((0..AT_ONCE).map(|number| work(engine.clone(), number))).await;
     });
-    unreachable!("its tasks have no end")
+    unreachable!("the tasks never end")
 }

@@ -1,8 +1,8 @@
-//! The machine that was measured on.
+//! A description of the machine.
 
 use std::fs;
 
-/// The machine, in a paragraph.
+/// Returns one paragraph that describes the machine.
 pub(crate) fn describe() -> String {
     let file = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, name: &str| {
@@ -22,7 +22,7 @@ pub(crate) fn describe() -> String {
     let load = file("/proc/loadavg");
     let load = load.split(' ').next().unwrap_or("?");
     format!(
-        "{cpus} CPUs ({model}{}), {} GiB of memory, Linux {}, cgroup version {cgroups}. The load was {load} when this began.",
+        "{cpus} CPUs ({model}{}), {} GiB of memory, Linux {}, cgroup version {cgroups}. The load was {load} at the start.",
         if is_virtual { ", in a virtual machine" } else { "" },
         kib.div_ceil(1024 * 1024),
         kernel.trim().split('-').next().unwrap_or_default()

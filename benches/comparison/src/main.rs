@@ -1,7 +1,8 @@
-//! Measures Crucible beside what else there is: bare processes, bubblewrap, nsjail, hakoniwa, Docker, Python's `subprocess`. Everything that is
-//! compared is measured in one run, in an order that is shuffled each round; read the ratios.
+//! Compares Crucible with bare processes, bubblewrap, nsjail, hakoniwa, Docker and Python's
+//! `subprocess`. All cases run interleaved in one process, in a new random order per round, so the
+//! ratios hold even if the machine's speed drifts.
 
-#![expect(clippy::expect_used, reason = "a measurement that cannot go on has nothing to report")]
+#![expect(clippy::expect_used, reason = "a failed measurement has nothing to report")]
 
 mod accuracy;
 mod allocated;
@@ -26,7 +27,7 @@ mod rivals;
 mod scale;
 mod soak;
 mod start;
-#[expect(dead_code, reason = "the benchmarks share more than is needed here")]
+#[expect(dead_code, reason = "each benchmark uses a part of the shared code")]
 #[path = "../../support/mod.rs"]
 mod support;
 mod throughput;
@@ -40,27 +41,27 @@ use clap::Parser;
 use report::Report;
 use scale::Scale;
 
-/// Measures Crucible beside what else there is, on this machine: a quiet one, or the figures mean little.
+/// Compares Crucible with its peers on this machine, which should be quiet.
 #[derive(Debug, Parser)]
 struct Options {
-    /// Fewer rounds: under four minutes in place of an hour.
+    /// Run fewer rounds: under four minutes instead of an hour.
     #[arg(long)]
     quick: bool,
-    /// Writes the figures to a file, as one JSON object.
+    /// Write the figures to a file as one JSON object.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Puts the tables into a page in place of those that are there, and the charts beside it.
+    /// Replace the tables of a Markdown page, and write the charts beside it.
     #[arg(long, value_name = "FILE")]
     page: Option<PathBuf>,
-    /// Measures these parts only.
+    /// Measure only these parts.
     #[arg(long, value_name = "PART", value_parser = PARTS.map(|(name, _)| name))]
     only: Vec<String>,
-    /// A host that is killed, for the part `leaks`.
+    /// Act as the host that the part `leaks` kills.
     #[arg(long, hide = true)]
     victim: bool,
 }
 
-/// Parts that a quick run leaves out unless they are named.
+/// Parts that a quick run skips unless they are named.
 const LONG: [&str; 2] = ["growth", "soak"];
 
 type Part = fn(&mut Report, &Scale);

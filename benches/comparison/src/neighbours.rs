@@ -1,5 +1,5 @@
-//! What neighbours cost that misbehave: the same evaluations alone, and beside a fork bomb, a flood of output and a full disk, which start
-//! again as soon as they are ended.
+//! The cost of misbehaving neighbours: the same evaluations alone, and beside a fork bomb, a flood of
+//! output and a full disk, each restarted as soon as it ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,12 +13,12 @@ use crate::report::{Report, Table, micros, round};
 use crate::scale::Scale;
 use crate::support::{quantile, ratio};
 
-/// How many well-behaved evaluations run at once: one for each CPU of a small machine.
+/// Parallel ordinary evaluations: one per CPU of a small machine.
 const AT_ONCE: usize = 2;
 
 const NEIGHBOURS: [&str; 3] = [
     "bomb() { bomb | bomb; }; bomb",
-    "while :; do echo a line of no use to anybody; done",
+    "while :; do echo a line of useless output; done",
     "while :; do cat /dev/zero > /tmp/full; done",
 ];
 
@@ -35,7 +35,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         name: "neighbours",
         title: "Neighbours".to_owned(),
         note: format!(
-            "{} evaluations, {AT_ONCE} at once, alone and beside a fork bomb, a flood of output and a full disk, which start again as soon as \
+            "{} evaluations, {AT_ONCE} at once, alone and beside a fork bomb, a flood of output and a full disk, each restarted as soon as \
              they end; {ended} of these were ended meanwhile. All verdicts are right.",
             scale.neighbour_rounds
         ),
@@ -53,9 +53,10 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     });
 }
 
-/// The median alone, the median beside neighbours, and how many of these were ended meanwhile.
+/// Returns the median alone, the median beside neighbours, and the number of neighbours that were
+/// killed meanwhile.
 async fn compare(engine: &SubprocessEngine, rounds: usize) -> (Duration, Duration, usize) {
-    // The first runs warm everything up.
+    // Warm-up.
     well_behaved(engine, 20).await;
     let alone = well_behaved(engine, rounds).await;
     let stop = Arc::new(AtomicBool::new(false));
@@ -71,7 +72,7 @@ async fn compare(engine: &SubprocessEngine, rounds: usize) -> (Duration, Duratio
     (alone, beside, ended)
 }
 
-/// The median wall time of well-behaved evaluations, each of which must be right.
+/// Returns the median wall time of ordinary evaluations, each of which must succeed.
 async fn well_behaved(engine: &SubprocessEngine, rounds: usize) -> Duration {
     let script = "i=0; while [ $i -lt 20000 ]; do i=$((i + 1)); done; echo $i";
     let evaluation = Evaluation::shell(script);
@@ -91,7 +92,7 @@ async fn well_behaved(engine: &SubprocessEngine, rounds: usize) -> Duration {
     quantile(&times, 0.5)
 }
 
-/// Runs a neighbour again and again. It is always ended at a limit.
+/// Runs a neighbour repeatedly. Each run must end at a limit.
 async fn disturb(engine: SubprocessEngine, script: &'static str, stop: Arc<AtomicBool>) -> usize {
     let limits = Limits::new().with_wall(Duration::from_secs(2)).with_processes(64);
     let evaluation = Evaluation::shell(script).with_limits(limits);

@@ -1,4 +1,4 @@
-//! The page that people read: what was measured goes between two marks, and what is around them stays.
+//! The documentation page: figures replace the text between two marks.
 
 use std::fs;
 use std::io::{Error, ErrorKind, Result};
@@ -15,7 +15,7 @@ pub(crate) fn write(path: &Path, machine: &str, tables: &[Table]) -> Result<()> 
     let marks =
         page.split_once(BEGIN).and_then(|(before, rest)| Some((before, rest.split_once(END)?.1)));
     let Some((before, after)) = marks else {
-        let message = format!("the page lacks the lines `{BEGIN}` and `{END}`");
+        let message = format!("the page has no lines `{BEGIN}` and `{END}`");
         return Err(Error::new(ErrorKind::InvalidData, message));
     };
     let charts = path.with_extension("");

@@ -1,4 +1,4 @@
-//! What the platform adds to a run, with queue and storage in memory, and what it takes from many at once.
+//! The platform's overhead per run, and its effect on throughput, with memory backends.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::scale::Scale;
 use crate::support::{Case, Order, forget, run_rounds};
 use crate::throughput::median;
 
-/// So many submit at once, to as many workers.
+/// Parallel submitters, and workers.
 const AT_ONCE: usize = 32;
 
 pub(crate) fn measure(report: &mut Report, scale: &Scale) {
@@ -28,12 +28,12 @@ fn one_at_a_time(report: &mut Report, scale: &Scale, runtime: &Runtime, engine: 
         (platform(runtime, FakeEngine::new(), 2), platform(runtime, engine.clone(), 2));
     let (fake, evaluation) = (FakeEngine::new(), Evaluation::command(["/bin/true"]));
     let mut cases = [
-        Case::new("an engine that does nothing, alone", || alone(runtime, &fake, &evaluation)),
-        Case::new("crucible over it: submit to outcome", || {
+        Case::new("an engine without work, alone", || alone(runtime, &fake, &evaluation)),
+        Case::new("platform over it: submit to outcome", || {
             through(runtime, &nothing, &evaluation)
         }),
         Case::new("a sandboxed run, alone", || alone(runtime, engine, &evaluation)),
-        Case::new("crucible over that: submit to outcome", || {
+        Case::new("platform over the sandboxed run: submit to outcome", || {
             through(runtime, &sandboxed, &evaluation)
         }),
     ];
@@ -56,16 +56,16 @@ fn one_at_a_time(report: &mut Report, scale: &Scale, runtime: &Runtime, engine: 
 fn many_at_once(report: &mut Report, scale: &Scale, runtime: &Runtime, engine: &SubprocessEngine) {
     const NAMES: [&str; 4] = [
         "a sandboxed run, alone",
-        "crucible over it: submit to outcome",
-        "an engine that does nothing, alone",
-        "crucible over that: submit to outcome",
+        "platform over it: submit to outcome",
+        "an engine without work, alone",
+        "platform over the sandboxed run: submit to outcome",
     ];
     let mut figures: [Vec<f64>; 4] = Default::default();
     let mut order = Order::new();
     for _ in 0..scale.passes {
         for index in order.shuffled(NAMES.len()) {
             let (engine, fake) = (engine.clone(), FakeEngine::new());
-            // What a platform in memory has done stays there: one that does nothing else is to have done little.
+            // A memory storage grows with each evaluation, so each measurement gets a new platform.
             let short = scale.span / 3;
             figures[index].push(match index {
                 0 => a_second(runtime, scale.span, move || run(engine.clone())),
@@ -94,13 +94,13 @@ fn many_at_once(report: &mut Report, scale: &Scale, runtime: &Runtime, engine: &
         name: "platform-throughput",
         title: format!("The platform, {AT_ONCE} at once"),
         note: format!(
-            "Evaluations a second, by {AT_ONCE} who submit and wait and as many workers, beside the engine's `run` by {AT_ONCE}."
+            "Evaluations per second with {AT_ONCE} submitters and {AT_ONCE} workers, beside {AT_ONCE} parallel calls of the engine's `run`."
         ),
         columns: vec!["a second", "ratio"],
         rows: (0..NAMES.len()).map(row).collect(),
         bars: NAMES.iter().zip(figures).map(|(name, figure)| ((*name).to_owned(), figure)).collect(),
         curve: None,
-        unit: "evaluations a second",
+        unit: "evaluations per second",
     });
 }
 
@@ -115,7 +115,7 @@ fn platform(runtime: &Runtime, engine: impl Engine, workers: usize) -> Crucible 
 }
 
 fn alone(runtime: &Runtime, engine: &(impl Engine + Clone), evaluation: &Evaluation) {
-    // On a worker of the runtime, as the platform does it.
+    // On a worker thread of the runtime, as in the platform.
     let (engine, evaluation) = (engine.clone(), evaluation.clone());
     let run = runtime.spawn(async move { engine.run(&evaluation, &RunContext::new()).await });
     let outcome = runtime.block_on(run).expect("no panic").expect("a run");
@@ -135,7 +135,7 @@ async fn evaluate(platform: Crucible) -> Outcome {
     platform.evaluate(Evaluation::command(["/bin/true"])).await.expect("an outcome")
 }
 
-/// How often a second something is done by so many at once.
+/// Returns the rate per second with the given parallelism.
 fn a_second<D>(
     runtime: &Runtime,
     span: Duration,

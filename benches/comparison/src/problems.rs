@@ -1,17 +1,18 @@
-//! The problems of HumanEval, as the example prints them.
+//! The problems of HumanEval, from `ci/humaneval.sh`.
 
 use std::process::Command;
 
 use serde_json::Value;
 
-/// Prints the problems, each with its solution and its tests.
+/// The script that prints the problems with their solutions and tests.
 const PROBLEMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/humaneval.sh");
 
-/// The sources of the first so many, or `None` where they cannot be had, which is said.
+/// Returns the sources of the first `count` problems. Prints a note and returns `None` if they are
+/// unavailable.
 pub(crate) fn problems(count: usize) -> Option<Vec<String>> {
     let sources = fetched();
     if sources.is_none() {
-        eprintln!("HumanEval is left out: {PROBLEMS} could not fetch it");
+        eprintln!("HumanEval: SKIPPED, {PROBLEMS} failed");
     }
     sources.map(|sources| sources.into_iter().take(count).collect())
 }

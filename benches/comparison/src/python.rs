@@ -1,4 +1,4 @@
-//! Python: an interpreter's start is most of what a small program costs.
+//! Python: the interpreter's start dominates the cost of a small program.
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +11,7 @@ use crate::scale::Scale;
 use crate::start::{run, runtime};
 use crate::support::{Case, Order};
 
-/// What programs mostly import.
+/// Commonly imported modules.
 const MODULES: [&str; 12] = [
     "json",
     "re",
@@ -26,12 +26,12 @@ const MODULES: [&str; 12] = [
     "typing",
     "os",
 ];
-/// How many interpreters wait.
+/// Ready interpreters.
 const WAITING: usize = 2;
-/// How long one that was just started may take until it has imported all that.
+/// The time that a new interpreter gets for its imports.
 const IMPORTED: Duration = Duration::from_millis(60);
 const ROUNDS_FIRST: usize = 2;
-/// A host in Python, as most begin.
+/// A host in Python that uses `subprocess.run`.
 const NAIVE: &str = "import subprocess, sys, time\n\
     for _ in range(int(sys.argv[1])):\n    began = time.perf_counter()\n    \
     subprocess.run([sys.executable, '-I', '-c', 'pass'], capture_output=True, check=True)\n    \
@@ -43,12 +43,12 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     }
     let runtime = runtime();
     let imports = format!("import {}", MODULES.join(", "));
-    let warm = |modules: &[&str]| {
+    let ready_engines = |modules: &[&str]| {
         let builder = SubprocessEngine::builder()
             .ready_interpreters(Language::python(), modules.iter().copied());
         builder.ready_interpreter_count(WAITING).build().expect("an engine")
     };
-    let (plain, with_modules) = (warm(&[]), warm(&MODULES));
+    let (plain, with_modules) = (ready_engines(&[]), ready_engines(&MODULES));
     let cold = SubprocessEngine::new().expect("an engine");
     let (pass, importing) = (Evaluation::python("pass"), Evaluation::python(imports.clone()));
     let bare = Bare::new(&[PYTHON, "-I", "-c", "pass"], 0);
@@ -56,17 +56,17 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let mut cases = [
         Case::new("bare python3 -I -c pass", || drop(bare.run())),
         Case::new("crucible, cold", || run(&runtime, &cold, &pass)),
-        Case::new("crucible, warm", || run(&runtime, &plain, &pass)),
+        Case::new("crucible, ready", || run(&runtime, &plain, &pass)),
     ];
     let mut imported = [
         Case::new("bare python3, 12 modules", || drop(bare_importing.run())),
         Case::new("crucible, cold, 12 modules", || run(&runtime, &cold, &importing)),
-        Case::new("crucible, warm, 12 modules", || run(&runtime, &with_modules, &importing)),
+        Case::new("crucible, ready, 12 modules", || run(&runtime, &with_modules, &importing)),
     ];
     let mut order = Order::new();
     for round in 0..scale.python_rounds + ROUNDS_FIRST {
         for index in order.shuffled(cases.len() + imported.len()) {
-            // One that waits has to be there, and to have done what it is to do ahead of time.
+            // An interpreter must be ready and have finished its imports.
             settle(&plain);
             settle(&with_modules);
             std::thread::sleep(IMPORTED);
@@ -82,20 +82,22 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         }
     }
     report.set_case("python_cold", &cases[1], &cases[0]);
-    report.set_case("python_warm", &cases[2], &cases[0]);
-    report.set_case("python_warm_imports", &imported[2], &imported[0]);
+    report.set_case("python_ready", &cases[2], &cases[0]);
+    report.set_case("python_ready_imports", &imported[2], &imported[0]);
     report.add(Table::of_cases(
         "python",
         "Python",
-        "`pass`, beside an interpreter without any isolation. Warm: an interpreter was started before there was a program, in a sandbox of \
-         its own with every layer, and runs this one program. Where nothing waits, it is as cold: a machine that is busy all the time runs \
+        "`pass`, beside an interpreter without any isolation. Ready: the interpreter was started ahead of time, in its own sandbox with \
+         every layer, and runs this one program. Without a ready interpreter the run is cold: a machine that is always busy runs \
          no more programs a second this way.",
         &cases,
     ));
     report.add(Table::of_cases(
         "python-imports",
-        "Python, with twelve common modules",
-        format!("The program is `{imports}`; those that wait have imported these already."),
+        "Python with twelve common modules",
+        format!(
+            "The program is `{imports}`; ready interpreters have imported the modules already."
+        ),
         &imported,
     ));
     naive(report, scale.python_rounds);
@@ -113,7 +115,7 @@ fn settle(engine: &SubprocessEngine) {
     }
 }
 
-/// What a host in Python sees of `subprocess.run`, from within.
+/// Returns the time of `subprocess.run` as a Python host measures it.
 fn naive(report: &mut Report, rounds: usize) {
     let output = rivals::standard(&[PYTHON, "-c", NAIVE, &rounds.to_string()]);
     let text = String::from_utf8_lossy(&output);

@@ -1,4 +1,4 @@
-//! What was measured.
+//! The measured figures.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -8,25 +8,25 @@ use serde_json::{Map, Value, json};
 use crate::curve::Curve;
 use crate::support::{Case, ratio};
 
-/// What was measured.
+/// All tables and figures of a run.
 #[derive(Debug)]
 pub(crate) struct Report {
     tables: Vec<Table>,
     figures: BTreeMap<String, Map<String, Value>>,
 }
 
-/// A table: what is compared, a line each, the yardstick first.
+/// A table: one row per case, the yardstick first.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) name: &'static str,
     pub(crate) title: String,
-    /// What a reader has to know.
+    /// Explanation for the reader.
     pub(crate) note: String,
     pub(crate) columns: Vec<&'static str>,
     pub(crate) rows: Vec<(String, Vec<String>)>,
-    /// What the chart shows: a figure a row.
+    /// The figure of each row in the chart.
     pub(crate) bars: Vec<(String, f64)>,
-    /// What it shows in place of these, where figures grow with others.
+    /// Curves, which replace the bars.
     pub(crate) curve: Option<Curve>,
     pub(crate) unit: &'static str,
 }
@@ -44,12 +44,12 @@ impl Report {
         self.tables.push(table);
     }
 
-    /// A figure for programs to read.
+    /// Sets a figure of the JSON output.
     pub(crate) fn set(&mut self, of: &str, name: &str, value: impl Into<Value>) {
         self.figures.entry(of.to_owned()).or_default().insert(name.to_owned(), value.into());
     }
 
-    /// The figures of a case, beside a yardstick.
+    /// Sets the figures of a case and its ratio to a yardstick.
     pub(crate) fn set_case(&mut self, of: &str, case: &Case<'_>, yardstick: &Case<'_>) {
         self.set(of, "ratio", round(ratio(case.median(), yardstick.median())));
         for (name, quantile) in [("median_us", 0.5), ("p99_us", 0.99), ("min_us", 0.0)] {
@@ -70,7 +70,7 @@ impl Report {
 }
 
 impl Table {
-    /// A table of times, with their ratios to the first.
+    /// Adds a table of times with their ratios to the first case.
     pub(crate) fn of_cases(
         name: &'static str,
         title: impl Into<String>,
@@ -99,7 +99,7 @@ impl Table {
         }
     }
 
-    /// For a terminal.
+    /// Returns the table as text for a terminal.
     pub(crate) fn text(&self) -> String {
         let mut text = format!("{}\n", self.title);
         let width = self.rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
@@ -116,7 +116,7 @@ impl Table {
         text
     }
 
-    /// For a page.
+    /// Returns the table as Markdown.
     pub(crate) fn markdown(&self) -> String {
         let mut text = format!(
             "| | {} |\n|---|{}\n",
@@ -134,7 +134,7 @@ pub(crate) fn micros(time: std::time::Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// To three digits after the point: more is noise.
+/// Rounds to three decimals; more digits are noise.
 pub(crate) fn round(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }

@@ -1,4 +1,4 @@
-//! What Crucible is measured beside.
+//! The peers.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,14 +9,14 @@ const BWRAP: &str = "/usr/bin/bwrap";
 const BWRAP_OPTIONS: &str = "--unshare-all --ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/lib /lib \
     --symlink usr/lib64 /lib64 --proc /proc --dev /dev --tmpfs /tmp";
 
-/// Every namespace, the loopback not even up, a root of its own that cannot be written to; no cgroups and no filter, as with bubblewrap.
+/// Every namespace, loopback down, a read-only root; no cgroups and no filter, as with bubblewrap.
 const NSJAIL_OPTIONS: &str = "--mode o --really_quiet --iface_no_lo --bindmount_ro /usr --bindmount_ro /bin --tmpfsmount /tmp --";
 
-/// Whether a program is there; one that is not is said to be left out.
+/// Returns `true` if the program is installed; otherwise prints that it is skipped.
 pub(crate) fn has(program: &str, package: &str) -> bool {
     let is_there = Path::new(program).exists();
     if !is_there {
-        eprintln!("{program} is left out: install `{package}`");
+        eprintln!("{program}: SKIPPED, install `{package}`");
     }
     is_there
 }
@@ -25,15 +25,15 @@ pub(crate) fn has_bwrap() -> bool {
     has(BWRAP, "bubblewrap")
 }
 
-/// A program under bubblewrap, with every namespace.
+/// Runs a program under bubblewrap with every namespace.
 pub(crate) fn bwrap(argv: &[&str]) -> Vec<u8> {
     let mut command = Command::new(BWRAP);
     command.args(BWRAP_OPTIONS.split_whitespace()).args(argv);
     output(&mut command)
 }
 
-/// Where nsjail is, if it is: where `CRUCIBLE_NSJAIL` says, where `benches/nsjail` builds it, or in `PATH`. One that is not is said to be left
-/// out.
+/// Finds nsjail: at `CRUCIBLE_NSJAIL`, where `benches/nsjail` builds it, or in `PATH`. Prints that it
+/// is skipped if it is missing.
 pub(crate) fn find_nsjail() -> Option<PathBuf> {
     let built =
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/nsjail/nsjail")).to_owned();
@@ -42,23 +42,23 @@ pub(crate) fn find_nsjail() -> Option<PathBuf> {
     let in_path = std::env::split_paths(&path).map(|directory| directory.join("nsjail"));
     let found = named.into_iter().chain([built]).chain(in_path).find(|path| path.is_file());
     if found.is_none() {
-        eprintln!("nsjail is left out: `benches/nsjail` builds it");
+        eprintln!("nsjail: SKIPPED, build it with `benches/nsjail`");
     }
     found
 }
 
-/// A program under nsjail, with every namespace.
+/// Runs a program under nsjail with every namespace.
 pub(crate) fn nsjail(nsjail: &Path, argv: &[&str]) -> Vec<u8> {
     output(Command::new(nsjail).args(NSJAIL_OPTIONS.split_whitespace()).args(argv))
 }
 
-/// A program by the standard library.
+/// Runs a program with the standard library.
 pub(crate) fn standard(argv: &[&str]) -> Vec<u8> {
     let [program, arguments @ ..] = argv else { return Vec::new() };
     output(Command::new(program).args(arguments))
 }
 
-/// A program under hakoniwa, with every namespace that it has.
+/// Runs a program under hakoniwa with every namespace it supports.
 pub(crate) fn hakoniwa(argv: &[&str]) -> Vec<u8> {
     use hakoniwa::{Container, Namespace, Stdio};
     let [program, arguments @ ..] = argv else { return Vec::new() };

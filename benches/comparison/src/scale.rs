@@ -1,40 +1,40 @@
-//! How much is measured.
+//! The extent of a measurement.
 
 use std::time::Duration;
 
-/// How much is measured.
+/// Numbers of rounds and sizes.
 #[derive(Debug)]
 pub(crate) struct Scale {
     /// Rounds of short runs.
     pub(crate) rounds: usize,
     /// Rounds of Python.
     pub(crate) python_rounds: usize,
-    /// How many problems of HumanEval, and how often all of them.
+    /// Problems of HumanEval, and repetitions.
     pub(crate) problems: usize,
     pub(crate) problem_passes: usize,
     /// Rounds of containers.
     pub(crate) container_rounds: usize,
-    /// How long one throughput is measured, and how often.
+    /// The duration of one throughput measurement, and repetitions.
     pub(crate) span: Duration,
     pub(crate) passes: usize,
-    /// Runs beside neighbours that misbehave.
+    /// Runs beside misbehaving neighbours.
     pub(crate) neighbour_rounds: usize,
-    /// Runs whose verdicts are held against what is known.
+    /// Runs with known verdicts.
     pub(crate) verdicts: usize,
-    /// How many hosts are killed.
+    /// Hosts to kill.
     pub(crate) kills: usize,
-    /// The most evaluations that wait, in memory and in a data directory.
+    /// The largest numbers of queued evaluations, in memory and in a data directory.
     pub(crate) queued: usize,
     pub(crate) queued_durably: usize,
-    /// The most sandboxes at once.
+    /// The largest number of parallel sandboxes.
     pub(crate) at_once: usize,
-    /// The most bytes of output.
+    /// The largest output in bytes.
     pub(crate) output: u64,
-    /// The most input files.
+    /// The largest number of input files.
     pub(crate) inputs: usize,
-    /// Evaluations that listeners hear of.
+    /// Evaluations with subscribers.
     pub(crate) heard: usize,
-    /// Runs after which nothing is to have grown.
+    /// Runs of the soak test.
     pub(crate) soak: usize,
 }
 

@@ -1,4 +1,4 @@
-//! Whether anything grows that should not, over many runs.
+//! Growth of resources over many runs.
 
 use std::time::Duration;
 
@@ -15,21 +15,21 @@ use crate::throughput::median;
 
 const AT_ONCE: usize = 8;
 const SAMPLES: usize = 20;
-/// What has ended is removed whenever so many have: as a host does that keeps what it needs elsewhere.
+/// Ended evaluations between purges, as in a host that stores results elsewhere.
 const KEPT: usize = 1_000;
-/// What ended is given back a little later than its outcome is there.
+/// The delay before counting: resources are released shortly after the outcome.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// What is held at one moment.
+/// Resources held at one time.
 type Sample = [f64; NAMES.len()];
 
 const NAMES: [(&str, &str); 6] = [
-    ("rss", "memory of the host, KiB"),
-    ("fds", "its open files"),
-    ("threads", "its threads"),
-    ("processes", "processes of sandboxes"),
-    ("cgroups", "their cgroups"),
-    ("mounts", "mounts that the host sees"),
+    ("rss", "host memory, KiB"),
+    ("fds", "host open files"),
+    ("threads", "host threads"),
+    ("processes", "sandbox processes"),
+    ("cgroups", "sandbox cgroups"),
+    ("mounts", "mounts in the host's namespace"),
 ];
 
 pub(crate) fn measure(report: &mut Report, scale: &Scale) {
@@ -46,7 +46,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         let quarters: Vec<f64> =
             all.chunks(SAMPLES / 4).map(|quarter| median(quarter.to_vec())).collect();
         let (first, last) = (quarters[0], quarters[3]);
-        // What there is none of has not grown, if there is none of it still.
+        // Zero before and after is no growth.
         let growth = if first == last { 1.0 } else { last / first.max(1.0) };
         report.set("soak", &format!("{key}_quarters"), quarters.clone());
         report.set("soak", &format!("{key}_growth"), round(growth));
@@ -58,12 +58,13 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         name: "soak",
         title: "Many runs".to_owned(),
         note: format!(
-            "{} runs of `busybox echo hi` through the platform, {AT_ONCE} at once, with sandboxes that stand already; what has ended is \
-             removed from the storage every {KEPT}. What is held while nothing runs, seen {SAMPLES} times: the medians of each quarter, and \
-             the last beside the first. The processes are those of the sandboxes that stand already, the cgroups theirs and those that are \
-             kept ready. Memory grows at first: the table of the storage grows to the size at which it stays, and each thread keeps a little of \
-             what it has freed. Nothing stays allocated for a run that is over: an allocator that counts has as many pieces out after \
-             10,000 runs as after 200,000.",
+            "{} runs of `busybox echo hi` through the platform, {AT_ONCE} in parallel, with \
+             ready sandboxes. Ended evaluations are removed from the storage every {KEPT}. \
+             Resources while nothing runs, sampled {SAMPLES} times: the medians of each \
+             quarter, and the ratio of the last to the first. Processes and cgroups are those \
+             of ready sandboxes and pools. Memory grows at first: the storage's table reaches \
+             its final size, and each thread caches freed memory. A counting allocator shows \
+             that nothing stays allocated per ended run.",
             scale.soak
         ),
         columns: vec!["first quarter", "second", "third", "last", "ratio"],

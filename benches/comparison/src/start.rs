@@ -1,4 +1,4 @@
-//! What one run costs: a small static program, from nothing to its outcome.
+//! The latency of one run of a small static program.
 
 use crucible::{Engine as _, Evaluation, RunContext, SubprocessEngine};
 use tokio::runtime::Runtime;
@@ -11,12 +11,12 @@ use crate::support::{Case, Order, forget, ratio, run_rounds};
 
 pub(crate) const ARGV: [&str; 3] = [BUSYBOX, "echo", "hi"];
 
-/// A runtime of one thread: what waits for a run is woken by the kernel, and not by another thread.
+/// A runtime with one thread, so that the kernel wakes the waiting task directly.
 pub(crate) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// Runs the program in an engine.
+/// Runs the program on an engine.
 pub(crate) fn run(runtime: &Runtime, engine: &SubprocessEngine, evaluation: &Evaluation) {
     let outcome = runtime.block_on(engine.run(evaluation, &RunContext::new())).expect("a run");
     assert!(outcome.is_success(), "{}: {}", outcome.verdict(), outcome.stderr.to_text());
@@ -35,7 +35,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         Case::new("bare vfork+exec", || assert_eq!(bare.run(), b"hi\n")),
         Case::new("std::process::Command", || assert_eq!(rivals::standard(&ARGV), b"hi\n")),
         Case::new("crucible, cold", || run(&runtime, &cold, &evaluation)),
-        Case::new("crucible, pre-opened", || run(&runtime, &ready, &evaluation)),
+        Case::new("crucible, ready sandbox", || run(&runtime, &ready, &evaluation)),
         Case::new("hakoniwa", || assert_eq!(rivals::hakoniwa(&ARGV), b"hi\n")),
     ];
     if rivals::has_bwrap() {
@@ -53,7 +53,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let of = |name: &str| others.iter().find(|case| case.name.starts_with(name));
     for (key, name) in [
         ("cold", "crucible, cold"),
-        ("warm", "crucible, pre"),
+        ("ready", "crucible, ready"),
         ("bwrap", "bwrap"),
         ("hakoniwa", "hakoniwa"),
         ("nsjail", "nsjail"),
@@ -65,12 +65,12 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         }
     }
     let stats = ready.ready_sandbox_stats();
-    report.set("warm", "hits", stats.hits);
-    report.set("warm", "misses", stats.misses);
+    report.set("ready", "hits", stats.hits);
+    report.set("ready", "misses", stats.misses);
     report.add(Table::of_cases(
         "start",
         "One run",
-        "`busybox echo hi`, a static program, from the call to its whole output. Crucible: with every layer (user, mount, pid, network, \
+        "`busybox echo hi`, a static program, from the call to its complete output. Crucible has every layer (user, mount, pid, network, \
          IPC, UTS and cgroup namespaces, a read-only root, bounded places to write to, no capability, a system call filter, Landlock, \
          cgroups that limit and count). bubblewrap has no cgroups and no filter here, nor have hakoniwa and nsjail.",
         &cases,

@@ -1,4 +1,4 @@
-//! How many runs a second, with several at once.
+//! Runs per second with several in parallel.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         ),
         ("crucible, cold", Box::new(|at_once, span| by_tasks(&runtime, &cold, at_once, span))),
         (
-            "crucible, pre-opened",
+            "crucible, ready sandbox",
             Box::new(|at_once, span| by_tasks(&runtime, &ready, at_once, span)),
         ),
         ("crucible, in slots", Box::new(|at_once, span| by_tasks(&runtime, &slots, at_once, span))),
@@ -70,7 +70,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         for (row, (name, _)) in subjects.iter().enumerate().skip(2) {
             let of = match *name {
                 "crucible, cold" => "cold_",
-                "crucible, pre-opened" => "preopened_",
+                "crucible, ready sandbox" => "ready_",
                 "crucible, in slots" => "slots_",
                 "nsjail" => "nsjail_",
                 _ => "bwrap_",
@@ -78,7 +78,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
             report.set(&key, &format!("{of}per_second"), medians[row][column].round());
             report.set(&key, &format!("{of}ratio"), round(ratio(row, column)));
         }
-        // The best of them is what a host would choose.
+        // A host would choose the fastest.
         report.set(&key, "ratio", round((2..=4).map(|row| ratio(row, column)).fold(0.0, f64::max)));
     }
     let row = |row: usize| {
@@ -88,16 +88,21 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     };
     report.add(Table {
         name: "throughput",
-        title: "Runs a second".to_owned(),
-        note: "The same program, by so many at once; in brackets the ratio to bare processes. With few processors this is about processor \
-               time: a sandbox needs more of it than the program does, in the kernel most of all. In slots, sandboxes follow one another: \
-               what can be kept outside of them is made once."
+        title: "Runs per second".to_owned(),
+        note: "The same program with the given parallelism; in brackets the ratio to bare \
+             processes. With few processors this measures processor time: a sandbox needs \
+             more of it than the program, mostly in the kernel. In slots, consecutive \
+             sandboxes share what can be created once."
             .to_owned(),
         columns: vec!["1 at once", "2", "8", "32"],
         rows: (0..subjects.len()).map(row).collect(),
-        bars: subjects.iter().zip(&medians).map(|((name, _), row)| ((*name).to_owned(), row[2])).collect(),
+        bars: subjects
+            .iter()
+            .zip(&medians)
+            .map(|((name, _), row)| ((*name).to_owned(), row[2]))
+            .collect(),
         curve: None,
-        unit: "runs a second, 8 at once",
+        unit: "runs per second, 8 in parallel",
     });
 }
 

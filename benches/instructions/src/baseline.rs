@@ -1,4 +1,4 @@
-//! What the paths took when somebody last looked, in a file that is reviewed like any other.
+//! The reviewed baseline of counts, in a file.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,14 +11,14 @@ use crate::counts::Counts;
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/baseline.json");
 
-/// What the paths took.
+/// The counts of all paths.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Baseline {
     pub(crate) taken_with: TakenWith,
     pub(crate) paths: BTreeMap<String, Counts>,
 }
 
-/// What the counts depend on beside this project's own code.
+/// The toolchain, on which the counts depend as well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct TakenWith {
     rustc: String,
@@ -37,7 +37,7 @@ impl Baseline {
         std::fs::write(FILE, text + "\n").map_err(|error| format!("{FILE}: {error}"))
     }
 
-    /// As if everything had taken less, by somewhat more than is allowed.
+    /// Returns a baseline whose counts are lower by slightly more than the allowed margin.
     pub(crate) fn lowered(mut self) -> Self {
         for counts in self.paths.values_mut() {
             counts.instructions = counts.instructions * 100 / (100 + ALLOWED_PERCENT + 1);

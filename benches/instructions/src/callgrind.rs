@@ -1,17 +1,18 @@
-//! Counting instructions: callgrind of valgrind, which runs a program on a processor of its own and so counts the same on any machine.
+//! Instruction counts from valgrind's callgrind, which emulates the processor and therefore gives the
+//! same counts on every machine.
 
 use std::collections::HashMap;
 use std::process::Command;
 
 use crate::counts::Counts;
 
-/// The inner loop of SHA-256. It is counted apart: it takes half of everything here, where a processor has no instructions for it (callgrind's
-/// has none), and would hide what the rest takes.
+/// The inner loop of SHA-256, counted separately. Callgrind's processor has no SHA instructions, so
+/// hashing takes half of all instructions and would hide changes elsewhere.
 const HASHING: &str = "sha2::";
 
-/// Runs a path of this program under callgrind.
+/// Runs one path of this program under callgrind.
 pub(crate) fn count(name: &str) -> Result<Counts, String> {
-    let own = std::env::current_exe().map_err(|error| format!("this program: {error}"))?;
+    let own = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
     let scratch = tempfile::tempdir().map_err(|error| format!("a directory: {error}"))?;
     let out = scratch.path().join("out");
     let mut command = Command::new("valgrind");
@@ -38,8 +39,10 @@ pub(crate) fn count(name: &str) -> Result<Counts, String> {
     }
 }
 
-/// Sums a profile up: what was not hashing, and what was. A function's name stands where it is first spoken of, and a number for it later; a
-/// line of numbers is a place and what was executed there, unless it follows a `calls=`, where it is what others executed.
+/// Sums a profile into instructions outside and inside of hashing.
+///
+/// The format names a function at its first use and numbers it later. A line of numbers is a
+/// position and its cost, except after `calls=`, where it is the inclusive cost of a callee.
 fn sums(profile: &str) -> (u64, u64) {
     let (mut names, mut sums) = (HashMap::new(), (0, 0));
     let (mut is_hashing, mut is_of_others) = (false, false);

@@ -1,37 +1,37 @@
-//! What was counted, beside the baseline.
+//! The comparison of counts with the baseline.
 
 use crate::baseline::Baseline;
 use crate::counts::Counts;
 
-/// By how much the instructions of a path may be more: above what a hash's seed and the time of day do to them, and below what anybody would
-/// want to hear of late.
+/// The allowed increase of a path's instructions, in percent: above the noise of hash seeds and the
+/// time of day, below any relevant regression.
 pub(crate) const ALLOWED_PERCENT: u64 = 3;
 const RENEW: &str = "`benches/instructions/check --renew` renews the baseline";
 
-/// What there is to say.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 pub(crate) struct Comparison {
-    /// A line for each path that takes more than it may, or that is not in both.
+    /// One line per path that exceeds the margin or is missing on one side.
     pub(crate) failures: Vec<String>,
-    /// A line for each path that takes so much less that the baseline guards it no more.
+    /// One line per path that improved so much that the baseline no longer guards it.
     pub(crate) hints: Vec<String>,
 }
 
-/// Holds counts against a baseline. Allocations are compared to the last one.
+/// Compares counts with a baseline. Allocations must match exactly.
 pub(crate) fn compare(baseline: &Baseline, counted: &[(&'static str, Counts)]) -> Comparison {
     let mut comparison = Comparison::default();
     for (name, now) in counted {
         match baseline.paths.get(*name) {
             Some(before) if before.steps == now.steps => one(&mut comparison, name, before, now),
             _ => {
-                comparison.failures.push(format!("{name}: the baseline does not have it; {RENEW}"))
+                comparison.failures.push(format!("{name}: not in the baseline; {RENEW}"))
             }
         }
     }
     for name in
         baseline.paths.keys().filter(|name| counted.iter().all(|(counted, _)| counted != name))
     {
-        comparison.failures.push(format!("{name}: in the baseline, and no path any more; {RENEW}"));
+        comparison.failures.push(format!("{name}: in the baseline, but no such path exists; {RENEW}"));
     }
     comparison
 }
@@ -46,13 +46,13 @@ fn one(comparison: &mut Comparison, name: &str, before: &Counts, now: &Counts) {
         let line = |than: &str| {
             let percent = (now as f64 / (before as f64).max(1.0) - 1.0) * 100.0;
             format!(
-                "{name}: {now} {what} where the baseline has {before} ({percent:+.1} %): {than}; {RENEW}"
+                "{name}: {now} {what}, baseline {before} ({percent:+.1} %): {than}; {RENEW}"
             )
         };
         if now * 100 > before * (100 + allowed) {
             comparison.failures.push(line(&format!("more than {allowed} % more")));
         } else if now * 100 < before * (100 - allowed) {
-            comparison.hints.push(line("less, and the baseline guards that no more"));
+            comparison.hints.push(line("lower than the baseline by more than the margin"));
         }
     }
 }

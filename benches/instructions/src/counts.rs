@@ -1,4 +1,4 @@
-//! What one step of a path takes.
+//! The cost of one step of a path.
 
 use std::fmt;
 
@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 use crate::allocator::Allocated;
 use crate::paths;
 
-/// Steps before the counted ones: what is made once, and kept, is made in these.
+/// Uncounted steps at the start, which create everything that is created once.
 const FIRST: usize = 8;
 
-/// What the counted steps of a path take together.
+/// The total cost of the counted steps of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) steps: u64,
     pub(crate) instructions: u64,
-    /// Instructions of SHA-256, which are not among those.
+    /// Instructions of SHA-256, not included in `instructions`.
     pub(crate) hashing: u64,
     pub(crate) allocations: u64,
     pub(crate) bytes: u64,
@@ -35,14 +35,14 @@ impl fmt::Display for Counts {
     }
 }
 
-/// Runs the steps of a path, and prints how many there were, and what was allocated.
+/// Runs the steps of a path and prints their number and allocations.
 pub(crate) fn run(name: &str) -> Result<(), String> {
     let path = paths::ALL
         .iter()
         .find(|path| path.name == name)
         .ok_or_else(|| format!("no path `{name}`"))?;
-    // Where the first thread's stack begins depends on the environment and on where this program is, and copying takes more or fewer
-    // instructions from there.
+    // The main thread's stack address depends on the environment and the program's path, and the
+    // address changes the number of instructions for copying. A new thread avoids that.
     let run = || {
         let mut step = (path.prepare)(path.steps + FIRST);
         (0..FIRST).for_each(|_| step());
@@ -56,7 +56,7 @@ pub(crate) fn run(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// What callgrind counts: from its beginning to its end.
+/// The function that callgrind measures.
 #[inline(never)]
 fn counted_steps(step: &mut dyn FnMut(), steps: usize) {
     (0..steps).for_each(|_| step());

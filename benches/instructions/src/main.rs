@@ -1,7 +1,9 @@
-//! What Crucible's hot paths take, counted and not timed, so that a busy machine says the same as a quiet one: instructions, by valgrind's
-//! callgrind, and allocations. `benches/instructions/check` builds this, and has it hold the counts against `baseline.json`.
+//! Instructions (by valgrind's callgrind) and allocations of Crucible's hot paths.
+//!
+//! Counts, unlike times, are the same on a busy machine. `benches/instructions/check` builds this
+//! program and compares the counts with `baseline.json`.
 
-#![expect(clippy::expect_used, reason = "a measurement that cannot go on has nothing to report")]
+#![expect(clippy::expect_used, reason = "a failed measurement has nothing to report")]
 
 #[path = "../../support/allocator.rs"]
 mod allocator;
@@ -26,7 +28,7 @@ fn main() -> ExitCode {
     let said = match (arguments.next().as_deref(), arguments.next()) {
         (None, None) => check(),
         (Some("--renew"), None) => renew(),
-        // What `callgrind` runs.
+        // The child process under callgrind.
         (Some("--run"), Some(name)) => counts::run(&name),
         _ => Err("usage: benches/instructions/check [--renew]".to_owned()),
     };
@@ -39,7 +41,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// All paths, one after another.
+/// Counts all paths in sequence.
 fn count() -> Result<Vec<(&'static str, Counts)>, String> {
     paths::ALL.iter().map(|path| Ok((path.name, callgrind::count(path.name)?))).collect()
 }
@@ -48,17 +50,17 @@ fn check() -> Result<(), String> {
     let baseline = Baseline::read()?;
     let here = TakenWith::here()?;
     if here != baseline.taken_with {
-        println!("the baseline was taken with {}; this is {here}", baseline.taken_with);
+        println!("note: the baseline was taken with {}, this is {here}", baseline.taken_with);
     }
     let counted = count()?;
     for (name, counts) in &counted {
         println!("{name:<44} {counts}");
     }
-    // That the comparison can fail is shown each time: where the baseline had been lower by more than is allowed, each path has to be found.
+    // Positive control: with a baseline that is too low, the comparison must report every path.
     let found =
         comparison::compare(&baseline_of(&counted, &here).lowered(), &counted).failures.len();
     if found != counted.len() {
-        return Err(format!("of {} paths that need more, {found} were found", counted.len()));
+        return Err(format!("the comparison reported {found} of {} paths that exceed a lowered baseline", counted.len()));
     }
     let comparison = comparison::compare(&baseline, &counted);
     comparison.hints.iter().for_each(|hint| println!("{hint}"));

@@ -1,7 +1,8 @@
-//! What is allocated, by all threads of a host: for an evaluation, for a sandboxed run, for a piece of output. It prints lines: a name, how
-//! many allocations, how many bytes, each for one.
+//! Allocations of all threads of a host, per evaluation, per sandboxed run and per piece of output.
+//!
+//! Each printed line contains a name, the number of allocations, and their bytes.
 
-#![expect(clippy::expect_used, reason = "a measurement that cannot go on has nothing to report")]
+#![expect(clippy::expect_used, reason = "a failed measurement has nothing to report")]
 
 #[path = "../../../support/allocator.rs"]
 mod allocator;
@@ -21,9 +22,9 @@ use tokio::runtime::{Builder, Runtime};
 static ALLOCATOR: allocator::Counting = allocator::Counting;
 
 const BUSYBOX: &str = "/bin/busybox";
-/// So many of each are counted, after a tenth of that: what is made once is made in these.
+/// Counted steps, after a tenth of that number as warm-up.
 const STEPS: u64 = 100;
-/// How many pieces a program writes, as much as a pipe holds each.
+/// Pieces that a program writes, each as large as a pipe's capacity.
 const PIECES: u64 = 200;
 
 fn main() {
@@ -42,9 +43,9 @@ fn main() {
     let cold = SubprocessEngine::new().expect("an engine");
     let ready = SubprocessEngine::builder().ready_sandboxes(4).build().expect("an engine");
     say("run", per_step(|| drop(run(&runtime, &cold, &evaluation, OutputSink::none()))));
-    say("preopened", per_step(|| drop(run(&runtime, &ready, &evaluation, OutputSink::none()))));
+    say("ready", per_step(|| drop(run(&runtime, &ready, &evaluation, OutputSink::none()))));
     say("chunk", per_piece(&runtime, &cold, OutputSink::none));
-    // Whoever listens takes what comes at once.
+    // The subscriber takes each piece at once.
     let listen = || {
         let (sender, mut receiver) = tokio::sync::mpsc::channel(16);
         runtime.spawn(async move { while receiver.recv().await.is_some() {} });
@@ -79,7 +80,7 @@ fn run(
     outcome
 }
 
-/// What one step allocates.
+/// Returns the allocations of one step.
 fn per_step(mut step: impl FnMut()) -> (f64, f64) {
     (0..STEPS / 10).for_each(|_| step());
     let before = Allocated::now();
@@ -88,7 +89,8 @@ fn per_step(mut step: impl FnMut()) -> (f64, f64) {
     (count as f64 / STEPS as f64, bytes as f64 / STEPS as f64)
 }
 
-/// What a piece of output allocates: a run that writes so many, less one that writes a single one, which is when buffers are made.
+/// Returns the allocations per piece of output: a run with many pieces minus a run with one, which
+/// creates the buffers.
 fn per_piece(
     runtime: &Runtime,
     engine: &SubprocessEngine,

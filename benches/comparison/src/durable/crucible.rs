@@ -1,4 +1,4 @@
-//! The storage and the queue of a data directory, used as the platform uses them.
+//! The storage and queue of a data directory, used as in the platform.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -61,7 +61,7 @@ impl Subject for Stores {
                 storage.append(id, 1, vec![record.next(kind)]).await.expect("it is stored");
             let outcome = Outcome::new("none", vec![Evidence::CancelledBeforeStart]);
             let kind = EventKind::Cancelled {
-                reason: "nothing is run".to_owned(),
+                reason: "a benchmark without runs".to_owned(),
                 outcome: Some(outcome.into()),
             };
             storage.append(id, 2, vec![record.next(kind)]).await.expect("it is stored");

@@ -1,13 +1,15 @@
-//! A data directory that is full: how long it takes to open, to list and to submit to it beside an empty one, what a record takes
-//! on disk, and what of it is given back: `ci/bench durable-full [--records N]`. It needs about 5 GB of disk for the
-//! million records of its default, and minutes. Everything is at `Power`.
+//! A full data directory: the time to open it, to list and to submit, beside an empty one; disk space
+//! per record; and space that a purge frees.
+//!
+//! `ci/bench durable-full [--records N]`. The default of one million records takes minutes and about
+//! 5 GB of disk. The durability is `Power`.
 
 #![expect(clippy::expect_used, reason = "a benchmark that fails has nothing to report")]
 
 #[path = "crucible.rs"]
 mod crucible_store;
 #[path = "subject.rs"]
-#[allow(dead_code, reason = "each benchmark uses a part of what they share")]
+#[allow(dead_code, reason = "each benchmark uses a part of the shared code")]
 mod subject;
 
 use std::path::Path;
@@ -23,10 +25,10 @@ use crucible_store::Stores;
 pub(crate) use subject::{Step, Subject, payload};
 use subject::{WRITERS, median, rate};
 
-/// As many as are submitted at once to fill it: more than ever wait for one flush.
+/// Parallel submitters while filling, more than one flush takes.
 const FILLERS: usize = 512;
 const PAGE: usize = 100;
-/// How often a page is listed, and how often submits are measured on each side.
+/// Repetitions of listing, and of submitting on each side.
 const TIMES: usize = 21;
 
 fn main() -> Result<(), String> {
@@ -44,7 +46,7 @@ fn main() -> Result<(), String> {
         fill(&stores, records).await;
         finish(&stores, records / 2).await;
         println!(
-            "{records} records, half of them ended, in {:.0} s: {:.2} KiB each on disk",
+            "{records} records, half ended, in {:.0} s: {:.2} KiB each on disk",
             began.elapsed().as_secs_f64(),
             kib(&full) / records as f64
         );
@@ -60,7 +62,10 @@ fn main() -> Result<(), String> {
             records - records / 2
         );
         for state in [RecordState::Cancelled, RecordState::Queued] {
-            println!("a page of {PAGE} in state `{state}`: {:.2} ms", 1e3 * pages(&directory, state).await);
+            println!(
+                "one page of {PAGE} in state `{state}`: {:.2} ms",
+                1e3 * pages(&directory, state).await
+            );
         }
         drop(directory);
 
@@ -78,7 +83,7 @@ fn main() -> Result<(), String> {
         let began = Instant::now();
         directory.compact().await.expect("it is compacted");
         println!(
-            "purge of {}: {:.0} s; space back to the file system: {:.0} s; {:.0} MiB before, {:.0} MiB after",
+            "purge of {}: {:.0} s; compaction: {:.0} s; {:.0} MiB before, {:.0} MiB after",
             purged.removed,
             purging.as_secs_f64(),
             began.elapsed().as_secs_f64(),
@@ -116,7 +121,7 @@ async fn work(
         tokio::spawn(async move {
             let take = |left: u64| left.checked_sub(1);
             while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok() {
-                assert!(step(&stores, writer).await, "there is something to do");
+                assert!(step(&stores, writer).await, "an evaluation is waiting");
             }
         })
     });
@@ -125,7 +130,7 @@ async fn work(
     }
 }
 
-/// Seconds to list a page that begins anywhere: the median of some.
+/// Returns the median time in seconds to list one page.
 async fn pages(directory: &DataDirectory, state: RecordState) -> f64 {
     let storage = directory.storage();
     let mut times = Vec::new();
@@ -136,13 +141,13 @@ async fn pages(directory: &DataDirectory, state: RecordState) -> f64 {
         let began = Instant::now();
         let page = storage.records(&query).await.expect("it is listed");
         times.push(began.elapsed().as_secs_f64());
-        assert_eq!(page.records.len(), PAGE, "a whole page");
+        assert_eq!(page.records.len(), PAGE, "the page is incomplete");
         after = page.next;
     }
     median(&mut times)
 }
 
-/// Submits to both in turn.
+/// Compares submitting to both directories, by turns.
 async fn compare(full: &Path, empty: &Path) {
     let full: Arc<dyn Subject> = Arc::new(Stores::open(full).await);
     let empty: Arc<dyn Subject> = Arc::new(Stores::open(empty).await);
@@ -153,12 +158,12 @@ async fn compare(full: &Path, empty: &Path) {
     }
     let (full, empty) = (median(&mut to_full), median(&mut to_empty));
     println!(
-        "submit by {WRITERS}: {full:.0} a second to the full one, {empty:.0} to the empty one: {:.2}",
+        "submit by {WRITERS}: {full:.0} per second to the full one, {empty:.0} to the empty one, ratio {:.2}",
         full / empty
     );
 }
 
-/// What a directory takes on disk.
+/// Returns the disk space of a directory in KiB.
 fn kib(directory: &Path) -> f64 {
     let output =
         std::process::Command::new("du").arg("-sk").arg(directory).output().expect("du(1)");

@@ -1,4 +1,4 @@
-//! A log of our own, and nothing else: no index, nothing is read back, no space is given back. What group commit can be at best.
+//! A bare log file with group commit: no index, no reads, no compaction. It is the upper bound.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
@@ -9,9 +9,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{Step, Subject, payload};
 
-/// Zeros are written before, so that a flush has no metadata to write. It starts again at the beginning when it is full.
+/// The file's size. It is filled with zeros first, so that a flush writes no metadata, and wraps
+/// around when it is full.
 const SIZE: u64 = 256 << 20;
-/// The most that one flush is for.
+/// The largest number of records per flush.
 const GROUP: usize = 256;
 
 type Waiting = (String, oneshot::Sender<()>);
@@ -66,13 +67,13 @@ fn run(file: &File, mut receiver: mpsc::Receiver<Waiting>) {
         buffer.clear();
         answers
             .drain(..)
-            .for_each(|answer: oneshot::Sender<()>| answer.send(()).expect("who asked"));
+            .for_each(|answer: oneshot::Sender<()>| answer.send(()).expect("the caller waits"));
     }
 }
 
 impl Subject for Log {
     fn name(&self) -> &'static str {
-        "a log of our own"
+        "a bare log file"
     }
 
     fn submit(&self, _: usize) -> Step {

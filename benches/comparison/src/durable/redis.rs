@@ -1,4 +1,4 @@
-//! Redis streams, every command on disk before it is answered (`appendfsync always`): a connection for each writer.
+//! Redis streams with `appendfsync always` and one connection per writer.
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -19,7 +19,7 @@ pub(crate) struct Redis {
 }
 
 impl Redis {
-    /// `None` where there is no such program.
+    /// Starts a server. Returns `None` if `redis-server` is not installed.
     pub(crate) async fn start(directory: &Path) -> Option<Self> {
         std::fs::create_dir(directory).expect("a directory");
         let socket = directory.join("socket");
@@ -39,7 +39,7 @@ impl Redis {
         }
         if connections.len() < WRITERS {
             let _killed = server.kill();
-            panic!("redis-server does not listen");
+            panic!("redis-server does not accept connections");
         }
         let first = Arc::clone(connections.first().expect("a connection"));
         ask(&first, &["XGROUP", "CREATE", "queue", "workers", "$", "MKSTREAM"]).await;
@@ -54,7 +54,7 @@ impl Drop for Redis {
     }
 }
 
-/// Sends a command and gives the texts of its answer.
+/// Sends a command and returns the strings of its reply.
 async fn ask(connection: &Mutex<BufStream<UnixStream>>, words: &[&str]) -> Vec<String> {
     let mut stream = connection.lock().await;
     let mut command = format!("*{}\r\n", words.len());
@@ -81,7 +81,7 @@ async fn ask(connection: &Mutex<BufStream<UnixStream>>, words: &[&str]) -> Vec<S
                 }
             }
             "+" | ":" => texts.push(rest.to_owned()),
-            _ => panic!("redis says {line}"),
+            _ => panic!("unexpected reply from redis: {line}"),
         }
     }
     texts
@@ -107,7 +107,7 @@ impl Subject for Redis {
             let read =
                 ["XREADGROUP", "GROUP", "workers", &name, "COUNT", "1", "STREAMS", "queue", ">"];
             let texts = ask(&connection, &read).await;
-            // The stream, the entry, its fields.
+            // A reply nests the stream, the entry and its fields.
             let Some(id) = texts.get(1) else { return false };
             ask(&connection, &["HSET", "results", id, "ended"]).await;
             !ask(&connection, &["XACK", "queue", "workers", id]).await.is_empty()

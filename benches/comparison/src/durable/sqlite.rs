@@ -1,4 +1,4 @@
-//! SQLite in its best way: one thread has the connection, and commits what waits as one transaction.
+//! SQLite with group commit: one thread owns the connection and commits all waiting records together.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{Step, Subject, payload};
 
-/// The most that one transaction is for.
+/// The largest number of records per transaction.
 const GROUP: usize = 256;
 
 enum Work {
@@ -59,7 +59,7 @@ fn run(connection: &Connection, mut receiver: mpsc::Receiver<Waiting>) {
         }
         connection.execute_batch("COMMIT").expect("a commit");
         answers.drain(..).for_each(|(answer, result): (oneshot::Sender<_>, _)| {
-            answer.send(result).expect("who asked");
+            answer.send(result).expect("the caller waits");
         });
     }
 }

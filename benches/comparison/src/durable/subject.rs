@@ -1,27 +1,27 @@
-//! What is measured, and what it is given.
+//! The measured stores and their input.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// As many as workers of a busy host.
+/// Parallel writers.
 pub(crate) const WRITERS: usize = 16;
-/// How long one thing is measured at a time.
+/// The duration of one measurement.
 const ROUND: Duration = Duration::from_secs(1);
 
 pub(crate) type Step = Pin<Box<dyn Future<Output = bool> + Send>>;
 
-/// Something that evaluations can be given to.
+/// A store that accepts evaluations.
 pub(crate) trait Subject: Send + Sync + 'static {
     fn name(&self) -> &'static str;
-    /// One evaluation is accepted.
+    /// Submits one evaluation.
     fn submit(&self, writer: usize) -> Step;
-    /// One evaluation is taken and ended; `false` if there was none.
+    /// Claims and finishes one evaluation. Returns `false` if none was waiting.
     fn cycle(&self, writer: usize) -> Step;
 }
 
-/// Some text that does not compress to nothing, as long as a record is.
+/// Returns a text of a record's typical size that does not compress well.
 pub(crate) fn payload(n: u64) -> String {
     let mut state = n | 1;
     let mut next = || {
@@ -33,7 +33,7 @@ pub(crate) fn payload(n: u64) -> String {
     (0..64).map(|_| format!("{:016x}", next())).collect()
 }
 
-/// How many steps a second are done by all writers together.
+/// Returns the steps per second of all writers together.
 pub(crate) async fn rate(subject: &Arc<dyn Subject>, step: fn(&dyn Subject, usize) -> Step) -> f64 {
     let began = Instant::now();
     let writers = (0..WRITERS).map(|writer| {

@@ -1,14 +1,16 @@
-//! How many evaluations a second can be accepted, and taken and ended, so that a power cut loses none: by 16 at once, beside a
-//! log of our own with group commit and fdatasync(2), SQLite, and Redis. All on the disk of the target directory, in one run,
-//! in a new order each round: `ci/bench durable-throughput [--rounds N]`. Run it on a quiet machine, and read the
-//! ratios.
+//! Durable throughput: submits, and claims with finishes, that survive a power cut, with 16 writers.
 //!
-//! - **submit**: one record of about 1 KiB and one ticket, of which the caller hears once both survive.
-//! - **claim and finish**: the next ticket is taken, "it runs" is written and survives, its end is written and survives, the
-//!   ticket goes. For the log: two records.
+//! The peers are a bare log file with group commit and fdatasync(2), SQLite, and Redis, all on the disk
+//! of the target directory, interleaved in random order: `ci/bench durable-throughput [--rounds N]`.
+//! Run it on a quiet machine and compare the ratios.
 //!
-//! SQLite (WAL, `synchronous=FULL`) is used in its best way: by one thread, which commits what waits as one transaction. Redis
-//! (`appendfsync always`) has a stream, and a connection for each of the 16; it is left out where there is no `redis-server`.
+//! - **submit**: one record of about 1 KiB and one ticket. The call returns when both are durable.
+//! - **claim and finish**: one ticket is claimed, its start and its end are made durable, and the
+//!   ticket is removed. For the log: two records.
+//!
+//! SQLite (WAL, `synchronous=FULL`) has one writer thread with group commit. Redis
+//! (`appendfsync always`) has one stream and one connection per writer; it is skipped if
+//! `redis-server` is not installed.
 
 #![expect(clippy::expect_used, reason = "a benchmark that fails has nothing to report")]
 
@@ -49,7 +51,7 @@ fn main() -> Result<(), String> {
     ];
     match runtime.block_on(redis::Redis::start(&place("redis"))) {
         Some(redis) => subjects.push(Arc::new(redis)),
-        None => println!("redis-server is not installed: it is left out"),
+        None => println!("Redis: SKIPPED, redis-server is not installed"),
     }
     let mut figures = vec![(Vec::new(), Vec::new()); subjects.len()];
     let mut order = Order::new();
@@ -67,7 +69,7 @@ fn main() -> Result<(), String> {
         }
     }
     println!(
-        "{WRITERS} at once, {rounds} rounds; a second, median; in brackets the ratio to the log"
+        "{WRITERS} writers, {rounds} rounds; medians per second; in brackets the ratio to the log"
     );
     let log = figures
         .first_mut()

@@ -1,4 +1,4 @@
-//! Platforms in which evaluations wait for as long as they are to.
+//! Platforms whose only worker is blocked, so that evaluations stay queued.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crucible::{Crucible, Evaluation, Handle, Queue, Storage};
 use crucible_core::testing::{FakeEngine, FakeRun};
 
-/// A platform over an engine that does nothing. Its only worker is kept busy by the first evaluation.
+/// A platform over an engine without work. The first evaluation occupies its only worker.
 pub(super) struct Blocked {
     platform: Crucible,
     first: Handle,
@@ -18,7 +18,9 @@ impl Blocked {
         let is_free = Arc::new(AtomicBool::new(false));
         let script = {
             let is_free = Arc::clone(&is_free);
-            move |_: &_| if is_free.load(Ordering::Acquire) { FakeRun::exit(0) } else { FakeRun::hang() }
+            move |_: &_| {
+                if is_free.load(Ordering::Acquire) { FakeRun::exit(0) } else { FakeRun::hang() }
+            }
         };
         let builder = Crucible::builder().engine("only", FakeEngine::scripted(script)).workers(1);
         let platform = builder.queue(queue).storage(storage).build().expect("a platform");
@@ -29,16 +31,19 @@ impl Blocked {
         Self { platform, first, is_free }
     }
 
-    /// Submits an evaluation, which waits.
+    /// Submits an evaluation, which stays queued.
     pub(super) async fn submit(&self) -> Handle {
         self.platform.submit(evaluation()).await.expect("it is taken")
     }
 
-    /// Lets the worker go, and waits until it has done the last of those that wait.
+    /// Releases the worker and waits until the last queued evaluation has ended.
     pub(super) async fn work_off(&self, last: &Handle) {
         self.is_free.store(true, Ordering::Release);
-        self.first.cancel().await.expect("it can be cancelled");
-        assert!(last.outcome().await.expect("an outcome").is_success(), "the last one fails");
+        self.first.cancel().await.expect("the first evaluation is cancelled");
+        assert!(
+            last.outcome().await.expect("an outcome").is_success(),
+            "the last evaluation failed"
+        );
     }
 }
 

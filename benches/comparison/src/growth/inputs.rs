@@ -1,4 +1,4 @@
-//! What input files cost, by their number.
+//! The cost of input files by their number.
 
 use crucible::{Evaluation, Limits, SubprocessEngine};
 
@@ -11,7 +11,7 @@ use crate::start::{run, runtime};
 use crate::support::{Case, Order, forget, run_rounds};
 
 const COUNTS: [usize; 5] = [1, 10, 100, 1_000, 10_000];
-const CONTENT: &[u8] = b"a small file, as there are in a tree of sources\n";
+const CONTENT: &[u8] = b"a small file, as in a source tree\n";
 
 pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     if !has(BUSYBOX, "busybox-static") {
@@ -19,7 +19,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     }
     let runtime = runtime();
     let engine = SubprocessEngine::new().expect("an engine");
-    let place = tempfile::tempdir_in("/dev/shm").expect("a place in memory");
+    let place = tempfile::tempdir_in("/dev/shm").expect("a directory in memory");
     let (mut rows, mut curve) = (Vec::new(), Curve::new(["crucible", "bare"]));
     for count in COUNTS.into_iter().filter(|count| *count <= scale.inputs) {
         let none = evaluation(0, count);
@@ -48,12 +48,14 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     report.add(Table {
         name: "growth-inputs",
         title: "Growth: input files".to_owned(),
-        note: "A run beside so many small files, less the same run without; bare: this process writes them into a file system of the same kind, \
-               and removes them. No bend: a file is a frame to the guest, and five calls there, of which making the file takes the most. Of a \
-               file or ten it is the difference between two whole runs, and these vary by more. There is no bound on the number but \
-               `Limits::inodes`, which is raised here from its 4096."
+        note: "A run with the given number of small files, minus the same run without files. \
+             Bare: this process writes the files into a file system of the same kind and \
+             removes them. Growth is linear: each file is one frame to the guest and five \
+             system calls there, of which creating the file is the most expensive. For one \
+             and ten files the difference is within the noise of two whole runs. The only \
+             bound is `Limits::inodes`, raised here from its default of 4096."
             .to_owned(),
-        columns: vec!["a file", "bare", "ratio", "the whole run"],
+        columns: vec!["per file", "bare", "ratio", "whole run"],
         rows,
         bars: Vec::new(),
         curve: Some(curve),
@@ -61,14 +63,14 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     });
 }
 
-/// A program that does nothing, beside so many files, where there may be as many as `room`.
+/// Returns an evaluation of a trivial program with the given number of files and inode limit.
 fn evaluation(count: usize, room: usize) -> Evaluation {
     let limits = Limits::new().with_inodes(room as u64 + 100);
     let evaluation = Evaluation::command([BUSYBOX, "true"]).with_limits(limits);
     (0..count).fold(evaluation, |evaluation, number| evaluation.with_file(name(number), CONTENT))
 }
 
-/// The same files, written by this process itself into a file system of the same kind.
+/// Writes the same files from this process into a file system of the same kind.
 fn write(place: &std::path::Path, count: usize) {
     for number in 0..count {
         std::fs::write(place.join(name(number)), CONTENT).expect("a file");

@@ -1,4 +1,4 @@
-//! What those who listen to everything cost, by their number.
+//! The cost of subscribers by their number.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,7 +15,7 @@ use crate::report::{Report, Table, round};
 use crate::scale::Scale;
 
 const LISTENERS: [usize; 5] = [0, 1, 10, 100, 1_000];
-/// So many submit at once, and wait for what comes of it.
+/// Parallel submitters that wait for their outcomes.
 const AT_ONCE: usize = 8;
 
 #[derive(Debug, Default)]
@@ -44,11 +44,14 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         name: "growth-listeners",
         title: "Growth: listeners".to_owned(),
         note: format!(
-            "Evaluations by {AT_ONCE} at once over an engine that does nothing, while so many hear of everything. An event is not copied: \
-             each listener costs a place in its ring, and the waking of its task. That is as much for each of them, so there is one bend: \
-             where all of them together take longer than the evaluation. Missed are those events for which a ring of 4,096 had no place."
+            "Evaluations by {AT_ONCE} parallel submitters over an engine without work, with \
+             the given number of subscribers. Events are not copied: each subscriber costs \
+             one entry of its ring and one wake-up of its task. The cost is constant per \
+             subscriber, and dominates once all subscribers together take longer than the \
+             evaluation. Missed events are those for which a ring of 4,096 entries had no \
+             space."
         ),
-        columns: vec!["an evaluation", "events heard", "each, of each", "missed"],
+        columns: vec!["per evaluation", "events received", "per event and subscriber", "missed"],
         rows,
         bars: Vec::new(),
         curve: Some(curve),
@@ -56,7 +59,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     });
 }
 
-/// Microseconds an evaluation, events that were heard, and events that were missed.
+/// Returns microseconds per evaluation, received events, and missed events.
 async fn listened_to(count: usize, evaluations: usize) -> (f64, u64, u64) {
     let builder = Crucible::builder().engine("only", FakeEngine::new()).workers(AT_ONCE);
     let queue = MemoryQueue::bounded(100);
@@ -86,7 +89,7 @@ async fn listened_to(count: usize, evaluations: usize) -> (f64, u64, u64) {
     });
     stream::iter(runs).buffer_unordered(AT_ONCE).for_each(async |()| ()).await;
     let us = began.elapsed().as_secs_f64() * 1e6 / evaluations as f64;
-    // What is under way arrives.
+    // Pending events arrive.
     tokio::time::sleep(Duration::from_millis(200)).await;
     listeners.iter().for_each(tokio::task::JoinHandle::abort);
     (us, heard.delivered.load(Ordering::Relaxed), heard.missed.load(Ordering::Relaxed))

@@ -1,4 +1,4 @@
-//! How cost grows with what there is to do: a curve a file.
+//! Growth of cost with the amount of work: one curve per file.
 
 mod blocked;
 mod inputs;
@@ -18,7 +18,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     listeners::measure(report, scale);
 }
 
-/// A number with commas, as people write it.
+/// Formats a number with thousands separators.
 pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! How fast output of any length comes out.
+//! The speed of output by its length.
 
 use std::io::Read as _;
 use std::process::{Command, Stdio};
@@ -48,7 +48,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         let mut order = Order::new();
         run_rounds(&mut cases, 2, &mut order);
         forget(&mut cases);
-        // The shorter, the more often; three times at least.
+        // Short outputs are measured more often, and each at least three times.
         let rounds =
             usize::try_from(512 * MIB / length).unwrap_or(usize::MAX).clamp(3, scale.rounds / 4);
         run_rounds(&mut cases, rounds, &mut order);
@@ -64,34 +64,35 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     report.add(Table {
         name: "growth-output",
         title: "Growth: output".to_owned(),
-        note: "`busybox dd` writes zeros, 64 KiB at a time; bare: its pipe is read to the end, and nothing is kept. Crucible keeps a MiB, half \
-               from the beginning and half from the end, and counts and hashes everything. Two bends: up to about a MiB it is the start that \
-               takes the time, in both; from there on the speed of the pipe, and in Crucible of SHA-256 as well, which takes the reader more \
-               time than read(2) does. So its longest outputs are as fast a MiB as its medium ones."
+        note: "`busybox dd` writes zeros in blocks of 64 KiB. Bare: the pipe is read to end-of- \
+             file and nothing is stored. Crucible stores 1 MiB, half from the beginning and \
+             half from the end, and counts and hashes everything. Up to about 1 MiB the start \
+             dominates in both. Beyond that the pipe limits the speed, and in Crucible \
+             SHA-256 as well, which takes the reader more time than read(2)."
             .to_owned(),
-        columns: vec!["MiB a second", "bare", "ratio"],
+        columns: vec!["MiB per second", "bare", "ratio"],
         rows,
         bars: Vec::new(),
         curve: Some(curve),
-        unit: "MiB a second",
+        unit: "MiB per second",
     });
 }
 
-/// A program that writes so much, as much at once as a pipe holds.
+/// Returns a command that writes the given number of bytes in blocks of a pipe's capacity.
 fn program(length: u64) -> Vec<String> {
     let piece = length.min(64 * KIB);
     let (piece, count) = (format!("bs={piece}"), format!("count={}", length / piece));
     [BUSYBOX, "dd", "if=/dev/zero", &piece, &count, "status=none"].map(str::to_owned).into()
 }
 
-/// Runs a program as the standard library does, and keeps nothing of what it writes.
+/// Runs a program with the standard library and discards its output.
 fn read_to_the_end(argv: &[String]) -> u64 {
     let [program, arguments @ ..] = argv else { return 0 };
     let mut command = Command::new(program);
     let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().expect("a process");
-    let mut pipe = child.stdout.take().expect("its output");
+    let mut pipe = child.stdout.take().expect("the output is readable");
     let (mut buffer, mut length) = (vec![0; 64 * 1024], 0);
-    while let count @ 1.. = pipe.read(&mut buffer).expect("its output") {
+    while let count @ 1.. = pipe.read(&mut buffer).expect("the output is readable") {
         length += count as u64;
     }
     assert!(child.wait().expect("it is reaped").success(), "it fails");

@@ -1,4 +1,4 @@
-//! What one more evaluation costs where so many wait.
+//! The cost of one more evaluation by the number of queued ones.
 
 use std::time::Instant;
 
@@ -15,14 +15,16 @@ use crate::report::{Report, Table, round};
 use crate::scale::Scale;
 
 const DEPTHS: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
-/// So many wait in all, in as many platforms as that takes: ten alone are lost in what an allocator takes at once.
+/// Queued evaluations over all platforms. With few per platform, several platforms are needed:
+/// otherwise the allocator's granularity would hide them.
 const IN_MEMORY: usize = 10_000;
-/// The same for data directories, each of which takes longer to make than a platform.
+/// The same for data directories, which take longer to create.
 const IN_DIRECTORIES: usize = 200;
-/// So many submit at once to a data directory, which writes what waits together.
+/// Parallel submitters to a data directory, which share writes.
 const SUBMITTERS: usize = 16;
 
-/// Platforms that stay until all is measured: memory that one gave back would be used again, and not be counted.
+/// Platforms that live until the end of the measurement: memory freed by one would be reused by the
+/// next and not be counted.
 #[derive(Default)]
 struct Kept {
     platforms: Vec<Blocked>,
@@ -39,8 +41,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let runtime = Runtime::new().expect("a runtime");
     let (mut rows, mut curve) = (Vec::new(), Curve::new(["submit", "run", "submit durably"]));
     let mut kept = Kept::default();
-    // What is done for the first time is done by this.
-    let _warm = runtime.block_on(in_memory(&mut kept, 100));
+    // Warm-up.
+    let _first = runtime.block_on(in_memory(&mut kept, 100));
     for depth in DEPTHS.into_iter().filter(|depth| *depth <= scale.queued) {
         let memory = runtime.block_on(in_memory(&mut kept, depth));
         let key = format!("growth_queued_{depth}");
@@ -65,13 +67,15 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     }
     report.add(Table {
         name: "growth-queued",
-        title: "Growth: evaluations that wait".to_owned(),
+        title: "Growth: queued evaluations".to_owned(),
         note: format!(
-            "What it takes to submit one evaluation (event, record, ticket), and to take and end one over an engine that does nothing, \
-             where so many wait; and the bytes of the host's memory for each. No bend: nothing walks past those that wait. The bytes go up \
-             and down with the room that maps have for more, since they double. In a data directory {SUBMITTERS} submit at once, and what has come \
-             is written together and synchronised once: of ten, less comes together. It has tickets in memory, and of all else 64 MiB of \
-             pages, which is why the bytes become fewer at the end."
+            "The time to submit one evaluation (event, record, ticket), and to claim and \
+             finish one over an engine without work, with the given number of queued \
+             evaluations; and the bytes of host memory per evaluation. Cost is constant: no \
+             operation walks the queue. Bytes vary because maps double their capacity. In a \
+             data directory {SUBMITTERS} submitters share each write and flush; with ten \
+             queued evaluations fewer share one. It keeps tickets in memory and 64 MiB of \
+             pages, so the bytes per evaluation fall at the end."
         ),
         columns: vec!["submit", "run", "bytes", "submit durably", "bytes"],
         rows,
@@ -107,7 +111,7 @@ async fn in_memory(kept: &mut Kept, depth: usize) -> Figures {
     Figures { submit_us, run_us, bytes }
 }
 
-/// Microseconds a submission, and bytes of memory for each that waits.
+/// Returns microseconds per submission and bytes of memory per queued evaluation.
 async fn in_directories(kept: &mut Kept, depth: usize) -> (f64, f64) {
     let count = IN_DIRECTORIES.div_ceil(depth);
     let mut blocked = Vec::new();

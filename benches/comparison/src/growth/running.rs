@@ -1,4 +1,4 @@
-//! What so many at once cost: runs a second, and memory for each sandbox that stands.
+//! The cost of parallel sandboxes: runs per second, and memory per sandbox.
 
 use std::time::{Duration, Instant};
 
@@ -16,12 +16,12 @@ use crate::start::ARGV;
 use crate::throughput::{by_tasks, by_threads, median};
 
 const AT_ONCE: [usize; 6] = [1, 8, 32, 64, 256, 512];
-/// More than a sandbox has open files in its host.
+/// File descriptors of the host reserved per sandbox.
 const FILES: u64 = 20;
-/// Within this time all are there.
+/// The longest wait until all sandboxes are open.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Bytes for each sandbox.
+/// Bytes per sandbox.
 #[derive(Debug, Default)]
 struct Memory {
     host: f64,
@@ -40,7 +40,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let (mut rows, mut curve) = (Vec::new(), Curve::new(["crucible", "bare"]));
     for at_once in AT_ONCE.into_iter().filter(|at_once| *at_once <= scale.at_once) {
         if at_once as u64 * FILES > files {
-            eprintln!("{at_once} at once are left out: this host may have {files} open files");
+            eprintln!("{at_once} in parallel: SKIPPED, this host may open only {files} files");
             continue;
         }
         let (mut ours, mut bares) = (Vec::new(), Vec::new());
@@ -64,24 +64,24 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     }
     report.add(Table {
         name: "growth-running",
-        title: "Growth: sandboxes at once".to_owned(),
-        note: "`busybox echo hi` by so many at once, beside bare processes; and what each of so many sandboxes holds while its program sleeps: \
-               memory of the host, memory of its two processes (a page that many share counts for each in part), and what the kernel charges \
-               to its cgroup, its own memory among it. Up to 8: there is always work for every processor. Down beyond: an engine keeps \
-               cgroups and network namespaces for 128 sandboxes, those among them that are being taken down, and others have new ones made, of \
-               which the namespace is the dearest. Further down, and bare processes with it: ever more tasks take turns on the same \
-               processors. A process has less memory of its own the more of them share the pages of the program. The host allocates as much \
-               for each, but takes more of the system for it the less of that fits into the holes that its allocator has anyway."
+        title: "Growth: parallel sandboxes".to_owned(),
+        note: "`busybox echo hi` with the given parallelism, beside bare processes; and the \
+             resources of each sandbox while its program sleeps: memory of the host, \
+             proportional memory of its two processes, and memory charged to its cgroup, \
+             kernel memory included. Up to 8, throughput rises because every processor has \
+             work. Beyond that it falls: the engine pools cgroups and network namespaces for \
+             128 sandboxes, including those in teardown; further sandboxes create new ones. \
+             Scheduling more tasks on the same processors also slows bare processes down."
             .to_owned(),
-        columns: vec!["runs a second", "bare", "ratio", "host", "processes", "charged"],
+        columns: vec!["runs per second", "bare", "ratio", "host", "processes", "charged"],
         rows,
         bars: Vec::new(),
         curve: Some(curve),
-        unit: "runs a second",
+        unit: "runs per second",
     });
 }
 
-/// What each of so many sandboxes holds while its program sleeps.
+/// Returns the resources per sandbox while its program sleeps.
 fn asleep(runtime: &Runtime, engine: &SubprocessEngine, count: usize) -> Memory {
     let host = std::process::id();
     let groups = held::groups_of(host);
@@ -102,7 +102,7 @@ fn asleep(runtime: &Runtime, engine: &SubprocessEngine, count: usize) -> Memory 
         if processes.iter().filter(|process| sleeps(**process)).count() == count {
             break processes;
         }
-        assert!(began.elapsed() < PATIENCE, "not all of {count} sandboxes came to stand");
+        assert!(began.elapsed() < PATIENCE, "not all of {count} sandboxes opened");
         std::thread::sleep(Duration::from_millis(20));
     };
     let of_each = |now: u64, before: u64| now.saturating_sub(before) as f64 / count as f64;
@@ -118,7 +118,7 @@ fn asleep(runtime: &Runtime, engine: &SubprocessEngine, count: usize) -> Memory 
     memory
 }
 
-/// Whether a process is the program, and not what is about to become one.
+/// Returns `true` if the process has executed the program already.
 fn sleeps(process: u32) -> bool {
     std::fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name == "busybox\n")
 }

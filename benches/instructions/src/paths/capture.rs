@@ -1,4 +1,4 @@
-//! What a program writes.
+//! Capturing output.
 
 use std::hint::black_box;
 
@@ -6,10 +6,10 @@ use crucible_core::Capture;
 
 use super::Step;
 
-/// What a pipe holds, and what is read at once.
+/// The capacity of a pipe, and the size of one read.
 const PIECE: usize = 64 * 1024;
 const PIECES: usize = 16;
-/// So little that most of what comes has been pushed out again in the end.
+/// A capture budget that forces most of the output to be discarded.
 const BUDGET: usize = 256 * 1024;
 
 pub(super) fn collect(_: usize) -> Step {

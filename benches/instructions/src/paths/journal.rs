@@ -1,4 +1,4 @@
-//! The journal: entries in canonical form, hashed, each with the hash of the one before.
+//! The journal: hashing entries in canonical form.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use crucible_core::{Digest, EvaluationId, Event, EventKind, Record, Timestamp};
 
 use super::{Step, sample};
 
-/// The first entry of an evaluation's journal.
+/// Creates the first entry of a journal.
 pub(super) fn submitted(id: EvaluationId) -> Event {
     let kind = EventKind::Submitted { evaluation: Arc::new(sample::evaluation()) };
     Event::sealed(id, 1, Timestamp::from_micros(1_700_000_000_000_000), kind, Digest::ZERO)
 }
 
-/// The entries that follow in an ordinary journal.
+/// Creates the following entries of an ordinary journal.
 pub(super) fn kinds() -> [EventKind; 2] {
     let started =
         EventKind::Started { attempt: 1, worker: sample::worker(), engine: "only".to_owned() };

@@ -1,4 +1,4 @@
-//! The paths that are counted: what the host does for each run, beside waiting for the kernel.
+//! The counted paths: the host's own work for each run.
 
 mod capture;
 mod journal;
@@ -9,13 +9,13 @@ mod sample;
 mod storage;
 mod verdict;
 
-/// A path.
+/// A counted path.
 #[derive(Debug)]
 pub(crate) struct Path {
     pub(crate) name: &'static str,
-    /// How many steps are counted: enough for what happens now and then to come out even.
+    /// The number of counted steps, large enough to average occasional work.
     pub(crate) steps: usize,
-    /// Makes everything that is not to be counted, for so many steps, and gives one of them.
+    /// Prepares the given number of steps without counting, and returns the function of one step.
     pub(crate) prepare: fn(usize) -> Step,
 }
 

@@ -1,4 +1,4 @@
-//! The platform as a whole, over an engine that does nothing.
+//! The whole platform over an engine without work.
 
 use std::hint::black_box;
 
@@ -10,11 +10,11 @@ use tokio::runtime::{Builder, Runtime};
 use super::{Step, sample};
 use crate::nothing::Nothing;
 
-/// As many workers on every machine.
+/// A fixed number of workers, so that counts do not depend on the machine.
 const WORKERS: usize = 4;
 const AT_ONCE: usize = 16;
 
-/// Everything happens in one thread, and so in the same order each time.
+/// One thread, so that the order is the same in every run.
 pub(super) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_time().build().expect("a runtime")
 }

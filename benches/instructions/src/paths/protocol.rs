@@ -1,4 +1,4 @@
-//! The conversation with the guest.
+//! The guest protocol.
 
 use std::hint::black_box;
 
@@ -11,7 +11,7 @@ use crucible_guest_client::request::{self, Terms};
 
 use super::Step;
 
-/// About as long as a status file (proc(5)) is.
+/// The typical length of `/proc/PID/status` (proc(5)).
 const STATUS: usize = 1400;
 
 pub(super) fn encode(_: usize) -> Step {
@@ -46,7 +46,7 @@ pub(super) fn encode(_: usize) -> Step {
     })
 }
 
-/// What the guest says of an ordinary command.
+/// Encodes the frames that a guest sends for an ordinary command.
 pub(super) fn decode(_: usize) -> Step {
     let mut said = Vec::new();
     let started = Started {

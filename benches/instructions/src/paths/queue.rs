@@ -1,4 +1,4 @@
-//! The queue in memory.
+//! The memory queue.
 
 use std::time::Duration;
 

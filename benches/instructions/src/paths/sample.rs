@@ -1,4 +1,4 @@
-//! What the paths are given: as much as an ordinary evaluation and its outcome have.
+//! Sample input: an ordinary evaluation and its outcome.
 
 use std::time::Duration;
 

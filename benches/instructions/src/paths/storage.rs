@@ -1,4 +1,4 @@
-//! The storage in memory.
+//! The memory storage.
 
 use std::hint::black_box;
 
@@ -22,7 +22,7 @@ pub(super) fn append(steps: usize) -> Step {
     })
 }
 
-/// A whole journal.
+/// Creates a complete journal.
 fn whole(id: EvaluationId) -> Vec<Event> {
     let mut journal = vec![journal::submitted(id)];
     for kind in journal::kinds() {

@@ -1,4 +1,4 @@
-//! From what is known of a command to its verdict, and the outcome on the wire.
+//! Evidence to verdict, and outcomes to JSON.
 
 use std::hint::black_box;
 use std::time::Duration;
