@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crucible::{
-    DataDirectory, DataOptions, RecordQuery, Retention, RecordState, Storage as _, purge_storage,
+    DataDirectory, DataOptions, RecordQuery, RecordState, Retention, Storage as _, purge_storage,
 };
 
 use crucible_store::Stores;
