@@ -96,7 +96,7 @@ fn many_at_once(report: &mut Report, scale: &Scale, runtime: &Runtime, engine: &
         note: format!(
             "Evaluations per second with {AT_ONCE} submitters and {AT_ONCE} workers, beside {AT_ONCE} parallel calls of the engine's `run`."
         ),
-        columns: vec!["a second", "ratio"],
+        columns: vec!["per second", "ratio"],
         rows: (0..NAMES.len()).map(row).collect(),
         bars: NAMES.iter().zip(figures).map(|(name, figure)| ((*name).to_owned(), figure)).collect(),
         curve: None,

@@ -94,7 +94,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
              more of it than the program, mostly in the kernel. In slots, consecutive \
              sandboxes share what can be created once."
             .to_owned(),
-        columns: vec!["1 at once", "2", "8", "32"],
+        columns: vec!["1 in parallel", "2", "8", "32"],
         rows: (0..subjects.len()).map(row).collect(),
         bars: subjects
             .iter()
