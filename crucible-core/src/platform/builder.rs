@@ -1,50 +1,52 @@
-//! Composing a platform.
+//! The builder of a platform.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::accepted_evaluations::AcceptedEvaluations;
 use super::crucible::Crucible;
-use super::expiry::Expiring;
-use super::shared::{Config, NamedEngine, Shared};
-use super::turns::Turns;
+use super::expiry_queue::ExpiryQueue;
+use super::journal_writer::JournalWriter;
+use super::platform::{NamedEngine, Platform, PlatformConfig};
+use super::running_attempts::RunningAttempts;
 use crate::bus::{EventBus, LocalBus};
 use crate::engine::Engine;
-use crate::model::{InvalidInput, Language, Languages, Problem};
+use crate::model::{InvalidInput, Language, Languages, Problem, Timestamp};
 use crate::monitor::{Monitor, Monitors};
 use crate::queue::Queue;
 use crate::storage::Storage;
 
-/// A platform cannot be built like this: every problem, not the first.
+/// The problems that keep a platform from being built: all of them, not only the first.
 #[derive(Debug, thiserror::Error)]
-#[error("the platform cannot be built: {problems}")]
+#[error("cannot build the platform: {problems}")]
 pub struct BuildError {
     problems: InvalidInput,
 }
 
 impl BuildError {
-    /// The problems, at least one.
+    /// Returns the problems. There is at least one.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         self.problems.problems()
     }
 }
 
-/// Composes a [`Crucible`] from an engine, a queue, a storage, a bus and monitors.
+/// Builds a [`Crucible`] from engines, a queue, a storage, a bus and monitors.
 ///
-/// An engine, a queue and a storage must be given. The rest has defaults:
+/// An engine, a queue and a storage are required. The other settings have defaults:
 ///
-/// | | default | why |
+/// | setting | default | reason |
 /// | --- | --- | --- |
-/// | `bus` | [`LocalBus`] | a platform in one process needs no other |
+/// | `bus` | [`LocalBus`] | a platform in one process needs no other bus |
 /// | `languages` | [`Languages::builtin`] | |
 /// | `workers` | the number of CPUs | evaluations are mostly CPU-bound |
-/// | `lease` | 30 s | it is renewed every 10 s; a dead worker's evaluation waits no longer than this |
-/// | `max_expired_leases` | 3 | two accidents happen; a third death is the evaluation's doing |
-/// | `host` | the process id and the time of its start | workers of two hosts must not have one name |
+/// | `lease` | 30 s | renewed every 10 s; the ticket of a dead worker waits no longer than this |
+/// | `max_expired_leases` | 3 | two may be accidents; the evaluation is likely to cause the third |
+/// | `host` | process id and start time | workers of two hosts must have different names |
 #[derive(Debug, Default)]
 pub struct CrucibleBuilder {
     engines: Vec<NamedEngine>,
@@ -60,13 +62,13 @@ pub struct CrucibleBuilder {
 }
 
 impl CrucibleBuilder {
-    /// Nothing composed yet.
+    /// Creates an empty builder.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds an engine under a name by which evaluations can ask for it. The first is the default.
+    /// Adds an engine and the name by which evaluations request it. The first engine is the default.
     #[must_use]
     pub fn engine(mut self, name: impl Into<String>, engine: impl Engine) -> Self {
         self.engines.push(NamedEngine { name: name.into(), engine: Arc::new(engine) });
@@ -101,7 +103,7 @@ impl CrucibleBuilder {
         self
     }
 
-    /// Adds a language, in place of one of the same name.
+    /// Adds a language. It replaces a language with the same name.
     #[must_use]
     pub fn language(mut self, language: Language) -> Self {
         self.languages.register(language);
@@ -115,41 +117,42 @@ impl CrucibleBuilder {
         self
     }
 
-    /// Sets how many evaluations run at once.
+    /// Sets the number of evaluations that run at the same time.
     #[must_use]
     pub fn workers(mut self, workers: usize) -> Self {
         self.workers = Some(workers);
         self
     }
 
-    /// Sets how long a worker may be silent before its evaluation is given to another.
+    /// Sets the time without a renewal after which the queue hands a ticket to another worker.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Self {
         self.lease = Some(lease);
         self
     }
 
-    /// Sets how many workers may die over one evaluation before it is a dead letter.
+    /// Sets the number of expired leases at which an evaluation becomes a dead letter.
     #[must_use]
     pub fn max_expired_leases(mut self, expired_leases: u32) -> Self {
         self.max_expired_leases = Some(expired_leases);
         self
     }
 
-    /// Names this host. Hosts that share a queue must have different names.
+    /// Sets the name of this host. Hosts that share a queue must have different names.
     #[must_use]
     pub fn host(mut self, name: impl Into<String>) -> Self {
         self.host = Some(name.into());
         self
     }
 
-    /// Builds the platform and starts its workers. Must be called within a tokio runtime with timers enabled.
+    /// Builds the platform and starts its workers. The caller must be in a tokio runtime with timers
+    /// enabled.
     ///
     /// # Errors
-    /// [`BuildError`] lists every problem.
+    /// Returns a [`BuildError`] with every problem.
     pub fn build(self) -> Result<Crucible, BuildError> {
         let mut problems = self.problems();
-        let config = Config {
+        let config = PlatformConfig {
             host: self.host.unwrap_or_else(default_host),
             workers: self.workers.unwrap_or_else(cpus),
             lease: self.lease.unwrap_or(Duration::from_secs(30)),
@@ -157,7 +160,8 @@ impl CrucibleBuilder {
         };
         let runtime = Handle::try_current().ok();
         if runtime.is_none() {
-            let message = "is missing: build the platform within a tokio runtime, or use the `blocking` module";
+            let message =
+                "is missing: build the platform in a tokio runtime, or use the `blocking` module";
             problems.push(Problem::new("runtime", message));
         }
         let (Some(queue), Some(storage), Some(runtime), true) =
@@ -168,18 +172,16 @@ impl CrucibleBuilder {
             });
             return Err(BuildError { problems });
         };
-        Ok(Crucible::start(Shared {
+        let bus = self.bus.unwrap_or_else(|| Arc::new(LocalBus::new()));
+        Ok(Crucible::start(Platform {
             config,
             engines: self.engines,
             queue,
-            storage,
-            bus: self.bus.unwrap_or_else(|| Arc::new(LocalBus::new())),
-            monitors: self.monitors,
+            journal: JournalWriter::new(storage, bus, self.monitors),
             languages: Arc::new(self.languages),
-            accepted: Mutex::default(),
-            running: Mutex::default(),
-            expiring: Expiring::default(),
-            turns: Turns::default(),
+            accepted: AcceptedEvaluations::default(),
+            running: RunningAttempts::default(),
+            expiry: ExpiryQueue::default(),
             runtime,
             stop: CancellationToken::new(),
             abort: CancellationToken::new(),
@@ -190,9 +192,31 @@ impl CrucibleBuilder {
 
     fn problems(&self) -> Vec<Problem> {
         let mut problems = self.languages.problems();
+        problems.extend(self.backend_problems());
+        if let Some(workers) = self.workers.filter(|workers| !(1..=4096).contains(workers)) {
+            let message = format!("is {workers}; it must be between 1 and 4096");
+            problems.push(Problem::new("workers", message));
+        }
+        let (min, max) = (Duration::from_millis(10), Duration::from_secs(24 * 60 * 60));
+        if let Some(lease) = self.lease.filter(|lease| !(min..=max).contains(lease)) {
+            let message = format!("is {lease:?}; it must be between {min:?} and a day");
+            problems.push(Problem::new("lease", message));
+        }
+        if self.max_expired_leases == Some(0) {
+            problems.push(Problem::new("max_expired_leases", "is 0; it must be at least 1"));
+        }
+        if self.host.as_ref().is_some_and(|host| host.is_empty() || host.len() > 200) {
+            problems.push(Problem::new("host", "must be between 1 and 200 bytes long"));
+        }
+        problems
+    }
+
+    /// Returns the problems of the engines, the queue and the storage.
+    fn backend_problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
         if self.engines.is_empty() {
-            problems
-                .push(Problem::new("engine", "is missing: add one with `engine(name, engine)`"));
+            let message = "is missing: add one with `engine(name, engine)`";
+            problems.push(Problem::new("engine", message));
         }
         for (index, named) in self.engines.iter().enumerate() {
             if named.name.is_empty() {
@@ -208,25 +232,6 @@ impl CrucibleBuilder {
         if self.storage.is_none() {
             problems.push(Problem::new("storage", "is missing"));
         }
-        if let Some(workers) = self.workers.filter(|workers| !(1..=4096).contains(workers)) {
-            problems.push(Problem::new(
-                "workers",
-                format!("is {workers}; it must be between 1 and 4096"),
-            ));
-        }
-        let (least, most) = (Duration::from_millis(10), Duration::from_secs(24 * 60 * 60));
-        if let Some(lease) = self.lease.filter(|lease| !(least..=most).contains(lease)) {
-            problems.push(Problem::new(
-                "lease",
-                format!("is {lease:?}; it must be between {least:?} and a day"),
-            ));
-        }
-        if self.max_expired_leases == Some(0) {
-            problems.push(Problem::new("max_expired_leases", "is 0; it must be at least 1"));
-        }
-        if self.host.as_ref().is_some_and(|host| host.is_empty() || host.len() > 200) {
-            problems.push(Problem::new("host", "must be between 1 and 200 bytes long"));
-        }
         problems
     }
 }
@@ -235,7 +240,8 @@ fn cpus() -> usize {
     std::thread::available_parallelism().map_or(2, std::num::NonZero::get)
 }
 
-/// A name that no other process has: ids of processes come again, moments do not.
+/// Returns a name that no other process has. The kernel reuses process ids, so the name also has
+/// the current time.
 fn default_host() -> String {
-    format!("{}-{}", std::process::id(), crate::Timestamp::now().as_micros())
+    format!("{}-{}", std::process::id(), Timestamp::now().as_micros())
 }

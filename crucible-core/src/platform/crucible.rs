@@ -1,4 +1,4 @@
-//! The platform as a host sees it.
+//! The platform's public interface.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +7,16 @@ use bytes::Bytes;
 use futures::Stream;
 
 use super::builder::CrucibleBuilder;
+use super::cancel_listener::CancelListener;
 use super::error::{EvaluateError, SubmitError};
+use super::expirer::Expirer;
 use super::handle::Handle;
-use super::recover::{RecoverError, RecoveryReport};
-use super::shared::Shared;
-use super::submit::SubmitOptions;
-use super::{cancel, expiry, worker};
+use super::platform::Platform;
+use super::purge::{PurgeError, PurgeReport, Retention, purge_storage};
+use super::recovery::{self, RecoverError, RecoveryReport};
+use super::redrive::{RedriveError, redriven};
+use super::submit::{self, SubmitOptions};
+use super::worker::Worker;
 use crate::bus::{BusError, EventFilter, EventStream};
 use crate::engine::{Engine, EngineError, Sandbox, SandboxSpec};
 use crate::journal::{Event, Record};
@@ -20,49 +24,51 @@ use crate::model::{Digest, Evaluation, EvaluationId, Languages, WorkerId};
 use crate::queue::{QueueError, QueueStats};
 use crate::result::Outcome;
 use crate::storage::{
-    RecordOrCorrupt, RecordPage, RecordQuery, Storage, StorageError, StorageExt as _, Verification,
+    RecordOrCorrupt, RecordPage, RecordQuery, StorageError, StorageExt as _, Verification,
     verify_storage,
 };
 
-/// How busy a platform is.
+/// The load of a platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlatformStats {
-    /// How many evaluations can run at once.
+    /// The number of evaluations that can run at the same time.
     pub workers: usize,
-    /// How many run now, in this process.
+    /// The number of evaluations that run in this process now.
     pub running: usize,
-    /// How full the queue is.
+    /// The number of tickets in the queue, by state.
     pub queue: QueueStats,
 }
 
-/// How a shutdown went.
+/// The result of a shutdown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ShutdownReport {
-    /// How many evaluations were running when the grace period had passed, and were ended then.
+    /// The number of evaluations that the shutdown ended after the grace period.
     pub aborted: usize,
-    /// How many evaluations wait in the queue; `None` if the queue could not be asked. A durable queue keeps them.
+    /// The number of evaluations that wait in the queue, or `None` if the queue did not answer. A
+    /// durable queue keeps them.
     pub queued: Option<u64>,
 }
 
-/// A platform: runs evaluations on engines, keeps what came of them, tells whoever listens.
+/// A platform: runs evaluations on engines, stores their results, and publishes events.
 ///
-/// Cloning gives another handle on the same platform. Dropping the last one stops it: nothing more is taken from the
-/// queue, what runs is ended, tasks and sandboxes go. [`Crucible::shutdown`] does the same in good order.
+/// Cloning returns another handle to the same platform. Dropping the last handle stops the platform:
+/// workers claim no more tickets, and running evaluations end with their sandboxes.
+/// [`Crucible::shutdown`] does the same and waits for it.
 ///
-/// It runs on the tokio runtime in which it was built.
+/// A platform uses the tokio runtime in which it was built.
 #[derive(Debug, Clone)]
 pub struct Crucible {
-    shared: Arc<Shared>,
-    /// Handles and tasks hold `shared`; only owners of the platform hold this.
-    _owner: Arc<Owner>,
+    platform: Arc<Platform>,
+    /// Evaluation handles and tasks hold `platform`. Only handles to the platform hold this.
+    _stop: Arc<StopOnDrop>,
 }
 
 #[derive(Debug)]
-struct Owner(Arc<Shared>);
+struct StopOnDrop(Arc<Platform>);
 
-impl Drop for Owner {
+impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.stop.cancel();
         self.0.abort.cancel();
@@ -71,62 +77,62 @@ impl Drop for Owner {
 }
 
 impl Crucible {
-    /// Composes a platform.
+    /// The label of an evaluation that was submitted for a dead letter. Its value is the id of the
+    /// dead letter.
+    pub const REDRIVE_OF: &'static str = "crucible.redrive_of";
+
+    /// Returns a builder for a platform.
     #[must_use]
     pub fn builder() -> CrucibleBuilder {
         CrucibleBuilder::new()
     }
 
-    pub(super) fn start(shared: Shared) -> Self {
-        let shared = Arc::new(shared);
-        for index in 0..shared.config.workers {
-            let worker = WorkerId::new(format!("{}/{index}", shared.config.host));
-            shared.tasks.spawn(worker::work(Arc::clone(&shared), worker));
+    pub(super) fn start(platform: Platform) -> Self {
+        let platform = Arc::new(platform);
+        for index in 0..platform.config.workers {
+            let id = WorkerId::new(format!("{}/{index}", platform.config.host));
+            platform.tasks.spawn(Worker::new(Arc::clone(&platform), id).run());
         }
-        shared.tasks.spawn(expiry::watch(Arc::clone(&shared)));
-        tokio::spawn(cancel::listen(Arc::clone(&shared)));
-        let watched = Arc::clone(&shared);
+        platform.tasks.spawn(Expirer(Arc::clone(&platform)).run());
+        tokio::spawn(CancelListener::new(Arc::clone(&platform)).run());
+        let watched = Arc::clone(&platform);
         tokio::spawn(async move {
             watched.tasks.wait().await;
             watched.closed.cancel();
         });
-        Self { _owner: Arc::new(Owner(Arc::clone(&shared))), shared }
+        Self { _stop: Arc::new(StopOnDrop(Arc::clone(&platform))), platform }
     }
 
-    pub(super) fn storage(&self) -> &dyn Storage {
-        &*self.shared.storage
-    }
-
-    /// Submits an evaluation: returns when it is stored and queued.
+    /// Submits an evaluation. Returns when the evaluation is stored and queued.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the evaluation accepted or not accepted.
+    /// Dropping the future leaves the evaluation either accepted or not accepted.
     ///
     /// # Errors
-    /// See [`SubmitError`]: nothing of the evaluation will run.
+    /// See [`SubmitError`]: no part of the evaluation will run.
     pub async fn submit(&self, evaluation: Evaluation) -> Result<Handle, SubmitError> {
-        self.shared.submit(evaluation, SubmitOptions::new()).await
+        self.submit_with(evaluation, SubmitOptions::new()).await
     }
 
-    /// Submits an evaluation of which this process wants more than the outcome.
+    /// Submits an evaluation with options, such as a channel for live output.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the evaluation accepted or not accepted.
+    /// Dropping the future leaves the evaluation either accepted or not accepted.
     ///
     /// # Errors
-    /// See [`SubmitError`]: nothing of the evaluation will run.
+    /// See [`SubmitError`]: no part of the evaluation will run.
     pub async fn submit_with(
         &self,
         evaluation: Evaluation,
         options: SubmitOptions,
     ) -> Result<Handle, SubmitError> {
-        self.shared.submit(evaluation, options).await
+        submit::submit(&self.platform, evaluation, options).await
     }
 
-    /// Submits evaluations one after another, in order; the result has an entry for each.
+    /// Submits evaluations one after another. Returns one result per evaluation, in the same order.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the first few accepted.
+    /// Dropping the future leaves the first evaluations accepted.
     pub async fn submit_many(
         &self,
         evaluations: impl IntoIterator<Item = Evaluation>,
@@ -141,150 +147,181 @@ impl Crucible {
     /// Submits an evaluation and waits for its outcome.
     ///
     /// # Cancel safety
-    /// Dropping the future does not cancel the evaluation: keep a [`Handle`] for that.
+    /// Dropping the future does not cancel the evaluation. Use a [`Handle`] to cancel it.
     ///
     /// # Errors
-    /// See [`EvaluateError`]. Whatever the program did is an [`Outcome`].
+    /// See [`EvaluateError`]. Everything that the program does is an [`Outcome`], not an error.
     pub async fn evaluate(&self, evaluation: Evaluation) -> Result<Outcome, EvaluateError> {
         Ok(self.submit(evaluation).await?.outcome().await?)
     }
 
-    /// Checks an evaluation as `submit` does, and does nothing with it.
+    /// Submits the evaluation of a dead letter again. Each call submits one more evaluation.
+    ///
+    /// The new evaluation has the label [`REDRIVE_OF`](Self::REDRIVE_OF) and no idempotency key. The
+    /// dead letter keeps its state and its key.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the evaluation either accepted or not accepted.
     ///
     /// # Errors
-    /// What `submit` would refuse it for.
-    pub fn check(&self, evaluation: &Evaluation) -> Result<(), SubmitError> {
-        self.shared.check(evaluation)
+    /// See [`RedriveError`]: no part of the evaluation will run again.
+    pub async fn redrive(&self, id: EvaluationId) -> Result<Handle, RedriveError> {
+        let record = self.record(id).await?;
+        let record = record.ok_or(RedriveError::Unknown { evaluation: id })?;
+        Ok(self.submit(redriven(&record, Self::REDRIVE_OF)?).await?)
     }
 
-    /// A handle on an evaluation that was accepted before, here or elsewhere. It is looked up when it is used.
+    /// Checks an evaluation like [`submit`](Self::submit), but does not submit it.
+    ///
+    /// # Errors
+    /// Returns the error with which `submit` would refuse the evaluation.
+    pub fn check(&self, evaluation: &Evaluation) -> Result<(), SubmitError> {
+        submit::check(&self.platform, evaluation)
+    }
+
+    /// Returns a handle to an evaluation that this or another host accepted before. The handle reads
+    /// the storage when it is used.
     #[must_use]
     pub fn handle(&self, id: EvaluationId) -> Handle {
-        Handle::new(Arc::clone(&self.shared), id)
+        Handle::new(Arc::clone(&self.platform), id)
     }
 
-    /// Opens a sandbox of the first engine, beside the queue: no ticket, no journal, no worker.
+    /// Opens a sandbox of the first engine, without queue, journal and worker.
     ///
     /// # Errors
     /// See [`Engine::open`].
     pub async fn open(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, EngineError> {
-        match self.shared.engine(None) {
+        match self.platform.engine(None) {
             Some(named) => named.engine.open(spec).await,
             None => Err(EngineError::Closed { what: "the platform".to_owned() }),
         }
     }
 
-    /// The engine of this name; the first for `None`.
+    /// Returns the engine with this name, or the first one for `None`.
     #[must_use]
     pub fn engine(&self, name: Option<&str>) -> Option<Arc<dyn Engine>> {
-        self.shared.engine(name).map(|named| Arc::clone(&named.engine))
+        self.platform.engine(name).map(|named| Arc::clone(&named.engine))
     }
 
-    /// The names of the engines, the default first.
+    /// Returns the names of the engines, the default first.
     pub fn engine_names(&self) -> impl Iterator<Item = &str> {
-        self.shared.engines.iter().map(|named| named.name.as_str())
+        self.platform.engines.iter().map(|named| named.name.as_str())
     }
 
-    /// The languages that evaluations can ask for.
+    /// Returns the languages that evaluations can use.
     #[must_use]
     pub fn languages(&self) -> &Languages {
-        &self.shared.languages
+        &self.platform.languages
     }
 
-    /// The record of an evaluation; `None` if there is none.
+    /// Returns the record of an evaluation, or `None` if there is none.
     ///
     /// # Errors
-    /// The storage failed.
+    /// Returns an error if the storage fails.
     pub async fn record(&self, id: EvaluationId) -> Result<Option<Record>, StorageError> {
-        self.shared.storage.record(id).await
+        self.platform.storage().record(id).await
     }
 
-    /// The records that a query asks for, a page at a time.
+    /// Returns one page of the records that match a query.
     ///
     /// # Errors
-    /// The storage failed.
+    /// Returns an error if the storage fails.
     pub async fn records(&self, query: &RecordQuery) -> Result<RecordPage, StorageError> {
-        self.shared.storage.records(query).await
+        self.platform.storage().records(query).await
     }
 
-    /// Returns all records that match a query, see [`StorageExt::records_stream`].
+    /// Returns all records that match a query. See [`StorageExt`](crate::StorageExt).
     pub fn records_stream(
         &self,
         query: RecordQuery,
     ) -> impl Stream<Item = Result<RecordOrCorrupt, StorageError>> + Send + Unpin + '_ {
-        self.storage().records_stream(query)
+        self.platform.storage().records_stream(query)
     }
 
-    /// The entries of an evaluation's journal after the one with the sequence `after`.
+    /// Returns the journal entries of an evaluation after the one with the sequence `after`.
     ///
     /// # Errors
-    /// The storage failed.
+    /// Returns an error if the storage fails.
     pub async fn journal(&self, id: EvaluationId, after: u64) -> Result<Vec<Event>, StorageError> {
-        self.shared.storage.journal(id, after).await
+        self.platform.storage().journal(id, after).await
     }
 
-    /// The blob with this hash: an artifact's bytes.
+    /// Returns the blob with this hash, for example the content of an artifact.
     ///
     /// # Errors
-    /// The storage failed.
+    /// Returns an error if the storage fails.
     pub async fn blob(&self, digest: Digest) -> Result<Option<Bytes>, StorageError> {
-        self.shared.storage.blob(digest).await
+        self.platform.storage().blob(digest).await
     }
 
-    /// Walks everything in the storage: see [`verify_storage`].
+    /// Verifies everything in the storage. See [`verify_storage`].
     ///
     /// # Errors
-    /// The storage is away.
+    /// Returns an error if the storage is unavailable.
     pub async fn verify(&self) -> Result<Verification, StorageError> {
-        verify_storage(self.storage()).await
+        verify_storage(self.platform.storage()).await
     }
 
-    /// Listens to what happens from now on, on every host that shares the bus.
-    ///
-    /// # Errors
-    /// The bus is away.
-    pub async fn subscribe(&self, filter: EventFilter) -> Result<EventStream, BusError> {
-        self.shared.bus.subscribe(filter).await
-    }
-
-    /// How busy the platform is.
-    ///
-    /// # Errors
-    /// The queue could not be asked.
-    pub async fn stats(&self) -> Result<PlatformStats, QueueError> {
-        let queue = self.shared.queue.stats().await?;
-        let running = self.shared.running().len();
-        Ok(PlatformStats { workers: self.shared.config.workers, running, queue })
-    }
-
-    /// Brings storage and queue into agreement after a host died: gives every evaluation that has not ended its ticket, if it
-    /// has none. A host with durable backends calls this once, after it has built its platform.
+    /// Removes ended evaluations. See [`purge_storage`].
     ///
     /// # Cancel safety
-    /// Dropping the future leaves some of it done; it can be run again at any time.
+    /// Dropping the future leaves some evaluations removed.
+    ///
+    /// # Errors
+    /// See [`PurgeError`].
+    pub async fn purge(&self, retention: &Retention) -> Result<PurgeReport, PurgeError> {
+        purge_storage(self.platform.storage(), retention).await
+    }
+
+    /// Subscribes to the events of every host that shares the bus, from now on.
+    ///
+    /// # Errors
+    /// Returns an error if the bus is unavailable.
+    pub async fn subscribe(&self, filter: EventFilter) -> Result<EventStream, BusError> {
+        self.platform.bus().subscribe(filter).await
+    }
+
+    /// Returns the load of the platform.
+    ///
+    /// # Errors
+    /// Returns an error if the queue fails.
+    pub async fn stats(&self) -> Result<PlatformStats, QueueError> {
+        let queue = self.platform.queue.stats().await?;
+        let running = self.platform.running.len();
+        Ok(PlatformStats { workers: self.platform.config.workers, running, queue })
+    }
+
+    /// Enqueues every evaluation that has not ended and has no ticket, because a host died.
+    ///
+    /// A host with durable backends calls this once after it has built its platform.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves some tickets restored. The caller can run it again at any time.
     ///
     /// # Errors
     /// See [`RecoverError`].
     pub async fn recover(&self) -> Result<RecoveryReport, RecoverError> {
-        self.shared.recover().await
+        recovery::recover(&self.platform).await
     }
 
-    /// Stops the platform in good order: takes nothing more from the queue, lets what runs end by itself for `grace`,
-    /// then ends it. Evaluations that had not started, or may run twice, go back to the queue.
+    /// Stops the platform: claims no more tickets, waits up to `grace` for running evaluations, and
+    /// then ends them. Evaluations that had not started, or may run twice, return to the queue.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the platform stopped; what runs is ended when the last `Crucible` is dropped.
+    /// Dropping the future leaves the platform stopped. Running evaluations end when the last
+    /// `Crucible` is dropped.
     pub async fn shutdown(&self, grace: Duration) -> ShutdownReport {
-        self.shared.stop.cancel();
-        self.shared.tasks.close();
+        let platform = &self.platform;
+        platform.stop.cancel();
+        platform.tasks.close();
         let mut aborted = 0;
-        if tokio::time::timeout(grace, self.shared.tasks.wait()).await.is_err() {
-            aborted = self.shared.running().len();
-            self.shared.abort.cancel();
-            self.shared.tasks.wait().await;
+        if tokio::time::timeout(grace, platform.tasks.wait()).await.is_err() {
+            aborted = platform.running.len();
+            platform.abort.cancel();
+            platform.tasks.wait().await;
         }
-        self.shared.closed.cancel();
-        let queued = self.shared.queue.stats().await.ok().map(|stats| stats.depth());
+        platform.closed.cancel();
+        let queued = platform.queue.stats().await.ok().map(|stats| stats.depth());
         ShutdownReport { aborted, queued }
     }
 }

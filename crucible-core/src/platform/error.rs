@@ -1,39 +1,39 @@
-//! What can go wrong between a caller and the platform.
+//! The errors of submitting and waiting.
 
 use crate::engine::EngineError;
 use crate::model::{ErrorReport, EvaluationId, InvalidInput};
 use crate::queue::QueueError;
 use crate::storage::StorageError;
 
-/// An evaluation was not accepted. Nothing of it will run.
+/// The reason why the platform did not accept an evaluation. No part of it will run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SubmitError {
     /// The evaluation is not valid.
     #[error("the evaluation is not valid")]
     Invalid(#[from] InvalidInput),
-    /// Its engine cannot enforce what it asks for.
+    /// The engine cannot enforce what the evaluation requires.
     #[error("engine `{engine}` refuses the evaluation")]
     Refused {
-        /// The engine, as the platform knows it.
+        /// The name of the engine in this platform.
         engine: String,
-        /// Why.
+        /// The reason.
         #[source]
         source: EngineError,
     },
-    /// The idempotency key was used for another evaluation.
+    /// The idempotency key belongs to a different evaluation.
     #[error("the idempotency key {key:?} was used for another evaluation, {existing}")]
     KeyReused {
         /// The key.
         key: String,
-        /// The evaluation that has it.
+        /// The evaluation that holds it.
         existing: EvaluationId,
     },
-    /// The queue did not take it: it is full, or away.
-    #[error("the evaluation was not queued")]
+    /// The queue is full or unavailable.
+    #[error("cannot queue the evaluation")]
     Queue(#[source] QueueError),
-    /// The storage did not take it.
-    #[error("the evaluation was not stored")]
+    /// The storage failed.
+    #[error("cannot store the evaluation")]
     Storage(#[source] StorageError),
     /// The platform is shutting down.
     #[error("the platform is shut down")]
@@ -41,7 +41,7 @@ pub enum SubmitError {
 }
 
 impl SubmitError {
-    /// Whether the same call may succeed later.
+    /// Returns `true` if the same call may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
@@ -53,57 +53,58 @@ impl SubmitError {
     }
 }
 
-/// An accepted evaluation has no outcome to give.
+/// The reason why an accepted evaluation has no outcome.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
-    /// The infrastructure gave up: the evaluation is a dead letter.
+    /// The infrastructure failed for good: the evaluation is a dead letter.
     #[error("evaluation {evaluation} failed: {report}")]
     Failed {
         /// The evaluation.
         evaluation: EvaluationId,
-        /// Why.
+        /// The failure.
         report: ErrorReport,
     },
-    /// Nobody took it in time.
+    /// No worker started the evaluation in time.
     #[error("evaluation {evaluation} expired before a worker took it")]
     Expired {
         /// The evaluation.
         evaluation: EvaluationId,
     },
-    /// It was stored, and then not queued: it was never accepted, and nothing of it has run or will.
+    /// The evaluation was stored but not queued, so the platform did not accept it. No part of it
+    /// has run or will run.
     #[error("evaluation {evaluation} was not accepted: {reason}")]
     NotAccepted {
         /// The evaluation.
         evaluation: EvaluationId,
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// There is no such evaluation in this storage.
+    /// The storage has no such evaluation.
     #[error("there is no evaluation {evaluation}")]
     Unknown {
         /// The evaluation.
         evaluation: EvaluationId,
     },
-    /// The platform was shut down before the evaluation had ended.
-    #[error("the platform was shut down before evaluation {evaluation} had ended")]
+    /// The platform was shut down before the evaluation ended.
+    #[error("the platform was shut down before evaluation {evaluation} ended")]
     Closed {
         /// The evaluation.
         evaluation: EvaluationId,
     },
     /// The storage failed.
-    #[error("the state of the evaluation cannot be read")]
+    #[error("cannot read the state of the evaluation")]
     Storage(#[from] StorageError),
 }
 
-/// An evaluation came to no outcome.
+/// The reason why [`Crucible::evaluate`](crate::Crucible::evaluate) returned no outcome.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EvaluateError {
-    /// It was not accepted.
+    /// The platform did not accept the evaluation.
     #[error(transparent)]
     Submit(#[from] SubmitError),
-    /// It was accepted, and has no outcome to give.
+    /// The platform accepted the evaluation, but there is no outcome.
     #[error(transparent)]
     Wait(#[from] WaitError),
 }

@@ -1,4 +1,4 @@
-//! One evaluation's events: journal first, then live, without gap or repeat.
+//! The stream of one evaluation's events.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -10,29 +10,29 @@ use std::time::Duration;
 use futures::stream::BoxStream;
 use futures::{FutureExt as _, Stream, StreamExt as _};
 
-use super::shared::Shared;
+use super::platform::Platform;
 use crate::bus::{BusError, EventFilter, EventStream, Lagged};
 use crate::journal::Event;
 use crate::model::EvaluationId;
 use crate::storage::StorageError;
 
-/// How often the journal is read while the bus says nothing.
-const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// The interval between reads of the journal while the bus is silent.
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Why an item of [`Events`] is missing.
+/// The reason why [`Events`] lacks an item or ends early.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EventsError {
-    /// Signals (live output) were dropped because this listener was too slow. Journal entries were not.
+    /// The subscriber was too slow, and the bus dropped signals (live output) but no journal entry.
     #[error("live output was missed")]
     Lagged(#[source] Lagged),
-    /// The journal cannot be read. The stream ends.
-    #[error("the journal cannot be read")]
+    /// The storage failed. The stream ends.
+    #[error("cannot read the journal")]
     Storage(#[source] StorageError),
-    /// The bus is away. The stream ends.
-    #[error("live events cannot be heard")]
+    /// The bus is unavailable. The stream ends.
+    #[error("cannot subscribe to live events")]
     Bus(#[source] BusError),
-    /// There is no such evaluation in this storage. The stream ends.
+    /// The storage has no such evaluation. The stream ends.
     #[error("there is no evaluation {evaluation}")]
     Unknown {
         /// The evaluation.
@@ -40,19 +40,20 @@ pub enum EventsError {
     },
 }
 
-/// The events of one evaluation: its journal from the first entry, then what happens, live output among it; without
-/// gap or repeat, and with each signal after the entry that it follows. Ends after the journal's last entry, or with
-/// the platform.
+/// The events of one evaluation: first its journal, then new events and live output.
+///
+/// The stream has no gap and no repeat. Each signal comes after the entry that it follows. The
+/// stream ends after the last journal entry, or with the platform.
 pub struct Events(BoxStream<'static, Result<Arc<Event>, EventsError>>);
 
 impl Events {
-    pub(super) fn new(shared: Arc<Shared>, id: EvaluationId) -> Self {
-        let source =
-            Source { shared, id, live: None, last: 0, ready: VecDeque::new(), done: false };
+    pub(super) fn new(platform: Arc<Platform>, id: EvaluationId) -> Self {
+        let cursor =
+            EventCursor { platform, id, live: None, last: 0, ready: VecDeque::new(), done: false };
         Self(
-            futures::stream::unfold(source, |mut source| async {
-                let item = source.next().await?;
-                Some((item, source))
+            futures::stream::unfold(cursor, |mut cursor| async {
+                let item = cursor.next().await?;
+                Some((item, cursor))
             })
             .boxed(),
         )
@@ -73,18 +74,20 @@ impl fmt::Debug for Events {
     }
 }
 
-struct Source {
-    shared: Arc<Shared>,
+/// A position in the events of one evaluation.
+struct EventCursor {
+    platform: Arc<Platform>,
     id: EvaluationId,
-    /// Subscribed to before the journal is read for the first time.
+    /// The subscription. It starts before the first read of the journal.
     live: Option<EventStream>,
-    /// The sequence of the last journal entry that was made ready.
+    /// The sequence of the last journal entry in `ready`.
     last: u64,
     ready: VecDeque<Result<Arc<Event>, EventsError>>,
+    /// `true` if the stream ends after `ready`.
     done: bool,
 }
 
-impl Source {
+impl EventCursor {
     async fn next(&mut self) -> Option<Result<Arc<Event>, EventsError>> {
         loop {
             if let Some(item) = self.ready.pop_front() {
@@ -100,17 +103,18 @@ impl Source {
         }
     }
 
-    /// Makes the next items ready, or waits until there may be some.
+    /// Waits for a live event or a timeout, and makes the next items ready.
     async fn fill(&mut self) -> Result<(), EventsError> {
         let Some(live) = self.live.as_mut() else {
             let filter = EventFilter::evaluation(self.id);
-            self.live = Some(self.shared.bus.subscribe(filter).await.map_err(EventsError::Bus)?);
+            self.live =
+                Some(self.platform.bus().subscribe(filter).await.map_err(EventsError::Bus)?);
             return self.catch_up(Vec::new()).await;
         };
         let item = tokio::select! {
             item = live.next() => item,
-            () = tokio::time::sleep(ASK_AGAIN) => return self.catch_up(Vec::new()).await,
-            () = self.shared.closed.cancelled() => {
+            () = tokio::time::sleep(POLL_INTERVAL) => return self.catch_up(Vec::new()).await,
+            () = self.platform.closed.cancelled() => {
                 self.catch_up(Vec::new()).await?;
                 self.done = true;
                 return Ok(());
@@ -125,51 +129,50 @@ impl Source {
                 self.make_ready(event);
                 Ok(())
             }
-            // Seen before.
+            // The journal had this entry already.
             Some(Ok(event)) if event.sequence <= self.last => Ok(()),
-            // A gap, or a signal that ran ahead of its entry: the journal fills it.
+            // A gap, or a signal that came before its entry: the journal has the missing entries.
             Some(item) => self.catch_up(vec![item]).await,
-            // The bus ended the subscription, not the evaluation: a new one, after the journal.
+            // The bus ended the subscription before the evaluation ended.
             None => {
                 self.catch_up(Vec::new()).await?;
                 self.live = None;
                 if !self.done {
-                    tokio::time::sleep(ASK_AGAIN).await;
+                    tokio::time::sleep(POLL_INTERVAL).await;
                 }
                 Ok(())
             }
         }
     }
 
-    /// Reads the journal on from the last entry, and puts signals that have already come behind the entries that they
-    /// follow.
+    /// Reads the new journal entries, and inserts the received signals after their entries.
     async fn catch_up(
         &mut self,
-        mut live: Vec<Result<Arc<Event>, Lagged>>,
+        mut received: Vec<Result<Arc<Event>, Lagged>>,
     ) -> Result<(), EventsError> {
-        // First what has come, then the journal: it has every entry that was told of. The other way round, an entry that
-        // the bus lost between two would be missed.
+        // The received events are collected before the journal is read: then the journal has every
+        // entry that the bus has published or lost so far.
         if let Some(stream) = self.live.as_mut() {
             while let Some(Some(item)) = stream.next().now_or_never() {
-                live.push(item);
+                received.push(item);
             }
         }
-        let entries =
-            self.shared.storage.journal(self.id, self.last).await.map_err(EventsError::Storage)?;
+        let journal = self.platform.storage().journal(self.id, self.last);
+        let entries = journal.await.map_err(EventsError::Storage)?;
         if self.last == 0 && entries.is_empty() {
             return Err(EventsError::Unknown { evaluation: self.id });
         }
-        let mut all: Vec<Arc<Event>> = entries.into_iter().map(Arc::new).collect();
-        for item in live {
+        let mut events: Vec<Arc<Event>> = entries.into_iter().map(Arc::new).collect();
+        for item in received {
             match item {
-                Ok(event) if event.kind.is_signal() => all.push(event),
+                Ok(event) if event.kind.is_signal() => events.push(event),
                 Ok(_) => {}
                 Err(lagged) => self.ready.push_back(Err(EventsError::Lagged(lagged))),
             }
         }
-        // The sort is stable: signals stay in the order in which they came.
-        all.sort_by_key(|event| (event.sequence, event.kind.is_signal()));
-        for event in all {
+        // The sort is stable: signals keep their order.
+        events.sort_by_key(|event| (event.sequence, event.kind.is_signal()));
+        for event in events {
             self.make_ready(event);
         }
         Ok(())

@@ -1,24 +1,27 @@
-//! The platform: what takes an evaluation from `submit` to its outcome.
+//! The platform, which takes an evaluation from `submit` to its outcome.
 
-mod accept;
+mod accepted_evaluations;
 mod attempt;
+mod backoff;
 mod builder;
-mod cancel;
-mod commit;
-mod conclude;
+mod cancel_listener;
 mod crucible;
 mod error;
 mod events;
-mod execute;
-mod expiry;
+mod expirer;
+mod expiry_queue;
 mod handle;
-mod keeper;
+mod journal_writer;
+mod keyed_locks;
+#[expect(clippy::module_inception, reason = "a file is named for the type in it")]
+mod platform;
 mod purge;
-mod recover;
+mod recovery;
 mod redrive;
-mod shared;
+mod refusal;
+mod running_attempts;
+mod submission;
 mod submit;
-mod turns;
 mod worker;
 
 pub use builder::{BuildError, CrucibleBuilder};
@@ -27,6 +30,6 @@ pub use error::{EvaluateError, SubmitError, WaitError};
 pub use events::{Events, EventsError};
 pub use handle::Handle;
 pub use purge::{PurgeError, PurgeReport, Retention, purge_storage};
-pub use recover::{RecoverError, RecoveryReport};
+pub use recovery::{RecoverError, RecoveryReport};
 pub use redrive::RedriveError;
 pub use submit::SubmitOptions;

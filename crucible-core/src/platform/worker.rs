@@ -1,4 +1,4 @@
-//! A worker: takes one ticket after another.
+//! The loop of a worker.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -6,48 +6,64 @@ use std::time::Duration;
 
 use futures::FutureExt as _;
 
-use super::shared::Shared;
+use super::attempt::Attempt;
+use super::platform::Platform;
 use crate::model::WorkerId;
 
-/// How long a claim waits for a ticket before it asks anew. A queue wakes whoever waits; this bounds what a lost
-/// wake-up costs.
+/// The longest wait of one claim. A queue wakes waiting workers, so this only bounds the cost of a
+/// lost wake-up.
 const CLAIM_WAIT: Duration = Duration::from_secs(30);
-/// The pause before a queue that is away is asked again; it doubles up to [`PAUSE_MAX`].
-const PAUSE_FIRST: Duration = Duration::from_millis(50);
-const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// The first pause before another call to an unavailable queue. It doubles up to [`MAX_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const MAX_PAUSE: Duration = Duration::from_secs(5);
 
-/// Takes tickets until the platform stops.
-pub(super) async fn work(shared: Arc<Shared>, worker: WorkerId) {
-    // An engine that panics is dealt with where it is run. A backend that panics must not cost the platform a worker;
-    // the ticket comes back when its lease runs out.
-    while AssertUnwindSafe(take_tickets(&shared, &worker)).catch_unwind().await.is_err() {
-        tracing::error!(%worker, "a queue, a storage or a bus panicked; the worker goes on");
-        tokio::select! {
-            () = tokio::time::sleep(PAUSE_FIRST) => {}
-            () = shared.stop.cancelled() => break,
-        }
-    }
+/// A worker: claims tickets and runs one attempt at a time.
+#[derive(Debug)]
+pub(super) struct Worker {
+    platform: Arc<Platform>,
+    id: WorkerId,
 }
 
-async fn take_tickets(shared: &Shared, worker: &WorkerId) {
-    let mut pause = PAUSE_FIRST;
-    while !shared.stop.is_cancelled() {
-        let claim = tokio::select! {
-            biased;
-            () = shared.stop.cancelled() => break,
-            claim = shared.queue.claim(worker, shared.config.lease, CLAIM_WAIT) => claim,
-        };
-        match claim {
-            Ok(Some(claim)) => {
-                pause = PAUSE_FIRST;
-                shared.attempt(worker, claim).await;
+impl Worker {
+    pub(super) fn new(platform: Arc<Platform>, id: WorkerId) -> Self {
+        Self { platform, id }
+    }
+
+    /// Works until the platform stops.
+    pub(super) async fn run(self) {
+        // `EngineRun` catches panics of an engine. After a panic of another backend, the worker goes
+        // on. The ticket returns to the queue when its lease expires.
+        while AssertUnwindSafe(self.process_tickets()).catch_unwind().await.is_err() {
+            let worker = &self.id;
+            tracing::error!(%worker, "a queue, a storage or a bus panicked; the worker goes on");
+            tokio::select! {
+                () = tokio::time::sleep(FIRST_PAUSE) => {}
+                () = self.platform.stop.cancelled() => break,
             }
-            Ok(None) => pause = PAUSE_FIRST,
-            Err(error) => {
-                tracing::warn!(%worker, %error, "no ticket could be claimed; trying again");
-                tokio::select! {
-                    () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
-                    () = shared.stop.cancelled() => break,
+        }
+    }
+
+    async fn process_tickets(&self) {
+        let Self { platform, id } = self;
+        let mut pause = FIRST_PAUSE;
+        while !platform.stop.is_cancelled() {
+            let claim = tokio::select! {
+                biased;
+                () = platform.stop.cancelled() => break,
+                claim = platform.queue.claim(id, platform.config.lease, CLAIM_WAIT) => claim,
+            };
+            match claim {
+                Ok(Some(claim)) => {
+                    pause = FIRST_PAUSE;
+                    Attempt::new(platform, id, &claim).run().await;
+                }
+                Ok(None) => pause = FIRST_PAUSE,
+                Err(error) => {
+                    tracing::warn!(worker = %id, %error, "cannot claim a ticket; trying again");
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => pause = (pause * 2).min(MAX_PAUSE),
+                        () = platform.stop.cancelled() => break,
+                    }
                 }
             }
         }

@@ -170,7 +170,7 @@ async fn an_evaluation_over_which_workers_die_is_a_dead_letter() {
         Err(WaitError::Failed { report, .. }) => {
             assert_eq!(
                 (report.kind.as_str(), report.message.as_str()),
-                ("poison", "3 workers died over this evaluation")
+                ("poison", "3 leases on this evaluation expired")
             );
         }
         other => panic!("{other:?}"),
