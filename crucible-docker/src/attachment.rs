@@ -11,7 +11,7 @@ use crucible_core::{OutputChunk, OutputStream};
 use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, WireWriter};
 use crucible_guest_client::errors::protocol;
 use crucible_guest_client::{
-    Channel, ChannelExt as _, Disconnected, Frame, Frames, ResponseRouter,
+    Channel, ChannelExt as _, Disconnected, Frame, FrameDecoder, ResponseRouter,
 };
 use futures::{Stream, StreamExt as _};
 use tokio::io::{AsyncWrite, AsyncWriteExt as _};
@@ -28,7 +28,7 @@ type Output = Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error
 pub(crate) struct Attachment {
     input: Mutex<Input>,
     reader: Mutex<Reader>,
-    desk: ResponseRouter,
+    router: ResponseRouter,
     /// Those of the command that runs.
     outputs: SyncMutex<Option<Arc<Outputs>>>,
     noise: SyncMutex<VecDeque<u8>>,
@@ -42,7 +42,7 @@ struct Input {
 
 struct Reader {
     output: Output,
-    frames: Frames,
+    frames: FrameDecoder,
     /// What has come and is not cut into frames yet.
     rest: Bytes,
     /// A piece of output that is still to be passed on: until then nothing more is read.
@@ -51,7 +51,7 @@ struct Reader {
 
 impl fmt::Debug for Attachment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Attachment").field("desk", &self.desk).finish_non_exhaustive()
+        f.debug_struct("Attachment").field("router", &self.router).finish_non_exhaustive()
     }
 }
 
@@ -62,11 +62,11 @@ impl Attachment {
             input: Mutex::new(Input { sink: input, rest: BytesMut::new() }),
             reader: Mutex::new(Reader {
                 output,
-                frames: Frames::new(),
+                frames: FrameDecoder::new(),
                 rest: Bytes::new(),
                 held: None,
             }),
-            desk: ResponseRouter::new(),
+            router: ResponseRouter::new(),
             outputs: SyncMutex::new(None),
             noise: SyncMutex::new(VecDeque::new()),
         }
@@ -111,22 +111,22 @@ impl Attachment {
             FrameKind::Stdout => OutputStream::Stdout,
             FrameKind::Stderr => OutputStream::Stderr,
             FrameKind::Ready => {
-                self.desk.note_ready(&frame.payload);
+                self.router.record_greeting(&frame.payload);
                 return None;
             }
             FrameKind::Failed => {
-                self.desk.note_failed(&frame.payload);
+                self.router.record_setup_failure(&frame.payload);
                 return None;
             }
             _ => {
-                self.desk.note_broken("it says what nobody asked for");
+                self.router.record_protocol_error("it says what nobody asked for");
                 return None;
             }
         };
         match self.outputs() {
             Some(outputs) => outputs.take(stream, frame.payload).map(|chunk| (outputs, chunk)),
             None => {
-                self.desk.note_broken("it passes on what no command has written");
+                self.router.record_protocol_error("it passes on what no command has written");
                 None
             }
         }
@@ -163,19 +163,19 @@ impl Reader {
 
     /// Moves what has come to where it is cut into frames, as far as there is room.
     fn fill(&mut self) {
-        let room = self.frames.room();
+        let room = self.frames.spare_mut();
         let count = room.len().min(self.rest.len());
         if let (Some(to), Some(from)) = (room.get_mut(..count), self.rest.get(..count)) {
             to.copy_from_slice(from);
         }
-        self.frames.filled(count);
+        self.frames.advance(count);
         self.rest.advance(count);
     }
 }
 
 impl Channel for Attachment {
-    fn desk(&self) -> &ResponseRouter {
-        &self.desk
+    fn router(&self) -> &ResponseRouter {
+        &self.router
     }
 
     async fn send(
@@ -195,21 +195,21 @@ impl Channel for Attachment {
             Ok(()) => Ok(()),
             Err(error) => {
                 tracing::debug!(%error, "nothing can be sent to a guest any more");
-                Err(self.why_ended().await)
+                Err(self.disconnect_reason().await)
             }
         }
     }
 
-    async fn read(&self) {
+    async fn read_frame(&self) {
         let mut reader = self.reader.lock().await;
         loop {
             reader.pass_on().await;
-            if self.desk.has_ended() {
+            if self.router.is_disconnected() {
                 return;
             }
-            match reader.frames.cut() {
+            match reader.frames.next_frame() {
                 Ok(Some(frame)) if frame.id != 0 => {
-                    self.desk.put(frame);
+                    self.router.deliver(frame);
                     return;
                 }
                 Ok(Some(frame)) => {
@@ -218,7 +218,7 @@ impl Channel for Attachment {
                 }
                 Ok(None) => {}
                 Err(_) => {
-                    self.desk.note_broken("what it says is not a frame");
+                    self.router.record_protocol_error("what it says is not a frame");
                     return;
                 }
             }
@@ -231,16 +231,16 @@ impl Channel for Attachment {
                 Some(Ok(LogOutput::StdErr { message })) => self.note_noise(&message),
                 // What is no frame of the daemon's own comes from nobody whom we know.
                 Some(Ok(LogOutput::Console { .. } | LogOutput::StdIn { .. })) => {
-                    self.desk.note_broken("the daemon's stream is none");
+                    self.router.record_protocol_error("the daemon's stream is none");
                     return;
                 }
                 Some(Err(error)) => {
                     tracing::debug!(%error, "a container's stream broke");
-                    self.desk.note_end();
+                    self.router.record_end();
                     return;
                 }
                 None => {
-                    self.desk.note_end();
+                    self.router.record_end();
                     return;
                 }
             }

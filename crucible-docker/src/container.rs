@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crucible_core::{EngineError, EvaluationId};
-use crucible_guest_client::errors::{lost, why};
-use crucible_guest_client::{ChannelExt as _, SETUP_TIMEOUT};
+use crucible_core::{EngineError, EvaluationId, Usage};
+use crucible_guest_client::errors::lost;
+use crucible_guest_client::{Channel as _, ChannelExt as _, CommandEnd, SETUP_TIMEOUT};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::attachment::Attachment;
@@ -51,6 +51,23 @@ pub(crate) struct Container {
 }
 
 impl Container {
+    /// Corrects the kernel's peaks, which include the start of the container: a peak that the command did not exceed is
+    /// not the command's.
+    pub(crate) fn correct_peaks(&self, usage: &mut Usage, end: &CommandEnd) {
+        let start = self.attachment.router().greeting().map(|greeting| greeting.counted);
+        let (Some(start), Some(now)) = (start, end.counted) else {
+            usage.processes_peak = None;
+            return;
+        };
+        if now.memory_peak_bytes <= start.memory_peak_bytes {
+            usage.memory_peak_bytes =
+                end.exited.map(|exited| exited.maxrss_kib.saturating_mul(1024));
+        }
+        if now.processes_peak <= start.processes_peak {
+            usage.processes_peak = None;
+        }
+    }
+
     /// Makes and starts a container, and waits until its guest has greeted and every layer is seen to hold.
     ///
     /// # Cancel safety
@@ -73,7 +90,7 @@ impl Container {
         let container = Self { attachment, policy, target_id, tenure };
         match greeted {
             Ok(Ok(())) => {}
-            Ok(Err(ended)) => return Err(container.autopsy(inner, why(ended, false)).await),
+            Ok(Err(ended)) => return Err(container.autopsy(inner, ended.into_error(false)).await),
             Err(_) => return Err(lost("starting a container", false)),
         }
         enforcement::check(inner, &container, &seen?)?;

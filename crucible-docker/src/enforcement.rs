@@ -3,7 +3,7 @@
 use bollard::models::{ContainerInspectResponse, HostConfig, MountPoint};
 use crucible_core::{Enforcement, EngineError, Layer, LayerStatus, Limits, UnavailableMechanism};
 use crucible_guest::protocol::{CgroupCounts, Layers};
-use crucible_guest_client::{Channel as _, End, Status};
+use crucible_guest_client::{Channel as _, CommandEnd, ProcessStatus};
 
 use crate::config::Settings;
 use crate::container::Container;
@@ -26,11 +26,12 @@ struct Line {
 
 /// What was found of a container, a line a layer.
 fn lines(settings: &Settings, container: &Container, seen: &ContainerInspectResponse) -> Vec<Line> {
-    let greeting = container.attachment.desk().greeting();
+    let greeting = container.attachment.router().greeting();
     let layers = greeting.map(|greeting| greeting.layers).unwrap_or_default();
     let counted = greeting.map(|greeting| greeting.counted).unwrap_or_default();
-    let status =
-        Status::parse(greeting.map(|greeting| greeting.status.as_slice()).unwrap_or_default());
+    let status = ProcessStatus::parse(
+        greeting.map(|greeting| greeting.status.as_slice()).unwrap_or_default(),
+    );
     let config = seen.host_config.clone().unwrap_or_default();
     let policy = &container.policy;
     let gvisor = settings.runtime.is_gvisor();
@@ -246,7 +247,7 @@ pub(crate) fn check(
 pub(crate) fn of_command(
     inner: &Inner,
     container: &Container,
-    end: &End,
+    end: &CommandEnd,
     limits: &Limits,
 ) -> Result<Enforcement, EngineError> {
     let settings = &inner.daemon.settings;
@@ -261,14 +262,18 @@ pub(crate) fn of_command(
     note(Layer::DedicatedUser, format!("user {}", container.target_id));
     note(Layer::MemoryCgroup, format!("{} bytes, no swap", policy.memory_bytes));
     note(Layer::Rlimits, format!("{} open files, no core", limits.open_files));
-    let layers =
-        container.attachment.desk().greeting().map(|greeting| greeting.layers).unwrap_or_default();
+    let layers = container
+        .attachment
+        .router()
+        .greeting()
+        .map(|greeting| greeting.layers)
+        .unwrap_or_default();
     note(Layer::BoundedDisk, disk(policy, layers));
     if !settings.runtime.counts_own_threads() {
         note(Layer::PidsCgroup, format!("{} processes", policy.processes));
     }
     let Some(status) = &end.status else { return Ok(report) };
-    let status = Status::parse(status);
+    let status = ProcessStatus::parse(status);
     let mut missing = Vec::new();
     let mut hold = |layer, holds: bool, said: String| {
         if report.enforces(layer) && !holds {

@@ -10,7 +10,9 @@ use crucible_core::{
     Sandbox, SandboxSpec, run_in_sandboxes,
 };
 use crucible_guest::protocol::Layers;
-use crucible_guest_client::{Channel as _, ReadyPool, ReadyStats, measure};
+use crucible_guest_client::{
+    Channel as _, ChannelExt as _, GuestSandboxExt as _, ReadyPool, ReadyStats,
+};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 use crate::carrier;
@@ -163,8 +165,12 @@ async fn look_at_first(
     let permit = inner.slot().await?;
     let container = Container::start(inner, policy, None, permit).await?;
     let seen = inner.daemon.inspect(&container.tenure.name).await?;
-    let layers =
-        container.attachment.desk().greeting().map(|greeting| greeting.layers).unwrap_or_default();
+    let layers = container
+        .attachment
+        .router()
+        .greeting()
+        .map(|greeting| greeting.layers)
+        .unwrap_or_default();
     enforcement::of_first(settings, &container, &seen).map(|enforcement| (enforcement, layers))
 }
 
@@ -239,11 +245,11 @@ impl Inner {
         while let Some(container) = self.pool.take(&policy) {
             self.keeper.refill();
             // It may have been removed, or its daemon started again, while nobody looked.
-            let alive = tokio::time::timeout(ALIVE, measure(&container.attachment)).await;
+            let alive = tokio::time::timeout(ALIVE, container.attachment.measure()).await;
             if matches!(alive, Ok(Ok(_))) {
                 return Ok(container);
             }
-            self.pool.note_failed();
+            self.pool.record_failed();
         }
         let permit = self.slot().await?;
         let container = Container::start(self, policy, evaluation, permit).await?;
@@ -287,7 +293,7 @@ impl Engine for DockerEngine {
 
     async fn open(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, EngineError> {
         let sandbox = DockerSandbox::begin(&self.inner, spec).await?;
-        sandbox.settle().await?;
+        sandbox.wait_until_ready().await?;
         Ok(Box::new(sandbox))
     }
 

@@ -1,171 +1,134 @@
 //! Running one command: from the request to its exit.
 
-use std::sync::Arc;
-use std::time::Instant;
-
 use crucible_core::{
-    Command, EngineError, ExecOptions, ExecOutcome, InvalidInput, Layer, Limits, OnExit, Stdin,
+    Command, EngineError, ExecOptions, ExecOutcome, Layer, Limits, OnExit, OutputChunk, OutputSink,
+    Stdin,
 };
 use crucible_guest::protocol::{FrameKind, Rlimit};
-use crucible_guest_client::errors::lost;
 use crucible_guest_client::{
-    Channel as _, ChannelExt as _, CommandSupervisor, CpuWatch, Disconnected, EvidenceBuilder,
-    Exchange, PoisonOnDrop, RECEIVER_GRACE, SETUP_TIMEOUT, guest_deadline_us, request, wire,
+    Channel as _, ChannelExt as _, CommandExchange, CommandIo, CommandMeters, CommandRun,
+    CommandSession, GuestSandboxExt as _, RECEIVER_GRACE, request,
 };
+use std::sync::Arc;
+use tokio::sync::mpsc;
 
 use crate::attachment::Attachment;
 use crate::enforcement;
 use crate::engine::Inner;
 use crate::outputs::{Outputs, pass_on};
-use crate::sandbox::Open;
+use crate::sandbox::DockerSandbox;
 
-/// How much of each stream is kept if nobody says.
-const CAPTURE_DEFAULT: u64 = 1024 * 1024;
-/// How much of the input is sent at once: what a pipe holds.
+/// The size of one piece of input: the capacity of a pipe.
 const PIECE: usize = 64 * 1024;
 /// `RLIMIT_NPROC` (getrlimit(2)).
 const RLIMIT_NPROC: u32 = 6;
 
-/// Runs a command. Whoever drops this gives the sandbox up.
+/// Runs a command. Dropping the future poisons the sandbox.
 pub(crate) async fn exec(
-    inner: &Arc<Inner>,
-    open: &Open,
+    sandbox: &DockerSandbox,
     command: &Command,
-    io: ExecOptions,
+    options: ExecOptions,
 ) -> Result<ExecOutcome, EngineError> {
-    InvalidInput::check(command.problems("command"))?;
-    if let Some(name) = command.lost_secrets().next() {
-        return Err(EngineError::SecretLost { name: name.to_owned() });
-    }
-    let began = Instant::now();
-    let given_up = PoisonOnDrop::unless_done(&open.spent);
-    let ExecOptions {
-        stdin,
-        output,
-        capture_bytes,
-        wall,
-        cpu,
-        output_bytes,
-        signals,
-        cancel,
-        after,
-        ..
-    } = io;
-    let wall = wall.unwrap_or(open.limits.wall);
-    let cpu_limit = cpu.unwrap_or(open.limits.cpu);
-    let output_limit = output_bytes.unwrap_or(open.limits.output_bytes);
-    let budget = usize::try_from(capture_bytes.unwrap_or(CAPTURE_DEFAULT)).unwrap_or(usize::MAX);
-    let channel = &open.container.attachment;
-    let (outputs, pieces) = Outputs::new(budget, output_limit, &output);
+    let (inner, container) = (&sandbox.inner, &sandbox.container);
+    let (mut session, CommandIo { stdin, output, capture_bytes }) = CommandSession::begin(
+        command,
+        options,
+        &sandbox.limits,
+        &sandbox.lock,
+        sandbox.baseline(),
+    )?;
+    let channel = &container.attachment;
+    let (outputs, chunks) = Outputs::new(capture_bytes, session.limits().output_bytes, &output);
     let outputs = Arc::new(outputs);
     channel.set_outputs(Some(Arc::clone(&outputs))).await;
-    let (before, guest_before) = open.before();
-    let path = path_of_image(open, command);
-    let terms = request::Terms {
-        stdio: 0,
-        variables: &path,
-        after: wire(after),
-        deadline_us: guest_deadline_us(wall),
-        status: true,
-        quiet_us: 0,
-        lend_mounts: false,
-        rlimits: &rlimits(inner, &open.limits)?,
-    };
-    let payload = request::exec(command, terms)?;
-    let question = channel.desk().ask();
-    let sent = channel.send(FrameKind::Exec, question.id(), &payload, &[]);
-    let sent = open.within(inner, SETUP_TIMEOUT, "starting a command", async {
-        // One that is gone may have said why: that is read below.
-        if let Err(Disconnected::Error(error)) = sent.await { Err(error) } else { Ok(()) }
-    });
-    sent.await?;
-    let watch = CpuWatch {
-        limit: cpu_limit,
-        before: before.cpu.unwrap_or_default(),
-        // The guest sees the container's cgroup, or asks its own kernel.
-        counted: || None,
-        channel,
-        cpus: inner.cpus,
-    };
-    let exchange = Exchange { channel, question, kill: || open.kill(inner) };
-    let mut control = CommandSupervisor::new(exchange, after, wall, began);
-    {
-        let passed = pass_on(pieces, output);
-        tokio::pin!(passed);
-        let mut fed = Box::pin(feed(channel, stdin));
-        let (mut has_passed, mut has_fed) = (false, false);
-        let controlled = control.run(&outputs.meter, &watch, &cancel, signals);
-        tokio::pin!(controlled);
-        loop {
-            tokio::select! {
-                done = &mut controlled => break done?,
-                () = &mut passed, if !has_passed => has_passed = true,
-                () = &mut fed, if !has_fed => has_fed = true,
-            }
-        }
-        // It may be about to read for all, and is not asked to go on any more.
-        drop(fed);
-        // A piece may wait to be passed on, for whoever listens is slow; nothing else of this command comes any more.
-        let held = async {
-            channel.pass_on_held().await;
-            outputs.close();
-        };
-        let taken = async {
-            if !has_passed {
-                (&mut passed).await;
-            }
-        };
-        let rest = async { tokio::join!(held, taken) };
-        if tokio::time::timeout(RECEIVER_GRACE, rest).await.is_err() {
-            tracing::debug!("whoever gets live output does not take the rest of it");
-        }
-        outputs.deaf.cancel();
-        channel.set_outputs(None).await;
+    let rlimits = rlimits(inner, &sandbox.limits)?;
+    let variables = path_of_image(sandbox, command);
+    let parameters =
+        request::ExecParameters { variables: &variables, ..session.parameters(&rlimits) };
+    let payload = request::exec(command, parameters)?;
+    let request = channel.router().open_request();
+    sandbox.send_start(channel.send(FrameKind::Exec, request.id(), &payload, &[])).await?;
+    let exchange = CommandExchange { channel, request, kill: || sandbox.kill() };
+    let streams = Streams { stdin, output, chunks, outputs: &outputs };
+    let run = supervise(inner, &mut session, exchange, streams).await?;
+    let mut now = run.end.counters().unwrap_or(session.baseline.counters);
+    // A guest that was killed for lack of memory cannot report it. The daemon reports it instead.
+    if run.guest_was_lost() && container.ran_out_of_memory(inner).await {
+        now.oom_kills = Some(now.oom_kills.unwrap_or(0) + 1);
+        now.memory_limit_hits = Some(now.memory_limit_hits.unwrap_or(0) + 1);
     }
-    let (ledger, end) = control.into_end();
-    let mut now = end.counters().unwrap_or(before);
-    if end.gone && end.exited.is_none() && !ledger.has_killed() {
-        // Where the guest cannot outlive it, its kernel says so to the daemon.
-        if open.container.ran_out_of_memory(inner).await {
-            now.oom_kills = Some(now.oom_kills.unwrap_or(0) + 1);
-            now.memory_limit_hits = Some(now.memory_limit_hits.unwrap_or(0) + 1);
-        }
+    let memory_limit = container.policy.memory_bytes;
+    let builder = session.evidence_builder(run, now, memory_limit, outputs.meter.bytes());
+    if let Some(error) = builder.lost_guest() {
+        return Err(container.autopsy(inner, error).await);
     }
-    let facts = EvidenceBuilder {
-        before,
-        guest_before,
-        now,
-        memory_limit: open.container.policy.memory_bytes,
-        output: (outputs.meter.bytes(), output_limit),
-        wall_limit: wall,
-        cpu_limit,
-        elapsed: ledger.elapsed(),
-        end: &end,
-    };
-    if end.gone && end.exited.is_none() && !ledger.has_killed() && !facts.explains_a_lost_guest() {
-        let error = lost("running", end.status.is_some());
-        return Err(open.container.autopsy(inner, error).await);
-    }
-    let enforcement = enforcement::of_command(inner, &open.container, &end, &open.limits)?;
-    let mut usage = facts.usage();
-    open.note_peaks(&mut usage, &end);
-    // Process 1 has waited for all there was, and ends: what is left is an empty container, which is removed behind our back.
-    let is_over = after == OnExit::Seal && end.exited.is_some() && !end.unconfirmed && !end.gone;
-    open.note_end(&facts, &usage, is_over);
-    if after != OnExit::Seal && !end.gone {
-        given_up.not_after_all();
-    }
-    let evidence = facts.evidence(ledger.into_entries());
+    let end = &builder.run.end;
+    let enforcement = enforcement::of_command(inner, container, end, &sandbox.limits)?;
+    let mut usage = builder.usage();
+    container.correct_peaks(&mut usage, end);
+    // The guest has waited for every process and exits. The empty container is removed in the background.
+    let is_over = session.on_exit() == OnExit::Seal && end.is_complete();
+    sandbox.record(&builder, &usage, is_over);
+    session.finish(end);
     let (stdout, stderr) = outputs.finish();
-    Ok(ExecOutcome::new(evidence)
+    Ok(ExecOutcome::new(builder.into_evidence())
         .with_output(stdout, stderr)
         .with_usage(usage)
         .with_enforcement(enforcement))
 }
 
+/// The streams of a command.
+struct Streams<'a> {
+    stdin: Stdin,
+    output: OutputSink,
+    chunks: Option<mpsc::Receiver<OutputChunk>>,
+    outputs: &'a Outputs,
+}
+
+/// Follows a command to its end, and transfers its streams.
+async fn supervise<K: Fn() + Send + Sync>(
+    inner: &Inner,
+    session: &mut CommandSession<'_>,
+    exchange: CommandExchange<'_, Attachment, K>,
+    streams: Streams<'_>,
+) -> Result<CommandRun, EngineError> {
+    let Streams { stdin, output, chunks, outputs } = streams;
+    let channel = exchange.channel;
+    let meters = CommandMeters {
+        output: &outputs.meter,
+        // The guest reads the container's cgroup, or asks gVisor's kernel.
+        cpu_time: || None,
+        cpus: inner.cpus,
+        started: None,
+    };
+    let passed = pass_on(chunks, output);
+    tokio::pin!(passed);
+    let mut fed = Box::pin(feed(channel, stdin));
+    let run = session.supervise(exchange, meters, passed.as_mut(), fed.as_mut()).await?;
+    // The input task may hold the channel's read lock while it waits. It is not polled any more.
+    drop(fed);
+    // A slow receiver may leave a chunk that was read but not delivered. No other output of this command follows.
+    let held = async {
+        channel.pass_on_held().await;
+        outputs.close();
+    };
+    let taken = async {
+        if !run.output_ended {
+            passed.as_mut().await;
+        }
+    };
+    let rest = async { tokio::join!(held, taken) };
+    if tokio::time::timeout(RECEIVER_GRACE, rest).await.is_err() {
+        tracing::debug!("the receiver of live output does not take the remaining output");
+    }
+    outputs.deaf.cancel();
+    channel.set_outputs(None).await;
+    Ok(run)
+}
+
 /// An image whose programs are not where programs are as a rule says where; a command that says so itself goes first.
-fn path_of_image(open: &Open, command: &Command) -> Vec<String> {
-    match &open.path {
+fn path_of_image(sandbox: &DockerSandbox, command: &Command) -> Vec<String> {
+    match &sandbox.path {
         Some(path) if !command.env.contains_key("PATH") => vec![format!("PATH={path}")],
         _ => Vec::new(),
     }
@@ -200,17 +163,17 @@ async fn feed(channel: &Attachment, stdin: Stdin) {
         }
         _ => true,
     };
-    let question = channel.desk().ask();
-    let _told = channel.send(FrameKind::CloseStdin, question.id(), &[], &[]).await;
+    let request = channel.router().open_request();
+    let _told = channel.send(FrameKind::CloseStdin, request.id(), &[], &[]).await;
 }
 
 /// `false` if nobody reads any more.
 async fn feed_bytes(channel: &Attachment, bytes: &[u8]) -> bool {
     for piece in bytes.chunks(PIECE) {
-        let question = channel.desk().ask();
+        let request = channel.router().open_request();
         let fed = async {
-            channel.send(FrameKind::Stdin, question.id(), piece, &[]).await?;
-            channel.answer(&question).await
+            channel.send(FrameKind::Stdin, request.id(), piece, &[]).await?;
+            channel.response(&request).await
         };
         match fed.await {
             Ok(answer) if answer.kind == FrameKind::Done => {}

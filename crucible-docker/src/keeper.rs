@@ -130,7 +130,7 @@ async fn run(
             Some(_) = starts.join_next() => {}
             _ = tick.tick() => {
                 if let Some(engine) = engine.upgrade() {
-                    drop(engine.pool.aged());
+                    drop(engine.pool.take_expired());
                 }
                 refill(&engine, &mut starts);
             }
@@ -179,9 +179,9 @@ async fn remove(
 /// Starts as many warm containers as are lacking, as far as there may be more containers at all.
 fn refill(engine: &Weak<Inner>, starts: &mut JoinSet<()>) {
     let Some(engine) = engine.upgrade() else { return };
-    for policy in engine.pool.lacking() {
+    for policy in engine.pool.reserve_missing() {
         let Ok(permit) = Arc::clone(&engine.slots).try_acquire_owned() else {
-            engine.pool.put_off(&policy);
+            engine.pool.release(&policy);
             continue;
         };
         let engine = Arc::clone(&engine);
@@ -190,7 +190,7 @@ fn refill(engine: &Weak<Inner>, starts: &mut JoinSet<()>) {
             if let Err(error) = &started {
                 tracing::warn!(%error, "a container could not be started ahead of time");
             }
-            engine.pool.put(&policy, started.ok());
+            engine.pool.complete(&policy, started.ok());
         });
     }
 }

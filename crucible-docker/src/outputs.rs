@@ -4,7 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use crucible_core::{Capture, Captured, OutputChunk, OutputSink, OutputStream};
-use crucible_guest_client::Meter;
+use crucible_guest_client::OutputMeter;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +14,7 @@ const PIECES: usize = 16;
 /// The output of one command: captured, counted, and passed on.
 #[derive(Debug)]
 pub(crate) struct Outputs {
-    pub(crate) meter: Meter,
+    pub(crate) meter: OutputMeter,
     captures: Mutex<[Capture; 2]>,
     /// Towards whoever gets live output; `None` if nobody does, or nothing more comes.
     pieces: Mutex<Option<mpsc::Sender<OutputChunk>>>,
@@ -32,7 +32,7 @@ impl Outputs {
         let (sender, receiver) = mpsc::channel(PIECES);
         let wanted = !sink.is_none();
         let outputs = Self {
-            meter: Meter::new(limit),
+            meter: OutputMeter::new(limit),
             captures: Mutex::new([Capture::new(budget), Capture::new(budget)]),
             pieces: Mutex::new(wanted.then_some(sender)),
             deaf: CancellationToken::new(),

@@ -1,26 +1,28 @@
-//! How frames travel.
+//! The transport of frames to one guest.
 
 use std::fmt;
 use std::future::Future;
 use std::time::Duration;
 
-use crucible_guest::protocol::FrameKind;
+use crucible_guest::protocol::{FrameKind, ProcUsage};
 
-use crate::desk::{Disconnected, PendingRequest, ResponseRouter};
-use crate::frames::Frame;
+use crate::errors::{Disconnected, protocol};
+use crate::frame_decoder::Frame;
+use crate::response_router::{PendingRequest, ResponseRouter};
 
-/// How long the last words of a guest to which nothing can be sent any more are waited for.
-const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the host waits for the last frames of a guest that no longer accepts requests.
+const LAST_FRAMES_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How frames travel to one guest, and back. What an engine brings.
+/// The transport of frames to one guest and back. Each engine implements it.
 pub trait Channel: fmt::Debug + Send + Sync {
-    /// Where answers wait.
-    fn desk(&self) -> &ResponseRouter;
+    /// Returns the router of the guest's responses.
+    fn router(&self) -> &ResponseRouter;
 
-    /// Sends a frame whose payload is `head` and then `body`.
+    /// Sends a frame with the payload `head` followed by `body`.
     ///
     /// # Cancel safety
-    /// Dropping the future may leave a part of a frame on the way. Whether the channel is of use then is for the engine to say.
+    /// Dropping the future may leave a partial frame on the channel. The engine defines whether the channel stays
+    /// usable.
     ///
     /// # Errors
     /// See [`Disconnected`].
@@ -32,76 +34,62 @@ pub trait Channel: fmt::Debug + Send + Sync {
         body: &[u8],
     ) -> impl Future<Output = Result<(), Disconnected>> + Send;
 
-    /// Reads one frame, and puts it at the desk before anybody else can read: so answers keep their order. What is about the
-    /// sandbox itself is kept elsewhere; that the conversation has ended is noted at the desk.
+    /// Reads one frame and delivers it to the router before any other task can read, so responses keep their order.
+    ///
+    /// Messages about the sandbox itself are recorded elsewhere. The end of the connection is recorded in the router.
     ///
     /// # Cancel safety
     /// Dropping the future loses no frame.
-    fn read(&self) -> impl Future<Output = ()> + Send;
+    fn read_frame(&self) -> impl Future<Output = ()> + Send;
 }
 
-/// What can be done with every [`Channel`].
+/// Operations on every [`Channel`].
 pub trait ChannelExt: Channel {
-    /// The next answer to a question.
+    /// Returns the next response to a request.
     ///
     /// # Cancel safety
     /// Dropping the future loses no frame.
     ///
     /// # Errors
     /// See [`Disconnected`].
-    fn answer(
+    fn response(
         &self,
-        question: &PendingRequest<'_>,
+        request: &PendingRequest<'_>,
     ) -> impl Future<Output = Result<Frame, Disconnected>> + Send {
-        async {
-            loop {
-                // Before looking: what is put from now on wakes us.
-                let mut news = std::pin::pin!(self.desk().news());
-                news.as_mut().enable();
-                if let Some(frame) = self.desk().take(question) {
-                    return Ok(frame);
-                }
-                if self.desk().has_ended() {
-                    return Err(self.desk().end());
-                }
-                tokio::select! {
-                    () = news => {}
-                    () = self.read() => {}
-                }
-            }
-        }
+        self.wait_for(|| self.router().take(request))
     }
 
-    /// Reads until `found` gives something.
+    /// Reads frames until `find` returns a value.
     ///
     /// # Cancel safety
     /// Dropping the future loses no frame.
     ///
     /// # Errors
-    /// The conversation ended before; see [`Disconnected`].
+    /// Returns the reason if the guest disconnects first, see [`Disconnected`].
     fn wait_for<T: Send>(
         &self,
-        mut found: impl FnMut() -> Option<T> + Send,
+        mut find: impl FnMut() -> Option<T> + Send,
     ) -> impl Future<Output = Result<T, Disconnected>> + Send {
         async move {
             loop {
-                let mut news = std::pin::pin!(self.desk().news());
-                news.as_mut().enable();
-                if let Some(found) = found() {
+                // Registered before the check, so that a frame delivered in between wakes this task.
+                let mut delivery = std::pin::pin!(self.router().next_delivery());
+                delivery.as_mut().enable();
+                if let Some(found) = find() {
                     return Ok(found);
                 }
-                if self.desk().has_ended() {
-                    return Err(self.desk().end());
+                if self.router().is_disconnected() {
+                    return Err(self.router().disconnect_reason());
                 }
                 tokio::select! {
-                    () = news => {}
-                    () = self.read() => {}
+                    () = delivery => {}
+                    () = self.read_frame() => {}
                 }
             }
         }
     }
 
-    /// Waits until the sandbox stands.
+    /// Waits until the sandbox is ready.
     ///
     /// # Cancel safety
     /// Dropping the future loses no frame.
@@ -109,24 +97,44 @@ pub trait ChannelExt: Channel {
     /// # Errors
     /// See [`Disconnected`].
     fn ready(&self) -> impl Future<Output = Result<(), Disconnected>> + Send {
-        self.wait_for(|| self.desk().greeting().map(drop))
+        self.wait_for(|| self.router().greeting().map(drop))
     }
 
-    /// Reads until the guest side has ended.
-    fn read_to_end(&self) -> impl Future<Output = ()> + Send {
+    /// Asks the guest for the CPU time of the sandbox.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses only the response.
+    ///
+    /// # Errors
+    /// See [`Disconnected`].
+    fn measure(&self) -> impl Future<Output = Result<ProcUsage, Disconnected>> + Send {
         async {
-            while !self.desk().has_ended() {
-                self.read().await;
+            let request = self.router().open_request();
+            self.send(FrameKind::Measure, request.id(), &[], &[]).await?;
+            let response = self.response(&request).await?;
+            match response.kind {
+                FrameKind::Usage => ProcUsage::decode(&response.payload)
+                    .map_err(|_| Disconnected::Error(protocol("its usage is malformed", true))),
+                _ => Err(Disconnected::Error(protocol("it cannot measure", true))),
             }
         }
     }
 
-    /// Why nothing can be sent any more: what the guest said last tells.
-    fn why_ended(&self) -> impl Future<Output = Disconnected> + Send {
+    /// Reads frames until the guest disconnects.
+    fn read_to_end(&self) -> impl Future<Output = ()> + Send {
         async {
-            // One that does not listen any more can go on talking, or say nothing without an end.
-            let _read = tokio::time::timeout(LAST_WORDS, self.read_to_end()).await;
-            self.desk().end()
+            while !self.router().is_disconnected() {
+                self.read_frame().await;
+            }
+        }
+    }
+
+    /// Reads the last frames of a guest that no longer accepts requests, and returns why it disconnected.
+    fn disconnect_reason(&self) -> impl Future<Output = Disconnected> + Send {
+        async {
+            // Such a guest may continue to send frames, or stay silent without closing the channel.
+            let _read = tokio::time::timeout(LAST_FRAMES_TIMEOUT, self.read_to_end()).await;
+            self.router().disconnect_reason()
         }
     }
 }
@@ -140,56 +148,56 @@ mod tests {
 
     use super::*;
 
-    /// A guest of which we hear what is put into a queue.
+    /// A guest whose frames come from a queue.
     #[derive(Debug)]
-    struct Told {
-        desk: ResponseRouter,
+    struct QueueChannel {
+        router: ResponseRouter,
         frames: Mutex<mpsc::UnboundedReceiver<Frame>>,
     }
 
-    impl Channel for Told {
-        fn desk(&self) -> &ResponseRouter {
-            &self.desk
+    impl Channel for QueueChannel {
+        fn router(&self) -> &ResponseRouter {
+            &self.router
         }
 
         async fn send(&self, _: FrameKind, _: u32, _: &[u8], _: &[u8]) -> Result<(), Disconnected> {
             Ok(())
         }
 
-        async fn read(&self) {
+        async fn read_frame(&self) {
             let mut frames = self.frames.lock().await;
             match frames.recv().await {
-                Some(frame) => self.desk.put(frame),
-                None => self.desk.note_end(),
+                Some(frame) => self.router.deliver(frame),
+                None => self.router.record_end(),
             }
         }
     }
 
     #[tokio::test]
-    async fn answers_keep_their_order_whoever_reads_them() {
-        // Which of two is looked at first, news or the channel, is left to chance.
+    async fn responses_keep_their_order_for_any_reader() {
+        // select! polls the delivery and the channel in random order.
         for _ in 0..64 {
-            let (told, frames) = mpsc::unbounded_channel();
-            let guest = Told { desk: ResponseRouter::new(), frames: Mutex::new(frames) };
-            let (command, input) = (guest.desk.ask(), guest.desk.ask());
-            let tell = async {
-                for (kind, question) in [
+            let (sender, frames) = mpsc::unbounded_channel();
+            let guest = QueueChannel { router: ResponseRouter::new(), frames: Mutex::new(frames) };
+            let (command, input) = (guest.router.open_request(), guest.router.open_request());
+            let send = async {
+                for (kind, request) in [
                     (FrameKind::CgroupCounts, &command),
                     (FrameKind::Exited, &command),
                     (FrameKind::Done, &input),
                 ] {
-                    told.send(Frame { kind, id: question.id(), payload: Bytes::new() }).unwrap();
+                    sender.send(Frame { kind, id: request.id(), payload: Bytes::new() }).unwrap();
                 }
             };
             let follow = async {
                 let mut kinds = Vec::new();
                 for _ in 0..2 {
-                    kinds.push(guest.answer(&command).await.unwrap().kind);
+                    kinds.push(guest.response(&command).await.unwrap().kind);
                 }
                 kinds
             };
-            // All wait before anything comes.
-            let (fed, kinds, ()) = tokio::join!(biased; guest.answer(&input), follow, tell);
+            // Both readers wait before the first frame arrives.
+            let (fed, kinds, ()) = tokio::join!(biased; guest.response(&input), follow, send);
             assert_eq!(fed.unwrap().kind, FrameKind::Done);
             assert_eq!(kinds, [FrameKind::CgroupCounts, FrameKind::Exited]);
         }

@@ -1,4 +1,4 @@
-//! Files of a sandbox, as requests to its guest.
+//! Requests to the guest about files of its sandbox.
 
 use std::time::Duration;
 
@@ -9,46 +9,45 @@ use crucible_guest::protocol::{
 };
 
 use crate::channel::{Channel, ChannelExt as _};
-use crate::desk::Disconnected;
-use crate::errors::{file, protocol, why};
-use crate::frames::Frame;
+use crate::errors::{Disconnected, file, protocol};
+use crate::frame_decoder::Frame;
 use crate::request;
 
-/// How much of a file is written at once.
+/// The maximum size of one write request.
 const WRITE_PIECE: usize = 256 * 1024;
-/// How much of a file is asked for at once.
+/// The maximum size of one read request.
 const READ_PIECE: u32 = 128 * 1024;
-/// The most entries of a directory that are listed.
+/// The maximum number of listed directory entries.
 const ENTRIES_MAX: usize = 100_000;
-/// How long a request about a file may take. A guest that is alive takes milliseconds; one that says nothing, or a byte at a
-/// time, must not keep its host waiting for ever.
+/// How long a request about a file may take. A healthy guest takes milliseconds. A guest that sends nothing, or a byte at
+/// a time, must not block the host forever.
 pub const FILE_TIMEOUT: Duration = Duration::from_secs(30);
-/// How much longer for each MiB of it.
+/// The additional time for each MiB of the file.
 const FILE_TIMEOUT_PER_MIB: Duration = Duration::from_secs(1);
 
-/// How long it may take to move so many bytes.
+/// Returns how long the transfer of this many bytes may take.
 #[must_use]
 pub fn file_timeout(bytes: u64) -> Duration {
     let mebibytes = u32::try_from(bytes / (1024 * 1024)).unwrap_or(u32::MAX);
     FILE_TIMEOUT.saturating_add(FILE_TIMEOUT_PER_MIB.saturating_mul(mebibytes))
 }
 
-/// How long it may take to put these files.
+/// Returns how long the transfer of these files may take.
 #[must_use]
 pub fn inputs_timeout(files: &[PlannedFile]) -> Duration {
     file_timeout(files.iter().map(|file| file.content.len() as u64).sum())
 }
 
-/// Sends input files. They are not answered; the next command fails if one could not be written.
+/// Sends input files. The guest does not respond to them. The next command fails if a file could not be written.
 ///
 /// # Errors
-/// The infrastructure failed.
+/// Returns an error if the infrastructure failed.
 pub async fn put_inputs(channel: &impl Channel, files: &[PlannedFile]) -> Result<(), EngineError> {
     for file in files {
-        let id = channel.desk().ask().id();
-        channel.desk().note_input(id, file.path.to_string());
+        let id = channel.router().open_request().id();
+        channel.router().record_input(id, file.path.to_string());
         let sent = send_file(channel, id, &file.path, &file.content, file.executable, true).await;
-        sent.map_err(|ended| why(ended, false))?;
+        sent.map_err(|disconnected| disconnected.into_error(false))?;
     }
     Ok(())
 }
@@ -82,76 +81,76 @@ async fn send_file(
     Ok(())
 }
 
-/// Whether an input file has failed, without waiting for one to.
+/// Checks whether an input file has failed, without waiting.
 ///
 /// # Errors
-/// The one that has.
+/// Returns the error of the first file that failed.
 pub fn check_inputs(channel: &impl Channel) -> Result<(), EngineError> {
-    match channel.desk().take_unasked() {
+    match channel.router().take_quiet_failure() {
         Some(frame) => Err(input_failure(channel, &frame)),
         None => Ok(()),
     }
 }
 
-/// Which input file failed, and why.
+/// Returns the error of an input file that failed.
 pub(crate) fn input_failure(channel: &impl Channel, frame: &Frame) -> EngineError {
-    let path = channel.desk().input(frame.id).unwrap_or_default();
+    let path = channel.router().input(frame.id).unwrap_or_default();
     match Failure::decode(&frame.payload) {
         Ok(failure) => file(path, failure),
         Err(_) => protocol("its error is malformed", false),
     }
 }
 
-/// Asks about a file and waits for the answer of the right kind.
-async fn ask_about(
+/// Sends a request about a file and waits for a response of the expected kind.
+async fn request_file(
     channel: &impl Channel,
     kind: FrameKind,
     payload: &[u8],
     path: &SandboxPath,
-    wanted: FrameKind,
+    expected: FrameKind,
 ) -> Result<Frame, EngineError> {
-    let question = channel.desk().ask();
-    let asked = async {
-        channel.send(kind, question.id(), payload, &[]).await?;
-        channel.answer(&question).await
+    let request = channel.router().open_request();
+    let response = async {
+        channel.send(kind, request.id(), payload, &[]).await?;
+        channel.response(&request).await
     };
-    let frame = asked.await.map_err(|ended| why(ended, false))?;
-    expect(frame, path, wanted)
+    let frame = response.await.map_err(|disconnected| disconnected.into_error(false))?;
+    expect(frame, path, expected)
 }
 
-fn expect(frame: Frame, path: &SandboxPath, wanted: FrameKind) -> Result<Frame, EngineError> {
-    if frame.kind == wanted {
+fn expect(frame: Frame, path: &SandboxPath, expected: FrameKind) -> Result<Frame, EngineError> {
+    if frame.kind == expected {
         return Ok(frame);
     }
     match (frame.kind, Failure::decode(&frame.payload)) {
         (FrameKind::Failed, Ok(failure)) => Err(file(path.as_str(), failure)),
-        _ => Err(protocol("it answers something else", false)),
+        _ => Err(protocol("its response is of another kind", false)),
     }
 }
 
 /// Writes a file.
 ///
 /// # Errors
-/// [`EngineError::File`], or the infrastructure failed.
+/// Returns [`EngineError::File`], or an error of the infrastructure.
 pub async fn write(
     channel: &impl Channel,
     path: &SandboxPath,
     content: &[u8],
     executable: bool,
 ) -> Result<(), EngineError> {
-    let question = channel.desk().ask();
+    let request = channel.router().open_request();
     let written = async {
-        send_file(channel, question.id(), path, content, executable, false).await?;
-        channel.answer(&question).await
+        send_file(channel, request.id(), path, content, executable, false).await?;
+        channel.response(&request).await
     };
-    let frame = written.await.map_err(|ended| why(ended, false))?;
+    let frame = written.await.map_err(|disconnected| disconnected.into_error(false))?;
     expect(frame, path, FrameKind::Done).map(drop)
 }
 
 /// Reads a file of `limit` bytes at most.
 ///
 /// # Errors
-/// [`EngineError::File`], or the infrastructure failed.
+/// Returns [`EngineError::File`], or an error of the infrastructure.
 pub async fn read(
     channel: &impl Channel,
     path: &SandboxPath,
@@ -160,23 +159,23 @@ pub async fn read(
     let name = request::path(path);
     let mut content = Vec::new();
     loop {
-        // One byte more than wanted tells a file that fits from one that does not.
+        // One byte beyond the limit distinguishes a file that fits from a larger one.
         let left = limit.saturating_add(1).saturating_sub(content.len() as u64);
         let length = u32::try_from(left).unwrap_or(READ_PIECE).min(READ_PIECE);
-        let ask = ReadRequest { offset: content.len() as u64, length, path: &name };
-        let payload = request::encode(32 + name.len(), |writer| ask.encode(writer))?;
-        let frame = ask_about(channel, FrameKind::Read, &payload, path, FrameKind::Data).await?;
+        let request = ReadRequest { offset: content.len() as u64, length, path: &name };
+        let payload = request::encode(32 + name.len(), |writer| request.encode(writer))?;
+        let frame = request_file(channel, FrameKind::Read, &payload, path, FrameKind::Data).await?;
         let Some((last, bytes)) = frame.payload.split_first() else {
             return Err(protocol("its data is malformed", false));
         };
-        // Less than was asked for is the end of the file. So a guest cannot hand it out byte by byte.
-        let sound = if *last == 1 {
+        // Only the last piece may be shorter than requested. So a guest cannot send the file byte by byte.
+        let is_valid = if *last == 1 {
             bytes.len() <= length as usize
         } else {
             bytes.len() == length as usize
         };
-        if !sound || *last > 1 {
-            return Err(protocol("its data is not what was asked for", false));
+        if !is_valid || *last > 1 {
+            return Err(protocol("its data does not match the request", false));
         }
         content.extend_from_slice(bytes);
         if content.len() as u64 > limit {
@@ -191,16 +190,17 @@ pub async fn read(
 /// Lists a directory.
 ///
 /// # Errors
-/// [`EngineError::File`], or the infrastructure failed.
+/// Returns [`EngineError::File`], or an error of the infrastructure.
 pub async fn list(channel: &impl Channel, path: &SandboxPath) -> Result<Listing, EngineError> {
     let name = request::path(path);
     let malformed = |_| protocol("its entries are malformed", false);
     let mut entries = Vec::new();
     let mut cursor = 0;
     loop {
-        let ask = ListRequest { cursor, path: &name };
-        let payload = request::encode(32 + name.len(), |writer| ask.encode(writer))?;
-        let frame = ask_about(channel, FrameKind::List, &payload, path, FrameKind::Entries).await?;
+        let request = ListRequest { cursor, path: &name };
+        let payload = request::encode(32 + name.len(), |writer| request.encode(writer))?;
+        let frame =
+            request_file(channel, FrameKind::List, &payload, path, FrameKind::Entries).await?;
         let mut page = Entries::decode(&frame.payload).map_err(malformed)?;
         let before = entries.len();
         while let Some(entry) = page.next_entry().map_err(malformed)? {

@@ -1,48 +1,62 @@
-//! The host's half of the conversation with the guest agent: what every engine with a guest shares, however its bytes travel.
+//! The host side of the guest protocol, shared by every engine whose sandboxes run Crucible's guest agent.
 //!
-//! An engine brings a [`Channel`]: something that sends a frame and reads one. This crate has the rest:
+//! An engine implements [`Channel`], which sends and reads frames. This crate implements the rest:
 //!
-//! - [`Frames`] cuts bytes into frames, and [`ResponseRouter`] keeps answers until whoever asked takes them, within bounds;
-//! - [`request`] encodes, [`files`] puts, reads and lists files;
-//! - [`CommandSupervisor`] follows one command to its end and ends it when it must, with a [`KillLog`] of who was killed and why, a
-//!   [`Meter`] of what it wrote and a [`CpuWatch`];
-//! - [`EvidenceBuilder`] makes evidence and usage of what is known then;
-//! - [`ReadyPool`] keeps sandboxes that were made before anybody asked for them.
+//! - [`FrameDecoder`] splits bytes into frames, and [`ResponseRouter`] routes each response to its request. Both are
+//!   bounded.
+//! - [`request`] encodes requests. [`files`] writes, reads and lists files.
+//! - [`GuestSandboxExt`] has the operations of an open sandbox, with a [`SandboxLock`] that serializes its commands.
+//! - [`CommandSession`] runs one command: a [`CommandSupervisor`] follows it and kills it at its limits, a [`KillLog`]
+//!   records each kill, an [`OutputMeter`] and a [`CpuWatch`] measure it.
+//! - [`EvidenceBuilder`] derives evidence and usage from the recorded facts.
+//! - [`ReadyPool`] keeps sandboxes that were opened ahead of time.
 //!
-//! Every byte from a guest is hostile: what it says is decoded with bounds, each thing that it may say once is heard once, and
-//! nothing is waited for without a deadline. An error is [`EngineError::Protocol`](crucible_core::EngineError) or
-//! [`Lost`](crucible_core::EngineError), never a verdict.
+//! Every byte from a guest is hostile. Decoding is bounded, a message that a guest may send once is accepted once, and
+//! every wait has a deadline. A guest that fails or breaks the protocol causes
+//! [`EngineError::Protocol`](crucible_core::EngineError) or [`EngineError::Lost`](crucible_core::EngineError), never a
+//! verdict.
 
 #![forbid(unsafe_code)]
 
+mod cgroup_counters;
 mod channel;
-mod control;
-mod counters;
-mod desk;
+mod command_run;
+mod command_session;
+mod command_supervisor;
+mod cpu_watch;
 pub mod errors;
-mod facts;
+mod evidence_builder;
 pub mod files;
-mod frames;
-mod given_up;
-mod ledger;
-mod meter;
+mod frame_decoder;
+mod guest_sandbox;
+mod kill_log;
+mod output_meter;
+mod poison_on_drop;
+mod process_status;
+mod ready_pool;
 pub mod request;
-mod status;
-mod warm;
-mod watch;
+mod response_router;
+mod sandbox_lock;
+mod usage_account;
 
+pub use cgroup_counters::CgroupCounters;
 pub use channel::{Channel, ChannelExt};
-pub use control::{
-    CommandSupervisor, End, Exchange, KILL_CONFIRM, RECEIVER_GRACE, SETUP_TIMEOUT,
-    guest_deadline_us, wire,
+pub use command_run::{CommandEnd, CommandRun};
+pub use command_session::{
+    CommandIo, CommandLimits, CommandMeters, CommandSession, RECEIVER_GRACE, guest_deadline_us,
+    wire_on_exit,
 };
-pub use counters::CgroupCounters;
-pub use desk::{Disconnected, PendingRequest, ResponseRouter};
-pub use facts::EvidenceBuilder;
-pub use frames::{Frame, Frames, InvalidFrame};
-pub use given_up::PoisonOnDrop;
-pub use ledger::KillLog;
-pub use meter::Meter;
-pub use status::Status;
-pub use warm::{ReadyPool, ReadyStats};
-pub use watch::{CpuWatch, measure};
+pub use command_supervisor::{CommandExchange, CommandSupervisor, KILL_CONFIRM};
+pub use cpu_watch::CpuWatch;
+pub use errors::Disconnected;
+pub use evidence_builder::EvidenceBuilder;
+pub use frame_decoder::{Frame, FrameDecoder, InvalidFrame};
+pub use guest_sandbox::{CLOSE_GRACE, GuestSandbox, GuestSandboxExt, SETUP_TIMEOUT};
+pub use kill_log::KillLog;
+pub use output_meter::OutputMeter;
+pub use poison_on_drop::PoisonOnDrop;
+pub use process_status::ProcessStatus;
+pub use ready_pool::{CheckOut, ReadyPool, ReadyStats};
+pub use response_router::{Greeting, PendingRequest, ResponseRouter};
+pub use sandbox_lock::SandboxLock;
+pub use usage_account::{UsageAccount, UsageBaseline};

@@ -1,17 +1,17 @@
-//! Requests to a guest, encoded.
+//! Encoding of requests to the guest.
 
 use crucible_core::{Command, EngineError, Limits, SandboxPath};
 use crucible_guest::protocol::{self, Exec, Overflow, Rlimit, Strings, WireWriter};
 
-/// At this core limit the kernel makes no core file and starts no crash handler of the host (core(5)).
+/// With this core limit the kernel writes no core file and starts no crash handler of the host (core(5)).
 const CORE_NONE: u64 = 1;
-/// The usual soft limit on the stack, from which execve(2) derives how much arguments may take.
+/// The usual soft limit on the stack. execve(2) derives the maximum size of the arguments from it.
 const STACK: u64 = 8 * 1024 * 1024;
 
 /// Encodes into a buffer of `size` bytes at most.
 ///
 /// # Errors
-/// It does not fit.
+/// Returns an error if the request does not fit.
 pub fn encode(
     size: usize,
     write: impl FnOnce(&mut WireWriter<'_>) -> Result<(), Overflow>,
@@ -24,7 +24,7 @@ pub fn encode(
     Ok(buffer)
 }
 
-/// A path with its NUL.
+/// Returns a path with a terminating NUL.
 #[must_use]
 pub fn path(path: &SandboxPath) -> Vec<u8> {
     let mut bytes = path.as_str().as_bytes().to_vec();
@@ -32,32 +32,34 @@ pub fn path(path: &SandboxPath) -> Vec<u8> {
     bytes
 }
 
-/// How a command is to be run.
+/// How the guest runs a command.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms<'a> {
-    /// [`STDIO_PASSED`](protocol::STDIO_PASSED) or 0.
+pub struct ExecParameters<'a> {
+    /// [`STDIO_PASSED`](protocol::STDIO_PASSED), or 0 for streams in frames.
     pub stdio: u8,
-    /// More variables (`NAME=value`) than the command's own.
+    /// Variables (`NAME=value`) in addition to the command's own.
     pub variables: &'a [String],
-    /// What happens to what it leaves behind.
-    pub after: protocol::OnExit,
-    /// After how many microseconds the guest ends it by itself.
+    /// What happens to processes that the command leaves behind.
+    pub on_exit: protocol::OnExit,
+    /// After how many microseconds the guest itself ends the command; 0 means never.
     pub deadline_us: u64,
-    /// Whether the kernel's word on it is wanted.
+    /// Whether the guest sends the command's status file.
     pub status: bool,
-    /// For how long nobody need hear that it runs, in microseconds: one that ends before is heard of once. Where its streams are passed.
+    /// For how many microseconds the guest delays the report of the start. A command that ends before causes a single
+    /// report. Only with [`STDIO_PASSED`](protocol::STDIO_PASSED).
     pub quiet_us: u32,
-    /// Whether the guest lends its mounts when it ends with the command, so that it need not wait for their end.
+    /// Whether the guest sends its mount namespace when it exits with the command, so that it does not wait for the
+    /// unmounting.
     pub lend_mounts: bool,
-    /// Its resource limits, as [`rlimits`] writes them.
+    /// The encoded resource limits, see [`rlimits`].
     pub rlimits: &'a [u8],
 }
 
-/// The request to run a command.
+/// Encodes the request to run a command.
 ///
 /// # Errors
-/// It does not fit into a frame.
-pub fn exec(command: &Command, terms: Terms<'_>) -> Result<Vec<u8>, EngineError> {
+/// Returns an error if the request does not fit into a frame.
+pub fn exec(command: &Command, parameters: ExecParameters<'_>) -> Result<Vec<u8>, EngineError> {
     let directory = command.directory.as_ref().map_or_else(|| b".\0".to_vec(), path);
     let (arguments, argv) = strings(command.argv.iter().map(String::as_bytes));
     let pairs: Vec<Vec<u8>> = command
@@ -65,18 +67,18 @@ pub fn exec(command: &Command, terms: Terms<'_>) -> Result<Vec<u8>, EngineError>
         .iter()
         .map(|(name, value)| format!("{name}={}", value.reveal().unwrap_or_default()).into_bytes())
         .collect();
-    let more = terms.variables.iter().map(String::as_bytes);
+    let more = parameters.variables.iter().map(String::as_bytes);
     let (variables, env) = strings(pairs.iter().map(Vec::as_slice).chain(more));
-    let size = 128 + terms.rlimits.len() + directory.len() + argv.len() + env.len();
+    let size = 128 + parameters.rlimits.len() + directory.len() + argv.len() + env.len();
     encode(size, |writer| {
         let request = Exec {
-            stdio: terms.stdio,
-            on_exit: terms.after,
-            status: terms.status,
-            quiet_us: terms.quiet_us,
-            lend_mounts: terms.lend_mounts,
-            deadline_us: terms.deadline_us,
-            rlimits: terms.rlimits,
+            stdio: parameters.stdio,
+            on_exit: parameters.on_exit,
+            status: parameters.status,
+            quiet_us: parameters.quiet_us,
+            lend_mounts: parameters.lend_mounts,
+            deadline_us: parameters.deadline_us,
+            rlimits: parameters.rlimits,
             directory: &directory,
             argv: Strings { count: arguments, bytes: &argv },
             env: Strings { count: variables, bytes: &env },
@@ -85,7 +87,7 @@ pub fn exec(command: &Command, terms: Terms<'_>) -> Result<Vec<u8>, EngineError>
     })
 }
 
-/// NUL-terminated strings, one after another, and how many.
+/// Returns the number of strings, and the strings with a NUL after each.
 fn strings<'a>(strings: impl Iterator<Item = &'a [u8]>) -> (u32, Vec<u8>) {
     let mut bytes = Vec::new();
     let mut count = 0;
@@ -97,8 +99,8 @@ fn strings<'a>(strings: impl Iterator<Item = &'a [u8]>) -> (u32, Vec<u8>) {
     (count, bytes)
 }
 
-/// The resource limits of each process: no core file and no crash handler, open files, a stack from which arguments get their
-/// room.
+/// Returns the resource limits of each process: no core file and no crash handler, open files, and the stack, which also
+/// bounds the arguments.
 #[must_use]
 pub fn process_limits(limits: &Limits) -> Vec<Rlimit> {
     let same = |resource, value| Rlimit { resource, soft: value, hard: value };
@@ -109,7 +111,7 @@ pub fn process_limits(limits: &Limits) -> Vec<Rlimit> {
     ]
 }
 
-/// No process gets a priority above that of others. Kernels that have none know no such limits.
+/// Returns the limits that prevent a priority above that of other processes. gVisor's kernel has no such limits.
 #[must_use]
 pub fn priority_limits() -> Vec<Rlimit> {
     [libc::RLIMIT_NICE, libc::RLIMIT_RTPRIO]
@@ -117,10 +119,10 @@ pub fn priority_limits() -> Vec<Rlimit> {
         .to_vec()
 }
 
-/// Resource limits, encoded.
+/// Encodes resource limits.
 ///
 /// # Errors
-/// There are too many.
+/// Returns an error if there are too many.
 pub fn rlimits(wanted: &[Rlimit]) -> Result<Vec<u8>, EngineError> {
     encode(wanted.len() * 20, |writer| wanted.iter().try_for_each(|limit| limit.encode(writer)))
 }

@@ -73,11 +73,11 @@ impl SubprocessEngine {
             !waived.contains(&Layer::NetworkNamespace) && !waived.contains(&Layer::Seccomp);
         let preopened = ReadyPool::new(builder.ready_sandboxes, builder.ready_age);
         if preopened.is_wanted() {
-            preopened.expect(&Size::from(&Limits::new()));
+            preopened.register(&Size::from(&Limits::new()));
         }
         let slots = Slots::new(builder.slots, builder.slot_sharing, builder.ready_age);
-        if slots.is_wanted() {
-            slots.expect(Size::from(&Limits::new()));
+        if slots.pool.is_wanted() {
+            slots.pool.register(&Size::from(&Limits::new()));
         }
         let (warm, count) = (builder.ready_interpreters, builder.ready_interpreter_count);
         let warm: Vec<_> =
@@ -105,7 +105,7 @@ impl SubprocessEngine {
         });
         if resources.interpreters.is_wanted() {
             for language in 0..resources.warm.len() {
-                resources.interpreters.expect(&interpreter::Kind::new(
+                resources.interpreters.register(&interpreter::Kind::new(
                     language,
                     &Limits::new(),
                     &resources,

@@ -12,7 +12,7 @@ use crucible_core::{
 };
 use crucible_guest::protocol::SandboxPlan;
 use crucible_guest_client::errors::setup;
-use crucible_guest_client::{ReadyPool, ReadyStats};
+use crucible_guest_client::{CheckOut, ReadyPool, ReadyStats};
 
 use super::auditor::Auditor;
 use super::egress::Names;
@@ -88,7 +88,7 @@ impl SubprocessEngine {
     /// How the slots have fared; see [`SubprocessBuilder::slots`]. A slot that was given up for whatever reason counts as aged.
     #[must_use]
     pub fn slot_stats(&self) -> ReadyStats {
-        self.inner.resources.slots.stats()
+        self.inner.resources.slots.pool.stats()
     }
 
     /// How the interpreters that are started ahead of time have fared; see [`SubprocessBuilder::warm`].
@@ -147,22 +147,24 @@ impl Inner {
     /// A sandbox that waits in a slot, for a tenant, if there is one.
     pub(super) fn take_from_slots(&self, size: Size, tenant: &str) -> Option<Preopened> {
         let slots = &self.resources.slots;
-        if !slots.is_wanted() {
+        if !slots.pool.is_wanted() {
             return None;
         }
-        let (found, lacks) = loop {
-            match slots.take(size, tenant) {
-                (Some(found), _) if !found.is_alive() => {
-                    slots.note_failed(size);
+        loop {
+            let CheckOut { item, is_lacking } = slots.take(size, tenant);
+            match item {
+                Some(found) if !found.is_alive() => {
+                    slots.record_failed(size);
                     self.bury(found.into_remains());
                 }
-                found => break found,
+                found => {
+                    if is_lacking {
+                        self.janitor.ring();
+                    }
+                    return found;
+                }
             }
-        };
-        if lacks {
-            self.janitor.ring();
         }
-        found
     }
 
     /// An interpreter of one of the engine's languages that was started already, if there is one. Where the CPU time of a sandbox is
@@ -198,7 +200,7 @@ impl Inner {
         let found = loop {
             match pool.take(key) {
                 Some(found) if !sandbox(&found).is_alive() => {
-                    pool.note_failed();
+                    pool.record_failed();
                     self.bury(into_sandbox(found).into_remains());
                 }
                 found => break found,
@@ -282,7 +284,7 @@ impl Engine for SubprocessEngine {
     ) -> Result<Outcome, EngineError> {
         let warm =
             interpreter::language_of(&self.inner.resources.warm, evaluation, &context.languages)?;
-        let has_slots = self.inner.resources.slots.is_wanted();
+        let has_slots = self.inner.resources.slots.pool.is_wanted();
         // Whoever compiles first has two sandboxes, and the second is as good.
         let tenant = has_slots.then(|| evaluation.tenant.clone());
         run_in_sandboxes(&RunEngine { engine: self.clone(), warm, tenant }, evaluation, context)

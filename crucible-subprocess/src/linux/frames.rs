@@ -7,7 +7,7 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use crucible_core::EngineError;
 use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, WireWriter};
 use crucible_guest_client::errors::{protocol, setup};
-use crucible_guest_client::{Frame, Frames, InvalidFrame};
+use crucible_guest_client::{Frame, FrameDecoder, InvalidFrame};
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags,
@@ -35,7 +35,7 @@ impl From<InvalidFrame> for ReadError {
 /// Cuts what comes into frames.
 #[derive(Debug, Default)]
 pub(super) struct FrameReader {
-    frames: Frames,
+    frames: FrameDecoder,
     /// The first descriptor that came: the guest's pidfd, from the spawner.
     pidfd: Option<OwnedFd>,
     /// The second: the sandbox's mounts, from a guest that ends. Whatever else a guest sends is closed.
@@ -89,7 +89,7 @@ impl FrameReader {
     /// Dropping the future loses nothing.
     pub(super) async fn next(&mut self, socket: &Socket) -> Result<Option<Frame>, ReadError> {
         loop {
-            if let Some(frame) = self.frames.cut()? {
+            if let Some(frame) = self.frames.next_frame()? {
                 return Ok(Some(frame));
             }
             let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
@@ -106,7 +106,7 @@ impl FrameReader {
         socket: BorrowedFd<'_>,
     ) -> Result<Option<Frame>, ReadError> {
         loop {
-            if let Some(frame) = self.frames.cut()? {
+            if let Some(frame) = self.frames.next_frame()? {
                 return Ok(Some(frame));
             }
             if self.receive(socket, RecvFlags::CMSG_CLOEXEC).map_err(ReadError::Io)? == 0 {
@@ -119,7 +119,7 @@ impl FrameReader {
     fn receive(&mut self, socket: BorrowedFd<'_>, flags: RecvFlags) -> std::io::Result<usize> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let room = self.frames.room();
+        let room = self.frames.spare_mut();
         let received = rustix::io::retry_on_intr(|| {
             rustix::net::recvmsg(socket, &mut [IoSliceMut::new(room)], &mut control, flags)
         })?;
@@ -136,7 +136,7 @@ impl FrameReader {
                 }
             }
         }
-        self.frames.filled(received.bytes);
+        self.frames.advance(received.bytes);
         Ok(received.bytes)
     }
 }

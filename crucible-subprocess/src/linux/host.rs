@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crucible_guest_client::Status;
+use crucible_guest_client::ProcessStatus;
 
 use super::sys;
 
@@ -32,7 +32,7 @@ impl Host {
             open_files_max: open_files.maximum.unwrap_or(u64::MAX),
             seccomp_filters: fs::read_to_string("/proc/self/status")
                 .ok()
-                .and_then(|status| Status::parse(status.as_bytes()).seccomp_filters)
+                .and_then(|status| ProcessStatus::parse(status.as_bytes()).seccomp_filters)
                 .unwrap_or(0),
             cpus: std::thread::available_parallelism()
                 .map_or(1, |cpus| u32::try_from(cpus.get()).unwrap_or(u32::MAX)),

@@ -82,7 +82,7 @@ pub(super) struct Waiting {
 impl Waiting {
     /// One that was started over a link on which nobody has asked anything yet.
     pub(super) fn over(link: &Link, language: usize, streams: Streams) -> Self {
-        Self { id: link.desk().expect(), language, streams }
+        Self { id: link.router().reserve_request(), language, streams }
     }
 
     /// Waits until it has imported what it is to; `false` if it has ended instead.
@@ -123,7 +123,7 @@ impl Waiting {
         let pipes = |error| setup("make the command's pipes", error);
         let outputs = [readable(stdout).map_err(pipes)?, readable(stderr).map_err(pipes)?];
         // By way of the guest, which has put the program in its place by then: nobody need wait for that.
-        let fed = link.desk().ask();
+        let fed = link.router().open_request();
         let word = warm.word_to_go(command);
         let sent = link.send_with(FrameKind::WriteFd, fed.id(), &word, &[], &[stdin.as_fd()]).await;
         // One that is gone may have said why: that is read later.
@@ -133,18 +133,22 @@ impl Waiting {
         let mut fed = Some(fed);
         if has_input && let Some(fed) = fed.take() {
             // What comes next on the same way must not come before.
-            match link.answer(&fed).await {
+            match link.response(&fed).await {
                 Ok(frame) if frame.kind == FrameKind::Done => {}
                 _ => return Err(not_given(link)),
             }
         }
-        Ok(Asked { question: link.desk().take_up(id), stdin, outputs, status: true, fed })
+        Ok(Asked { question: link.router().resume_request(id), stdin, outputs, status: true, fed })
     }
 }
 
 /// Whether an interpreter that has ended had got the word to go; an error if it had not, and has run nothing.
 pub(super) fn was_given(link: &Link, fed: &PendingRequest<'_>) -> Result<(), EngineError> {
-    if link.desk().has_heard(fed.id(), &[FrameKind::Done]) { Ok(()) } else { Err(not_given(link)) }
+    if link.router().has_response(fed.id(), &[FrameKind::Done]) {
+        Ok(())
+    } else {
+        Err(not_given(link))
+    }
 }
 
 /// Why an interpreter did not get the word to go.
@@ -311,10 +315,10 @@ fn begin(warm: &Warm, kind: &Kind, channel: BorrowedFd<'_>) -> Result<Streams, E
     payload.extend_from_slice(bootstrap.as_bytes());
     send_blocking(channel, FrameKind::Write, REQUEST, &payload, &[])?;
     let command = warm.language.run.clone().with_env(SEARCHED, format!("/box/{DIRECTORY}"));
-    let terms = request::Terms {
+    let terms = request::ExecParameters {
         stdio: STDIO_PASSED,
         variables: &[],
-        after: protocol::OnExit::Seal,
+        on_exit: protocol::OnExit::Seal,
         // It may wait for long. The host's clock decides, as it always does.
         deadline_us: 0,
         status: true,
@@ -374,14 +378,14 @@ mod tests {
 
     #[test]
     fn what_starts_an_interpreter_is_the_first_that_a_desk_expects() {
-        assert_eq!(crucible_guest_client::ResponseRouter::new().expect(), REQUEST);
+        assert_eq!(crucible_guest_client::ResponseRouter::new().reserve_request(), REQUEST);
     }
 
     #[tokio::test]
     async fn whose_interpreter_did_not_get_the_word_did_not_run() {
         let (ours, _theirs) = super::super::sandbox::channel().unwrap();
         let link = Link::new(super::super::socket::Socket::new(ours).unwrap());
-        let fed = link.desk().ask();
+        let fed = link.router().open_request();
         let error = was_given(&link, &fed).unwrap_err();
         assert_eq!(error.kind(), crucible_core::EngineErrorKind::Lost);
         assert!(!error.target_started());
@@ -390,7 +394,7 @@ mod tests {
             id: fed.id(),
             payload: bytes::Bytes::new(),
         };
-        link.desk().put(done);
+        link.router().deliver(done);
         assert!(was_given(&link, &fed).is_ok());
     }
 

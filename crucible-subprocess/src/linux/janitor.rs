@@ -154,11 +154,14 @@ impl Work {
                         self.resources.preopened.clear(),
                         self.resources.interpreters.clear(),
                     );
-                    self.take_unwanted(self.resources.slots.clear(), Vec::new());
+                    self.take_unwanted(self.resources.slots.pool.clear(), Vec::new());
                 }
             }
-            self.take_unwanted(self.resources.preopened.aged(), self.resources.interpreters.aged());
-            self.take_unwanted(self.resources.slots.aged(), Vec::new());
+            self.take_unwanted(
+                self.resources.preopened.take_expired(),
+                self.resources.interpreters.take_expired(),
+            );
+            self.take_unwanted(self.resources.slots.pool.take_expired(), Vec::new());
             self.bury_the_dead();
             match last_moment {
                 None => self.prepare(),
@@ -250,43 +253,43 @@ impl Work {
         self.resources.prepare();
         let preopened = &self.resources.preopened;
         let (mut failed, mut left) = (false, Vec::new());
-        for size in preopened.lacking() {
+        for size in preopened.reserve_missing() {
             if failed {
-                preopened.put_off(&size);
+                preopened.release(&size);
                 continue;
             }
             match Preopened::open(&self.resources, size, &mut left) {
-                Ok(sandbox) => preopened.put(&size, Some(sandbox)),
+                Ok(sandbox) => preopened.complete(&size, Some(sandbox)),
                 Err(error) => {
-                    preopened.put(&size, None);
+                    preopened.complete(&size, None);
                     tracing::warn!(%error, "a sandbox could not be opened ahead of time");
                     failed = true;
                 }
             }
         }
-        for size in self.resources.slots.lacking() {
+        for size in self.resources.slots.pool.reserve_missing() {
             if failed {
-                self.resources.slots.put_off(size);
+                self.resources.slots.pool.release(&size);
                 continue;
             }
             match Slot::make(&self.resources, size, &mut left) {
-                Ok(sandbox) => self.resources.slots.put(size, Some(sandbox)),
+                Ok(sandbox) => self.resources.slots.pool.complete(&size, Some(sandbox)),
                 Err(error) => {
-                    self.resources.slots.put(size, None);
+                    self.resources.slots.pool.complete(&size, None);
                     tracing::warn!(%error, "a slot could not be made");
                     failed = true;
                 }
             }
         }
-        for kind in self.resources.interpreters.lacking() {
+        for kind in self.resources.interpreters.reserve_missing() {
             if failed {
-                self.resources.interpreters.put_off(&kind);
+                self.resources.interpreters.release(&kind);
                 continue;
             }
             match Interpreter::start(&self.resources, &kind, &mut left) {
-                Ok(interpreter) => self.resources.interpreters.put(&kind, Some(interpreter)),
+                Ok(interpreter) => self.resources.interpreters.complete(&kind, Some(interpreter)),
                 Err(error) => {
-                    self.resources.interpreters.put(&kind, None);
+                    self.resources.interpreters.complete(&kind, None);
                     tracing::warn!(%error, "an interpreter could not be started ahead of time");
                     failed = true;
                 }

@@ -23,10 +23,10 @@ use super::violations::Guest;
 #[derive(Debug)]
 pub(super) struct Link {
     socket: Socket,
-    /// Frames must not be mixed.
+    /// FrameDecoder must not be mixed.
     writing: Mutex<()>,
     reading: Mutex<FrameReader>,
-    desk: ResponseRouter,
+    router: ResponseRouter,
     state: State,
 }
 
@@ -73,7 +73,7 @@ impl Link {
             socket,
             writing: Mutex::new(()),
             reading: Mutex::new(reader),
-            desk: ResponseRouter::new(),
+            router: ResponseRouter::new(),
             state: State { is_in_slot, ..State::default() },
         }
     }
@@ -146,7 +146,7 @@ impl Link {
             let sent = self.socket.send(|| self.send_some(&parts, fds)).await;
             let mut sent = match sent {
                 Ok(count) => count,
-                Err(error) if is_gone(&error) => return Err(self.why_ended().await),
+                Err(error) if is_gone(&error) => return Err(self.disconnect_reason().await),
                 Err(error) => return Err(Disconnected::Error(setup("talk to the guest", error))),
             };
             fds = &[];
@@ -192,30 +192,30 @@ impl Link {
         match frame.kind {
             FrameKind::Opened => match Opened::decode(&frame.payload) {
                 Ok(opened) if self.state.guest_pid.set(opened.pid).is_ok() => {}
-                Ok(_) => self.desk.note_broken("it exists twice"),
-                Err(_) => self.desk.note_broken("its process id is malformed"),
+                Ok(_) => self.router.record_protocol_error("it exists twice"),
+                Err(_) => self.router.record_protocol_error("its process id is malformed"),
             },
             FrameKind::EgressListener => match door {
                 Some(door) => {
                     *self.state.door.lock().unwrap_or_else(PoisonError::into_inner) = Some(door);
-                    self.desk.notify();
+                    self.router.notify();
                 }
-                None => self.desk.note_broken("it opens a door that nobody asked for"),
+                None => self.router.record_protocol_error("it opens a door that nobody asked for"),
             },
             FrameKind::SandboxExited if self.state.is_in_slot => {
                 let _the_first = self.state.gone.set(());
-                self.desk.note_end();
+                self.router.record_end();
             }
-            FrameKind::Ready => self.desk.note_ready(&frame.payload),
-            FrameKind::Failed => self.desk.note_failed(&frame.payload),
-            _ => self.desk.note_broken("it says what nobody asked for"),
+            FrameKind::Ready => self.router.record_greeting(&frame.payload),
+            FrameKind::Failed => self.router.record_setup_failure(&frame.payload),
+            _ => self.router.record_protocol_error("it says what nobody asked for"),
         }
     }
 
     /// How many frames wait, and how much room the reader has taken.
     #[cfg(test)]
     pub(super) async fn held(&self) -> (usize, usize) {
-        (self.desk.waiting(), self.reading.lock().await.room())
+        (self.router.queued(), self.reading.lock().await.room())
     }
 
     /// What is left of it, for whoever buries the sandbox.
@@ -229,8 +229,8 @@ impl Link {
 }
 
 impl Channel for Link {
-    fn desk(&self) -> &ResponseRouter {
-        &self.desk
+    fn router(&self) -> &ResponseRouter {
+        &self.router
     }
 
     async fn send(
@@ -243,9 +243,9 @@ impl Channel for Link {
         self.send_with(kind, id, head, body, &[]).await
     }
 
-    async fn read(&self) {
+    async fn read_frame(&self) {
         let mut reader = self.reading.lock().await;
-        if self.desk.has_ended() {
+        if self.router.is_disconnected() {
             return;
         }
         let read = reader.next(&self.socket).await;
@@ -256,21 +256,21 @@ impl Channel for Link {
         let frame = match read {
             Ok(Some(frame)) => frame,
             Ok(None) => {
-                self.desk.note_end();
+                self.router.record_end();
                 return;
             }
             Err(ReadError::Malformed) => {
-                self.desk.note_broken("what it says is not a frame");
+                self.router.record_protocol_error("what it says is not a frame");
                 return;
             }
             Err(ReadError::Io(error)) => {
                 tracing::debug!(%error, "the guest's channel broke");
-                self.desk.note_end();
+                self.router.record_end();
                 return;
             }
         };
         if frame.id != 0 {
-            self.desk.put(frame);
+            self.router.deliver(frame);
             return;
         }
         let door = if frame.kind == FrameKind::EgressListener { reader.take_door() } else { None };

@@ -1,7 +1,7 @@
 //! What was in force.
 
 use crucible_core::{Enforcement, EngineError, Layer, LayerStatus, Limits, UnavailableMechanism};
-use crucible_guest_client::{End, Status};
+use crucible_guest_client::{CommandEnd, ProcessStatus};
 
 use super::egress::Proxy;
 use super::engine::Inner;
@@ -14,7 +14,7 @@ const FILTERS: u8 = 2;
 /// that it is not in force is an error: nothing of the run can be trusted.
 pub(super) fn enforcement(
     inner: &Inner,
-    (end, asked): (&End, bool),
+    (end, asked): (&CommandEnd, bool),
     limits: &Limits,
     proxy: Option<&Proxy>,
 ) -> Result<Enforcement, EngineError> {
@@ -31,9 +31,10 @@ pub(super) fn enforcement(
     note(Layer::Rlimits, format!("{} open files, no core", limits.open_files));
     note(Layer::MemoryCgroup, format!("{} bytes, no swap", limits.memory_bytes));
     note(Layer::PidsCgroup, format!("{} processes", limits.processes));
-    let (Some(status), Some(held)) = (&end.status, end.held) else { return Ok(report) };
+    let (Some(status), Some(held)) = (&end.status, end.confinement) else { return Ok(report) };
     // Where nothing is known, nothing holds.
-    let status = if asked { Status::parse(status) } else { inner.word.known().unwrap_or_default() };
+    let status =
+        if asked { ProcessStatus::parse(status) } else { inner.word.known().unwrap_or_default() };
     let mut missing = Vec::new();
     let mut hold = |layer, holds: bool, said: String| {
         if !inner.is_waived(layer) && !holds {

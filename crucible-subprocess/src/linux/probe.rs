@@ -71,10 +71,10 @@ fn talk(
     }
     let command = Command::new([NO_PROGRAM]);
     let rlimits = exec::rlimits(inner.resources(), limits)?;
-    let terms = request::Terms {
+    let terms = request::ExecParameters {
         stdio: STDIO_PASSED,
         variables: &[],
-        after: protocol::OnExit::Seal,
+        on_exit: protocol::OnExit::Seal,
         deadline_us: 0,
         status: true,
         quiet_us: 0,

@@ -8,7 +8,7 @@ use std::task::Poll;
 
 use bytes::Bytes;
 use crucible_core::{Capture, Captured, OutputChunk, OutputSink, OutputStream, Stdin};
-use crucible_guest_client::Meter;
+use crucible_guest_client::OutputMeter;
 use rustix::fs::OFlags;
 use rustix::pipe::PipeFlags;
 use tokio::io::Interest;
@@ -51,7 +51,7 @@ pub(super) fn readable(end: OwnedFd) -> io::Result<OwnedFd> {
 /// What both of a command's output streams have in common.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Flow<'a> {
-    pub(super) meter: &'a Meter,
+    pub(super) meter: &'a OutputMeter,
     /// Once cancelled, nothing is passed on any more: who listens has been given time enough.
     pub(super) deaf: &'a CancellationToken,
     /// It was heard that the command runs; before that nobody looks for output. Whoever sets it polls the pumps.

@@ -183,7 +183,7 @@ impl Resources {
     /// Whether any sandbox waits for somebody to ask for it.
     pub(super) fn keeps_any(&self) -> bool {
         self.preopened.stats().ready > 0
-            || self.slots.stats().ready > 0
+            || self.slots.pool.stats().ready > 0
             || self.interpreters.stats().ready > 0
     }
 

@@ -91,7 +91,7 @@ impl Returning {
         slot.reader = reader;
         let size = slot.size;
         let channel = socket.into_inner();
-        match resources.slots.give_back(size, Preopened { holdings, channel }) {
+        match resources.slots.pool.give_back(&size, Preopened { holdings, channel }) {
             None => {
                 resources.dying.fetch_sub(1, Ordering::Relaxed);
             }
@@ -104,7 +104,7 @@ impl Drop for Returning {
     fn drop(&mut self) {
         let Some(Rest { holdings, socket, guest, pidfd, .. }) = self.rest.take() else { return };
         if let Some(slot) = &holdings.slot {
-            self.inner.resources().slots.lose(slot.size);
+            self.inner.resources().slots.pool.discard(&slot.size);
         }
         let channel = Some(socket.into_inner());
         self.inner.bury_dying(Remains { holdings, guest, pidfd, channel, mounts: None });

@@ -1,7 +1,6 @@
 //! An open sandbox.
 
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 
@@ -9,17 +8,15 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use crucible_core::{
     Command, Endpoint, EngineError, ExecOptions, ExecOutcome, InvalidInput, Limits, Listing,
-    Network, PlannedFile, Sandbox, SandboxPath, SandboxSpec, Usage,
+    Network, Sandbox, SandboxPath, SandboxSpec, Usage,
 };
-use crucible_guest::protocol::FrameKind;
-use crucible_guest_client::errors::{lost, setup, why};
-use crucible_guest_client::files::{self, FILE_TIMEOUT, file_timeout, inputs_timeout};
+use crucible_guest_client::errors::{lost, setup};
 use crucible_guest_client::{
-    CgroupCounters, Channel as _, ChannelExt as _, KILL_CONFIRM, SETUP_TIMEOUT, measure,
+    CLOSE_GRACE, CgroupCounters, GuestSandbox, GuestSandboxExt as _, KILL_CONFIRM, SETUP_TIMEOUT,
+    SandboxLock, UsageAccount, UsageBaseline,
 };
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::Signal;
-use tokio::sync::Mutex;
 
 use super::cgroup::Group;
 use super::egress::Proxy;
@@ -37,8 +34,6 @@ use super::socket::Socket;
 
 /// How long the end of a guest that ends is waited for without giving the thread up.
 const LAST_BREATH: Duration = Duration::from_micros(300);
-/// How long the guest may take to end by itself when it is told to.
-const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
 /// An open sandbox. Dropped without being closed, it is ended in the background.
 #[derive(Debug)]
@@ -56,20 +51,17 @@ pub(super) struct Open {
     pub(super) limits: Limits,
     /// Where the sandbox has an allow-list.
     pub(super) proxy: Option<Proxy>,
-    /// One command at a time.
-    turn: Mutex<()>,
+    pub(super) lock: SandboxLock,
     pub(super) memory: SyncMutex<Memory>,
     /// A command that was started already, and waits.
     waiting: SyncMutex<Option<Waiting>>,
-    /// A command was given up half way, or nothing more is to be asked.
-    pub(super) spent: AtomicBool,
 }
 
 /// What is to be remembered between commands.
 #[derive(Debug, Default)]
 pub(super) struct Memory {
-    /// The counters when the last command had ended.
-    pub(super) counters: CgroupCounters,
+    /// The usage up to the end of the last command.
+    pub(super) account: UsageAccount,
     /// The counters before the first.
     start: CgroupCounters,
     /// Something has run.
@@ -80,10 +72,6 @@ pub(super) struct Memory {
     pub(super) is_clean: bool,
     /// The guest is alone, and was killed.
     is_doomed: bool,
-    /// CPU time of the guest itself by then.
-    pub(super) guest: Duration,
-    /// CPU time of all commands, in user mode and in the kernel.
-    pub(super) used: (Duration, Duration),
 }
 
 /// A channel to a guest: our end, the guest's.
@@ -140,7 +128,7 @@ impl SubprocessSandbox {
         if let Network::Allow(endpoints) = &spec.network {
             sandbox.open_door(endpoints).await?;
         }
-        sandbox.put(&spec.files).await?;
+        sandbox.open()?.put_inputs(&spec.files).await?;
         Ok(sandbox)
     }
 
@@ -163,7 +151,7 @@ impl SubprocessSandbox {
                 let ready = waiting.is_ready();
                 let is_ready = open.within(SETUP_TIMEOUT, "starting an interpreter", ready).await?;
                 if is_ready {
-                    sandbox.put(&spec.files).await?;
+                    open.put_inputs(&spec.files).await?;
                 }
                 Ok(is_ready)
             };
@@ -176,7 +164,7 @@ impl SubprocessSandbox {
                 Ok(false) | Err(EngineError::Lost { .. }) => {}
                 Err(error) => return Err(error),
             }
-            inner.resources().interpreters.note_failed();
+            inner.resources().interpreters.record_failed();
         }
         Self::begin(inner, spec, None, false).await
     }
@@ -197,20 +185,6 @@ impl SubprocessSandbox {
         Ok(Self::over(inner, holdings, limits, socket))
     }
 
-    /// Sends input files.
-    async fn put(&self, files: &[PlannedFile]) -> Result<(), EngineError> {
-        if files.is_empty() {
-            return Ok(());
-        }
-        let open = self.open()?;
-        open.within(
-            inputs_timeout(files),
-            "putting its files",
-            files::put_inputs(&open.link, files),
-        )
-        .await
-    }
-
     /// A sandbox whose guest is at the other end of a channel.
     pub(super) fn over(
         inner: &Arc<Inner>,
@@ -228,10 +202,13 @@ impl SubprocessSandbox {
             holdings,
             limits,
             proxy: None,
-            turn: Mutex::new(()),
-            memory: SyncMutex::new(Memory { counters, start: counters, ..Memory::default() }),
+            lock: SandboxLock::new(),
+            memory: SyncMutex::new(Memory {
+                account: UsageAccount::new(counters),
+                start: counters,
+                ..Memory::default()
+            }),
             waiting: SyncMutex::new(None),
-            spent: AtomicBool::new(false),
         };
         Self { inner: Arc::clone(inner), open: Some(open) }
     }
@@ -240,7 +217,7 @@ impl SubprocessSandbox {
     async fn open_door(&mut self, endpoints: &[Endpoint]) -> Result<(), EngineError> {
         let open = self.open()?;
         let door = match tokio::time::timeout(SETUP_TIMEOUT, open.link.door()).await {
-            Ok(door) => door.map_err(|ended| why(ended, false))?,
+            Ok(door) => door.map_err(|ended| ended.into_error(false))?,
             Err(_) => return Err(lost("opening a sandbox", false)),
         };
         let proxy = Proxy::start(door, endpoints, Arc::clone(&self.inner.names))?;
@@ -251,25 +228,33 @@ impl SubprocessSandbox {
     }
 
     fn open(&self) -> Result<&Open, EngineError> {
-        match &self.open {
-            Some(open) if !open.spent.load(Ordering::Acquire) => Ok(open),
-            _ => Err(EngineError::Closed { what: "the sandbox".to_owned() }),
-        }
+        let closed = || EngineError::Closed { what: "the sandbox".to_owned() };
+        let open = self.open.as_ref().ok_or_else(closed)?;
+        open.lock.check()?;
+        Ok(open)
     }
 
     /// Waits until the sandbox stands, with its input files in place.
     pub(super) async fn wait_until_ready(&self) -> Result<(), EngineError> {
-        let open = self.open()?;
-        let stands = async {
-            open.link.ready().await?;
-            // Whatever was sent before has been done when this is answered.
-            measure(&open.link).await.map(drop)
-        };
-        match tokio::time::timeout(SETUP_TIMEOUT, stands).await {
-            Ok(Ok(())) => files::check_inputs(&open.link),
-            Ok(Err(ended)) => Err(why(ended, false)),
-            Err(_) => Err(lost("opening a sandbox", false)),
-        }
+        self.open()?.wait_until_ready().await
+    }
+}
+
+impl GuestSandbox for Open {
+    type Channel = Link;
+
+    fn channel(&self) -> &Link {
+        &self.link
+    }
+
+    fn lock(&self) -> &SandboxLock {
+        &self.lock
+    }
+
+    async fn abort(&self, error: EngineError) -> EngineError {
+        self.get_to_know().await;
+        self.kill();
+        error
     }
 }
 
@@ -291,29 +276,9 @@ impl Open {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What had been counted, and what the guest itself had used, when the last command had ended.
-    pub(super) fn before(&self) -> (CgroupCounters, Duration) {
-        let memory = self.remember();
-        (memory.counters, memory.guest)
-    }
-
-    /// Does what takes a guest that behaves. One that does not, in time or in what it says, is ended: it is none of ours.
-    pub(super) async fn within<T>(
-        &self,
-        patience: Duration,
-        doing: &str,
-        work: impl Future<Output = Result<T, EngineError>>,
-    ) -> Result<T, EngineError> {
-        let done = match tokio::time::timeout(patience, work).await {
-            Ok(done) => done,
-            Err(_) => Err(lost(doing, false)),
-        };
-        if let Err(EngineError::Lost { .. } | EngineError::Protocol { .. }) = done {
-            self.spent.store(true, Ordering::Release);
-            self.get_to_know().await;
-            self.kill();
-        }
-        done
+    /// Returns the counters at the end of the last command.
+    pub(super) fn baseline(&self) -> UsageBaseline {
+        self.remember().account.baseline
     }
 }
 
@@ -321,9 +286,7 @@ impl Open {
 impl Sandbox for SubprocessSandbox {
     async fn exec(&self, command: &Command, io: ExecOptions) -> Result<ExecOutcome, EngineError> {
         let open = self.open()?;
-        let _turn = open.turn.lock().await;
-        // The one before may have been given up.
-        let open = self.open()?;
+        let _turn = open.lock.acquire().await?;
         exec::exec(&self.inner, open, command, io).await
     }
 
@@ -333,36 +296,22 @@ impl Sandbox for SubprocessSandbox {
         content: Bytes,
         executable: bool,
     ) -> Result<(), EngineError> {
-        let open = self.open()?;
-        let patience = file_timeout(content.len() as u64);
-        open.within(
-            patience,
-            "writing a file",
-            files::write(&open.link, path, &content, executable),
-        )
-        .await
+        self.open()?.write_file(path, &content, executable).await
     }
 
     async fn read(&self, path: &SandboxPath, limit: u64) -> Result<Bytes, EngineError> {
-        let open = self.open()?;
-        open.within(file_timeout(limit), "reading a file", files::read(&open.link, path, limit))
-            .await
+        self.open()?.read_file(path, limit).await
     }
 
     async fn list(&self, path: &SandboxPath) -> Result<Listing, EngineError> {
-        let open = self.open()?;
-        open.within(FILE_TIMEOUT, "listing a directory", files::list(&open.link, path)).await
+        self.open()?.list_directory(path).await
     }
 
     async fn close(mut self: Box<Self>) -> Result<Usage, EngineError> {
         let Some(open) = &self.open else {
             return Err(EngineError::Closed { what: "the sandbox".to_owned() });
         };
-        if !open.spent.swap(true, Ordering::AcqRel) {
-            // A guest that does not listen is ended below.
-            let told = open.link.send(FrameKind::Close, 0, &[], &[]);
-            let _told = tokio::time::timeout(CLOSE_GRACE, told).await;
-        }
+        open.request_close().await;
         // One that is as good as dead is waited for by the janitor.
         let dead = open.remember().is_doomed || open.wait_until_dead().await;
         let usage = open.total_usage();
@@ -445,15 +394,19 @@ impl Open {
         let mut usage = Usage::default();
         let known = {
             let memory = self.remember();
-            memory.is_last.then_some(memory.counters)
+            memory.is_last.then_some(memory.account.baseline.counters)
         };
         let counters = known.map_or_else(|| self.counters(), Ok)?;
         let memory = self.remember();
-        (usage.cpu_user, usage.cpu_system) = memory.used;
+        let used = &memory.account.used;
+        (usage.cpu_user, usage.cpu_system) = (used.cpu_user, used.cpu_system);
         // What nobody waited for, such as what a command left running, is not split.
         let before = memory.start.cpu.unwrap_or_default();
-        let total =
-            counters.cpu.unwrap_or_default().saturating_sub(before).saturating_sub(memory.guest);
+        let total = counters
+            .cpu
+            .unwrap_or_default()
+            .saturating_sub(before)
+            .saturating_sub(memory.account.baseline.guest_cpu);
         usage.cpu_user += total.saturating_sub(usage.cpu_user + usage.cpu_system);
         usage.memory_peak_bytes = counters.memory_peak_bytes;
         // The guest is one of them; and where nothing has run, the count is of the sandbox before.
@@ -480,7 +433,7 @@ impl SubprocessSandbox {
     fn bury(&mut self) {
         let Some(Open { link, holdings, .. }) = self.open.take() else { return };
         if let Some(slot) = &holdings.slot {
-            self.inner.resources().slots.lose(slot.size);
+            self.inner.resources().slots.pool.discard(&slot.size);
         }
         let Parts { socket, guest, pidfd, mounts, .. } = link.into_parts();
         let channel = Some(socket.into_inner());

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crucible_guest_client::Status;
+use crucible_guest_client::ProcessStatus;
 
 /// How often the status file of a program is read again.
 const EVERY: u32 = 50;
@@ -13,7 +13,7 @@ const EVERY: u32 = 50;
 /// it asks the kernel for each time ([`Confinement`](crucible_guest::protocol::Confinement)).
 #[derive(Debug, Default)]
 pub(super) struct Word {
-    known: Mutex<Option<Status>>,
+    known: Mutex<Option<ProcessStatus>>,
     commands: AtomicU32,
 }
 
@@ -25,12 +25,12 @@ impl Word {
     }
 
     /// Takes note of one in which every layer was in force.
-    pub(super) fn note(&self, status: Status) {
+    pub(super) fn note(&self, status: ProcessStatus) {
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
     }
 
     /// The last that is known.
-    pub(super) fn known(&self) -> Option<Status> {
+    pub(super) fn known(&self) -> Option<ProcessStatus> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
@@ -43,7 +43,7 @@ mod tests {
     fn one_of_fifty_is_read_and_the_first_until_it_is_known() {
         let word = Word::default();
         assert!(word.is_due() && word.is_due(), "nothing is known");
-        let status = Status::parse(b"Seccomp:\t2\n");
+        let status = ProcessStatus::parse(b"Seccomp:\t2\n");
         word.note(status.clone());
         let due = (0..150).filter(|_| word.is_due()).count();
         assert_eq!(due, 3);

@@ -6,8 +6,8 @@ use crucible_core::{Command, Limits};
 use crucible_guest::protocol::{
     Confinement, Exited, FrameKind, HEADER_SIZE, Header, OnExit, STDIO_PASSED, Started, WireWriter,
 };
-use crucible_guest_client::Frames;
-use crucible_guest_client::request::{self, Terms};
+use crucible_guest_client::FrameDecoder;
+use crucible_guest_client::request::{self, ExecParameters};
 
 use super::Step;
 
@@ -23,20 +23,20 @@ pub(super) fn encode(_: usize) -> Step {
         let mut limits = request::process_limits(&Limits::new());
         limits.extend(request::priority_limits());
         let rlimits = request::rlimits(&limits).expect("limits");
-        let (stdio, after) = (STDIO_PASSED, OnExit::Seal);
+        let (stdio, on_exit) = (STDIO_PASSED, OnExit::Seal);
         let (deadline_us, status) = (12_000_000, true);
         let (quiet_us, lend_mounts) = (2000, false);
-        let terms = Terms {
+        let parameters = ExecParameters {
             stdio,
             variables: &variables,
-            after,
+            on_exit,
             deadline_us,
             status,
             quiet_us,
             lend_mounts,
             rlimits: &rlimits,
         };
-        let request = request::exec(black_box(&command), terms).expect("a request");
+        let request = request::exec(black_box(&command), parameters).expect("a request");
         let mut header = [0; HEADER_SIZE];
         let length = u32::try_from(request.len()).expect("a length");
         Header { kind: FrameKind::Exec, id: 1, length }
@@ -59,12 +59,12 @@ pub(super) fn decode(_: usize) -> Step {
     frame(&mut said, FrameKind::Stdout, |writer| writer.raw(&[b'x'; 2000]).expect("room"));
     let exited = Exited { empty: true, wall_us: 12_000, ..Exited::default() };
     frame(&mut said, FrameKind::Exited, |writer| exited.encode(writer).expect("room"));
-    let mut frames = Frames::new();
+    let mut frames = FrameDecoder::new();
     Box::new(move || {
-        let room = frames.room();
+        let room = frames.spare_mut();
         room.get_mut(..said.len()).expect("room").copy_from_slice(&said);
-        frames.filled(said.len());
-        while let Some(frame) = frames.cut().expect("frames") {
+        frames.advance(said.len());
+        while let Some(frame) = frames.next_frame().expect("frames") {
             match frame.kind {
                 FrameKind::Started => {
                     drop(black_box(Started::decode(&frame.payload).expect("a start")))

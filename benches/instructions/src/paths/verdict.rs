@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use crucible_core::{Outcome, judge};
 use crucible_guest::protocol::Exited;
-use crucible_guest_client::{CgroupCounters, End, EvidenceBuilder};
+use crucible_guest_client::{
+    CgroupCounters, CommandEnd, CommandLimits, CommandRun, EvidenceBuilder, UsageBaseline,
+};
 
 use super::{Step, sample};
 
@@ -26,20 +28,21 @@ pub(super) fn from_facts(_: usize) -> Step {
         free_bytes: 1 << 20,
         ..Exited::default()
     };
-    let end = End { exited: Some(exited), ..End::default() };
     Box::new(move || {
-        let facts = EvidenceBuilder {
-            before,
-            guest_before: Duration::ZERO,
+        let end = CommandEnd { exited: Some(exited), ..CommandEnd::default() };
+        let builder = EvidenceBuilder {
+            before: UsageBaseline { counters: before, guest_cpu: Duration::ZERO },
             now,
+            limits: CommandLimits {
+                wall: Duration::from_secs(10),
+                cpu: Duration::from_secs(5),
+                output_bytes: 1 << 20,
+            },
             memory_limit: 256 << 20,
-            output: (14, 1 << 20),
-            wall_limit: Duration::from_secs(10),
-            cpu_limit: Duration::from_secs(5),
-            elapsed: Duration::from_millis(12),
-            end: &end,
+            output_bytes: 14,
+            run: CommandRun { end, ..CommandRun::default() },
         };
-        let evidence = black_box(facts).evidence(Vec::new());
+        let evidence = black_box(builder).into_evidence();
         black_box(judge(&evidence));
     })
 }

@@ -24,11 +24,11 @@ fn broke(ended: &Disconnected) -> bool {
 
 /// Asks, lets the double do something, and gives the end of it.
 async fn end_of(link: &Link, say: impl Future<Output = ()>) -> Disconnected {
-    let question = link.desk().ask();
+    let question = link.router().open_request();
     tokio::select! {
         answer = async {
             loop {
-                if let Err(ended) = link.answer(&question).await {
+                if let Err(ended) = link.response(&question).await {
                     return ended;
                 }
             }
@@ -73,7 +73,7 @@ async fn what_nobody_asked_ends_the_link() {
 #[tokio::test(start_paused = true)]
 async fn no_more_than_64_frames_wait_for_one_who_asked() {
     let (link, mut double) = Double::of_link();
-    let idle = link.desk().ask();
+    let idle = link.router().open_request();
     let words = frame(FrameKind::Data, idle.id(), &vec![0; PAYLOAD_MAX_TO_HOST]);
     let ended = end_of(&link, async { double.say_for_ever(&words).await }).await;
     assert!(broke(&ended), "{ended:?}");
@@ -81,20 +81,20 @@ async fn no_more_than_64_frames_wait_for_one_who_asked() {
     assert_eq!(waiting, 64);
     assert!(room <= PAYLOAD_MAX_TO_HOST + HEADER_SIZE + READ_AHEAD, "{room}");
     // What came before is still there for whoever asked.
-    assert_eq!(link.answer(&idle).await.unwrap().payload.len(), PAYLOAD_MAX_TO_HOST);
+    assert_eq!(link.response(&idle).await.unwrap().payload.len(), PAYLOAD_MAX_TO_HOST);
 }
 
 /// Answers to a question that was given up: some are to be expected, and are dropped; without an end they are an attack.
 #[tokio::test(start_paused = true)]
 async fn frames_for_one_who_has_gone_have_an_end() {
     let (link, mut double) = Double::of_link();
-    let gone = link.desk().ask().id();
+    let gone = link.router().open_request().id();
     for _ in 0..60 {
         double.say(FrameKind::Stdout, gone, b"late").await;
     }
-    let question = link.desk().ask();
+    let question = link.router().open_request();
     double.say(FrameKind::Done, question.id(), &[]).await;
-    assert_eq!(link.answer(&question).await.unwrap().kind, FrameKind::Done, "a few do no harm");
+    assert_eq!(link.response(&question).await.unwrap().kind, FrameKind::Done, "a few do no harm");
     let words = frame(FrameKind::Stdout, gone, &[]).repeat(100);
     let ended = end_of(&link, double.say_for_ever(&words)).await;
     assert!(broke(&ended), "{ended:?}");
@@ -106,7 +106,7 @@ async fn frames_for_one_who_has_gone_have_an_end() {
 async fn many_questions_do_not_add_up() {
     let (link, mut double) = Double::of_link();
     for _ in 0..100_000 {
-        drop(link.desk().ask());
+        drop(link.router().open_request());
     }
     let words = frame(FrameKind::Data, 1, &[]);
     let flood = async {
@@ -175,12 +175,12 @@ async fn an_early_end_is_an_end_wherever_it_comes() {
     let whole = whole.concat();
     for cut in 0..=whole.len() {
         let (link, mut double) = Double::of_link();
-        let question = link.desk().ask();
+        let question = link.router().open_request();
         double.say_bytes(&whole[..cut]).await;
         drop(double);
         let stands = link.ready().await;
         assert_eq!(stands.is_ok(), cut >= lengths[0] + lengths[1], "{cut}");
-        match link.answer(&question).await {
+        match link.response(&question).await {
             Ok(answer) => {
                 assert_eq!((cut, &answer.payload[..]), (whole.len(), &b"\x01content"[..]))
             }
@@ -199,7 +199,7 @@ async fn an_early_end_is_an_end_wherever_it_comes() {
 #[tokio::test(start_paused = true)]
 async fn a_byte_at_a_time_is_a_frame_in_the_end() {
     let (link, mut double) = Double::of_link();
-    let question = link.desk().ask();
+    let question = link.router().open_request();
     let words = frame(FrameKind::Data, question.id(), &[7; 500]);
     let say = async {
         for byte in &words {
@@ -207,7 +207,7 @@ async fn a_byte_at_a_time_is_a_frame_in_the_end() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    let (answer, ()) = tokio::join!(link.answer(&question), say);
+    let (answer, ()) = tokio::join!(link.response(&question), say);
     assert_eq!(answer.unwrap().payload, &[7; 500][..]);
 }
 
@@ -217,7 +217,7 @@ async fn descriptors_that_do_not_belong_are_closed() {
     let (link, mut double) = Double::of_link();
     let stand_in = StandIn::start();
     let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK).unwrap();
-    let question = link.desk().ask();
+    let question = link.router().open_request();
     double.say_with(&frame(FrameKind::Opened, 0, &[1, 0, 0, 0]), &[stand_in.pidfd().as_fd()]);
     double.say_with(
         &frame(
@@ -234,7 +234,7 @@ async fn descriptors_that_do_not_belong_are_closed() {
     drop(writer);
     let frames = async {
         let mut count = 0;
-        while link.answer(&question).await.unwrap().kind == FrameKind::Data {
+        while link.response(&question).await.unwrap().kind == FrameKind::Data {
             count += 1;
         }
         count
@@ -252,7 +252,7 @@ async fn descriptors_that_do_not_belong_are_closed() {
 async fn one_that_does_not_listen_is_gone() {
     let (link, mut double) = Double::of_link();
     rustix::net::shutdown(&double.stream, Shutdown::Read).unwrap();
-    let question = link.desk().ask();
+    let question = link.router().open_request();
     let sent = link.send(FrameKind::Read, question.id(), b"x", &[]).await;
     assert!(matches!(sent, Err(Disconnected::Gone)), "{sent:?}");
     let words = frame(FrameKind::Stdout, question.id(), &[]);
@@ -267,7 +267,7 @@ async fn one_that_does_not_listen_is_gone() {
 async fn hanging_up_in_the_middle_of_a_request_is_an_end() {
     let (link, double) = Double::of_link();
     let body = vec![0; 4 << 20];
-    let question = link.desk().ask();
+    let question = link.router().open_request();
     let hang_up = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         drop(double);
@@ -298,8 +298,8 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let (link, mut double) = Double::of_link();
-            let (first, second) = (link.desk().ask(), link.desk().ask());
-            drop(link.desk().ask());
+            let (first, second) = (link.router().open_request(), link.router().open_request());
+            drop(link.router().open_request());
             let say = async {
                 for piece in words.concat().chunks(piece) {
                     if double.stream.write_all(piece).await.is_err() {
@@ -310,10 +310,10 @@ proptest! {
             };
             let all = async {
                 let mut answers = 0;
-                while link.answer(&first).await.is_ok() {
+                while link.response(&first).await.is_ok() {
                     answers += 1;
                 }
-                while link.answer(&second).await.is_ok() {
+                while link.response(&second).await.is_ok() {
                     answers += 1;
                 }
                 answers

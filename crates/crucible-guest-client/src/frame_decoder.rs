@@ -1,64 +1,64 @@
-//! Cutting what a guest says into frames. Every byte is hostile.
+//! Decoding of a guest's byte stream. Every byte is hostile.
 
 use bytes::Bytes;
 use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, PAYLOAD_MAX_TO_HOST};
 
-/// How much is read at first: most guests say less than this in their lives. It grows for a long frame.
+/// The initial buffer size. Most guests send less than this in total. A long frame grows the buffer.
 const FIRST_READ: usize = 4096;
 
 /// A frame from a guest.
 #[derive(Debug, Clone)]
 pub struct Frame {
-    /// What it says.
+    /// The kind of message.
     pub kind: FrameKind,
-    /// The request that it answers; 0 for what is about the sandbox itself.
+    /// The request to which it responds; 0 for messages about the sandbox itself.
     pub id: u32,
-    /// What follows the header.
+    /// The bytes after the header.
     pub payload: Bytes,
 }
 
-/// What came is not a frame.
+/// The received bytes are not a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidFrame;
 
-/// Cuts what comes into frames. It holds one frame at most, and what was read along with it.
+/// Splits a byte stream into frames. It holds one frame at most, and the bytes that were read together with it.
 #[derive(Debug)]
-pub struct Frames {
+pub struct FrameDecoder {
     buffer: Vec<u8>,
     start: usize,
     end: usize,
 }
 
-impl Default for Frames {
+impl Default for FrameDecoder {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Frames {
-    /// Nothing has come yet.
+impl FrameDecoder {
+    /// Creates an empty decoder.
     #[must_use]
     pub fn new() -> Self {
         Self { buffer: vec![0; FIRST_READ], start: 0, end: 0 }
     }
 
-    /// How much memory it has taken.
+    /// Returns the size of the buffer.
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.buffer.len()
     }
 
-    /// The next frame, if it has come as a whole.
+    /// Returns the next frame, or `None` if it has not arrived completely.
     ///
     /// # Errors
-    /// What came is not one.
-    pub fn cut(&mut self) -> Result<Option<Frame>, InvalidFrame> {
+    /// Returns [`InvalidFrame`] if the bytes are not a frame.
+    pub fn next_frame(&mut self) -> Result<Option<Frame>, InvalidFrame> {
         let pending = self.buffer.get(self.start..self.end).unwrap_or_default();
         let Some(header) = pending.first_chunk::<HEADER_SIZE>() else { return Ok(None) };
         let header = Header::decode(header, PAYLOAD_MAX_TO_HOST).map_err(|_| InvalidFrame)?;
         let size = HEADER_SIZE + header.length as usize;
         let Some(frame) = pending.get(HEADER_SIZE..size) else {
-            self.make_room(size);
+            self.reserve(size);
             return Ok(None);
         };
         let payload = Bytes::copy_from_slice(frame);
@@ -66,24 +66,24 @@ impl Frames {
         Ok(Some(Frame { kind: header.kind, id: header.id, payload }))
     }
 
-    /// Where what comes next is to be put; never empty. [`filled`](Self::filled) says how much it was.
-    pub fn room(&mut self) -> &mut [u8] {
+    /// Returns the unused part of the buffer, which is never empty. Call [`advance`](Self::advance) after filling it.
+    pub fn spare_mut(&mut self) -> &mut [u8] {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);
         } else if self.end == self.buffer.len() {
             let pending = self.end - self.start;
-            self.make_room(pending + FIRST_READ);
+            self.reserve(pending + FIRST_READ);
         }
         self.buffer.get_mut(self.end..).unwrap_or_default()
     }
 
-    /// So many bytes were put into the [`room`](Self::room).
-    pub fn filled(&mut self, count: usize) {
+    /// Records that `count` bytes were written to [`spare_mut`](Self::spare_mut).
+    pub fn advance(&mut self, count: usize) {
         self.end = self.end.saturating_add(count).min(self.buffer.len());
     }
 
-    /// Makes room for a frame of `size` bytes from the start of what is pending.
-    fn make_room(&mut self, size: usize) {
+    /// Makes room for a frame of `size` bytes that begins with the pending bytes.
+    fn reserve(&mut self, size: usize) {
         if self.start > 0 {
             self.buffer.copy_within(self.start..self.end, 0);
             self.end -= self.start;
@@ -109,37 +109,38 @@ mod tests {
     }
 
     #[test]
-    fn however_the_bytes_come_the_frames_are_the_same() {
+    fn frames_do_not_depend_on_read_sizes() {
         let long = vec![7; 100_000];
-        let said = [
+        let sent = [
             frame(FrameKind::Done, 1, b""),
             frame(FrameKind::Data, 2, &long),
             frame(FrameKind::Done, 3, b"x"),
         ];
-        let said = said.concat();
-        for piece in [1, 11, 12, 13, 4096, 70_000, said.len()] {
-            let (mut frames, mut cut, mut rest) = (Frames::new(), Vec::new(), &said[..]);
+        let sent = sent.concat();
+        for piece in [1, 11, 12, 13, 4096, 70_000, sent.len()] {
+            let (mut decoder, mut received, mut rest) =
+                (FrameDecoder::new(), Vec::new(), &sent[..]);
             while !rest.is_empty() {
-                let room = frames.room();
-                let count = rest.len().min(piece).min(room.len());
-                room[..count].copy_from_slice(&rest[..count]);
-                frames.filled(count);
+                let spare = decoder.spare_mut();
+                let count = rest.len().min(piece).min(spare.len());
+                spare[..count].copy_from_slice(&rest[..count]);
+                decoder.advance(count);
                 rest = &rest[count..];
-                while let Some(frame) = frames.cut().unwrap() {
-                    cut.push((frame.id, frame.payload.len()));
+                while let Some(frame) = decoder.next_frame().unwrap() {
+                    received.push((frame.id, frame.payload.len()));
                 }
             }
-            assert_eq!(cut, [(1, 0), (2, 100_000), (3, 1)], "{piece}");
-            assert!(frames.capacity() < PAYLOAD_MAX_TO_HOST + 2 * FIRST_READ);
+            assert_eq!(received, [(1, 0), (2, 100_000), (3, 1)], "{piece}");
+            assert!(decoder.capacity() < PAYLOAD_MAX_TO_HOST + 2 * FIRST_READ);
         }
     }
 
     #[test]
-    fn what_is_no_frame_is_refused_before_it_takes_room() {
-        let mut frames = Frames::new();
-        frames.room()[..HEADER_SIZE].fill(0xff);
-        frames.filled(HEADER_SIZE);
-        assert_eq!(frames.cut().unwrap_err(), InvalidFrame);
-        assert_eq!(frames.capacity(), FIRST_READ);
+    fn invalid_header_is_refused_without_allocation() {
+        let mut decoder = FrameDecoder::new();
+        decoder.spare_mut()[..HEADER_SIZE].fill(0xff);
+        decoder.advance(HEADER_SIZE);
+        assert_eq!(decoder.next_frame().unwrap_err(), InvalidFrame);
+        assert_eq!(decoder.capacity(), FIRST_READ);
     }
 }

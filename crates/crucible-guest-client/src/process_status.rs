@@ -1,28 +1,28 @@
-//! What the kernel says of a process: its status file (proc(5)).
+//! The status file of a process (proc(5)).
 
 use std::str::FromStr;
 
-/// The lines of a status file that tell which layers are in force.
+/// The lines of a status file that show which layers are in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Status {
+pub struct ProcessStatus {
     /// Effective user id, as the reader's user namespace names it.
     pub uid: Option<u32>,
-    /// Whether it can gain privileges by executing something.
+    /// Whether execve(2) cannot grant privileges (`no_new_privs`).
     pub no_new_privs: Option<bool>,
-    /// 2: filters.
+    /// The seccomp mode; 2 means filters.
     pub seccomp: Option<u32>,
-    /// How many filters it has.
+    /// The number of seccomp filters.
     pub seccomp_filters: Option<u32>,
-    /// Permitted, effective and bounding capabilities together.
+    /// The union of permitted, effective and bounding capabilities.
     pub capabilities: Option<u64>,
-    /// Effective capabilities.
+    /// The effective capabilities.
     pub effective: Option<u64>,
-    /// The process id in each pid namespace, from the reader's down.
+    /// The number of pid namespaces that contain the process, from the reader's downwards.
     pub pid_namespaces: Option<usize>,
 }
 
-impl Status {
-    /// Reads a status file. It comes from inside: what is not there, or not a number, is `None`.
+impl ProcessStatus {
+    /// Parses a status file. The guest supplies it, so a line that is missing or malformed becomes `None`.
     #[must_use]
     pub fn parse(text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
@@ -61,11 +61,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_lines_that_matter_are_read() {
+    fn relevant_lines_are_parsed() {
         let text =
             b"Name:\tx\nUid:\t0\t1000\t0\t0\nNSpid:\t2\nCapPrm:\t0\nCapEff:\t0\nCapBnd:\t00000000000001c0\n\
                      NoNewPrivs:\t1\nSeccomp:\t2\nSeccomp_filters:\t2\n";
-        let status = Status::parse(text);
+        let status = ProcessStatus::parse(text);
         assert_eq!(status.uid, Some(1000));
         assert_eq!(status.no_new_privs, Some(true));
         assert_eq!((status.seccomp, status.seccomp_filters), (Some(2), Some(2)));
@@ -74,8 +74,8 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_nothing() {
-        assert_eq!(Status::parse(b"\xff\xfe:\nUid:\nCapEff:\tzz\n").uid, None);
-        assert_eq!(Status::parse(b""), Status::default());
+    fn malformed_lines_become_none() {
+        assert_eq!(ProcessStatus::parse(b"\xff\xfe:\nUid:\nCapEff:\tzz\n").uid, None);
+        assert_eq!(ProcessStatus::parse(b""), ProcessStatus::default());
     }
 }

@@ -1,23 +1,23 @@
-//! What a kernel has counted for a sandbox.
+//! The counters of a sandbox's cgroup.
 
 use std::time::Duration;
 
 use crucible_guest::protocol::CgroupCounts;
 
-/// What a kernel has counted for a sandbox. What nobody has counted is `None`.
+/// The counters of a sandbox's cgroup. A counter that the kernel does not provide is `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CgroupCounters {
     /// Processes that the kernel killed for lack of memory.
     pub oom_kills: Option<u64>,
-    /// How often the sandbox ran into its own memory limit.
+    /// How often the sandbox reached its own memory limit.
     pub memory_limit_hits: Option<u64>,
-    /// How often a fork was refused because there were as many processes as there may be.
+    /// How often the kernel refused a fork because of the process limit.
     pub forks_refused: Option<u64>,
-    /// The most memory that was in use at once.
+    /// The highest memory use.
     pub memory_peak_bytes: Option<u64>,
-    /// The most processes and threads that there were at once, the guest included.
+    /// The highest number of processes and threads, the guest included.
     pub processes_peak: Option<u64>,
-    /// CPU time of everything, the guest included.
+    /// CPU time of all processes, the guest included.
     pub cpu: Option<Duration>,
 }
 
