@@ -1,45 +1,52 @@
-//! The guest agent, without its runtime: what the guest program does, in code that can be tested.
+//! The guest agent without its runtime, so that tests can call its parts.
 //!
-//! Two roles. `spawn`: a factory of sandboxes, one an engine, outside every sandbox. `serve`: process 1 of a sandbox.
-//! A sandbox that the spawner opens goes straight on to serving; `serve` as a role of its own is for containers, where
-//! whatever makes the container starts the guest.
+//! It has two roles. `spawn` is the spawner: it makes sandboxes for one engine and runs outside all of
+//! them. `serve` is process 1 of a container, which a container runtime starts. A sandbox that the
+//! spawner opens continues in the same program, without another exec.
 
 mod arguments;
-mod bpf;
-mod cgroup;
+mod capabilities;
 mod container;
-mod control;
-mod disk;
-mod door;
-mod errno;
-mod files;
+mod container_cgroup;
+mod decimal;
+mod directory_entries;
+mod egress_listener;
+mod exec_request;
+mod exit_report;
+mod factory;
+mod file_server;
+mod filter;
+mod frame_batch;
+mod framed_streams;
+mod guest;
+mod host_channel;
 mod landlock;
-mod memory;
-mod number;
-mod oom;
-mod open;
-mod path;
+mod oom_score;
+mod proc_usage;
 mod reap;
+mod root_template;
+mod running_command;
 mod sandbox;
-mod seccomp;
-mod serve;
-mod slot;
-mod spawn;
-mod streams;
+mod sandbox_fds;
+mod slot_server;
+mod spawner;
+mod static_cell;
+mod step_error;
 pub(crate) mod sys;
 mod target;
-mod template;
-mod usage;
+mod target_context;
+mod target_launcher;
+mod writable_mounts;
 
 pub(crate) use arguments::Arguments;
 
-/// Exit status: nobody said what to do.
+/// The exit status for arguments that name no role.
 const USAGE: i32 = 64;
 
 /// Runs the role that the arguments name.
 pub(crate) fn main(arguments: Arguments) -> ! {
     match arguments.get(1) {
-        Some(b"spawn") => spawn::main(),
+        Some(b"spawn") => spawner::main(),
         Some(b"serve") => container::main(&arguments),
         _ => sys::exit(USAGE),
     }

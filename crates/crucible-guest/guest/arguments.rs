@@ -2,29 +2,29 @@
 
 use core::ffi::{CStr, c_char};
 
-use super::number::parse;
+use super::decimal::parse;
 
-/// The arguments as the kernel left them on the stack.
+/// The arguments where the kernel put them, on the stack.
 pub(crate) struct Arguments {
     count: usize,
     pointers: *const *const c_char,
 }
 
 impl Arguments {
-    /// The arguments at `pointers`, which the kernel keeps for the whole life of the program.
+    /// Creates the view of `count` arguments at `pointers`, which are valid until the program ends.
     pub(crate) fn new(count: usize, pointers: *const *const c_char) -> Self {
         Self { count, pointers }
     }
 
-    /// The argument at `index`; 0 is the program's name.
+    /// Returns the argument at `index`. Index 0 is the program's name.
     pub(crate) fn get(&self, index: usize) -> Option<&[u8]> {
         if index >= self.count {
             return None;
         }
         // SAFETY: there are `count` pointers, and `index` is less.
-        let place = unsafe { self.pointers.add(index) };
-        // SAFETY: the kernel has put a pointer there.
-        let pointer = unsafe { place.read() };
+        let slot = unsafe { self.pointers.add(index) };
+        // SAFETY: the kernel wrote a pointer there.
+        let pointer = unsafe { slot.read() };
         if pointer.is_null() {
             return None;
         }
@@ -32,33 +32,35 @@ impl Arguments {
         Some(unsafe { CStr::from_ptr(pointer) }.to_bytes())
     }
 
-    /// Overwrites the environment, which nobody here reads, and which some kernels show to others (`/proc/1/environ`).
-    pub(crate) fn forget_environment(&self) {
+    /// Overwrites the environment, which the guest does not use. Some kernels show it to other
+    /// processes (`/proc/1/environ`).
+    pub(crate) fn clear_environment(&self) {
         let mut index = self.count + 1;
         loop {
-            // SAFETY: behind the arguments and their null pointer are the pointers to the environment, up to another null pointer, which
-            // ends this loop (the x86-64 psABI, 3.4.1).
-            let place = unsafe { self.pointers.add(index) };
-            // SAFETY: the kernel has put a pointer there.
-            let pointer = unsafe { place.read() };
+            // SAFETY: the pointers to the environment follow the arguments and their null pointer. A
+            // null pointer ends them and this loop (the x86-64 psABI, 3.4.1).
+            let slot = unsafe { self.pointers.add(index) };
+            // SAFETY: the kernel wrote a pointer there.
+            let pointer = unsafe { slot.read() };
             if pointer.is_null() {
                 return;
             }
             // SAFETY: the kernel terminates every variable with a NUL and leaves it in place.
             let length = unsafe { CStr::from_ptr(pointer) }.to_bytes().len();
-            // SAFETY: these bytes are this process's own, on its stack, where it may write; nobody else has a reference to them.
+            // SAFETY: these bytes are on this process's own stack, which is writable, and no other
+            // reference to them exists.
             unsafe { pointer.cast_mut().write_bytes(0, length) };
             index += 1;
         }
     }
 
-    /// The number that follows the argument `name`.
+    /// Returns the number that follows the argument `name`.
     pub(crate) fn number(&self, name: &[u8]) -> Option<u64> {
         let at = self.position(name)?;
         parse(self.get(at + 1)?)
     }
 
-    /// Whether the argument `name` is there.
+    /// Returns `true` if the argument `name` is present.
     pub(crate) fn has(&self, name: &[u8]) -> bool {
         self.position(name).is_some()
     }

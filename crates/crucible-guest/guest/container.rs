@@ -1,59 +1,66 @@
-//! The role `serve`: process 1 of a container, which somebody else has made.
+//! The role `serve`: process 1 of a container that a container runtime made.
 //!
-//! It was started as root, with a few capabilities, in a read-only root. Before it serves anybody it puts on itself what a
-//! guest can, so that every command has it, and looks what of the rest is in force. What it could not put on is missing from
-//! its greeting; the host decides what that means.
+//! The runtime starts the guest as root with a few capabilities, in a read-only root. Before it serves,
+//! the guest adds the layers that a process can add to itself, so that every command inherits them.
+//! Then it checks which of the other layers are in force. Its `Ready` frame lists both. The host
+//! decides what a missing layer means.
+
+use core::ffi::CStr;
 
 use super::arguments::Arguments;
-use super::cgroup::Cgroup;
-use super::control::Control;
-use super::disk::Disk;
-use super::errno::{Errno, Result, retry};
+use super::capabilities::{GUEST_CAPABILITIES, seal_capabilities};
+use super::container_cgroup::ContainerCgroup;
+use super::filter::{self, SocketPolicy};
+use super::guest::{ContainerState, Guest};
+use super::host_channel::HostChannel;
 use super::landlock;
-use super::oom::Score;
-use super::seccomp::{self, Sockets};
-use super::serve::{self, Container, Guest, Place};
-use super::spawn::{At as _, StepError};
-use super::sys::{self, Fd, O_CLOEXEC, O_CREAT, O_EXCL, O_RDONLY, O_WRONLY};
-use super::target;
+use super::oom_score::{GuestScore, OomScore};
+use super::step_error::{AtStep as _, StepError, StepResult};
+use super::sys::{self, Errno, Fd, O_CLOEXEC, O_CREAT, O_EXCL, O_RDONLY, O_WRONLY, Result, retry};
+use super::target_context::TargetContext;
+use super::writable_mounts::WritableMounts;
 use crate::protocol::{Layers, Step};
 
-/// The devices that programs may write to. A container has more: terminals above all.
-const DEVICES: &[&core::ffi::CStr] =
+/// The devices that programs may write to. A container has more of them, terminals above all.
+const DEVICES: &[&CStr] =
     &[c"/dev/null", c"/dev/zero", c"/dev/full", c"/dev/random", c"/dev/urandom"];
 
-/// Options: `--id N`, the target's user and group id; `--here`, serve in the directory in which the guest was started instead
-/// of `/box`, and put nothing on; `--disk N` and `--inodes N`, what may be used in all places that can be written to;
-/// `--oom-first`, the kernel ends programs rather than the guest when memory runs out; `--no-seccomp`, `--no-landlock`, for a host that does
-/// without.
+/// Runs the role. Its options:
+///
+/// - `--id N`: the target's user and group id.
+/// - `--here`: serve in the current directory instead of `/box`, without adding layers.
+/// - `--disk N`, `--inodes N`: the limit for all writable mounts together.
+/// - `--oom-first`: when memory runs out, the kernel kills programs before the guest.
+/// - `--no-seccomp`, `--no-landlock`: do not add these layers, for a host that waives them.
 pub(crate) fn main(arguments: &Arguments) -> ! {
-    let control = Control::pipes(Fd(0), Fd(1));
-    let started = arrange_descriptors(control).at(Step::DESCRIPTORS).and_then(|control| {
+    let channel = HostChannel::pipes(Fd(0), Fd(1));
+    let started = arrange_descriptors(channel).at(Step::DESCRIPTORS).and_then(|channel| {
         if arguments.has(b"--here") {
-            here(arguments, control)
+            set_up_here(arguments, channel)
         } else {
-            contained(arguments, control)
+            set_up(arguments, channel)
         }
     });
     match started {
-        Ok(guest) => match guest.say_ready() {
-            Ok(()) => serve::run(guest),
+        Ok(guest) => match guest.send_ready() {
+            Ok(()) => guest.run(),
             Err(_) => sys::exit(1),
         },
         Err(StepError(step, error)) => {
-            // Where the pipes are depends on how far we have come. If the host cannot be told, it is gone.
-            if Control::pipes(Fd(3), Fd(4)).fail(0, step, error).is_err() {
-                let _told = control.fail(0, step, error);
+            // The numbers of the pipes depend on how far the setup came. If neither works, the host
+            // has closed them.
+            if HostChannel::pipes(Fd(3), Fd(4)).fail(0, step, error).is_err() {
+                let _sent = channel.fail(0, step, error);
             }
             sys::exit(1)
         }
     }
 }
 
-/// The control pipes become 3 and 4, and the standard streams lead nowhere.
-fn arrange_descriptors(control: Control) -> Result<Control> {
+/// Moves the pipes of the channel to 3 and 4, and opens `/dev/null` as the standard streams.
+fn arrange_descriptors(channel: HostChannel) -> Result<HostChannel> {
     sys::reset_signals()?;
-    sys::duplicate_onto(control.input, Fd(3))?;
+    sys::duplicate_onto(channel.input, Fd(3))?;
     sys::duplicate_onto(Fd(1), Fd(4))?;
     let null = sys::open(c"/dev/null", 2 | O_CLOEXEC, 0)?;
     for stream in 0..3 {
@@ -61,43 +68,45 @@ fn arrange_descriptors(control: Control) -> Result<Control> {
     }
     sys::close_from(5)?;
     if sys::pid() != 1 {
-        // What a command leaves behind comes to us all the same.
+        // Orphans of commands become the guest's children, as they do for process 1.
         sys::become_subreaper()?;
     }
-    Ok(Control::pipes(Fd(3), Fd(4)))
+    Ok(HostChannel::pipes(Fd(3), Fd(4)))
 }
 
 fn target_id(arguments: &Arguments) -> Option<u32> {
     arguments.number(b"--id").and_then(|id| u32::try_from(id).ok())
 }
 
-fn here(arguments: &Arguments, control: Control) -> core::result::Result<Guest, StepError> {
-    let place = Place {
+fn set_up_here(arguments: &Arguments, channel: HostChannel) -> StepResult<Guest> {
+    let context = TargetContext {
         directory: c".",
         single_id: false,
         target_id: target_id(arguments),
         bounded: false,
-        score: None,
+        oom_score: None,
         sealed: false,
     };
-    Guest::new(control, place)
+    Guest::new(channel, context)
 }
 
-fn contained(arguments: &Arguments, control: Control) -> core::result::Result<Guest, StepError> {
+fn set_up(arguments: &Arguments, channel: HostChannel) -> StepResult<Guest> {
     sys::set_name(c"crucible-guest");
-    arguments.forget_environment();
+    arguments.clear_environment();
     let Some(id) = target_id(arguments).filter(|id| *id != 0) else {
         return Err(StepError(Step::CREDENTIALS, Errno::INVAL));
     };
-    let mut layers = found();
-    let score = arguments.has(b"--oom-first").then(Score::open).and_then(Result::ok);
+    let mut layers = detect_layers();
+    let guest_score = arguments.has(b"--oom-first").then(GuestScore::open).and_then(Result::ok);
     let disk = match (arguments.number(b"--disk"), arguments.number(b"--inodes")) {
-        (Some(bytes), Some(inodes)) => Some(Disk::open(bytes, inodes).at(Step::OPEN_BOX)?),
+        (Some(bytes), Some(inodes)) => {
+            Some(WritableMounts::open(bytes, inodes).at(Step::OPEN_BOX)?)
+        }
         _ => None,
     };
-    layers = layers.with(disk.as_ref().map(Disk::layers).unwrap_or_default());
-    let cgroup = Cgroup::find();
-    layers = layers.with(cgroup.map(Cgroup::layer).unwrap_or_default());
+    layers = layers.with(disk.as_ref().map(WritableMounts::layers).unwrap_or_default());
+    let cgroup = ContainerCgroup::detect();
+    layers = layers.with(cgroup.map(ContainerCgroup::layer).unwrap_or_default());
     sys::drop_groups().at(Step::CREDENTIALS)?;
     layers = layers.with(drop_capabilities().at(Step::CAPABILITIES)?);
     sys::set_undumpable().at(Step::CAPABILITIES)?;
@@ -107,27 +116,29 @@ fn contained(arguments: &Arguments, control: Control) -> core::result::Result<Gu
     if !arguments.has(b"--no-landlock") && restrict_files().is_ok() {
         layers = layers.with(Layers::LANDLOCK);
     }
-    let place = Place {
+    let has_landlock = layers.has(Layers::LANDLOCK);
+    let context = TargetContext {
         directory: c"/box",
         single_id: false,
         target_id: Some(id),
         bounded: true,
-        score,
+        oom_score: guest_score.map(|guest_score| OomScore::new(guest_score, has_landlock)),
         sealed: true,
     };
-    let guest = Guest::new(control, place)?;
-    // The last: what the steps above take, the filter refuses.
-    if !arguments.has(b"--no-seccomp") && refuse_calls().is_ok() {
+    let guest = Guest::new(channel, context)?;
+    // The filter is last, because it refuses system calls of the steps above.
+    if !arguments.has(b"--no-seccomp") && load_filter().is_ok() {
         layers = layers.with(Layers::SECCOMP);
     }
-    Ok(guest.in_container(Container { layers, cgroup, disk }))
+    Ok(guest.in_container(ContainerState { layers, cgroup, disk }))
 }
 
-/// The bounding set is emptied, and what is not needed any more is given up. Where a kernel that stands in for Linux knows no
-/// secure bits, nothing is lost by it: the target is not root, and nothing that it executes gains a privilege.
+/// Empties the bounding set and drops the capabilities that the guest does not use. A kernel that
+/// emulates Linux may not have secure bits. Nothing depends on them then: the target is not root, and
+/// no program that it executes gains a privilege.
 fn drop_capabilities() -> Result<Layers> {
-    let sealed = target::seal_capabilities();
-    sys::set_capabilities(target::KEPT)?;
+    let sealed = seal_capabilities();
+    sys::set_capabilities(GUEST_CAPABILITIES)?;
     match sealed {
         Ok(()) => Ok(Layers::CAPABILITIES),
         Err(Errno::INVAL | Errno::PERM) => Ok(Layers::default()),
@@ -140,18 +151,18 @@ fn restrict_files() -> Result<()> {
     landlock::restrict(u8::try_from(abi).unwrap_or(u8::MAX), None, DEVICES)
 }
 
-/// Nobody has the key: nothing is set up in a container.
-fn refuse_calls() -> Result<()> {
+/// Loads the filter and discards its key: a container's guest sets nothing up.
+fn load_filter() -> Result<()> {
     let key = sys::make_key()?;
     sys::forget_key();
-    seccomp::load_without_listener(key, Sockets::Local)
+    filter::load_without_listener(key, SocketPolicy::LocalOnly)
 }
 
-/// Which layers whoever made the container has put on.
-fn found() -> Layers {
+/// Returns the layers that the container runtime has set up.
+fn detect_layers() -> Layers {
     let mut layers = Layers::default();
     let mut note = |holds: Result<bool>, layer| {
-        // What cannot be looked at is not in force.
+        // A layer that the guest cannot check counts as missing.
         if holds == Ok(true) {
             layers = layers.with(layer);
         }
@@ -163,7 +174,7 @@ fn found() -> Layers {
     layers
 }
 
-/// By trying: as root, in the root directory.
+/// Returns `true` if root cannot create a file in the root directory.
 fn root_is_read_only() -> Result<bool> {
     match sys::open(c"/.crucible-probe", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600) {
         Err(error) => Ok(error == Errno::ROFS),
@@ -174,10 +185,11 @@ fn root_is_read_only() -> Result<bool> {
     }
 }
 
-/// Two lines of headings, then one for each interface, which begins with its name (proc(5)).
+/// Returns `true` if the loopback is the only interface. `/proc/self/net/dev` has two lines of headings,
+/// then one line for each interface, which begins with its name (proc(5)).
 fn has_only_loopback() -> Result<bool> {
     let mut buffer = [0; 4096];
-    let text = read(c"/proc/self/net/dev", &mut buffer)?;
+    let text = read_file(c"/proc/self/net/dev", &mut buffer)?;
     Ok(text
         .split(|byte| *byte == b'\n')
         .skip(2)
@@ -185,16 +197,17 @@ fn has_only_loopback() -> Result<bool> {
         .all(|line| line.is_empty() || line.starts_with(b"lo:")))
 }
 
-/// A user namespace that maps every id to itself is the first one (user_namespaces(7)).
+/// Returns `true` if the container has a user namespace of its own. The initial one maps every id to
+/// itself (user_namespaces(7)).
 fn has_own_ids() -> Result<bool> {
     let mut buffer = [0; 1024];
-    let text = read(c"/proc/self/uid_map", &mut buffer)?;
+    let text = read_file(c"/proc/self/uid_map", &mut buffer)?;
     let mut numbers = text.split(u8::is_ascii_whitespace).filter(|number| !number.is_empty());
     let first = [numbers.next(), numbers.next(), numbers.next()];
     Ok(first != [Some(&b"0"[..]), Some(b"0"), Some(b"4294967295")])
 }
 
-fn read<'a>(path: &core::ffi::CStr, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
+fn read_file<'a>(path: &CStr, buffer: &'a mut [u8]) -> Result<&'a [u8]> {
     let file = sys::open(path, O_RDONLY | O_CLOEXEC, 0)?;
     let count = retry(|| sys::read(file, buffer));
     sys::close(file);

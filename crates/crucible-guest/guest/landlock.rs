@@ -1,26 +1,31 @@
-//! The Landlock ruleset: what may be done where, whatever the mounts say (landlock(7)).
+//! The Landlock ruleset: file access rights by directory, independent of the mounts (landlock(7)).
 
 use core::ffi::CStr;
 
-use super::errno::{Errno, Result};
-use super::sys::{self, Fd, RulesetAttributes};
+use super::sys::{self, Errno, Fd, Result, RulesetAttributes};
 
 /// `EXECUTE | READ_FILE | READ_DIR`
 const READ: u64 = 1 | 1 << 2 | 1 << 3;
-/// `READ_FILE | WRITE_FILE | IOCTL_DEV`: a device is used, not made.
+/// `READ_FILE | WRITE_FILE | IOCTL_DEV`: to use a device, not to create one.
 const USE_DEVICE: u64 = 1 << 1 | 1 << 2 | 1 << 15;
-/// The same for all in a directory.
+/// The same for all devices in a directory.
 const USE_DEVICES: u64 = USE_DEVICE | 1 << 3;
 /// `BIND_TCP | CONNECT_TCP`
 const ALL_TCP: u64 = 1 | 1 << 1;
 /// `ABSTRACT_UNIX_SOCKET | SIGNAL`
 const ALL_SCOPES: u64 = 1 | 1 << 1;
 
-/// Restricts the guest and everything it starts: read and execute anywhere, write to `/tmp` and `/box`
-/// alone, and to devices: these, or all there are in `/dev` if none is named; no TCP, but for connections to the proxy where there is one; no abstract socket and no signal outside. One domain for all, so that commands of one sandbox can
-/// reach each other.
+/// Restricts the guest and everything that it starts:
 ///
-/// The rules are opened after everything is mounted: one on a directory that is covered later does not count.
+/// - Reading and executing is allowed everywhere.
+/// - Writing is allowed in `/tmp` and `/box`, and to `devices`. If `devices` is empty, writing is
+///   allowed to all devices in `/dev`.
+/// - TCP is refused, except for connections to `proxy`.
+/// - Abstract sockets and processes outside the domain are out of reach.
+///
+/// There is one domain for all commands of a sandbox, so that they can reach each other.
+///
+/// This runs after all mounts: a rule on a directory that a mount covers later has no effect.
 pub(crate) fn restrict(abi: u8, proxy: Option<u16>, devices: &[&CStr]) -> Result<()> {
     let all = file_system_rights(abi);
     let attributes = RulesetAttributes {
@@ -29,10 +34,10 @@ pub(crate) fn restrict(abi: u8, proxy: Option<u16>, devices: &[&CStr]) -> Result
         scoped: if abi >= 6 { ALL_SCOPES } else { 0 },
     };
     let ruleset = sys::create_ruleset(&attributes, attributes_size(abi))?;
-    let places = [(c"/", READ), (c"/tmp", all), (c"/box", all), (c"/dev/shm", all)];
-    // `/dev/shm` is a link to `/tmp`, but in containers, whose devices are named.
+    let directories = [(c"/", READ), (c"/tmp", all), (c"/box", all), (c"/dev/shm", all)];
+    // `/dev/shm` is a link to `/tmp`, except in containers, which name their devices.
     let count = if devices.is_empty() { 3 } else { 4 };
-    let restricted = places
+    let restricted = directories
         .into_iter()
         .take(count)
         .try_for_each(|(directory, access)| sys::allow_beneath(ruleset, directory, access & all))
@@ -52,14 +57,14 @@ fn allow_devices(ruleset: Fd, devices: &[&CStr], all: u64) -> Result<()> {
     }
     devices.iter().try_for_each(|device| {
         match sys::allow_beneath(ruleset, device, USE_DEVICE & all) {
-            // Not every container has all of them.
+            // Not every container has all devices.
             Err(Errno::NOENT) => Ok(()),
             other => other,
         }
     })
 }
 
-/// Every right on files that an ABI knows: 13 in the first; `REFER`, `TRUNCATE`, `IOCTL_DEV` came later.
+/// Returns all rights on files that an ABI has: 13 in the first, then `REFER`, `TRUNCATE`, `IOCTL_DEV`.
 const fn file_system_rights(abi: u8) -> u64 {
     let count = match abi {
         0 | 1 => 13,
@@ -70,7 +75,7 @@ const fn file_system_rights(abi: u8) -> u64 {
     (1 << count) - 1
 }
 
-/// How much of the attributes an ABI knows: the kernel refuses fields that it does not.
+/// Returns the size of an ABI's attributes. The kernel refuses fields that it does not know.
 const fn attributes_size(abi: u8) -> usize {
     match abi {
         0..=3 => 8,
@@ -84,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn later_abis_know_more() {
+    fn later_abi_has_more_rights() {
         assert_eq!(file_system_rights(1), 0x1fff);
         assert_eq!(file_system_rights(2), 0x3fff);
         assert_eq!(file_system_rights(3), 0x7fff);

@@ -1,19 +1,18 @@
-//! Waiting for what has ended: the command, and every orphan.
+//! Reaping of the command and of orphans.
 
-use super::errno::{Errno, Result, retry};
-use super::number::parse;
-use super::sys::{self, Fd, O_CLOEXEC, O_RDONLY, Rusage, SIGKILL};
+use super::decimal::parse;
+use super::sys::{self, Errno, Fd, O_CLOEXEC, O_RDONLY, Result, Rusage, SIGKILL, retry};
 
-/// A command that has ended.
+/// The end of a command.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Ended {
+pub(crate) struct CommandExit {
     pub(crate) status: i32,
     pub(crate) usage: Rusage,
-    /// Whether nothing else was left.
+    /// Whether no other process remained.
     pub(crate) alone: bool,
 }
 
-/// Empties the descriptor that says that children have ended: they are looked for by waiting.
+/// Empties the signalfd of SIGCHLD. The guest finds the ended children with wait4(2).
 pub(crate) fn drain(children: Fd) -> Result<()> {
     let mut info = [0; 128];
     loop {
@@ -25,19 +24,19 @@ pub(crate) fn drain(children: Fd) -> Result<()> {
     }
 }
 
-/// Reaps everything that has ended. Gives how `target` ended, if it did.
-pub(crate) fn reap_all(target: Option<i32>) -> Result<Option<Ended>> {
-    let mut ended: Option<Ended> = None;
+/// Reaps all children that have ended. Returns how `target` ended, if it is among them.
+pub(crate) fn reap_all(target: Option<i32>) -> Result<Option<CommandExit>> {
+    let mut exit: Option<CommandExit> = None;
     loop {
         match retry(sys::reap_now) {
             Ok(Some(child)) if Some(child.pid) == target => {
-                ended = Some(Ended { status: child.status, usage: child.usage, alone: false });
+                exit = Some(CommandExit { status: child.status, usage: child.usage, alone: false });
             }
             // An orphan.
             Ok(Some(_)) => {}
-            Ok(None) => return Ok(ended),
+            Ok(None) => return Ok(exit),
             Err(Errno::CHILD) => {
-                return Ok(ended.map(|ended| Ended { alone: true, ..ended }));
+                return Ok(exit.map(|exit| CommandExit { alone: true, ..exit }));
             }
             Err(error) => return Err(error),
         }
@@ -50,7 +49,7 @@ pub(crate) fn wait_for(pid: i32) -> Result<()> {
     Ok(())
 }
 
-/// Whether there is no child at all, dead or alive.
+/// Returns `true` if the guest has no child, live or dead.
 pub(crate) fn is_empty() -> Result<bool> {
     loop {
         match retry(sys::reap_now) {
@@ -62,14 +61,16 @@ pub(crate) fn is_empty() -> Result<bool> {
     }
 }
 
-/// Ends `everybody` and waits until nobody is left: `ECHILD` in process 1 proves that. Gives how many there were.
+/// Kills `target` and waits until no process remains, which `ECHILD` in process 1 proves. Returns the
+/// number of killed processes.
 ///
-/// Where we are not process 1, `everybody` is a process group. What has left it is ours when its parents have ended.
-pub(crate) fn reap_everything(everybody: i32) -> Result<u32> {
+/// If the guest is not process 1, `target` is a process group. Processes that left the group become
+/// the guest's children when their parents end.
+pub(crate) fn reap_everything(target: i32) -> Result<u32> {
     let mut survivors = 0;
     loop {
-        match sys::kill(everybody, SIGKILL) {
-            Err(Errno::SRCH) if everybody != -1 => kill_children()?,
+        match sys::kill(target, SIGKILL) {
+            Err(Errno::SRCH) if target != -1 => kill_children()?,
             Ok(()) | Err(Errno::SRCH) => {}
             Err(error) => return Err(error),
         }
@@ -82,13 +83,13 @@ pub(crate) fn reap_everything(everybody: i32) -> Result<u32> {
     }
 }
 
-/// Ends our own children, whatever session they are in.
+/// Kills the guest's own children, in whichever session they are.
 pub(crate) fn kill_children() -> Result<()> {
     let file = sys::open(c"/proc/thread-self/children", O_RDONLY | O_CLOEXEC, 0)?;
     let mut buffer = [0; 4096];
     let count = retry(|| sys::read(file, &mut buffer));
     sys::close(file);
-    // Every number has a space after it. One that was cut off is found the next time.
+    // A space follows every number. The next call finds a number that was truncated.
     let numbers = buffer.get(..count?).unwrap_or_default().split_inclusive(|byte| *byte == b' ');
     for pid in numbers.filter_map(|number| parse(number.strip_suffix(b" ")?)) {
         match i32::try_from(pid).map(|pid| sys::kill(pid, SIGKILL)) {

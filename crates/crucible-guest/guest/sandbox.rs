@@ -1,21 +1,22 @@
-//! Process 1 sets its sandbox up, from within, and goes on to serve.
+//! The setup of a sandbox by its process 1, which then serves the host.
 //!
-//! Every step is needed, in this order; one that fails ends the sandbox, with its name told to the host.
+//! Every step is required, in this order. A step that fails ends the sandbox, and the host receives
+//! its name.
 
 use core::sync::atomic::{AtomicI32, Ordering};
 
-use super::control::Control;
-use super::door;
-use super::errno::{Errno, Result, retry};
+use super::capabilities::{GUEST_CAPABILITIES, seal_capabilities};
+use super::decimal::TextBuffer;
+use super::egress_listener;
+use super::guest::Guest;
+use super::host_channel::HostChannel;
 use super::landlock;
-use super::number::Text;
-use super::path::c_str;
-use super::serve::{self, Guest, Place};
-use super::spawn::{At as _, StepError};
+use super::step_error::{AtStep as _, StepError, StepResult};
 use super::sys::{
-    self, CLONE_NEWCGROUP, Fd, MS_NODEV, MS_NOEXEC, MS_NOSUID, POLLHUP, POLLIN, PollFd,
+    self, CLONE_NEWCGROUP, CLONE_NEWIPC, CLONE_NEWNS, CLONE_NEWPID, Errno, Fd, MS_NODEV, MS_NOEXEC,
+    MS_NOSUID, POLLHUP, POLLIN, PollFd, Result, c_str, retry,
 };
-use super::target;
+use super::target_context::TargetContext;
 use crate::protocol::{
     FrameKind, MAX_TASKS_FILES, Opened, PROXY_PORT, PlanFlags, SandboxPlan, Step,
 };
@@ -24,39 +25,67 @@ use crate::protocol::{
 pub(crate) const TARGET_ID: u32 = 1000;
 /// The host name inside.
 const HOST_NAME: &[u8] = b"sandbox";
-/// The guest's end of its socket, once its descriptors are arranged. 0 to 2 stay occupied: a descriptor that is received
-/// later must not become a standard stream.
+/// The number of the guest's socket, after the descriptors are arranged. 0 to 2 stay occupied, so that
+/// a descriptor that arrives later never becomes a standard stream.
 const CONTROL: Fd = Fd(3);
 
-/// What the guest got from the spawner.
-pub(crate) struct Inherited {
+/// What a fork of the spawner inherits, for a sandbox or a slot.
+pub(crate) struct ForkContext {
     pub(crate) plan: SandboxPlan,
-    pub(crate) control: Control,
+    pub(crate) channel: HostChannel,
     pub(crate) tasks: [Fd; MAX_TASKS_FILES],
-    /// Ends of the pipe that says that the id maps are written.
+    /// Both ends of the pipe that signals that the id maps are written.
     pub(crate) maps: (Fd, Fd),
-    /// Ends of the pipe that ends with the spawner.
+    /// Both ends of the pipe that hangs up when the spawner ends.
     pub(crate) life: (Fd, Fd),
 }
 
-pub(crate) fn main(inherited: &Inherited) -> ! {
-    match set_up(inherited) {
-        Ok(guest) => serve::run(guest),
+/// What the guest of a slot gets from it.
+pub(crate) struct SlotContext {
+    pub(crate) plan: SandboxPlan,
+    pub(crate) channel: HostChannel,
+    pub(crate) tasks: [Fd; MAX_TASKS_FILES],
+    /// Both ends of the pipe that hangs up when the slot ends.
+    pub(crate) life: (Fd, Fd),
+    /// The guest's process id in the host's namespace.
+    pub(crate) pid: AtomicI32,
+}
+
+/// Returns the namespaces that each sandbox has for itself, even in a slot.
+pub(crate) fn sandbox_namespaces(plan: &SandboxPlan) -> u64 {
+    let ipc = if plan.flags.has(PlanFlags::IPC) { CLONE_NEWIPC } else { 0 };
+    CLONE_NEWPID | CLONE_NEWNS | ipc
+}
+
+/// Runs process 1 of a sandbox without a slot.
+pub(crate) fn main(context: &ForkContext) -> ! {
+    run(set_up(context), context.channel)
+}
+
+/// Runs process 1 of a sandbox in a slot. Its user, host name, network and permanent restrictions are
+/// the slot's.
+pub(crate) fn main_in_slot(context: &SlotContext) -> ! {
+    run(set_up_in_slot(context), context.channel)
+}
+
+fn run(guest: StepResult<Guest>, channel: HostChannel) -> ! {
+    match guest {
+        Ok(guest) => guest.run(),
         Err(StepError(step, error)) => {
-            // If the host cannot be told, it is gone.
-            let _told = inherited.control.fail(0, step, error);
+            // A failure to send means that the host has ended.
+            let _sent = channel.fail(0, step, error);
             sys::exit(1)
         }
     }
 }
 
-fn set_up(inherited: &Inherited) -> core::result::Result<Guest, StepError> {
-    let plan = &inherited.plan;
+fn set_up(context: &ForkContext) -> StepResult<Guest> {
+    let plan = &context.plan;
     sys::set_name(c"crucible-guest");
-    // The spawner ignores its children; process 1 must not.
-    sys::heed_children().at(Step::SIGNALS)?;
-    join(plan, &inherited.tasks)?;
-    become_root(inherited)?;
+    // The spawner ignores SIGCHLD. Process 1 needs it.
+    sys::expect_children().at(Step::SIGNALS)?;
+    join_cgroups(plan, &context.tasks)?;
+    become_root(context)?;
     mount_disk(plan).at(Step::MOUNT_DISK)?;
     mount_proc(plan).at(Step::MOUNT_PROC)?;
     if plan.flags.has(PlanFlags::UTS) {
@@ -64,135 +93,114 @@ fn set_up(inherited: &Inherited) -> core::result::Result<Guest, StepError> {
     }
     let proxy = plan.flags.has(PlanFlags::EGRESS).then_some(PROXY_PORT);
     if let Some(port) = proxy {
-        // While we may still change the namespace, which nobody may afterwards.
-        door::open(inherited.control, port).at(Step::EGRESS_LISTENER)?;
+        // This needs a capability in the network namespace, which the guest drops below.
+        egress_listener::open(context.channel, port).at(Step::EGRESS_LISTENER)?;
     }
-    target::seal_capabilities().at(Step::CAPABILITIES)?;
-    sys::set_capabilities(target::KEPT).at(Step::CAPABILITIES)?;
-    sys::set_undumpable().at(Step::CAPABILITIES)?;
-    sys::set_no_new_privs().at(Step::NO_NEW_PRIVS)?;
-    let control = arrange_descriptors(inherited.control).at(Step::DESCRIPTORS)?;
-    close_in(plan, control, proxy)
+    restrict(GUEST_CAPABILITIES)?;
+    let channel = arrange_descriptors(context.channel).at(Step::DESCRIPTORS)?;
+    finish(plan, channel, proxy)
 }
 
-/// The last steps, for whoever has its socket in place and no capability to set anything up any more.
-fn close_in(
-    plan: &SandboxPlan,
-    control: Control,
-    proxy: Option<u16>,
-) -> core::result::Result<Guest, StepError> {
-    // Nothing is set up any more: from here on the filter is for the guest what it is for the target.
+/// Drops all other capabilities for good, and excludes this process from tracing and from new
+/// privileges.
+fn restrict(capabilities: u64) -> StepResult<()> {
+    seal_capabilities().at(Step::CAPABILITIES)?;
+    sys::set_capabilities(capabilities).at(Step::CAPABILITIES)?;
+    sys::set_undumpable().at(Step::CAPABILITIES)?;
+    sys::set_no_new_privs().at(Step::NO_NEW_PRIVS)
+}
+
+/// Runs the last steps, after the descriptors are arranged and the capabilities for the setup are
+/// dropped.
+fn finish(plan: &SandboxPlan, channel: HostChannel, proxy: Option<u16>) -> StepResult<Guest> {
+    // The setup is complete. From here on the filter refuses to the guest what it refuses to the target.
     sys::forget_key();
     if plan.flags.has(PlanFlags::LANDLOCK) {
         landlock::restrict(plan.landlock_abi, proxy, &[]).at(Step::LANDLOCK)?;
     }
-    let place = Place {
+    let context = TargetContext {
         directory: c"/box",
         single_id: plan.flags.has(PlanFlags::SINGLE_ID),
         target_id: Some(TARGET_ID),
         bounded: true,
-        score: None,
+        oom_score: None,
         sealed: true,
     };
-    let guest = Guest::new(control, place)?;
+    let guest = Guest::new(channel, context)?;
     if plan.flags.has(PlanFlags::READY) {
-        guest.say_ready().at(Step::DESCRIPTORS)?;
+        guest.send_ready().at(Step::DESCRIPTORS)?;
     }
     Ok(guest)
 }
 
-/// Process 1 in a slot: its user, host name and network, and what it can never do, are the slot's.
-pub(crate) fn main_in_slot(opening: &Opening) -> ! {
-    match set_up_in_slot(opening) {
-        Ok(guest) => serve::run(guest),
-        Err(StepError(step, error)) => {
-            let _told = opening.control.fail(0, step, error);
-            sys::exit(1)
-        }
-    }
-}
-
-/// What the guest got from its slot.
-pub(crate) struct Opening {
-    pub(crate) plan: SandboxPlan,
-    pub(crate) control: Control,
-    pub(crate) tasks: [Fd; MAX_TASKS_FILES],
-    /// Ends of the pipe that ends with the slot.
-    pub(crate) life: (Fd, Fd),
-    /// The guest's process id, as the host has it.
-    pub(crate) pid: AtomicI32,
-}
-
-fn set_up_in_slot(opening: &Opening) -> core::result::Result<Guest, StepError> {
-    let plan = &opening.plan;
+fn set_up_in_slot(context: &SlotContext) -> StepResult<Guest> {
+    let plan = &context.plan;
     sys::set_name(c"crucible-guest");
-    introduce(opening).at(Step::CLONE)?;
-    join(plan, &opening.tasks)?;
-    sys::close(opening.life.1);
-    tie_to_parent(opening.life.0).at(Step::DEATH_SIGNAL)?;
+    send_opened(context).at(Step::CLONE)?;
+    join_cgroups(plan, &context.tasks)?;
+    sys::close(context.life.1);
+    tie_to_parent(context.life.0).at(Step::DEATH_SIGNAL)?;
     mount_disk(plan).at(Step::MOUNT_DISK)?;
     mount_proc(plan).at(Step::MOUNT_PROC)?;
-    sys::set_capabilities(target::KEPT).at(Step::CAPABILITIES)?;
+    sys::set_capabilities(GUEST_CAPABILITIES).at(Step::CAPABILITIES)?;
     sys::close_from(CONTROL.0 + 1).at(Step::DESCRIPTORS)?;
-    close_in(plan, opening.control, None)
+    finish(plan, context.channel, None)
 }
 
-/// Says who it is: the slot, which would have to, sleeps as long as we live.
-fn introduce(opening: &Opening) -> Result<()> {
+/// Sends the guest's process id and pidfd to the host. The slot cannot, because it sleeps until the
+/// guest ends.
+fn send_opened(context: &SlotContext) -> Result<()> {
     let pidfd = sys::own_pidfd()?;
-    let opened = Opened { pid: opening.pid.load(Ordering::Acquire).unsigned_abs() };
-    let sent = opening
-        .control
+    let opened = Opened { pid: context.pid.load(Ordering::Acquire).unsigned_abs() };
+    let sent = context
+        .channel
         .answer_with(FrameKind::Opened, 0, Some(pidfd), |writer| opened.encode(writer));
     sys::close(pidfd);
     sent
 }
 
 /// Joins the sandbox's cgroups.
-fn join(plan: &SandboxPlan, tasks: &[Fd]) -> core::result::Result<(), StepError> {
+fn join_cgroups(plan: &SandboxPlan, tasks: &[Fd]) -> StepResult<()> {
     for tasks in tasks.iter().take(usize::from(plan.tasks_files)) {
-        // "0" is whoever writes. Writing a process id instead, or to `cgroup.procs`, waits for an RCU grace period.
+        // "0" is the writing process. Writing a process id instead, or writing to `cgroup.procs`,
+        // waits for an RCU grace period.
         sys::write(*tasks, b"0").at(Step::CGROUP)?;
     }
     if plan.flags.has(PlanFlags::CGROUP) {
-        // After joining: what the sandbox sees as its root is the cgroup it is in now.
+        // After joining: the root of the new namespace is the current cgroup.
         sys::unshare(CLONE_NEWCGROUP).at(Step::CGROUP_NAMESPACE)?;
     }
     Ok(())
 }
 
-/// A slot gets what its sandboxes have in common, and goes on to open them.
-pub(crate) fn become_slot(inherited: &Inherited) -> core::result::Result<Control, StepError> {
-    let plan = &inherited.plan;
+/// Sets up what the sandboxes of a slot have in common. The slot then opens them.
+pub(crate) fn become_slot(context: &ForkContext) -> StepResult<HostChannel> {
     sys::set_name(c"crucible-slot");
-    sys::heed_children().at(Step::SIGNALS)?;
-    become_root(inherited)?;
-    target::seal_capabilities().at(Step::CAPABILITIES)?;
-    sys::set_capabilities(target::KEPT | 1 << sys::CAP_SYS_ADMIN).at(Step::CAPABILITIES)?;
-    sys::set_undumpable().at(Step::CAPABILITIES)?;
-    sys::set_no_new_privs().at(Step::NO_NEW_PRIVS)?;
-    if plan.flags.has(PlanFlags::UTS) {
+    sys::expect_children().at(Step::SIGNALS)?;
+    become_root(context)?;
+    restrict(GUEST_CAPABILITIES | 1 << sys::CAP_SYS_ADMIN)?;
+    if context.plan.flags.has(PlanFlags::UTS) {
         sys::set_host_name(HOST_NAME).at(Step::HOSTNAME)?;
     }
-    arrange_descriptors(inherited.control).at(Step::DESCRIPTORS)
+    arrange_descriptors(context.channel).at(Step::DESCRIPTORS)
 }
 
-/// Becomes root inside, as soon as the spawner has written who that is outside.
-fn become_root(inherited: &Inherited) -> core::result::Result<(), StepError> {
-    wait_for_maps(inherited).at(Step::MAPS)?;
-    if !inherited.plan.flags.has(PlanFlags::SINGLE_ID) {
+/// Becomes root inside, after the spawner has written the id maps.
+fn become_root(context: &ForkContext) -> StepResult<()> {
+    wait_for_maps(context).at(Step::MAPS)?;
+    if !context.plan.flags.has(PlanFlags::SINGLE_ID) {
         sys::drop_groups().at(Step::CREDENTIALS)?;
         sys::set_gid(0).at(Step::CREDENTIALS)?;
         sys::set_uid(0).at(Step::CREDENTIALS)?;
     }
-    tie_to_parent(inherited.life.0).at(Step::DEATH_SIGNAL)
+    tie_to_parent(context.life.0).at(Step::DEATH_SIGNAL)
 }
 
-fn wait_for_maps(inherited: &Inherited) -> Result<()> {
-    let (wait, written) = inherited.maps;
-    // Our copies of the ends that others write to: with them open, neither pipe would ever end.
+fn wait_for_maps(context: &ForkContext) -> Result<()> {
+    let (wait, written) = context.maps;
+    // Copies of the write ends: while they are open, neither pipe would hang up.
     sys::close(written);
-    sys::close(inherited.life.1);
+    sys::close(context.life.1);
     let mut byte = [0];
     match retry(|| sys::read(wait, &mut byte))? {
         1 => Ok(()),
@@ -200,8 +208,10 @@ fn wait_for_maps(inherited: &Inherited) -> Result<()> {
     }
 }
 
-/// The guest ends with the spawner, or with its slot. A change of credentials clears the setting, so it is made after the last; and
-/// the parent may have gone before it was made, which a pipe of its tells (its process id is always 0 in here).
+/// Lets the kernel kill this process when its parent, the spawner or the slot, ends.
+///
+/// A change of credentials clears the setting, so that this follows the last change. The parent may
+/// have ended before, which its pipe shows. (Its process id is always 0 inside.)
 fn tie_to_parent(life: Fd) -> Result<()> {
     sys::die_with_parent()?;
     let mut life = [PollFd { fd: life, events: POLLIN, found: 0 }];
@@ -212,47 +222,49 @@ fn tie_to_parent(life: Fd) -> Result<()> {
     }
 }
 
-/// One file system, bounded in bytes and inodes, for all that can be written to: `/tmp` and `/box` are directories of
-/// it, so that the bound is one for both together. (`/dev/shm` and `/var/tmp` are links to `/tmp`.)
+/// Mounts one file system, with limits in bytes and inodes, for everything that is writable. `/tmp` and
+/// `/box` are directories of it, so that they share one limit. (`/dev/shm` and `/var/tmp` are links to
+/// `/tmp`.)
 fn mount_disk(plan: &SandboxPlan) -> Result<()> {
-    let mut options = Text::<96>::new();
+    let mut options = TextBuffer::<96>::new();
     options.push(b"mode=755,size=")?;
     options.push_number(plan.disk_bytes)?;
     options.push(b",nr_inodes=")?;
-    // The three directories are ours, not the target's.
+    // The three directories are the guest's, and do not count for the target.
     options.push_number(plan.inodes.saturating_add(3))?;
     let options = c_str(options.with_nul())?;
     sys::mount_new(c"tmpfs", c"/tmp", MS_NOSUID | MS_NODEV, options)?;
-    let owner = TARGET_ID;
-    for (directory, place, mode, owned) in [
+    for (directory, mount_point, mode, owned) in [
         (c"/tmp/box", c"/box", 0o755, true),
-        // The last: it covers the other.
+        // The last one, because it covers the other.
         (c"/tmp/tmp", c"/tmp", 0o1777, false),
     ] {
-        // Nothing is masked: the spawner has seen to that.
+        // The spawner has set the umask to 0.
         sys::mkdir(directory, mode)?;
         if owned {
-            sys::chown(directory, owner, owner)?;
+            sys::chown(directory, TARGET_ID, TARGET_ID)?;
         }
-        sys::bind(directory, place, 0)?;
+        sys::bind(directory, mount_point, 0)?;
     }
     Ok(())
 }
 
-/// Nothing of processes that belong to others is seen: the target sees its own, the guest (group 0) all.
+/// Mounts a `/proc` that hides processes of other users: the target sees its own, the guest (group 0)
+/// sees all.
 fn mount_proc(plan: &SandboxPlan) -> Result<()> {
     let options =
         if plan.flags.has(PlanFlags::SINGLE_ID) { c"hidepid=2" } else { c"hidepid=2,gid=0" };
     sys::mount_new(c"proc", c"/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, options)
 }
 
-/// The socket becomes 3, standard input becomes the `/dev/null` that 1 is, and everything else is closed.
-fn arrange_descriptors(control: Control) -> Result<Control> {
-    if control.input == CONTROL {
+/// Moves the socket to 3, makes standard input the `/dev/null` that descriptor 1 is, and closes
+/// everything else.
+fn arrange_descriptors(channel: HostChannel) -> Result<HostChannel> {
+    if channel.input == CONTROL {
         return Err(Errno::INVAL);
     }
-    sys::duplicate_onto(control.input, CONTROL)?;
+    sys::duplicate_onto(channel.input, CONTROL)?;
     sys::duplicate_onto(Fd(1), Fd(0))?;
     sys::close_from(CONTROL.0 + 1)?;
-    Ok(Control::socket(CONTROL))
+    Ok(HostChannel::socket(CONTROL))
 }

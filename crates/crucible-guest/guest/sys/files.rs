@@ -2,12 +2,13 @@
 
 use core::ffi::CStr;
 
+use super::errno::{Errno, Result};
 use super::machine::{nr, syscall};
+use super::path::PathName;
 use super::{check, signed, wide};
-use crate::agent::errno::{Errno, Result};
-use crate::agent::path::Name;
 
-/// A file descriptor, by its number. It is closed by hand: the guest lives with a fixed, small set of them.
+/// A file descriptor, by its number. The guest closes it explicitly: it has a small, fixed set of
+/// descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fd(pub(crate) i32);
 
@@ -27,16 +28,16 @@ const RESOLVE_STRICTLY_BENEATH: u64 = 0x01 | 0x02 | 0x04 | 0x08;
 
 pub(crate) const AT_SYMLINK_NOFOLLOW: i32 = 0x100;
 
-/// What is known of a file: the fields of `struct stat` that the guest looks at.
+/// The fields of `struct stat` that the guest uses.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Stat {
+pub(crate) struct FileStat {
     pub(crate) mode: u32,
     pub(crate) size: u64,
 }
 
-/// How large a file system is, and what is left of it (statfs(2)).
+/// The size of a file system and its free space (statfs(2)).
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Room {
+pub(crate) struct FreeSpace {
     pub(crate) bytes: u64,
     pub(crate) inodes: u64,
     pub(crate) free_bytes: u64,
@@ -82,8 +83,9 @@ struct OpenHow {
     resolve: u64,
 }
 
-/// Opens such that the path cannot lead out of `directory`, over a link (not at its end either), or onto another file system:
-/// by openat2(2), or one name after another where a kernel that stands in for Linux has no such call.
+/// Opens a path beneath `directory`. The path cannot leave the directory, follow a link (not even as its
+/// last name), or enter another file system. Uses openat2(2), or opens one name after another if a
+/// kernel that emulates Linux lacks that call.
 pub(crate) fn open_beneath(directory: Fd, path: &CStr, flags: i32, mode: u32) -> Result<Fd> {
     match open_resolving(directory, path, flags, mode) {
         Err(Errno::NOSYS) => open_walking(directory, path, flags, mode),
@@ -91,8 +93,8 @@ pub(crate) fn open_beneath(directory: Fd, path: &CStr, flags: i32, mode: u32) ->
     }
 }
 
-/// openat(2) for each name of a path. A directory is opened twice: gVisor follows a link to one, whatever it is told, unless it is
-/// opened as a mere path.
+/// openat(2) for each name of a path. It opens a directory twice: gVisor follows a link to a directory
+/// despite `O_NOFOLLOW`, unless `O_PATH` is set.
 fn open_walking(directory: Fd, path: &CStr, flags: i32, mode: u32) -> Result<Fd> {
     let (mut at, mut names) = (directory, path.to_bytes().split(|byte| *byte == b'/').peekable());
     while let Some(name) = names.next() {
@@ -102,7 +104,7 @@ fn open_walking(directory: Fd, path: &CStr, flags: i32, mode: u32) -> Result<Fd>
             Err(Errno::XDEV)
         } else {
             let flags = if as_path { O_PATH | O_DIRECTORY } else { flags };
-            Name::new(name).and_then(|name| {
+            PathName::new(name).and_then(|name| {
                 open_at(at, name.as_c_str()?, flags | O_NOFOLLOW | O_CLOEXEC, mode)
             })
         };
@@ -119,8 +121,8 @@ fn open_walking(directory: Fd, path: &CStr, flags: i32, mode: u32) -> Result<Fd>
     opened
 }
 
-/// openat(2), with the error number that openat2(2) has for a link: also where what was no directory is one when it is looked at again.
-/// What is gone by then is not there.
+/// openat(2), with the error number of openat2(2) for a link (`ELOOP`). It also returns `ELOOP` if the
+/// file became a directory in between, and `ENOENT` if it was removed.
 fn open_at(directory: Fd, name: &CStr, flags: i32, mode: u32) -> Result<Fd> {
     const S_IFMT: u32 = 0o170_000;
     const S_IFDIR: u32 = 0o040_000;
@@ -152,41 +154,41 @@ fn open_resolving(directory: Fd, path: &CStr, flags: i32, mode: u32) -> Result<F
     check(unsafe { syscall(nr::OPENAT2, arguments) }).and_then(to_fd)
 }
 
-/// close(2). Errors are those of a descriptor that is closed all the same.
+/// close(2). Ignores errors, because the descriptor is closed anyway.
 pub(crate) fn close(fd: Fd) {
-    // SAFETY: no memory is involved.
+    // SAFETY: the call accesses no memory.
     let _closed = unsafe { syscall(nr::CLOSE, [signed(fd.0), 0, 0, 0, 0, 0]) };
 }
 
-/// close_range(2): from `first` to the highest that there can be. (gVisor takes the numbers for signed ones.)
+/// close_range(2) from `first` to the highest number. (gVisor treats the numbers as signed.)
 pub(crate) fn close_from(first: i32) -> Result<()> {
-    // SAFETY: no memory is involved.
+    // SAFETY: the call accesses no memory.
     check(unsafe { syscall(nr::CLOSE_RANGE, [signed(first), signed(i32::MAX), 0, 0, 0, 0]) })
         .map(drop)
 }
 
-/// dup3(2) without flags: the copy is open across execve(2).
+/// dup3(2) without flags: the copy stays open across execve(2).
 pub(crate) fn duplicate_onto(fd: Fd, number: Fd) -> Result<()> {
-    // SAFETY: no memory is involved.
+    // SAFETY: the call accesses no memory.
     check(unsafe { syscall(nr::DUP3, [signed(fd.0), signed(number.0), 0, 0, 0, 0]) }).map(drop)
 }
 
 /// fcntl(2) with `F_SETFD`, 0: the descriptor stays open across execve(2).
 pub(crate) fn keep_open(fd: Fd) -> Result<()> {
     const F_SETFD: usize = 2;
-    // SAFETY: no memory is involved.
+    // SAFETY: the call accesses no memory.
     check(unsafe { syscall(nr::FCNTL, [signed(fd.0), F_SETFD, 0, 0, 0, 0]) }).map(drop)
 }
 
 /// fcntl(2) with `F_SETFL`, `O_NONBLOCK`.
 pub(crate) fn make_nonblocking(fd: Fd) -> Result<()> {
     const F_SETFL: usize = 4;
-    // SAFETY: no memory is involved.
+    // SAFETY: the call accesses no memory.
     check(unsafe { syscall(nr::FCNTL, [signed(fd.0), F_SETFL, signed(O_NONBLOCK), 0, 0, 0]) })
         .map(drop)
 }
 
-/// pipe2(2): the end to read from, the end to write to; closed on execve(2).
+/// pipe2(2): returns the read end and the write end. execve(2) closes both.
 pub(crate) fn pipe() -> Result<(Fd, Fd)> {
     let mut ends = [0_i32; 2];
     let arguments = [ends.as_mut_ptr() as usize, signed(O_CLOEXEC), 0, 0, 0, 0];
@@ -199,7 +201,7 @@ pub(crate) fn pipe() -> Result<(Fd, Fd)> {
 /// lseek(2) with `SEEK_SET`.
 pub(crate) fn seek(fd: Fd, offset: u64) -> Result<()> {
     let offset = usize::try_from(offset).map_err(|_| Errno::INVAL)?;
-    // SAFETY: no memory is involved.
+    // SAFETY: the call accesses no memory.
     check(unsafe { syscall(nr::LSEEK, [signed(fd.0), offset, 0, 0, 0, 0]) }).map(drop)
 }
 
@@ -262,13 +264,13 @@ pub(crate) fn chown(path: &CStr, uid: u32, gid: u32) -> Result<()> {
 
 /// fchmod(2)
 pub(crate) fn fchmod(fd: Fd, mode: u32) -> Result<()> {
-    // SAFETY: no memory is involved.
+    // SAFETY: the call accesses no memory.
     check(unsafe { syscall(nr::FCHMOD, [signed(fd.0), mode as usize, 0, 0, 0, 0]) }).map(drop)
 }
 
 /// fchown(2)
 pub(crate) fn fchown(fd: Fd, uid: u32, gid: u32) -> Result<()> {
-    // SAFETY: no memory is involved.
+    // SAFETY: the call accesses no memory.
     check(unsafe { syscall(nr::FCHOWN, [signed(fd.0), uid as usize, gid as usize, 0, 0, 0]) })
         .map(drop)
 }
@@ -282,8 +284,8 @@ pub(crate) fn make_device(path: &CStr, major: u32, minor: u32) -> Result<()> {
     check(unsafe { syscall(nr::MKNOD, arguments) }).map(drop)
 }
 
-/// newfstatat(2): of `name` in `directory`, or with an empty name and `AT_EMPTY_PATH` of the directory itself.
-pub(crate) fn stat_at(directory: Fd, name: &CStr, flags: i32) -> Result<Stat> {
+/// newfstatat(2) of `name` in `directory`. With an empty name and `AT_EMPTY_PATH`, of the directory.
+pub(crate) fn stat_at(directory: Fd, name: &CStr, flags: i32) -> Result<FileStat> {
     // The layout of `struct stat` on x86-64: `st_mode` at 24, `st_size` at 48, 144 bytes in all.
     let mut raw = [0_u64; 18];
     let arguments = [
@@ -298,24 +300,24 @@ pub(crate) fn stat_at(directory: Fd, name: &CStr, flags: i32) -> Result<Stat> {
     check(unsafe { syscall(nr::NEWFSTATAT, arguments) })?;
     let [_, _, _, mode_and_uid, _, _, size, ..] = raw;
     let [a, b, c, d, ..] = mode_and_uid.to_le_bytes();
-    Ok(Stat { mode: u32::from_le_bytes([a, b, c, d]), size })
+    Ok(FileStat { mode: u32::from_le_bytes([a, b, c, d]), size })
 }
 
 /// fstat(2)
-pub(crate) fn fstat(fd: Fd) -> Result<Stat> {
+pub(crate) fn fstat(fd: Fd) -> Result<FileStat> {
     const AT_EMPTY_PATH: i32 = 0x1000;
     stat_at(fd, c"", AT_EMPTY_PATH)
 }
 
 /// fstatfs(2)
-pub(crate) fn room(fd: Fd) -> Result<Room> {
-    // The layout of `struct statfs` on x86-64: eight-byte fields; `f_bsize` at 1, `f_blocks` at 2, `f_bavail` at 4, `f_files`
-    // at 5, `f_ffree` at 6.
+pub(crate) fn free_space(fd: Fd) -> Result<FreeSpace> {
+    // The layout of `struct statfs` on x86-64: eight-byte fields; `f_bsize` at 1, `f_blocks` at 2,
+    // `f_bavail` at 4, `f_files` at 5, `f_ffree` at 6.
     let mut raw = [0_u64; 15];
     // SAFETY: the kernel writes 120 bytes to the array.
     check(unsafe { syscall(nr::FSTATFS, [signed(fd.0), raw.as_mut_ptr() as usize, 0, 0, 0, 0]) })?;
     let [_, block_size, blocks, _, free_blocks, inodes, free_inodes, ..] = raw;
-    Ok(Room {
+    Ok(FreeSpace {
         bytes: block_size.saturating_mul(blocks),
         inodes,
         free_bytes: block_size.saturating_mul(free_blocks),
@@ -325,7 +327,7 @@ pub(crate) fn room(fd: Fd) -> Result<Room> {
 
 /// umask(2)
 pub(crate) fn umask(mask: u32) {
-    // SAFETY: no memory is involved; the call cannot fail.
+    // SAFETY: the call accesses no memory, and cannot fail.
     let _previous = unsafe { syscall(nr::UMASK, [mask as usize, 0, 0, 0, 0, 0]) };
 }
 

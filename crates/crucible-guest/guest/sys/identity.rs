@@ -1,10 +1,10 @@
-//! Users, groups, capabilities, and what the kernel remembers of a process.
+//! Users, groups, capabilities and other attributes of a process.
 
 use core::ffi::CStr;
 
+use super::errno::Result;
 use super::machine::{nr, syscall};
 use super::{check, key, signed, wide};
-use crate::agent::errno::Result;
 
 pub(crate) const CAP_CHOWN: u32 = 0;
 pub(crate) const CAP_DAC_OVERRIDE: u32 = 1;
@@ -19,7 +19,7 @@ const CAPABILITY_VERSION: u32 = 0x2008_0522;
 
 /// prctl(2)
 fn prctl(option: usize, argument: usize) -> Result<usize> {
-    // SAFETY: every option used here takes a number, or a C string that its caller keeps.
+    // SAFETY: every option used here takes a number, or a C string that its caller keeps alive.
     check(unsafe { syscall(nr::PRCTL, [option, argument, 0, 0, 0, 0]) })
 }
 
@@ -35,7 +35,7 @@ pub(crate) fn set_undumpable() -> Result<()> {
 
 /// `PR_SET_NAME`
 pub(crate) fn set_name(name: &CStr) {
-    // The name is for people who look at a process list; without it nothing is missing.
+    // The name appears in process lists only, so that an error has no consequence.
     let _named = prctl(15, name.as_ptr() as usize);
 }
 
@@ -64,12 +64,12 @@ pub(crate) fn no_new_privs() -> Result<bool> {
     prctl(39, 0).map(|set| set == 1)
 }
 
-/// `PR_GET_SECCOMP`: 2 where the process has filters.
+/// `PR_GET_SECCOMP`: 2 if the process has filters.
 pub(crate) fn seccomp_mode() -> Result<u8> {
     prctl(21, 0).map(|mode| u8::try_from(mode).unwrap_or(u8::MAX))
 }
 
-/// capget(2): effective, permitted and inheritable ones together.
+/// capget(2): the union of the effective, permitted and inheritable sets.
 pub(crate) fn capabilities() -> Result<u64> {
     let header = [CAPABILITY_VERSION, 0];
     let mut data = [0_u32; 6];
@@ -82,7 +82,7 @@ pub(crate) fn capabilities() -> Result<u64> {
     Ok(u64::from(low) | u64::from(high_effective | high_permitted | high_inheritable) << 32)
 }
 
-/// capset(2): these capabilities effective and permitted, none inheritable.
+/// capset(2): makes these capabilities effective and permitted, and none inheritable.
 pub(crate) fn set_capabilities(set: u64) -> Result<()> {
     let header = [CAPABILITY_VERSION, 0];
     let [low, high] = [(set & 0xffff_ffff) as u32, (set >> 32) as u32];
@@ -103,14 +103,14 @@ pub(crate) fn drop_groups() -> Result<()> {
 /// setresgid(2): real, effective and saved.
 pub(crate) fn set_gid(gid: u32) -> Result<()> {
     let gid = gid as usize;
-    // SAFETY: no memory is involved.
+    // SAFETY: the call accesses no memory.
     check(unsafe { syscall(nr::SETRESGID, [gid, gid, gid, 0, 0, 0]) }).map(drop)
 }
 
 /// setresuid(2): real, effective and saved.
 pub(crate) fn set_uid(uid: u32) -> Result<()> {
     let uid = uid as usize;
-    // SAFETY: no memory is involved.
+    // SAFETY: the call accesses no memory.
     check(unsafe { syscall(nr::SETRESUID, [uid, uid, uid, 0, 0, 0]) }).map(drop)
 }
 
@@ -136,18 +136,18 @@ pub(crate) fn set_rlimit(resource: u32, soft: u64, hard: u64) -> Result<()> {
 
 /// setsid(2)
 pub(crate) fn new_session() -> Result<()> {
-    // SAFETY: no memory is involved.
+    // SAFETY: the call accesses no memory.
     check(unsafe { syscall(nr::SETSID, [0; 6]) }).map(drop)
 }
 
 /// setns(2)
 pub(crate) fn enter_namespace(fd: super::Fd, kind: u64) -> Result<()> {
-    // SAFETY: no memory is involved.
+    // SAFETY: the call accesses no memory.
     check(unsafe { syscall(nr::SETNS, [signed(fd.0), wide(kind), 0, 0, 0, key()]) }).map(drop)
 }
 
 /// unshare(2)
 pub(crate) fn unshare(flags: u64) -> Result<()> {
-    // SAFETY: no memory is involved; no flag used here changes what this process shares in memory.
+    // SAFETY: the call accesses no memory, and no flag used here affects shared memory.
     check(unsafe { syscall(nr::UNSHARE, [wide(flags), 0, 0, 0, 0, key()]) }).map(drop)
 }

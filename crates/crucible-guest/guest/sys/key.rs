@@ -1,22 +1,24 @@
-//! The key to the calls that set sandboxes up: the seccomp filter refuses them to whoever does not pass it along.
+//! The key for the system calls that set sandboxes up. The seccomp filter refuses them to callers that
+//! do not pass it.
 //!
-//! It is passed as the sixth argument, which the kernel ignores in calls that have fewer, and a filter sees.
+//! The key is the sixth argument. The kernel ignores it in calls with fewer arguments, and a filter can
+//! read it.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
+use super::errno::{Errno, Result};
 use super::machine::{nr, syscall};
 use super::{Fd, check, read, write};
-use crate::agent::errno::{Errno, Result};
 
-/// 0: there is no key, because there is no filter yet, or because it has been forgotten.
+/// The key. 0 means that there is no filter yet, or that the process has forgotten the key.
 static KEY: AtomicU64 = AtomicU64::new(0);
 
-/// The key, for the calls that need it.
+/// Returns the key for the calls that need it.
 pub(super) fn key() -> usize {
     super::wide(KEY.load(Ordering::Relaxed))
 }
 
-/// Makes a key that nobody can guess (getrandom(2)).
+/// Creates an unpredictable key (getrandom(2)).
 pub(crate) fn make_key() -> Result<u64> {
     loop {
         let mut bytes = [0_u8; 8];
@@ -25,7 +27,7 @@ pub(crate) fn make_key() -> Result<u64> {
             syscall(nr::GETRANDOM, [bytes.as_mut_ptr() as usize, bytes.len(), 0, 0, 0, 0])
         })?;
         let key = u64::from_ne_bytes(bytes);
-        // Whoever knows nothing passes 0, or something of 32 bits.
+        // A caller without the key may pass 0 or a number of 32 bits by chance.
         if count == bytes.len() && key >> 32 != 0 && key & 0xffff_ffff != 0 {
             KEY.store(key, Ordering::Relaxed);
             return Ok(key);
@@ -33,18 +35,18 @@ pub(crate) fn make_key() -> Result<u64> {
     }
 }
 
-/// Forgets the key: from now on the filter refuses us what it refuses everybody.
+/// Forgets the key. From now on the filter refuses the keyed calls to this process too.
 pub(crate) fn forget_key() {
     KEY.store(0, Ordering::Relaxed);
 }
 
-/// Puts the key where whoever shares our memory, and not our descriptors, cannot find it: into a pipe.
+/// Stores the key in a pipe. A process that shares this memory, but not the descriptors, cannot read it.
 pub(crate) fn hide_key(pipe_end: Fd) -> Result<()> {
     let bytes = KEY.load(Ordering::Relaxed).to_ne_bytes();
     if write(pipe_end, &bytes)? == bytes.len() { Ok(()) } else { Err(Errno::INVAL) }
 }
 
-/// Takes the key from the pipe again.
+/// Reads the key from the pipe.
 pub(crate) fn recall_key(pipe_end: Fd) -> Result<()> {
     let mut bytes = [0; 8];
     if read(pipe_end, &mut bytes)? != bytes.len() {

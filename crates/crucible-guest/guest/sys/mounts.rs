@@ -1,11 +1,11 @@
-//! mount(2) and its kin.
+//! mount(2) and related calls.
 
 use core::ffi::CStr;
 use core::ptr;
 
+use super::errno::Result;
 use super::machine::{nr, syscall};
 use super::{check, key};
-use crate::agent::errno::Result;
 
 pub(crate) const MS_RDONLY: usize = 1;
 pub(crate) const MS_NOSUID: usize = 2;
@@ -16,7 +16,7 @@ pub(crate) const MS_BIND: usize = 4096;
 pub(crate) const MS_REC: usize = 16384;
 pub(crate) const MS_PRIVATE: usize = 1 << 18;
 
-/// mount(2) with all its arguments; those that a kind of mount ignores are null.
+/// mount(2) with all its arguments. Arguments that a kind of mount ignores are null.
 fn mount(
     source: *const u8,
     target: &CStr,
@@ -26,26 +26,27 @@ fn mount(
 ) -> Result<()> {
     let arguments =
         [source as usize, target.as_ptr() as usize, kind as usize, flags, data as usize, key()];
-    // SAFETY: every pointer is null or to a C string that outlives the call, as all callers in this file see to.
+    // SAFETY: all callers in this file pass pointers that are null or point to C strings that outlive
+    // the call.
     check(unsafe { syscall(nr::MOUNT, arguments) }).map(drop)
 }
 
-/// A new file system.
+/// Mounts a new file system.
 pub(crate) fn mount_new(kind: &CStr, target: &CStr, flags: usize, options: &CStr) -> Result<()> {
     mount(kind.as_ptr().cast(), target, kind.as_ptr().cast(), flags, options.as_ptr().cast())
 }
 
-/// Something that is there already, in a second place.
+/// Binds an existing file or directory to a second path.
 pub(crate) fn bind(source: &CStr, target: &CStr, flags: usize) -> Result<()> {
     mount(source.as_ptr().cast(), target, ptr::null(), MS_BIND | flags, ptr::null())
 }
 
-/// Other flags for a mount of our own.
+/// Changes the flags of an existing mount.
 pub(crate) fn remount(target: &CStr, flags: usize) -> Result<()> {
     mount(ptr::null(), target, ptr::null(), MS_BIND | MS_REMOUNT | flags, ptr::null())
 }
 
-/// No mount here is seen by others, and none of others here, from now on.
+/// Makes mounts private: they no longer propagate from and to other namespaces.
 pub(crate) fn make_private(target: &CStr) -> Result<()> {
     mount(ptr::null(), target, ptr::null(), MS_REC | MS_PRIVATE, ptr::null())
 }
@@ -76,7 +77,7 @@ pub(crate) const MOUNT_ATTR_NOSUID: u64 = 2;
 pub(crate) const MOUNT_ATTR_NODEV: u64 = 4;
 pub(crate) const MOUNT_ATTR_NOEXEC: u64 = 8;
 
-/// mount_setattr(2): these flags for the mount and for all mounts beneath it.
+/// mount_setattr(2): sets these flags for the mount and for all mounts beneath it.
 pub(crate) fn restrict_mounts(target: &CStr, attributes: u64) -> Result<()> {
     const AT_FDCWD: isize = -100;
     const AT_RECURSIVE: usize = 0x8000;

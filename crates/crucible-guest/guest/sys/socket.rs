@@ -2,14 +2,14 @@
 
 use core::ptr;
 
+use super::errno::{Errno, Result};
 use super::machine::{nr, syscall};
 use super::{Fd, check, signed};
-use crate::agent::errno::{Errno, Result};
 
-/// The most file descriptors in one message: a socket, three streams, and what a sandbox joins.
+/// The most file descriptors in one message: a socket, and those that a sandbox joins.
 pub(crate) const FDS_MAX: usize = 8;
 
-/// File descriptors that came along with a message.
+/// The file descriptors of a message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fds {
     fds: [Fd; FDS_MAX],
@@ -25,7 +25,7 @@ impl Fds {
         self.fds.get(..self.count).unwrap_or_default()
     }
 
-    /// Closes them all.
+    /// Closes all of them.
     pub(crate) fn close(&mut self) {
         for fd in self.as_slice() {
             super::close(*fd);
@@ -33,7 +33,7 @@ impl Fds {
         self.count = 0;
     }
 
-    /// The descriptors, which are the caller's from now on.
+    /// Moves the descriptors to the caller.
     pub(crate) fn take(&mut self) -> Self {
         core::mem::replace(self, Self::none())
     }
@@ -41,17 +41,17 @@ impl Fds {
 
 /// `struct iovec` (readv(2)).
 #[repr(C)]
-struct Vector {
+struct IoVector {
     base: *const u8,
     length: usize,
 }
 
 /// `struct msghdr` (sendmsg(2)).
 #[repr(C)]
-struct Message {
+struct MessageHeader {
     name: *const u8,
     name_length: usize,
-    vectors: *const Vector,
+    vectors: *const IoVector,
     vector_count: usize,
     control: *const u8,
     control_length: usize,
@@ -60,7 +60,7 @@ struct Message {
 
 /// `struct cmsghdr` with room for descriptors (cmsg(3)).
 #[repr(C, align(8))]
-struct Control {
+struct ControlMessage {
     length: usize,
     level: i32,
     kind: i32,
@@ -77,15 +77,19 @@ const MSG_CMSG_CLOEXEC: i32 = 0x4000_0000;
 /// sendmsg(2): two byte strings one after another, and at most one descriptor.
 pub(crate) fn send(socket: Fd, head: &[u8], body: &[u8], fd: Option<Fd>) -> Result<usize> {
     let vectors = [
-        Vector { base: head.as_ptr(), length: head.len() },
-        Vector { base: body.as_ptr(), length: body.len() },
+        IoVector { base: head.as_ptr(), length: head.len() },
+        IoVector { base: body.as_ptr(), length: body.len() },
     ];
-    let mut control =
-        Control { length: HEADER + 4, level: SOL_SOCKET, kind: SCM_RIGHTS, fds: [-1; FDS_MAX] };
+    let mut control = ControlMessage {
+        length: HEADER + 4,
+        level: SOL_SOCKET,
+        kind: SCM_RIGHTS,
+        fds: [-1; FDS_MAX],
+    };
     if let (Some(fd), Some(slot)) = (fd, control.fds.first_mut()) {
         *slot = fd.0;
     }
-    let message = Message {
+    let message = MessageHeader {
         name: ptr::null(),
         name_length: 0,
         vectors: vectors.as_ptr(),
@@ -95,28 +99,31 @@ pub(crate) fn send(socket: Fd, head: &[u8], body: &[u8], fd: Option<Fd>) -> Resu
         flags: 0,
     };
     let arguments = [signed(socket.0), &raw const message as usize, signed(MSG_NOSIGNAL), 0, 0, 0];
-    // SAFETY: the message names two slices and, with a descriptor, one control structure, all alive here.
+    // SAFETY: the message refers to two slices and, with a descriptor, one control message, all alive
+    // here.
     check(unsafe { syscall(nr::SENDMSG, arguments) })
 }
 
-/// recvmsg(2): bytes, and the descriptors that came along. 0 bytes: the other side is gone.
+/// recvmsg(2): returns the number of bytes and the descriptors. 0 bytes mean that the peer has closed its
+/// end.
 ///
-/// More descriptors than there is room for are an error, and closed by the kernel.
+/// More than [`FDS_MAX`] descriptors are an error. The kernel closes the excess.
 pub(crate) fn receive(socket: Fd, buffer: &mut [u8]) -> Result<(usize, Fds)> {
-    let vector = Vector { base: buffer.as_mut_ptr(), length: buffer.len() };
-    let mut control = Control { length: 0, level: 0, kind: 0, fds: [-1; FDS_MAX] };
-    let mut message = Message {
+    let vector = IoVector { base: buffer.as_mut_ptr(), length: buffer.len() };
+    let mut control = ControlMessage { length: 0, level: 0, kind: 0, fds: [-1; FDS_MAX] };
+    let mut message = MessageHeader {
         name: ptr::null(),
         name_length: 0,
         vectors: &raw const vector,
         vector_count: 1,
         control: (&raw mut control).cast_const().cast(),
-        control_length: size_of::<Control>(),
+        control_length: size_of::<ControlMessage>(),
         flags: 0,
     };
     let arguments =
         [signed(socket.0), &raw mut message as usize, signed(MSG_CMSG_CLOEXEC), 0, 0, 0];
-    // SAFETY: the kernel writes at most `len` bytes to the buffer and the control structure, both exclusively ours.
+    // SAFETY: the kernel writes at most `len` bytes to the buffer, which is exclusively borrowed, and the
+    // control message, which is local.
     let count = check(unsafe { syscall(nr::RECVMSG, arguments) })?;
     let mut fds = Fds::none();
     if message.control_length >= HEADER && control.level == SOL_SOCKET && control.kind == SCM_RIGHTS

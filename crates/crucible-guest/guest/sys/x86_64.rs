@@ -1,17 +1,17 @@
-//! The one place that knows the machine: how a system call is made, its numbers, and how a child starts on a stack of
-//! its own. Linux on x86-64 (syscall(2), the numbers of `arch/x86/entry/syscalls/syscall_64.tbl`).
+//! The code that is specific to Linux on x86-64: how a system call is made (syscall(2)), its numbers
+//! (`arch/x86/entry/syscalls/syscall_64.tbl`), and how a child starts on a stack of its own.
 
 use core::arch::asm;
 
 /// Makes a system call.
 ///
 /// # Safety
-/// The arguments are what the call with this number expects; pointers among them are valid for what it does.
+/// The arguments are those of the call with this number. Pointers are valid for the call's accesses.
 pub(crate) unsafe fn syscall(number: u32, arguments: [usize; 6]) -> isize {
     let [a, b, c, d, e, f] = arguments;
     let result: isize;
-    // SAFETY: the registers are those of the system call ABI; the kernel preserves all but rax, rcx and r11. What the
-    // call does to memory is the caller's promise.
+    // SAFETY: the registers are those of the system call ABI. The kernel preserves all except rax, rcx and
+    // r11. The caller promises that the memory accesses are valid.
     unsafe {
         asm!("syscall", inlateout("rax") number as usize => result, in("rdi") a, in("rsi") b, in("rdx") c,
             in("r10") d, in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _, options(nostack));
@@ -19,12 +19,12 @@ pub(crate) unsafe fn syscall(number: u32, arguments: [usize; 6]) -> isize {
     result
 }
 
-/// Calls clone(2) such that the child runs `entry(argument)` on the stack that ends at `stack_top`.
+/// Calls clone(2) so that the child runs `entry(argument)` on the stack that ends at `stack_top`.
 ///
 /// # Safety
-/// The flags have `CLONE_VM | CLONE_VFORK` and nothing that needs a further argument; `stack_top` is the 16-byte aligned
-/// end of a stack that nobody uses; `argument` is valid for `entry`, which touches nothing that the parent uses at the
-/// same time (it sleeps).
+/// The flags contain `CLONE_VM | CLONE_VFORK` and none that needs a further argument. `stack_top` is the
+/// 16-byte aligned end of an unused stack. `argument` is valid for `entry`, which accesses nothing that
+/// the sleeping parent uses at the same time.
 pub(crate) unsafe fn clone_vfork(
     flags: usize,
     stack_top: *mut u8,
@@ -32,8 +32,8 @@ pub(crate) unsafe fn clone_vfork(
     argument: *mut u8,
 ) -> isize {
     let result: isize;
-    // SAFETY: in the parent this is a system call like any other. The child arrives with rax = 0 on its own stack, which
-    // is 16-byte aligned, and calls `entry`, which never returns.
+    // SAFETY: in the parent this is a system call like any other. The child continues with rax = 0 on its
+    // own stack, which is 16-byte aligned, and calls `entry`, which never returns.
     unsafe {
         asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r13", "call r12", "ud2", "2:",
             inlateout("rax") nr::CLONE as isize => result, in("rdi") flags, in("rsi") stack_top, in("rdx") 0,
@@ -42,11 +42,11 @@ pub(crate) unsafe fn clone_vfork(
     result
 }
 
-/// Calls clone3(2) such that the child runs `entry(argument)` on the stack that the call's arguments name.
+/// Calls clone3(2) so that the child runs `entry(argument)` on the stack in the call's arguments.
 ///
 /// # Safety
-/// As for [`clone_vfork`]; `arguments` is a `struct clone_args` of `size` bytes with a stack whose end is 16-byte aligned, and what it
-/// points to is valid for the call.
+/// As for [`clone_vfork`]. `arguments` is a `struct clone_args` of `size` bytes with a stack whose end is
+/// 16-byte aligned, and its pointers are valid for the call.
 pub(crate) unsafe fn clone3_vfork(
     arguments: *const u8,
     size: usize,
@@ -55,7 +55,7 @@ pub(crate) unsafe fn clone3_vfork(
     argument: *mut u8,
 ) -> isize {
     let result: isize;
-    // SAFETY: as in `clone_vfork`; the key is in a register that the kernel does not look at in this call.
+    // SAFETY: as in `clone_vfork`. The kernel ignores the register of the key in this call.
     unsafe {
         asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r13", "call r12", "ud2", "2:",
             inlateout("rax") nr::CLONE3 as isize => result, in("rdi") arguments, in("rsi") size, in("rdx") 0,
@@ -65,7 +65,7 @@ pub(crate) unsafe fn clone3_vfork(
     result
 }
 
-/// The numbers of system calls that the guest makes.
+/// The numbers of the system calls that the guest makes.
 pub(crate) mod nr {
     pub(crate) const READ: u32 = 0;
     pub(crate) const WRITE: u32 = 1;

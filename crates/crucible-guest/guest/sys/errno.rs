@@ -26,10 +26,10 @@ impl Errno {
     pub(crate) const PROTO: Self = Self(71);
 }
 
-/// What a system call gives.
+/// The result of a system call.
 pub(crate) type Result<T> = core::result::Result<T, Errno>;
 
-/// Calls again as long as a signal interrupts.
+/// Repeats a call while signals interrupt it.
 pub(crate) fn retry<T>(mut call: impl FnMut() -> Result<T>) -> Result<T> {
     loop {
         match call() {

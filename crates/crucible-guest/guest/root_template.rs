@@ -1,32 +1,31 @@
-//! The root file system of every sandbox: built once, in the spawner's own mount namespace, then entered for good.
+//! The root file system of every sandbox. The spawner builds it once, in its own mount namespace, and
+//! then makes it its root for good.
 //!
-//! What a sandbox inherits from here is locked: the kernel does not let a less privileged mount namespace make it
-//! writable again, or look beneath it (mount_namespaces(7)). The spawner keeps few mounts, because each is copied for
-//! each sandbox.
+//! The mounts that a sandbox inherits are locked: the kernel does not let a less privileged mount
+//! namespace make them writable again, or reveal what they cover (mount_namespaces(7)). The spawner
+//! keeps few mounts, because the kernel copies all of them for each sandbox.
 
 use core::ffi::CStr;
 
-use super::errno::{Errno, Result};
-use super::number::Text;
-use super::path::c_str;
-use super::spawn::{At as _, StepError};
+use super::decimal::TextBuffer;
+use super::step_error::{AtStep as _, StepResult};
 use super::sys::{
-    self, CLONE_NEWNS, CLONE_NEWUSER, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC, O_APPEND,
-    O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_WRONLY,
+    self, CLONE_NEWNS, CLONE_NEWUSER, Errno, MS_NODEV, MS_NOEXEC, MS_NOSUID, MS_RDONLY, MS_REC,
+    O_APPEND, O_CLOEXEC, O_CREAT, O_NOFOLLOW, O_WRONLY, Result, c_str,
 };
 use crate::protocol::{Init, InitFlags, Step, TemplateOp};
 
-/// Where the template's `/dev` is: a file system of its own, since the root's has no devices.
+/// The template's `/dev`: a file system of its own, because the root's does not allow devices.
 const DEV: &CStr = c"dev";
 
 /// A template under construction. The working directory is its root.
-pub(crate) struct Template {
+pub(crate) struct RootTemplate {
     flags: InitFlags,
 }
 
-impl Template {
-    /// Makes the spawner's namespaces, and an empty root.
-    pub(crate) fn begin(init: &Init<'_>) -> core::result::Result<Self, StepError> {
+impl RootTemplate {
+    /// Creates the spawner's namespaces and an empty root.
+    pub(crate) fn begin(init: &Init<'_>) -> StepResult<Self> {
         let own_user_namespace = init.flags.has(InitFlags::OWN_USER_NAMESPACE);
         let flags = if own_user_namespace { CLONE_NEWNS | CLONE_NEWUSER } else { CLONE_NEWNS };
         sys::unshare(flags).at(Step::SPAWNER_NAMESPACES)?;
@@ -38,44 +37,44 @@ impl Template {
         Ok(Self { flags: init.flags })
     }
 
-    /// Carries out one operation.
+    /// Executes one operation.
     pub(crate) fn apply(&self, op: &TemplateOp<'_>) -> Result<()> {
         match *op {
             TemplateOp::Directory { path, mode } => sys::mkdir(c_str(path)?, mode),
             TemplateOp::Link { path, target } => sys::symlink(c_str(target)?, c_str(path)?),
             TemplateOp::File { path, mode, data } => append(c_str(path)?, mode, data),
-            TemplateOp::Bind { source, path } => show(c_str(source)?, c_str(path)?, true),
+            TemplateOp::Bind { source, path } => bind_host(c_str(source)?, c_str(path)?, true),
             TemplateOp::Device { source, path, major, minor } => {
                 let path = c_str(path)?;
                 if self.flags.has(InitFlags::OWN_USER_NAMESPACE) {
                     append(path, 0o666, &[])?;
-                    return show(c_str(source)?, path, false);
+                    return bind_host(c_str(source)?, path, false);
                 }
                 sys::make_device(path, major, minor)?;
                 sys::chmod(path, 0o666)
             }
-            TemplateOp::Proc { path } => show_proc(c_str(path)?),
+            TemplateOp::Proc { path } => mount_proc(c_str(path)?),
         }
     }
 
-    /// Makes the root read-only and enters it; nothing else can be reached from then on.
-    pub(crate) fn seal(self) -> core::result::Result<InitFlags, StepError> {
+    /// Makes the root read-only and enters it. Nothing outside is reachable from then on.
+    pub(crate) fn seal(self) -> StepResult<InitFlags> {
         sys::remount(DEV, MS_RDONLY | MS_NOSUID | MS_NOEXEC).at(Step::TEMPLATE)?;
         sys::remount(c".", MS_RDONLY | MS_NOSUID | MS_NODEV).at(Step::TEMPLATE)?;
         sys::pivot_here().at(Step::PIVOT)?;
-        // The old root lies on top of the new one now: take it off.
+        // The old root is mounted on top of the new one now. Remove it.
         sys::detach(c".").at(Step::PIVOT)?;
         sys::chdir(c"/").at(Step::PIVOT)?;
         Ok(self.flags)
     }
 }
 
-/// Maps root inside to the host's user and group. An ordinary user must give up setgroups(2) for that
+/// Maps root inside to the host's user and group. An ordinary user must disable setgroups(2) first
 /// (user_namespaces(7)).
 fn write_own_maps(uid: u32, gid: u32) -> Result<()> {
     write_file(c"/proc/self/setgroups", b"deny")?;
     for (path, id) in [(c"/proc/self/uid_map", uid), (c"/proc/self/gid_map", gid)] {
-        let mut map = Text::<32>::new();
+        let mut map = TextBuffer::<32>::new();
         map.push(b"0 ")?;
         map.push_number(u64::from(id))?;
         map.push(b" 1\n")?;
@@ -91,8 +90,8 @@ fn write_file(path: &CStr, bytes: &[u8]) -> Result<()> {
     if written? == bytes.len() { Ok(()) } else { Err(Errno::INVAL) }
 }
 
-/// An empty file system for the root, and one for devices in it. The bounds are for what the host puts there: a few
-/// links, a few small files.
+/// Mounts an empty file system for the root, and one for devices in it. The limits leave room for what
+/// the host puts there: a few links and small files.
 fn empty_root(mount_point: &[u8]) -> Result<()> {
     let mount_point = c_str(mount_point)?;
     sys::mount_new(
@@ -106,7 +105,7 @@ fn empty_root(mount_point: &[u8]) -> Result<()> {
     sys::mount_new(c"tmpfs", DEV, MS_NOSUID | MS_NOEXEC, c"size=64k,nr_inodes=64,mode=755")
 }
 
-/// Makes a file, or appends to one that is there.
+/// Creates a file, or appends to an existing one.
 fn append(path: &CStr, mode: u32, data: &[u8]) -> Result<()> {
     let fd = sys::open(path, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, mode)?;
     let mut rest = data;
@@ -123,9 +122,8 @@ fn append(path: &CStr, mode: u32, data: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// Shows something of the host, with whatever is mounted beneath it, read-only or not, and never with set-user-id
-/// programs.
-fn show(source: &CStr, path: &CStr, read_only: bool) -> Result<()> {
+/// Binds a file or directory of the host, with all mounts beneath it, without set-user-id programs.
+fn bind_host(source: &CStr, path: &CStr, read_only: bool) -> Result<()> {
     sys::bind(source, path, MS_REC)?;
     let flags = if read_only {
         sys::MOUNT_ATTR_RDONLY | sys::MOUNT_ATTR_NODEV
@@ -135,9 +133,9 @@ fn show(source: &CStr, path: &CStr, read_only: bool) -> Result<()> {
     sys::restrict_mounts(path, flags | sys::MOUNT_ATTR_NOSUID)
 }
 
-/// A `/proc` that is fully visible, without which the kernel lets no sandbox mount its own. Where a new one may not be
-/// mounted, the host's own does, if nothing of it is covered.
-fn show_proc(path: &CStr) -> Result<()> {
+/// Mounts a `/proc` that is fully visible, without which the kernel lets no sandbox mount its own. If
+/// the spawner may not mount a new one, binds the host's, which works if no part of it is covered.
+fn mount_proc(path: &CStr) -> Result<()> {
     match sys::mount_new(c"proc", path, MS_NOSUID | MS_NODEV | MS_NOEXEC, c"") {
         Err(Errno::PERM) => sys::bind(c"/proc", path, MS_REC),
         other => other,

@@ -1,49 +1,13 @@
-//! seccomp(2) and landlock(7).
+//! landlock(7).
 
 use core::ffi::CStr;
 
+use super::errno::{Errno, Result};
 use super::files::to_fd;
 use super::machine::{nr, syscall};
 use super::{Fd, check, signed};
-use crate::agent::bpf::Instruction;
-use crate::agent::errno::{Errno, Result};
 
-/// `struct sock_fprog` (linux/filter.h).
-#[repr(C)]
-struct Program {
-    length: u16,
-    instructions: *const Instruction,
-}
-
-/// seccomp(2) with `SECCOMP_SET_MODE_FILTER`.
-pub(crate) fn load_filter(filter: &[Instruction]) -> Result<()> {
-    set_filter(filter, 0).map(drop)
-}
-
-/// The same, with a descriptor over which the kernel asks what to answer to calls that the filter leaves open.
-pub(crate) fn load_filter_with_listener(filter: &[Instruction]) -> Result<Fd> {
-    const NEW_LISTENER: usize = 1 << 3;
-    /// Once a call has been heard of, only what ends its process interrupts it: it is not made, and counted, again after
-    /// a signal. Since Linux 5.19.
-    const WAIT_KILLABLE_RECV: usize = 1 << 5;
-    match set_filter(filter, NEW_LISTENER | WAIT_KILLABLE_RECV) {
-        Err(Errno::INVAL) => set_filter(filter, NEW_LISTENER),
-        other => other,
-    }
-    .and_then(to_fd)
-}
-
-fn set_filter(filter: &[Instruction], flags: usize) -> Result<usize> {
-    const SET_MODE_FILTER: usize = 1;
-    let length = u16::try_from(filter.len()).map_err(|_| Errno::INVAL)?;
-    let program = Program { length, instructions: filter.as_ptr() };
-    // SAFETY: the program points to `length` instructions, which the kernel copies and checks.
-    check(unsafe {
-        syscall(nr::SECCOMP, [SET_MODE_FILTER, flags, &raw const program as usize, 0, 0, 0])
-    })
-}
-
-/// `struct landlock_ruleset_attr` (linux/landlock.h): as much of it as the ABI has.
+/// `struct landlock_ruleset_attr` (linux/landlock.h): its length depends on the ABI.
 #[repr(C)]
 pub(crate) struct RulesetAttributes {
     pub(crate) file_system: u64,
@@ -51,10 +15,10 @@ pub(crate) struct RulesetAttributes {
     pub(crate) scoped: u64,
 }
 
-/// landlock_create_ruleset(2) with `LANDLOCK_CREATE_RULESET_VERSION`: which ABI the kernel has.
+/// landlock_create_ruleset(2) with `LANDLOCK_CREATE_RULESET_VERSION`: returns the kernel's ABI version.
 pub(crate) fn landlock_abi() -> Result<usize> {
     const VERSION: usize = 1;
-    // SAFETY: for this flag there is no structure.
+    // SAFETY: with this flag the call accesses no memory.
     check(unsafe { syscall(nr::LANDLOCK_CREATE_RULESET, [0, 0, VERSION, 0, 0, 0]) })
 }
 
@@ -104,7 +68,7 @@ pub(crate) fn allow_connect(ruleset: Fd, port: u16) -> Result<()> {
 
 /// landlock_restrict_self(2)
 pub(crate) fn restrict_self(ruleset: Fd) -> Result<()> {
-    // SAFETY: no memory is involved.
+    // SAFETY: the call accesses no memory.
     check(unsafe { syscall(nr::LANDLOCK_RESTRICT_SELF, [signed(ruleset.0), 0, 0, 0, 0, 0]) })
         .map(drop)
 }

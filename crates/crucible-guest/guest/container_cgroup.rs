@@ -1,22 +1,21 @@
-//! What the cgroups of a container have counted, as they are seen from within.
+//! The counters of a container's cgroups, read from inside.
 
 use core::ffi::CStr;
 
-use super::errno::retry;
-use super::number::parse;
-use super::sys::{self, O_CLOEXEC, O_RDONLY};
+use super::decimal::parse;
+use super::sys::{self, O_CLOEXEC, O_RDONLY, retry};
 use crate::protocol::{CgroupCounts, Layers};
 
-/// The cgroups of a container, where they are mounted in it.
+/// The cgroup version whose files are mounted in the container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cgroup {
+pub(crate) enum ContainerCgroup {
     V1,
     V2,
 }
 
-impl Cgroup {
-    /// Where the counts of memory can be read.
-    pub(crate) fn find() -> Option<Self> {
+impl ContainerCgroup {
+    /// Returns the version whose memory counters are readable.
+    pub(crate) fn detect() -> Option<Self> {
         if number_in(c"/sys/fs/cgroup/memory/memory.limit_in_bytes").is_some() {
             Some(Self::V1)
         } else if keyed(c"/sys/fs/cgroup/memory.events", b"oom_kill").is_some() {
@@ -26,6 +25,7 @@ impl Cgroup {
         }
     }
 
+    /// Returns the layer that reports this version to the host.
     pub(crate) fn layer(self) -> Layers {
         match self {
             Self::V1 => Layers::CGROUP_V1,
@@ -33,11 +33,13 @@ impl Cgroup {
         }
     }
 
-    pub(crate) fn count(self) -> CgroupCounts {
+    /// Reads all counters and limits.
+    pub(crate) fn read(self) -> CgroupCounts {
         match self {
             Self::V1 => CgroupCounts {
                 oom_kills: keyed(c"/sys/fs/cgroup/memory/memory.oom_control", b"oom_kill"),
-                // Memory and swap together are refused first where both have one limit; some kernels do not count them.
+                // If memory and memory with swap have the same limit, the kernel checks the latter
+                // first. Some kernels do not count those failures.
                 memory_limit_hits: number_in(c"/sys/fs/cgroup/memory/memory.failcnt").map(
                     |alone| {
                         let both = number_in(c"/sys/fs/cgroup/memory/memory.memsw.failcnt");
@@ -53,7 +55,7 @@ impl Cgroup {
             },
             Self::V2 => CgroupCounts {
                 oom_kills: keyed(c"/sys/fs/cgroup/memory.events", b"oom_kill"),
-                // `oom`, not `max`: the latter also counts what reclaim could mend.
+                // `oom` and not `max`: `max` includes the cases in which reclaim freed enough memory.
                 memory_limit_hits: keyed(c"/sys/fs/cgroup/memory.events", b"oom"),
                 forks_refused: keyed(c"/sys/fs/cgroup/pids.events", b"max"),
                 memory_peak_bytes: number_in(c"/sys/fs/cgroup/memory.peak"),
@@ -66,21 +68,21 @@ impl Cgroup {
     }
 }
 
-/// The number that a file has; `None` if there is none.
+/// Returns the number that a file contains; `None` if it contains none.
 fn number_in(path: &CStr) -> Option<u64> {
     let mut buffer = [0; 64];
-    parse(read(path, &mut buffer)?.trim_ascii())
+    parse(read_file(path, &mut buffer)?.trim_ascii())
 }
 
-/// The number after a word, in a file with a word and a number on each line.
+/// Returns the number that follows `key` in a file with a key and a number on each line.
 fn keyed(path: &CStr, key: &[u8]) -> Option<u64> {
     let mut buffer = [0; 1024];
-    read(path, &mut buffer)?
+    read_file(path, &mut buffer)?
         .split(|byte| *byte == b'\n')
         .find_map(|line| parse(line.strip_prefix(key)?.strip_prefix(b" ")?))
 }
 
-fn read<'a>(path: &CStr, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+fn read_file<'a>(path: &CStr, buffer: &'a mut [u8]) -> Option<&'a [u8]> {
     let file = sys::open(path, O_RDONLY | O_CLOEXEC, 0).ok()?;
     let count = retry(|| sys::read(file, buffer));
     sys::close(file);

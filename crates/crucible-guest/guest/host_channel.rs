@@ -1,60 +1,25 @@
-//! The guest's end of the control channel: frames in, frames out.
+//! The guest's end of the channel to the host.
 
-use super::errno::{Errno, Result, retry};
-use super::sys::{self, Fd, Fds};
+use super::frame_batch::FrameBatch;
+use super::sys::{self, Errno, Fd, Fds, Result, retry};
 use crate::protocol::{
     Failure, FrameKind, HEADER_SIZE, Header, Overflow, PAYLOAD_MAX_TO_GUEST, PAYLOAD_MAX_TO_HOST,
     Step, WireWriter,
 };
 
-/// Room for any answer but bytes of files and streams, which are sent from where they are.
+/// Room for any answer except the contents of files and streams, which are sent from their buffers.
 const ANSWER_MAX: usize = 8 * 1024;
 
-/// Room for what is said of a command: that it runs, with its status file, and that it has ended.
-const BATCH_MAX: usize = 5 * 1024;
-
-/// Where frames come from and go to: one socket, or two pipes.
+/// The channel over which frames travel: one socket, or two pipes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Control {
+pub(crate) struct HostChannel {
     pub(crate) input: Fd,
     output: Fd,
-    /// Whether descriptors can come along, which takes a socket.
+    /// Whether the channel can pass file descriptors, which requires a socket.
     is_socket: bool,
 }
 
-/// Frames that travel together, so that whoever reads them is woken once.
-pub(crate) struct Batch {
-    bytes: [u8; BATCH_MAX],
-    length: usize,
-}
-
-impl Batch {
-    pub(crate) const fn new() -> Self {
-        Self { bytes: [0; BATCH_MAX], length: 0 }
-    }
-
-    /// Adds a frame whose payload is written by `write`.
-    pub(crate) fn add(
-        &mut self,
-        kind: FrameKind,
-        id: u32,
-        write: impl FnOnce(&mut WireWriter<'_>) -> core::result::Result<(), Overflow>,
-    ) -> Result<()> {
-        let free = self.bytes.get_mut(self.length..).unwrap_or_default();
-        let (header, payload) = free.split_at_mut_checked(HEADER_SIZE).ok_or(Errno::INVAL)?;
-        let mut writer = WireWriter::new(payload);
-        write(&mut writer).map_err(|_| Errno::INVAL)?;
-        let written = writer.len();
-        let length = u32::try_from(written).map_err(|_| Errno::INVAL)?;
-        Header { kind, id, length }
-            .encode(&mut WireWriter::new(header))
-            .map_err(|_| Errno::INVAL)?;
-        self.length += HEADER_SIZE + written;
-        Ok(())
-    }
-}
-
-impl Control {
+impl HostChannel {
     pub(crate) const fn socket(socket: Fd) -> Self {
         Self { input: socket, output: socket, is_socket: true }
     }
@@ -63,9 +28,10 @@ impl Control {
         Self { input, output, is_socket: false }
     }
 
-    /// Reads the next frame: its header, its payload into `buffer`, and what came along. `None`: the host is gone.
+    /// Reads the next frame. Returns its header and its file descriptors, and fills `buffer` with its
+    /// payload. Returns `None` if the host has closed the channel.
     ///
-    /// A frame that is not one cannot be skipped, so it is an error that ends the guest.
+    /// The guest cannot skip an invalid frame, so that it is an error that ends the guest.
     pub(crate) fn read_frame(self, buffer: &mut [u8]) -> Result<Option<(Header, Fds)>> {
         let mut header = [0; HEADER_SIZE];
         let mut fds = Fds::none();
@@ -80,7 +46,7 @@ impl Control {
         Ok(Some((header, fds)))
     }
 
-    /// Reads until `buffer` is full; `false` if the other side ended before.
+    /// Reads until `buffer` is full. Returns `false` if the host closed the channel first.
     fn fill(self, mut buffer: &mut [u8], fds: &mut Fds) -> Result<bool> {
         while !buffer.is_empty() {
             let count = if self.is_socket {
@@ -101,7 +67,7 @@ impl Control {
         Ok(true)
     }
 
-    /// Sends a frame whose payload is written by `write`.
+    /// Sends a frame. `write` writes its payload.
     pub(crate) fn answer(
         self,
         kind: FrameKind,
@@ -111,7 +77,7 @@ impl Control {
         self.answer_with(kind, id, None, write)
     }
 
-    /// Sends a frame, and a descriptor along with it, if there is one and this is a socket.
+    /// Sends a frame with a descriptor, if there is one and the channel is a socket.
     pub(crate) fn answer_with(
         self,
         kind: FrameKind,
@@ -125,19 +91,18 @@ impl Control {
         self.send(kind, id, &[], writer.written(), fd)
     }
 
-    /// Sends all that was added to a batch, if anything was, and a descriptor along with it.
-    pub(crate) fn send_batch(self, batch: &mut Batch, fd: Option<Fd>) -> Result<()> {
-        let length = core::mem::replace(&mut batch.length, 0);
-        self.send_all(batch.bytes.get(..length).unwrap_or_default(), &[], fd)
+    /// Sends the frames of a batch, if there are any, with a descriptor.
+    pub(crate) fn send_batch(self, batch: &mut FrameBatch, fd: Option<Fd>) -> Result<()> {
+        self.send_all(batch.take(), &[], fd)
     }
 
-    /// Says that a request failed.
+    /// Reports that a request failed.
     pub(crate) fn fail(self, id: u32, step: Step, error: Errno) -> Result<()> {
         let failure = Failure { step, errno: error.0 };
         self.answer(FrameKind::Failed, id, |writer| failure.encode(writer))
     }
 
-    /// Sends a frame whose payload is `head` and then `body`, and a descriptor along with it.
+    /// Sends a frame with the payload `head` followed by `body`, and with a descriptor.
     pub(crate) fn send(
         self,
         kind: FrameKind,
@@ -165,7 +130,7 @@ impl Control {
             } else {
                 retry(|| sys::write(self.output, if head.is_empty() { body } else { head }))?
             };
-            // The descriptor goes with the first bytes.
+            // The descriptor travels with the first bytes.
             fd = None;
             let of_head = count.min(head.len());
             head = head.get(of_head..).unwrap_or_default();

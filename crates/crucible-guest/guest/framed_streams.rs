@@ -1,40 +1,41 @@
-//! A command's standard streams as frames, for hosts that cannot pass pipes.
+//! The standard streams of a command as frames, for hosts that cannot pass pipes.
 
-use super::control::Control;
-use super::errno::{Errno, Result, retry};
-use super::memory::Once;
-use super::sys::{self, Fd, POLLERR, POLLHUP, POLLIN, POLLOUT, PollFd};
+use super::host_channel::HostChannel;
+use super::static_cell::StaticCell;
+use super::sys::{self, Errno, Fd, POLLERR, POLLHUP, POLLIN, POLLOUT, PollFd, Result, retry};
 use crate::protocol::{FrameKind, Step};
 
-/// How much is read or fed at once: what a pipe holds.
+/// The most bytes that are read or written at once: the capacity of a pipe.
 const PIECE: usize = 64 * 1024;
 
-static OUTPUT: Once<[u8; PIECE]> = Once::new([0; PIECE]);
-static INPUT: Once<[u8; PIECE]> = Once::new([0; PIECE]);
+static OUTPUT: StaticCell<[u8; PIECE]> = StaticCell::new([0; PIECE]);
+static INPUT: StaticCell<[u8; PIECE]> = StaticCell::new([0; PIECE]);
 
-/// No descriptor: poll(2) skips it.
+/// No descriptor. poll(2) ignores it.
 const NONE: Fd = Fd(-1);
 
-/// Input on its way to the command.
-struct Pending {
+/// Input that the command's pipe has not accepted yet.
+struct PendingInput {
     id: u32,
     from: usize,
     to: usize,
 }
 
-pub(crate) struct Streams {
+/// The guest's ends of the command's pipes, and the input that waits for them.
+pub(crate) struct FramedStreams {
     stdin: Fd,
     /// Standard output, standard error.
     outputs: [Fd; 2],
-    /// The command's own ends.
+    /// The command's ends of the pipes.
     target_ends: [Fd; 3],
     buffer: &'static mut [u8; PIECE],
     input: &'static mut [u8; PIECE],
-    pending: Option<Pending>,
+    pending: Option<PendingInput>,
     close_when_fed: bool,
 }
 
-impl Streams {
+impl FramedStreams {
+    /// Takes the static buffers.
     pub(crate) fn new() -> Result<Self> {
         match (OUTPUT.take(), INPUT.take()) {
             (Some(buffer), Some(input)) => Ok(Self {
@@ -50,18 +51,18 @@ impl Streams {
         }
     }
 
-    /// What was taken may be taken again.
+    /// Returns the static memory for the next guest.
     ///
     /// # Safety
-    /// As for [`Once::give_back`].
+    /// As for [`StaticCell::give_back`].
     pub(crate) unsafe fn give_back() {
         // SAFETY: the caller's promise.
         unsafe { OUTPUT.give_back() };
-        // SAFETY: likewise.
+        // SAFETY: the caller's promise.
         unsafe { INPUT.give_back() };
     }
 
-    /// Makes the pipes of a command. Gives its ends.
+    /// Creates the pipes of a command and returns its ends.
     pub(crate) fn open(&mut self) -> Result<[Fd; 3]> {
         self.close();
         let (stdin, feed) = sys::pipe()?;
@@ -77,13 +78,14 @@ impl Streams {
         Ok(self.target_ends)
     }
 
-    /// Closes the command's own ends, once it has them.
+    /// Closes the command's ends, after the command has inherited them.
     pub(crate) fn close_target_ends(&mut self) {
         for end in &mut self.target_ends {
             close(end);
         }
     }
 
+    /// Closes all pipes and discards pending input.
     pub(crate) fn close(&mut self) {
         self.close_target_ends();
         close(&mut self.stdin);
@@ -101,27 +103,27 @@ impl Streams {
         PollFd { fd: self.outputs.get(index).copied().unwrap_or(NONE), events: POLLIN, found: 0 }
     }
 
-    /// Moves what poll(2) found.
-    pub(crate) fn pump(
+    /// Transfers the bytes that poll(2) reported as available.
+    pub(crate) fn transfer(
         &mut self,
-        control: Control,
+        channel: HostChannel,
         stdin: PollFd,
         outputs: [PollFd; 2],
     ) -> Result<()> {
         if stdin.found & (POLLOUT | POLLERR) != 0 {
-            self.push(control)?;
+            self.push(channel)?;
         }
         for (index, output) in outputs.into_iter().enumerate() {
             if output.found & (POLLIN | POLLHUP) != 0 {
-                self.pull(control, index)?;
+                self.pull(channel, index)?;
             }
         }
         Ok(())
     }
 
-    /// Takes input for the command. It is answered when the command's pipe has it; the host sends the next only then,
-    /// so that a command that does not read holds up nothing else.
-    pub(crate) fn feed(&mut self, control: Control, id: u32, bytes: &[u8]) -> Result<()> {
+    /// Accepts input for the command. The guest answers when the command's pipe has accepted all of it,
+    /// and the host sends more only then. So a command that does not read delays nothing else.
+    pub(crate) fn feed(&mut self, channel: HostChannel, id: u32, bytes: &[u8]) -> Result<()> {
         if self.pending.is_some() {
             return Err(Errno::BUSY);
         }
@@ -129,10 +131,11 @@ impl Streams {
             return Err(Errno::PIPE);
         }
         self.input.get_mut(..bytes.len()).ok_or(Errno::INVAL)?.copy_from_slice(bytes);
-        self.pending = Some(Pending { id, from: 0, to: bytes.len() });
-        self.push(control)
+        self.pending = Some(PendingInput { id, from: 0, to: bytes.len() });
+        self.push(channel)
     }
 
+    /// Closes the command's standard input after the pending input.
     pub(crate) fn close_stdin(&mut self) {
         if self.pending.is_some() {
             self.close_when_fed = true;
@@ -141,30 +144,31 @@ impl Streams {
         }
     }
 
-    fn push(&mut self, control: Control) -> Result<()> {
-        let Some(Pending { id, mut from, to }) = self.pending.take() else { return Ok(()) };
+    /// Writes pending input until the pipe is full.
+    fn push(&mut self, channel: HostChannel) -> Result<()> {
+        let Some(PendingInput { id, mut from, to }) = self.pending.take() else { return Ok(()) };
         while from < to {
             let bytes = self.input.get(from..to).unwrap_or_default();
             match retry(|| sys::write(self.stdin, bytes)) {
                 Ok(count) => from += count,
                 Err(Errno::AGAIN) => {
-                    self.pending = Some(Pending { id, from, to });
+                    self.pending = Some(PendingInput { id, from, to });
                     return Ok(());
                 }
                 Err(error) => {
                     close(&mut self.stdin);
-                    return control.fail(id, Step::STREAMS, error);
+                    return channel.fail(id, Step::STREAMS, error);
                 }
             }
         }
         if self.close_when_fed {
             close(&mut self.stdin);
         }
-        control.send(FrameKind::Done, id, &[], &[], None)
+        channel.send(FrameKind::Done, id, &[], &[], None)
     }
 
-    /// Reads one piece of output and sends it; `false` at its end, or if nothing is there.
-    fn pull(&mut self, control: Control, index: usize) -> Result<bool> {
+    /// Reads one piece of output and sends it. Returns `false` at its end, or if none is available.
+    fn pull(&mut self, channel: HostChannel, index: usize) -> Result<bool> {
         let (Some(output), kind) = (
             self.outputs.get_mut(index),
             if index == 0 { FrameKind::Stdout } else { FrameKind::Stderr },
@@ -181,17 +185,17 @@ impl Streams {
             }
             Ok(count) => {
                 let bytes = self.buffer.get(..count).unwrap_or_default();
-                control.send(kind, 0, &[], bytes, None).map(|()| true)
+                channel.send(kind, 0, &[], bytes, None).map(|()| true)
             }
             Err(Errno::AGAIN) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
-    /// Sends what is left of a command that has ended, and forgets it.
-    pub(crate) fn drain(&mut self, control: Control) -> Result<()> {
+    /// Sends the remaining output of a command that has ended, and closes its pipes.
+    pub(crate) fn drain(&mut self, channel: HostChannel) -> Result<()> {
         for index in 0..self.outputs.len() {
-            while self.pull(control, index)? {}
+            while self.pull(channel, index)? {}
         }
         self.close();
         Ok(())

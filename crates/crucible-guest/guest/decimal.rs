@@ -1,20 +1,20 @@
 //! Decimal numbers in byte buffers.
 
-use super::errno::{Errno, Result};
+use super::sys::{Errno, Result};
 
 /// A small text under construction, with room for a NUL at its end.
 #[derive(Debug)]
-pub(crate) struct Text<const N: usize> {
+pub(crate) struct TextBuffer<const N: usize> {
     bytes: [u8; N],
     length: usize,
 }
 
-impl<const N: usize> Text<N> {
+impl<const N: usize> TextBuffer<N> {
     pub(crate) const fn new() -> Self {
         Self { bytes: [0; N], length: 0 }
     }
 
-    /// Appends bytes; keeps room for the NUL.
+    /// Appends bytes and leaves room for the NUL.
     pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<()> {
         let end = self.length + bytes.len();
         if end >= N {
@@ -44,13 +44,13 @@ impl<const N: usize> Text<N> {
         self.bytes.get(..self.length).unwrap_or_default()
     }
 
-    /// The text with its NUL.
+    /// Returns the text with its NUL.
     pub(crate) fn with_nul(&self) -> &[u8] {
         self.bytes.get(..=self.length).unwrap_or(b"\0")
     }
 }
 
-/// The number at the beginning of `text`, if the text is nothing but digits.
+/// Parses a text that consists of digits only.
 pub(crate) fn parse(text: &[u8]) -> Option<u64> {
     if text.is_empty() {
         return None;
@@ -66,9 +66,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_go_there_and_back() {
+    fn number_survives_a_round_trip() {
         for number in [0, 7, 10, 1_000_000, u64::MAX] {
-            let mut text = Text::<32>::new();
+            let mut text = TextBuffer::<32>::new();
             text.push_number(number).unwrap();
             assert_eq!(text.as_bytes(), number.to_string().as_bytes());
             assert_eq!(parse(text.as_bytes()), Some(number));
@@ -79,8 +79,8 @@ mod tests {
     }
 
     #[test]
-    fn a_text_keeps_room_for_its_nul() {
-        let mut text = Text::<4>::new();
+    fn full_text_has_room_for_its_nul() {
+        let mut text = TextBuffer::<4>::new();
         text.push(b"abc").unwrap();
         assert_eq!(text.with_nul(), b"abc\0");
         assert_eq!(text.push(b"d"), Err(Errno::INVAL));

@@ -1,0 +1,21 @@
+//! The conditions under which a guest starts targets.
+
+use core::ffi::CStr;
+
+use super::oom_score::OomScore;
+
+/// Where targets run, and under which user id.
+pub(crate) struct TargetContext {
+    /// The working directory of commands, and the root of all file requests.
+    pub(crate) directory: &'static CStr,
+    /// Whether guest and target share one user id.
+    pub(crate) single_id: bool,
+    /// The target's user and group id; `None` if the guest has no privileges to drop.
+    pub(crate) target_id: Option<u32>,
+    /// Whether the file system of `directory` has a size limit, so that its free space is reported.
+    pub(crate) bounded: bool,
+    /// How targets get a higher OOM score than the guest, if they do.
+    pub(crate) oom_score: Option<OomScore>,
+    /// Whether the guest's capabilities are sealed. Every target inherits that.
+    pub(crate) sealed: bool,
+}
