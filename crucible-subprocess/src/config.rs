@@ -1,4 +1,4 @@
-//! How an engine is made.
+//! The configuration of an engine.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -6,13 +6,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crucible_core::{Endpoint, EngineError, Language, Layer};
+use crucible_core::{Endpoint, EngineError, InvalidInput, Language, Layer, Problem};
 
-use crate::os::SubprocessEngine;
+use crate::SubprocessEngine;
 use crate::resolver::{Resolver, SystemResolver};
 use crate::root_fs::RootFs;
+use crate::slot_sharing::SlotSharing;
 
-/// Layers that this engine is built on: without one of them it could not keep its other promises.
+/// The layers that cannot be waived, because the other layers depend on them.
 const ESSENTIAL: [Layer; 7] = [
     Layer::UserNamespace,
     Layer::PidNamespace,
@@ -23,38 +24,27 @@ const ESSENTIAL: [Layer; 7] = [
     Layer::BoundedDisk,
 ];
 
-/// The most sandboxes of a size, and interpreters of a kind, that are kept for those to come: of four each, they hold half of the user ids that an
-/// engine has.
-const PREOPEN_MAX: usize = 128;
+/// The most ready sandboxes of one size, and ready interpreters of one kind. With four sizes and
+/// kinds each, they use half of an engine's user ids.
+const READY_MAX: usize = 128;
 
-/// Who may follow whom in a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum SlotSharing {
-    /// Anybody: what a sandbox leaves to the next is the same namespaces without anything in them, and the same user ids.
-    #[default]
-    All,
-    /// Evaluations of one tenant only: for another tenant a slot is ended, and a new one made.
-    Tenant,
-}
-
-/// How a [`SubprocessEngine`] is made. Closed by default:
+/// Builder of a [`SubprocessEngine`]. The defaults are the strictest configuration:
 ///
 /// | | default | why |
 /// | --- | --- | --- |
-/// | layers | all of them | a layer that is missing is an error, never a weaker sandbox |
+/// | layers | all of them | a missing layer is an error, never a weaker sandbox |
 /// | `root` | [`RootFs::host`] | no image is needed |
-/// | `cgroup_parent` | `crucible` | beneath the host's own cgroup where the kernel allows, see `docs/host-setup.md` |
-/// | `runtime_directory` | `/run/crucible` | holds locks only, gone with a reboot |
-/// | `drain_deadline` | 250 ms | what a command wrote is in the pipe when it ends; what comes later is others' |
-/// | `resolver` | the host's own | names of allow-lists mean inside what they mean outside |
+/// | `cgroup_parent` | `crucible` | beneath the host's own cgroup if possible, see `docs/host-setup.md` |
+/// | `runtime_directory` | `/run/crucible` | contains locks only, removed by a reboot |
+/// | `drain_deadline` | 250 ms | a command's own output is in the pipe when it ends |
+/// | `resolver` | the host's own | names in allow-lists mean the same inside and outside |
 /// | `resolve` | nothing | an allow-list leads to public addresses only |
-/// | `preopen` | 0 | a sandbox that waits holds memory, a cgroup and user ids |
+/// | `ready_sandboxes` | 0 | a ready sandbox holds memory, a cgroup and user ids |
 /// | `slots` | 0 | as above |
-/// | `slot_sharing` | all | nothing of a sandbox is in the next |
-/// | `ready_age` | 60 s | who asks seldom has them for nothing |
-/// | `warm` | no language | an interpreter that waits holds as much memory as one that runs |
-/// | `ready_interpreter_count` | one for each CPU | more cannot start at once |
+/// | `slot_sharing` | all | a sandbox passes no state to the next one |
+/// | `ready_age` | 60 s | hosts that run few programs should not hold sandboxes |
+/// | `ready_interpreters` | no language | a ready interpreter holds as much memory as a running one |
+/// | `ready_interpreter_count` | one per CPU | more cannot start at once |
 #[derive(Debug, Clone)]
 pub struct SubprocessBuilder {
     pub(crate) root: RootFs,
@@ -94,130 +84,154 @@ impl Default for SubprocessBuilder {
 }
 
 impl SubprocessBuilder {
-    /// The defaults listed at [`SubprocessBuilder`].
+    /// Creates a builder with the defaults listed at [`SubprocessBuilder`].
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets the root file system that programs see.
+    /// Sets the root file system of sandboxes.
     #[must_use]
     pub fn root(mut self, root: RootFs) -> Self {
         self.root = root;
         self
     }
 
-    /// Gives a layer up: it is *off*, and every outcome says so. Some layers cannot be given up; then
-    /// [`build`](Self::build) says which.
+    /// Waives a layer: it is *off*, and every outcome reports it. [`build`](Self::build) refuses to
+    /// waive essential layers.
     ///
-    /// What is lost: without `memory_cgroup` memory is limited for each process only (`RLIMIT_AS`) and never a verdict;
-    /// without `pids_cgroup` the number of processes is limited by `RLIMIT_NPROC` and never a verdict; without
-    /// `cpu_cgroup` CPU time is sampled from `/proc`, which misses what ended unobserved; without `dedicated_user` all
-    /// programs run as one user.
+    /// Consequences:
+    /// - without `memory_cgroup`, memory is limited per process (`RLIMIT_AS`), and exceeding the
+    ///   limit is never a verdict;
+    /// - without `pids_cgroup`, `RLIMIT_NPROC` limits the number of processes, and exceeding the
+    ///   limit is never a verdict;
+    /// - without `cpu_cgroup`, CPU time is sampled from `/proc`, which misses processes that end
+    ///   between two samples;
+    /// - without `dedicated_user`, all programs run as one user.
     #[must_use]
     pub fn waive(mut self, layer: Layer) -> Self {
         self.waived.insert(layer);
         self
     }
 
-    /// Names the cgroup beneath which this engine makes its own: a relative name is put beneath the host's own cgroup
-    /// (version 1), the root (version 2, as root), or the group that was delegated to the host (version 2, as an ordinary
-    /// user or in a container); an absolute path, beneath `/sys/fs/cgroup` say, is taken as it is.
+    /// Sets the cgroup beneath which this engine creates its own groups.
+    ///
+    /// A relative name is created beneath the host's own cgroup (version 1), beneath the root
+    /// (version 2, as root), or beneath the group that was delegated to the host (version 2, as an
+    /// ordinary user or in a container). An absolute path, for example beneath `/sys/fs/cgroup`, is
+    /// used as it is.
     #[must_use]
     pub fn cgroup_parent(mut self, parent: impl Into<PathBuf>) -> Self {
         self.cgroup_parent = parent.into();
         self
     }
 
-    /// Names the directory for locks that keep the user ids of several hosts on one machine apart.
+    /// Sets the directory for locks that keep the user ids of several hosts on one machine apart.
     #[must_use]
     pub fn runtime_directory(mut self, directory: impl Into<PathBuf>) -> Self {
         self.runtime_directory = directory.into();
         self
     }
 
-    /// Sets how long the output of a command is waited for after its end, while something that it left behind holds its
-    /// pipes open.
+    /// Sets how long the engine waits for more output after the end of a command, while a background
+    /// process holds its pipes open.
     #[must_use]
     pub fn drain_deadline(mut self, deadline: Duration) -> Self {
         self.drain_deadline = deadline;
         self
     }
 
-    /// Sets how names of allow-lists are resolved. Whatever it finds, only public addresses are connected to.
+    /// Sets the resolver of allow-listed names. The engine connects to public addresses only,
+    /// whatever the resolver returns.
     #[must_use]
     pub fn resolver(mut self, resolver: impl Resolver) -> Self {
         self.resolver = Arc::new(resolver);
         self
     }
 
-    /// Says where an endpoint of allow-lists is, in place of the resolver: a mirror within the house, say.
+    /// Sets the address of an allow-listed endpoint, in place of the resolver: for example of an
+    /// internal mirror.
     ///
-    /// **This is the only way to an address that is not public**, and the address is not checked: programs whose allow-list
-    /// has the endpoint reach whatever answers there. For all others nothing changes.
+    /// **This is the only way to an address that is not public**, and the engine does not check the
+    /// address: programs whose allow-list has the endpoint reach the service at that address. Other
+    /// programs are not affected.
     #[must_use]
     pub fn resolve(mut self, endpoint: Endpoint, address: SocketAddr) -> Self {
         self.pins.push((endpoint, address));
         self
     }
 
-    /// Keeps so many sandboxes open that nobody has asked for yet, of each of the (at most four) sizes that were asked for last:
-    /// memory, processes, disk and inodes of the limits. Whoever asks for one then need not wait for it. Each is used once; another is
-    /// opened in its place in the background. Where there is none, and for sandboxes with an allow-list, one is opened as without this.
-    /// [`SubprocessEngine::ready_sandbox_stats`] counts.
+    /// Sets how many sandboxes are opened ahead of time, of each of the last four requested sizes.
     ///
-    /// One that waits holds some hundred KiB of the kernel's memory, a cgroup, and its user ids; 128 of a size are the most.
+    /// A size consists of the memory, process, disk and inode limits. A ready sandbox saves its
+    /// caller the time to open one. Each is used once, and the engine opens another in the
+    /// background. Without a ready sandbox, and for sandboxes with an allow-list, the engine opens a
+    /// new one. [`SubprocessEngine::ready_sandbox_stats`] returns statistics.
+    ///
+    /// A ready sandbox holds some hundred KiB of kernel memory, a cgroup, and its user ids. The
+    /// maximum is 128 per size.
     #[must_use]
     pub fn ready_sandboxes(mut self, sandboxes: usize) -> Self {
         self.ready_sandboxes = sandboxes;
         self
     }
 
-    /// Keeps so many slots, of each of the (at most four) sizes that were asked for last: for hosts that run more than their processors
-    /// can, one after another. A slot is a small process outside of every sandbox that keeps the user, network and UTS namespace and the
-    /// user ids, and opens sandboxes in them one after another: each has pid, mount and IPC namespaces, files and processes of its own, and
-    /// counters that begin anew. That takes half of the processor time of a sandbox that is made from nothing, and the next one always
-    /// stands already.
+    /// Sets how many slots are kept, of each of the last four requested sizes.
     ///
-    /// Somebody who takes the guest over, our own process in the sandbox, has the slot and those that follow in it: see `docs/security.md`
-    /// and [`slot_sharing`](Self::slot_sharing).
+    /// Slots are for hosts that run more programs than their CPUs can run at once. A slot is a small
+    /// process outside of every sandbox. It keeps the user, network and UTS namespaces and the user
+    /// ids, and opens one sandbox after another in them. Each sandbox has its own pid, mount and IPC
+    /// namespaces, files and processes, and counters that start at zero. That takes half of the CPU
+    /// time of a new sandbox, and the next sandbox is always ready.
     ///
-    /// They are for [`run`](crucible_core::Engine::run); a sandbox that is opened for a session is none of theirs. A slot is ended, and
-    /// another made in its place, after 1,000 sandboxes, and after any in which something was not as it should be: a limit that ended it, a
-    /// call that the filter refused, a guest that did not end by itself. Where no slot is free, and for sandboxes with an allow-list, the
-    /// evaluation has a sandbox that is [opened ahead](Self::ready_sandboxes) or made for it. [`SubprocessEngine::slot_stats`] counts.
+    /// A program that takes over the guest agent in its sandbox also controls the slot and its later
+    /// sandboxes: see `docs/security.md` and [`slot_sharing`](Self::slot_sharing).
     ///
-    /// There should be some more than run at once; 128 of a size are the most.
+    /// Only [`run`](crucible_core::Engine::run) uses slots; sessions do not. A slot is replaced after
+    /// 1,000 sandboxes, and after each irregular one: a limit that ended the program, a call that the
+    /// filter refused, a guest that did not end by itself. Without a free slot, and for sandboxes
+    /// with an allow-list, the evaluation gets a [ready sandbox](Self::ready_sandboxes) or a new one.
+    /// [`SubprocessEngine::slot_stats`] returns statistics.
+    ///
+    /// Configure some more slots than programs that run at once. The maximum is 128 per size.
     #[must_use]
     pub fn slots(mut self, slots: usize) -> Self {
         self.slots = slots;
         self
     }
 
-    /// Sets who may follow whom in a slot.
+    /// Sets which evaluations may use a slot one after another.
     #[must_use]
     pub fn slot_sharing(mut self, sharing: SlotSharing) -> Self {
         self.slot_sharing = sharing;
         self
     }
 
-    /// Keeps interpreters of a language started that have imported these modules and wait for a program, so that an evaluation in that
-    /// language need not wait for the interpreter. Each waits in a sandbox of its own, with every layer, and runs one program: nothing of
-    /// one program's is ever in the memory of another's, and each has its own hash seed and layout of addresses. What it took to start is
-    /// not counted as the program's time.
+    /// Starts interpreters of a language ahead of time. They import these modules and wait for a
+    /// program.
     ///
-    /// The program finds what it would find otherwise: `__main__`, `sys.argv`, `sys.path`, its environment, its input. What differs is
-    /// that the modules are in `sys.modules` already. A module that cannot be imported is left to the program's own import.
-    /// What a program puts into one of them is let go later at its end than it would be, when nothing can be printed any more.
+    /// Each interpreter waits in its own sandbox, with every layer, and runs one program. So no
+    /// program's data is ever in the memory of another program, and each has its own hash seed and
+    /// address layout. The time of the start does not count as the program's.
     ///
-    /// An evaluation is run cold, as without this, if no interpreter waits; if it brings files out (`collect`) or has an allow-list; if it
-    /// sets a variable that an interpreter reads when it starts (`PATH`, `HOME`, `PYTHON…`, `LD_…`, `LC_…`, `LANG`, `TZ` among them); and where
-    /// [`Layer::CpuCgroup`] is waived. [`SubprocessEngine::ready_interpreter_stats`] counts.
+    /// The program finds the usual `__main__`, `sys.argv`, `sys.path`, environment and input. The
+    /// modules are already in `sys.modules`. If a module cannot be imported, the program's own import
+    /// reports it. Objects that a program adds to one of these modules are released later than
+    /// usual, when the interpreter cannot print any more.
     ///
-    /// Every limit is the host's to enforce, as ever; what is not there is the guest's own wall deadline, for a host that has stopped: it would
-    /// have to be set before it is known.
+    /// An evaluation runs without a ready interpreter if:
+    /// - no interpreter is ready;
+    /// - it collects files or has an allow-list;
+    /// - it sets a variable that an interpreter reads when it starts (such as `PATH`, `HOME`,
+    ///   `PYTHON…`, `LD_…`, `LC_…`, `LANG`, `TZ`);
+    /// - [`Layer::CpuCgroup`] is waived.
     ///
-    /// Only Python 3 can wait, run as `python3 FILE`: [`build`](Self::build) refuses others.
+    /// [`SubprocessEngine::ready_interpreter_stats`] returns statistics.
+    ///
+    /// The host enforces every limit as usual. The guest's own wall deadline, for a stopped host, is
+    /// missing, because it would have to be set before the evaluation is known.
+    ///
+    /// Only Python 3 is supported, run as `python3 FILE`: [`build`](Self::build) refuses others.
     #[must_use]
     pub fn ready_interpreters<S: Into<String>>(
         mut self,
@@ -228,27 +242,32 @@ impl SubprocessBuilder {
         self
     }
 
-    /// Sets how many interpreters wait, of each of the (at most four) pairs of a language and limits that were asked for last.
+    /// Sets how many interpreters wait, of each of the last four requested pairs of a language and
+    /// limits.
     #[must_use]
     pub fn ready_interpreter_count(mut self, interpreters: usize) -> Self {
         self.ready_interpreter_count = interpreters;
         self
     }
 
-    /// Sets for how long a sandbox waits that was opened ahead of time, in a slot or not, or an interpreter that was started. After that it is closed, and no more are opened of its size
-    /// until one is asked for. It is looked at every five seconds.
+    /// Sets how long a ready sandbox, a slot or a ready interpreter waits for a program.
+    ///
+    /// After that time it is closed, and the engine opens no more of its size until the next request.
+    /// The engine checks the age every five seconds.
     #[must_use]
     pub fn ready_age(mut self, age: Duration) -> Self {
         self.ready_age = age;
         self
     }
 
-    /// Makes the engine: starts its spawner and opens a first sandbox to see that every layer holds. Blocks for a few
-    /// milliseconds.
+    /// Creates the engine: starts its spawner, and opens a first sandbox to check every layer.
+    /// Blocks for a few milliseconds.
     ///
     /// # Errors
-    /// [`EngineError::LayerUnavailable`] names every layer that cannot be had and what mends it;
-    /// [`EngineError::Invalid`] a layer that cannot be waived; [`EngineError::Setup`] the step that failed.
+    /// - [`EngineError::LayerUnavailable`] names every missing layer and its fix;
+    /// - [`EngineError::Invalid`] names invalid settings, such as an essential layer in
+    ///   [`waive`](Self::waive);
+    /// - [`EngineError::Setup`] names the step that failed.
     pub fn build(self) -> Result<SubprocessEngine, EngineError> {
         let counts = [
             ("ready_sandboxes", self.ready_sandboxes),
@@ -256,17 +275,14 @@ impl SubprocessBuilder {
             ("ready_interpreter_count", self.ready_interpreter_count),
         ];
         let too_many =
-            counts.into_iter().filter(|(_, count)| *count > PREOPEN_MAX).map(|(field, count)| {
-                crucible_core::Problem::new(
-                    field,
-                    format!("is {count}; {PREOPEN_MAX} are the most"),
-                )
+            counts.into_iter().filter(|(_, count)| *count > READY_MAX).map(|(field, count)| {
+                Problem::new(field, format!("is {count}; the maximum is {READY_MAX}"))
             });
         let problems = self.waived.iter().filter(|layer| ESSENTIAL.contains(layer)).map(|layer| {
             let message = format!("names `{layer}`, without which this engine cannot run anything");
-            crucible_core::Problem::new("waive", message)
+            Problem::new("waive", message)
         });
-        crucible_core::InvalidInput::check(problems.chain(too_many).collect())?;
+        InvalidInput::check(problems.chain(too_many).collect())?;
         SubprocessEngine::from_builder(self)
     }
 }

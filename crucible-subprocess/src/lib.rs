@@ -1,8 +1,9 @@
 //! Crucible's engine of sandboxed Linux subprocesses.
 //!
-//! Every program runs in user, mount, pid, network, IPC, UTS and cgroup namespaces of its own, with a read-only root
-//! file system, bounded places to write to, no capability, a system call filter, a Landlock ruleset, and cgroups that
-//! limit and count. No daemon, no image, no set-user-id helper.
+//! Each program runs in its own user, mount, pid, network, IPC, UTS and cgroup namespaces, with a
+//! read-only root file system and bounded writable directories. It has no capability, and runs
+//! under a system call filter, a Landlock ruleset, and cgroups that limit and count. The engine
+//! needs no daemon, no image and no set-user-id helper.
 //!
 //! ```no_run
 //! use crucible_core::{Engine as _, Evaluation, RunContext};
@@ -18,40 +19,50 @@
 //!
 //! # Core concepts
 //!
-//! - **[`SubprocessEngine`]** is a handle on one *spawner*: a small process, started once, that lives in the root file
-//!   system which sandboxes inherit, and forks a guest agent for each. The host's memory and open files are never in a
-//!   sandbox, and cost nothing. Making an engine takes a few milliseconds and blocks for them.
-//! - **Fail closed.** [`SubprocessEngine::new`] refuses to make an engine that would lack a layer, with an error that
-//!   names every missing layer and what mends it. [`SubprocessBuilder::waive`] gives a layer up by name; then it is
-//!   *off*, and every outcome says so. [`doctor`] says what this host offers.
-//! - **Nothing is left.** When the host ends, however it ends, the spawner ends, and with it every guest and everything
-//!   in its process namespace. What a dead host left in the cgroup tree is removed by the next engine.
+//! - **[`SubprocessEngine`]** is a handle of one *spawner*: a small process that starts once, lives in
+//!   the root file system that sandboxes inherit, and forks a guest agent for each sandbox. So the
+//!   host's memory and open files are never in a sandbox. Creating an engine blocks for a few
+//!   milliseconds.
+//! - **Fail closed.** [`SubprocessEngine::new`] fails if any layer is unavailable. The error names
+//!   every missing layer and its fix. [`SubprocessBuilder::waive`] disables a layer by name, and
+//!   every outcome then reports it as *off*. [`doctor`] reports what this host offers.
+//! - **Cleanup.** When the host ends, for whatever reason, the spawner ends, and with it every guest
+//!   and every process in the guests' pid namespaces. The next engine removes the cgroups of a dead
+//!   host.
 //! - An engine works in any tokio runtime, and in several one after another.
 //!
-//! # What it does not protect against
+//! # Limits of protection
 //!
-//! Programs share the host's kernel: a bug in it that can be reached through the system calls that are left is a way
-//! out. Timing and other side channels between programs on one machine are open. See `docs/security.md`.
+//! Programs share the host's kernel. A kernel bug that the remaining system calls can reach is a way
+//! out of the sandbox. Timing and other side channels between programs on one machine are open. See
+//! `docs/security.md`.
 //!
 //! # Platforms
 //!
-//! Linux 5.13 or later on x86_64. Elsewhere the crate compiles and [`SubprocessEngine::new`] says `Unsupported`.
+//! Linux 5.13 or later on x86_64. On other platforms the crate compiles, and
+//! [`SubprocessEngine::new`] returns `Unsupported`.
 
 #![deny(unsafe_code)]
 #![doc(test(attr(deny(warnings), allow(dead_code))))]
 
 mod config;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-#[path = "linux/mod.rs"]
-mod os;
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-#[path = "unsupported.rs"]
-mod os;
+mod linux;
 mod resolver;
 mod root_fs;
+mod slot_sharing;
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+mod unsupported;
 
-pub use config::{SlotSharing, SubprocessBuilder};
+pub use config::SubprocessBuilder;
 pub use crucible_guest_client::ReadyStats;
-pub use os::{SubprocessEngine, doctor};
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub use linux::{SubprocessEngine, doctor};
 pub use resolver::Resolver;
 pub use root_fs::RootFs;
+pub use slot_sharing::SlotSharing;
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+pub use unsupported::{SubprocessEngine, doctor};
+
+/// The engine's name in reports and errors.
+const ENGINE_NAME: &str = "subprocess";

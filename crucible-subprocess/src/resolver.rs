@@ -1,4 +1,4 @@
-//! How the names of allow-lists become addresses.
+//! Resolution of the names in allow-lists.
 
 use std::fmt;
 use std::io;
@@ -6,21 +6,24 @@ use std::net::IpAddr;
 
 use async_trait::async_trait;
 
-/// How the names of allow-lists become addresses. Programs in sandboxes resolve nothing themselves: the host does, for each
-/// connection, and connects to the very addresses that it has checked.
+/// Resolution of the names in allow-lists.
+///
+/// Programs in sandboxes resolve no names. The host resolves them for each connection, and connects
+/// to exactly the addresses that it has checked.
 #[async_trait]
 pub trait Resolver: fmt::Debug + Send + Sync + 'static {
-    /// The addresses of a host.
+    /// Returns the addresses of a host.
     ///
     /// # Behavior
-    /// - `host` is a name of an allow-list in lower case, without a trailing dot, and is absolute: no search domain is tried.
-    /// - Addresses that are not public need not be left out: a name that has one is refused as a whole.
+    /// - `host` is an allow-listed name in lower case without a trailing dot. It is absolute: the
+    ///   resolver applies no search domain.
+    /// - The resolver may return addresses that are not public. The engine then refuses the name.
     ///
     /// # Cancel safety
     /// Dropping the future has no effect.
     ///
     /// # Errors
-    /// Whatever stood in the way.
+    /// Fails if the name cannot be resolved.
     async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
 }
 
@@ -31,7 +34,7 @@ pub(crate) struct SystemResolver;
 #[async_trait]
 impl Resolver for SystemResolver {
     async fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        // With its final dot no search domain is tried.
+        // The final dot disables search domains.
         let found = tokio::net::lookup_host((format!("{host}."), 0)).await?;
         Ok(found.map(|address| address.ip()).collect())
     }

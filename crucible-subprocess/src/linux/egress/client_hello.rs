@@ -1,10 +1,10 @@
 //! The host name in a TLS ClientHello (RFC 8446, section 4.1.2; RFC 6066, section 3).
 //!
-//! Nothing is decrypted, and nothing is believed that could be read in two ways: a second name, a second list of names, or
-//! bytes left over make it no ClientHello.
+//! The proxy decrypts nothing. It rejects every ambiguous message: a second name, a second list of
+//! names, or extra bytes make a ClientHello invalid.
 
-/// The most bytes that a ClientHello takes with the headers of its records. Those with keys that withstand quantum computers
-/// have about 2 KiB.
+/// The most bytes of a ClientHello, including its record headers. Hellos with post-quantum keys have
+/// about 2 KiB.
 pub(super) const HELLO_MAX: usize = 16 * 1024;
 
 const RECORD_HANDSHAKE: u8 = 22;
@@ -13,61 +13,65 @@ const CLIENT_HELLO: usize = 1;
 const EXTENSION_SERVER_NAME: usize = 0;
 const HOST_NAME: usize = 0;
 
-/// What the beginning of a stream says.
+/// The content of the first bytes of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Hello {
-    /// Not enough yet.
-    More,
+pub(super) enum ClientHello {
+    /// More bytes are needed.
+    Incomplete,
     /// A ClientHello for this host, in lower case.
     For(String),
-    /// No ClientHello, or one that names no host.
-    No,
+    /// The bytes are not a ClientHello, or it names no host.
+    Invalid,
 }
 
-/// Reads the beginning of a stream.
-pub(super) fn read(stream: &[u8]) -> Hello {
-    match handshake(stream) {
-        Ok(Some(hello)) => server_name(&hello).map_or(Hello::No, Hello::For),
-        Ok(None) if stream.len() < HELLO_MAX => Hello::More,
-        Ok(None) | Err(NoHello) => Hello::No,
+impl ClientHello {
+    /// Parses the first bytes of a stream.
+    pub(super) fn parse(stream: &[u8]) -> Self {
+        match handshake(stream) {
+            Ok(Some(hello)) => server_name(&hello).map_or(Self::Invalid, Self::For),
+            Ok(None) if stream.len() < HELLO_MAX => Self::Incomplete,
+            Ok(None) | Err(InvalidHello) => Self::Invalid,
+        }
     }
 }
 
-struct NoHello;
+struct InvalidHello;
 
-/// The body of the first handshake message, put together from its records; `None` if it has not all come.
-fn handshake(stream: &[u8]) -> Result<Option<Vec<u8>>, NoHello> {
-    let mut rest = Cut(stream);
+/// Assembles the body of the first handshake message from its records. Returns `None` if bytes are
+/// missing.
+fn handshake(stream: &[u8]) -> Result<Option<Vec<u8>>, InvalidHello> {
+    let mut rest = Cursor(stream);
     let mut message = Vec::new();
     loop {
         if let Some((header, body)) = message.split_first_chunk::<4>() {
             let [kind, length @ ..] = header;
             let length = number(length);
             if usize::from(*kind) != CLIENT_HELLO || length > HELLO_MAX || body.len() > length {
-                return Err(NoHello);
+                return Err(InvalidHello);
             }
             if body.len() == length {
                 return Ok(Some(body.to_vec()));
             }
         }
-        // Before the header is there as a whole: a client that speaks first of something else gets no time for it.
+        // Checked before the header is complete, so that a client with another protocol is refused
+        // at once.
         if rest.0.first().is_some_and(|kind| *kind != RECORD_HANDSHAKE) {
-            return Err(NoHello);
+            return Err(InvalidHello);
         }
         let Some([_, major, _, length @ ..]) = rest.take(5) else { return Ok(None) };
         let length = number(length);
         if *major != 3 || !(1..=RECORD_LENGTH_MAX).contains(&length) {
-            return Err(NoHello);
+            return Err(InvalidHello);
         }
         let Some(fragment) = rest.take(length) else { return Ok(None) };
         message.extend_from_slice(fragment);
     }
 }
 
-/// The only host name of the only extension for it.
+/// Returns the only host name of the only server name extension.
 fn server_name(hello: &[u8]) -> Option<String> {
-    let mut hello = Cut(hello);
-    // Version and random number; session, cipher suites, compression methods.
+    let mut hello = Cursor(hello);
+    // Version and random number, then session, cipher suites and compression methods.
     hello.take(2 + 32)?;
     hello.vector(1)?;
     hello.vector(2)?;
@@ -91,10 +95,10 @@ fn server_name(hello: &[u8]) -> Option<String> {
     String::from_utf8(name.to_ascii_lowercase()).ok()
 }
 
-/// What is left to be read.
-struct Cut<'a>(&'a [u8]);
+/// The unread bytes.
+struct Cursor<'a>(&'a [u8]);
 
-impl<'a> Cut<'a> {
+impl<'a> Cursor<'a> {
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -105,14 +109,14 @@ impl<'a> Cut<'a> {
         Some(taken)
     }
 
-    /// Bytes after their count, which is a number of `width` bytes.
+    /// Reads bytes after their length, which has `width` bytes.
     fn vector(&mut self, width: usize) -> Option<Self> {
         let length = number(self.take(width)?);
         self.take(length).map(Self)
     }
 }
 
-/// A number, the most significant byte first. Three bytes at most.
+/// Decodes a big-endian number of at most three bytes.
 fn number(bytes: &[u8]) -> usize {
     bytes.iter().fold(0, |number, byte| number << 8 | usize::from(*byte))
 }
@@ -150,7 +154,7 @@ mod tests {
         hello
     }
 
-    /// In records of `size` bytes each.
+    /// Encodes a message in records of `size` bytes each.
     fn records(kind: u8, body: &[u8], size: usize) -> Vec<u8> {
         let message = [&[kind][..], &vector(3, body)].concat();
         message
@@ -163,26 +167,37 @@ mod tests {
         body(&[(10, vec![0, 2, 0, 29]), (0, names(&[(0, name.as_bytes())])), (43, vec![2, 3, 4])])
     }
 
-    fn says(name: &str) -> Hello {
-        Hello::For(name.to_owned())
+    fn hello_for(name: &str) -> ClientHello {
+        ClientHello::For(name.to_owned())
     }
 
     #[test]
-    fn the_name_is_found_however_it_is_cut() {
+    fn name_is_found_in_records_of_any_size() {
         let body = hello("Pypi.Org");
         for size in [1, 2, 3, 4, 5, 7, 64, 16_384] {
             let stream = records(1, &body, size);
-            assert_eq!(read(&stream), says("pypi.org"), "in records of {size} bytes");
+            assert_eq!(
+                ClientHello::parse(&stream),
+                hello_for("pypi.org"),
+                "in records of {size} bytes"
+            );
             for end in 0..stream.len() {
-                assert_eq!(read(&stream[..end]), Hello::More, "{end} bytes of records of {size}");
+                assert_eq!(
+                    ClientHello::parse(&stream[..end]),
+                    ClientHello::Incomplete,
+                    "{end} bytes of records of {size}"
+                );
             }
-            // What comes after it is the tunnel's.
-            assert_eq!(read(&[&stream[..], b"\x17\x03\x03\x00\x01x"].concat()), says("pypi.org"));
+            // The following bytes belong to the tunnel.
+            assert_eq!(
+                ClientHello::parse(&[&stream[..], b"\x17\x03\x03\x00\x01x"].concat()),
+                hello_for("pypi.org")
+            );
         }
     }
 
     #[test]
-    fn what_names_no_host_or_two_is_none() {
+    fn hello_without_exactly_one_host_is_invalid() {
         let name = |entries: &[(u8, &[u8])]| (0_u16, names(entries));
         let mut odd = names(&[(0, b"a")]);
         odd.push(0);
@@ -199,45 +214,72 @@ mod tests {
             vec![(0, odd)],
             vec![(0, vec![])],
         ] {
-            assert_eq!(read(&records(1, &body(&extensions), 9999)), Hello::No, "{extensions:?}");
+            assert_eq!(
+                ClientHello::parse(&records(1, &body(&extensions), 9999)),
+                ClientHello::Invalid,
+                "{extensions:?}"
+            );
         }
         let mut longer = hello("a");
         longer.push(0);
-        assert_eq!(read(&records(1, &longer, 9999)), Hello::No, "bytes after the extensions");
+        assert_eq!(
+            ClientHello::parse(&records(1, &longer, 9999)),
+            ClientHello::Invalid,
+            "bytes after the extensions"
+        );
     }
 
     #[test]
-    fn what_is_no_client_hello_is_refused_at_once() {
+    fn other_bytes_are_invalid_at_once() {
         let body = hello("a");
-        assert_eq!(read(b"G"), Hello::No);
-        assert_eq!(read(b"SSH-2.0"), Hello::No);
-        assert_eq!(read(&records(2, &body, 9999)), Hello::No, "another message");
-        assert_eq!(read(&[22, 2, 0, 0, 1, 1]), Hello::No, "another version");
-        assert_eq!(read(&[22, 3, 1, 0, 0]), Hello::No, "an empty record");
-        assert_eq!(read(&[22, 3, 1, 0x40, 1]), Hello::No, "a record that is too long");
-        assert_eq!(read(&[22, 3, 1, 0, 4, 1, 1, 0, 0]), Hello::No, "a message that is too long");
+        assert_eq!(ClientHello::parse(b"G"), ClientHello::Invalid);
+        assert_eq!(ClientHello::parse(b"SSH-2.0"), ClientHello::Invalid);
+        assert_eq!(
+            ClientHello::parse(&records(2, &body, 9999)),
+            ClientHello::Invalid,
+            "another message"
+        );
+        assert_eq!(
+            ClientHello::parse(&[22, 2, 0, 0, 1, 1]),
+            ClientHello::Invalid,
+            "another version"
+        );
+        assert_eq!(ClientHello::parse(&[22, 3, 1, 0, 0]), ClientHello::Invalid, "an empty record");
+        assert_eq!(
+            ClientHello::parse(&[22, 3, 1, 0x40, 1]),
+            ClientHello::Invalid,
+            "a record that is too long"
+        );
+        assert_eq!(
+            ClientHello::parse(&[22, 3, 1, 0, 4, 1, 1, 0, 0]),
+            ClientHello::Invalid,
+            "a message that is too long"
+        );
         // Two messages in one record.
         let mut two = [&[1][..], &vector(3, &body)].concat();
         two.extend([1, 0, 0, 0]);
-        assert_eq!(read(&[&[22, 3, 1][..], &vector(2, &two)].concat()), Hello::No);
-        // Pieces so small that their headers are most of it.
+        assert_eq!(
+            ClientHello::parse(&[&[22, 3, 1][..], &vector(2, &two)].concat()),
+            ClientHello::Invalid
+        );
+        // Records so small that headers take most of the bytes.
         let endless = records(1, &vec![0; HELLO_MAX], 1);
-        assert_eq!(read(&endless[..HELLO_MAX]), Hello::No);
+        assert_eq!(ClientHello::parse(&endless[..HELLO_MAX]), ClientHello::Invalid);
     }
 
     proptest! {
         #[test]
-        fn nothing_panics(stream in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let _any = read(&stream);
+        fn parse_never_panics(stream in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let _any = ClientHello::parse(&stream);
         }
 
-        /// One byte that is another never makes another name of it, other than by being in the name.
+        /// A changed byte changes the name only if it is part of the name.
         #[test]
-        fn a_changed_byte_changes_no_more_than_the_name(at in 0_usize..200, to in any::<u8>()) {
+        fn changed_byte_changes_one_byte_of_the_name(at in 0_usize..200, to in any::<u8>()) {
             let mut stream = records(1, &hello("name.example"), 9999);
             let at = at % stream.len();
             stream[at] = to;
-            if let Hello::For(name) = read(&stream) {
+            if let ClientHello::For(name) = ClientHello::parse(&stream) {
                 let differing = name.bytes().zip("name.example".bytes()).filter(|(a, b)| a != b).count();
                 prop_assert!(differing <= 1 && name.len() == 12, "{}", name);
             }

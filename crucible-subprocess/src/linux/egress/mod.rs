@@ -1,19 +1,19 @@
-//! The way out of a sandbox with an allow-list: a proxy in the host's process, one a sandbox, that speaks with the programs
-//! inside over a socket of the sandbox's own loopback.
+//! Egress of a sandbox with an allow-list: a proxy in the host's process, one per sandbox, that
+//! serves a socket on the sandbox's own loopback interface.
 //!
-//! Everything that comes in is hostile: what a program says is bounded in bytes, in time and in number. What goes out goes to
-//! addresses that were resolved and checked here, never to a name.
+//! Every byte from a program is hostile: its requests are bounded in bytes, time and number. The
+//! proxy connects to addresses that it has resolved and checked itself, never to a name.
 
-mod address;
 mod client_hello;
-mod names;
-mod proxy;
-mod pump;
+mod connection_handler;
+mod egress_proxy;
+mod egress_resolver;
+mod proxy_request;
+mod proxy_variables;
+mod public_address;
 mod refusal;
-mod request;
-mod tunnel;
-mod variables;
+mod relay;
 
-pub(super) use names::Names;
-pub(super) use proxy::Proxy;
-pub(super) use variables::variables;
+pub(crate) use egress_proxy::EgressProxy;
+pub(crate) use egress_resolver::EgressResolver;
+pub(crate) use proxy_variables::proxy_variables;

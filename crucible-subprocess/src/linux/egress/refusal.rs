@@ -1,30 +1,30 @@
-//! Why a connection was refused, as the program is told.
+//! The reasons for a refused connection, as the program receives them.
 
-/// Why a connection was refused.
+/// The reason for a refused connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// What came is not a request to a proxy.
+    /// The bytes are not a request to a proxy.
     Malformed,
-    /// Its head is longer than any sensible one.
+    /// The head is longer than any sensible one.
     TooLong,
-    /// It did not come in time.
+    /// The request did not arrive in time.
     TooSlow,
-    /// It asks for something else than a connection.
+    /// The request is not for a connection.
     NotSupported,
-    /// The endpoint is not on the list.
+    /// The endpoint is not on the allow-list.
     NotListed,
-    /// The name leads to an address that is not public.
+    /// The name has an address that is not public.
     NotPublic,
-    /// The name has no address, or could not be resolved.
+    /// The name has no address, or cannot be resolved.
     Unresolved,
-    /// None of its addresses answers.
+    /// None of the name's addresses accepts.
     Unreachable,
-    /// What came through the tunnel is not TLS for the name that was asked for.
+    /// The bytes in the tunnel are not TLS for the tunnel's host.
     OtherName,
 }
 
 impl Refusal {
-    /// The status line's code and reason (RFC 9110, section 15).
+    /// Returns the status line's code and reason (RFC 9110, section 15).
     fn status(self) -> &'static str {
         match self {
             Self::Malformed => "400 Bad Request",
@@ -36,8 +36,8 @@ impl Refusal {
         }
     }
 
-    /// Why, in words.
-    pub(super) fn words(self) -> &'static str {
+    /// Returns the reason, for people.
+    pub(super) fn reason(self) -> &'static str {
         match self {
             Self::Malformed => "the request is malformed, or names two hosts",
             Self::TooLong => "the head of the request is too long",
@@ -51,12 +51,13 @@ impl Refusal {
         }
     }
 
-    /// The answer, complete. Nothing of the request is in it.
+    /// Returns the complete answer, which repeats no part of the request.
     pub(super) fn response(self) -> String {
-        let (status, words) = (self.status(), self.words());
+        let (status, reason) = (self.status(), self.reason());
         format!(
-            "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{words}\n",
-            words.len() + 1
+            "HTTP/1.1 {status}\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\
+             Connection: close\r\n\r\n{reason}\n",
+            reason.len() + 1
         )
     }
 }
