@@ -1,4 +1,4 @@
-//! What has just happened, for whoever listens.
+//! The trait of event buses.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,66 +11,99 @@ use futures::Stream;
 use crate::journal::Event;
 use crate::model::{BoxError, EvaluationId};
 
-/// A listener was too slow: this many events were dropped before the next one it gets. The journal has them.
+/// Publishes events as they happen. A subscriber that misses events reads the journal.
+#[async_trait]
+pub trait EventBus: fmt::Debug + Send + Sync + 'static {
+    /// Publishes an event to all subscribers whose filter matches.
+    ///
+    /// # Behavior
+    /// - The bus never waits for a subscriber.
+    /// - Events of one evaluation arrive in the order in which they were published.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the event either published or not.
+    ///
+    /// # Errors
+    /// Returns an error if the bus is unavailable. No entry is lost: the journal has the event.
+    async fn publish(&self, event: Arc<Event>) -> Result<(), BusError>;
+
+    /// Subscribes to events that are published from now on.
+    ///
+    /// # Behavior
+    /// - For a slow subscriber the bus drops the oldest events. Before the next event the stream
+    ///   yields their number.
+    /// - Dropping the stream ends the subscription.
+    ///
+    /// # Cancel safety
+    /// Dropping the future creates no subscription.
+    ///
+    /// # Errors
+    /// Returns an error if the bus is unavailable.
+    async fn subscribe(&self, filter: EventFilter) -> Result<EventStream, BusError>;
+}
+
+/// The events of a subscription in the order of publication, and [`Lagged`] in place of dropped
+/// events.
+pub type EventStream = Pin<Box<dyn Stream<Item = Result<Arc<Event>, Lagged>> + Send>>;
+
+/// The number of events that the bus dropped for a slow subscriber. The journal has the entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{missed} events were missed; read the journal")]
 #[non_exhaustive]
 pub struct Lagged {
-    /// How many events were dropped.
+    /// The number of dropped events.
     pub missed: u64,
 }
 
 impl Lagged {
-    /// So many events were dropped.
+    /// Creates a marker for this number of dropped events.
     #[must_use]
     pub fn new(missed: u64) -> Self {
         Self { missed }
     }
 }
 
-/// What a listener gets: events in the order of publication, and [`Lagged`] where some were dropped.
-pub type EventStream = Pin<Box<dyn Stream<Item = Result<Arc<Event>, Lagged>> + Send>>;
-
-/// Which events a listener wants.
+/// A selection of events for a subscription.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct EventFilter {
-    /// Only those of these evaluations; of all if `None`.
+    /// The evaluations, or `None` for all.
     pub evaluations: Option<BTreeSet<EvaluationId>>,
-    /// Only events of these kinds, by their wire names; of all if `None`.
+    /// The wire names of the event kinds, or `None` for all.
     pub kinds: Option<BTreeSet<String>>,
-    /// No signals, only what is in journals.
+    /// `true` for journal entries only, without signals.
     pub journal_only: bool,
 }
 
 impl EventFilter {
-    /// Everything.
+    /// Selects all events.
     #[must_use]
     pub fn all() -> Self {
         Self::default()
     }
 
-    /// Everything about one evaluation.
+    /// Selects all events of one evaluation.
     #[must_use]
     pub fn evaluation(id: EvaluationId) -> Self {
         Self { evaluations: Some(BTreeSet::from([id])), ..Self::default() }
     }
 
-    /// Only events of these kinds, by their wire names: see [`EventKind::name`](crate::EventKind::name).
+    /// Selects only events of these kinds, by their wire names: see
+    /// [`EventKind::name`](crate::EventKind::name).
     #[must_use]
     pub fn with_kinds<S: Into<String>>(mut self, kinds: impl IntoIterator<Item = S>) -> Self {
         self.kinds = Some(kinds.into_iter().map(Into::into).collect());
         self
     }
 
-    /// No signals.
+    /// Selects only journal entries, without signals.
     #[must_use]
     pub fn without_signals(mut self) -> Self {
         self.journal_only = true;
         self
     }
 
-    /// Whether a listener with this filter wants the event.
+    /// Returns `true` if the filter selects the event.
     #[must_use]
     pub fn matches(&self, event: &Event) -> bool {
         self.evaluations.as_ref().is_none_or(|ids| ids.contains(&event.evaluation))
@@ -79,55 +112,25 @@ impl EventFilter {
     }
 }
 
-/// What can go wrong with a bus.
+/// An error of a bus.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BusError {
-    /// What the bus stands on is away; it may come back.
+    /// The backend of the bus is unavailable. It may come back.
     #[error("the event bus is not available")]
     Unavailable {
-        /// Why.
+        /// The cause.
         #[source]
         source: BoxError,
     },
 }
 
 impl BusError {
-    /// Whether the same call may succeed later.
+    /// Returns `true` if the same call may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Unavailable { .. } => true,
         }
     }
-}
-
-/// Says what has just happened. Whoever misses it reads the journal.
-#[async_trait]
-pub trait EventBus: fmt::Debug + Send + Sync + 'static {
-    /// Passes an event to everybody who listens.
-    ///
-    /// # Behavior
-    /// - It never waits for a listener.
-    /// - Events of one evaluation that are published one after another arrive in that order.
-    ///
-    /// # Cancel safety
-    /// Dropping the future leaves the event either published or not.
-    ///
-    /// # Errors
-    /// The bus is away. Nothing is lost by that: the journal has the event.
-    async fn publish(&self, event: Arc<Event>) -> Result<(), BusError>;
-
-    /// Listens, from now on.
-    ///
-    /// # Behavior
-    /// - A listener that is too slow loses the oldest events, and is told how many before it gets the next.
-    /// - Dropping the stream ends the subscription.
-    ///
-    /// # Cancel safety
-    /// Dropping the future subscribes to nothing.
-    ///
-    /// # Errors
-    /// The bus is away.
-    async fn subscribe(&self, filter: EventFilter) -> Result<EventStream, BusError>;
 }

@@ -1,4 +1,4 @@
-//! The bus of a single process.
+//! The bus inside one process.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -15,41 +15,43 @@ use crate::journal::{Event, EventKind};
 use crate::model::EvaluationId;
 use crate::result::Outcome;
 
-/// How many events a listener may be behind.
-const EVENTS_MAX: usize = 4096;
-/// How many bytes of input and output a listener may be behind: 16 MiB, as much as the default output limit of one run.
-const BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The largest number of events in a buffer.
+const MAX_EVENTS: usize = 4096;
+/// The largest number of input and output bytes in a buffer: 16 MiB, the default output limit of one
+/// run.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// Passes events on within this process, through one bounded ring a listener.
+/// Publishes events inside this process, through one bounded buffer per subscriber.
 ///
-/// A listener may be 4096 events, or 16 MiB of input and output in them, behind; then the oldest are dropped and it is
-/// told how many. The newest stays, however large.
-/// Publishing takes a lock for the time of a push: it waits for nobody.
+/// A buffer holds up to 4096 events with up to 16 MiB of input and output. A full buffer drops its
+/// oldest events, and the subscriber gets their number. The newest event always stays.
+///
+/// Publishing holds a lock while it pushes into the buffers. It does not wait for subscribers.
 #[derive(Clone, Default)]
-pub struct LocalBus(Arc<Registry>);
+pub struct LocalBus(Arc<SubscriberRegistry>);
 
 #[derive(Default)]
-struct Registry {
-    /// How many listeners there are, so that publishing to nobody takes no lock.
+struct SubscriberRegistry {
+    /// The number of subscribers. Without subscribers, publishing takes no lock.
     count: AtomicUsize,
-    listeners: Mutex<Listeners>,
+    subscribers: Mutex<SubscriberTable>,
 }
 
 #[derive(Default)]
-struct Listeners {
+struct SubscriberTable {
     next_key: u64,
-    /// Those who want some evaluations only, by evaluation: publishing must not walk past thousands of handles.
-    by_evaluation: HashMap<EvaluationId, Vec<(u64, Arc<Listener>)>>,
-    of_all: Vec<(u64, Arc<Listener>)>,
+    /// The subscribers to single evaluations. Publishing must not scan thousands of handles.
+    by_evaluation: HashMap<EvaluationId, Vec<(u64, Arc<Subscriber>)>>,
+    to_all: Vec<(u64, Arc<Subscriber>)>,
 }
 
-struct Listener {
+struct Subscriber {
     filter: EventFilter,
-    ring: Mutex<Ring>,
+    buffer: Mutex<EventBuffer>,
 }
 
 #[derive(Default)]
-struct Ring {
+struct EventBuffer {
     events: VecDeque<Arc<Event>>,
     bytes: usize,
     missed: u64,
@@ -57,13 +59,13 @@ struct Ring {
 }
 
 impl LocalBus {
-    /// A bus without listeners.
+    /// Creates a bus without subscribers.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many listeners there are.
+    /// Returns the number of subscribers.
     #[must_use]
     pub fn subscribers(&self) -> usize {
         self.0.count.load(Ordering::Acquire)
@@ -72,11 +74,12 @@ impl LocalBus {
 
 impl fmt::Debug for LocalBus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LocalBus").field("listeners", &self.subscribers()).finish()
+        f.debug_struct("LocalBus").field("subscribers", &self.subscribers()).finish()
     }
 }
 
-/// Every lock here guards plain data that is consistent between statements, so a panic elsewhere spoils nothing.
+/// Locks a mutex. All mutexes here guard plain data that is consistent between statements, so a
+/// poisoned one is safe to use.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -89,11 +92,11 @@ impl EventBus for LocalBus {
         }
         let mut woken = Vec::new();
         {
-            let listeners = lock(&self.0.listeners);
-            let interested = listeners.by_evaluation.get(&event.evaluation).into_iter().flatten();
-            for (_, listener) in interested.chain(&listeners.of_all) {
-                if listener.filter.matches(&event) {
-                    woken.extend(listener.push(&event));
+            let subscribers = lock(&self.0.subscribers);
+            let to_one = subscribers.by_evaluation.get(&event.evaluation).into_iter().flatten();
+            for (_, subscriber) in to_one.chain(&subscribers.to_all) {
+                if subscriber.filter.matches(&event) {
+                    woken.extend(subscriber.push(&event));
                 }
             }
         }
@@ -102,43 +105,66 @@ impl EventBus for LocalBus {
     }
 
     async fn subscribe(&self, filter: EventFilter) -> Result<EventStream, BusError> {
-        let listener = Arc::new(Listener { filter, ring: Mutex::default() });
-        let mut listeners = lock(&self.0.listeners);
-        let key = listeners.next_key;
-        listeners.next_key += 1;
-        match &listener.filter.evaluations {
+        let subscriber = Arc::new(Subscriber { filter, buffer: Mutex::default() });
+        let key = lock(&self.0.subscribers).add(&subscriber);
+        self.0.count.fetch_add(1, Ordering::AcqRel);
+        Ok(Box::pin(Subscription { key, subscriber, registry: Arc::clone(&self.0) }))
+    }
+}
+
+impl SubscriberTable {
+    /// Adds a subscriber and returns its key.
+    fn add(&mut self, subscriber: &Arc<Subscriber>) -> u64 {
+        let key = self.next_key;
+        self.next_key += 1;
+        match &subscriber.filter.evaluations {
             Some(ids) => {
                 for id in ids {
-                    listeners
-                        .by_evaluation
-                        .entry(*id)
-                        .or_default()
-                        .push((key, Arc::clone(&listener)));
+                    let to_one = self.by_evaluation.entry(*id).or_default();
+                    to_one.push((key, Arc::clone(subscriber)));
                 }
             }
-            None => listeners.of_all.push((key, Arc::clone(&listener))),
+            None => self.to_all.push((key, Arc::clone(subscriber))),
         }
-        self.0.count.fetch_add(1, Ordering::AcqRel);
-        Ok(Box::pin(Subscription { key, listener, registry: Arc::clone(&self.0) }))
+        key
+    }
+
+    fn remove(&mut self, key: u64, filter: &EventFilter) {
+        let Some(ids) = &filter.evaluations else {
+            self.to_all.retain(|(other, _)| *other != key);
+            return;
+        };
+        for id in ids {
+            if let Some(to_one) = self.by_evaluation.get_mut(id) {
+                to_one.retain(|(other, _)| *other != key);
+                if to_one.is_empty() {
+                    self.by_evaluation.remove(id);
+                }
+            }
+        }
     }
 }
 
-impl Listener {
+impl Subscriber {
+    /// Adds an event to the buffer and returns the waker of a waiting stream.
     fn push(&self, event: &Arc<Event>) -> Option<Waker> {
-        let mut ring = lock(&self.ring);
-        ring.bytes += weight(event);
-        ring.events.push_back(Arc::clone(event));
-        while ring.events.len() > EVENTS_MAX || (ring.bytes > BYTES_MAX && ring.events.len() > 1) {
-            let Some(oldest) = ring.events.pop_front() else { break };
-            ring.bytes -= weight(&oldest);
-            ring.missed += 1;
+        let mut buffer = lock(&self.buffer);
+        buffer.bytes += payload_size(event);
+        buffer.events.push_back(Arc::clone(event));
+        while buffer.events.len() > MAX_EVENTS
+            || (buffer.bytes > MAX_BYTES && buffer.events.len() > 1)
+        {
+            let Some(oldest) = buffer.events.pop_front() else { break };
+            buffer.bytes -= payload_size(&oldest);
+            buffer.missed += 1;
         }
-        ring.waker.take()
+        buffer.waker.take()
     }
 }
 
-/// The bytes of an event that callers and guests decide on: input, and output whether live or captured.
-fn weight(event: &Event) -> usize {
+/// Returns the number of bytes in an event that callers and guests control: input, and live or
+/// captured output.
+fn payload_size(event: &Event) -> usize {
     let captured = |outcome: &Outcome| {
         [&outcome.stdout, &outcome.stderr]
             .map(|stream| stream.head.len() + stream.tail.len())
@@ -160,26 +186,26 @@ fn weight(event: &Event) -> usize {
 
 struct Subscription {
     key: u64,
-    listener: Arc<Listener>,
-    registry: Arc<Registry>,
+    subscriber: Arc<Subscriber>,
+    registry: Arc<SubscriberRegistry>,
 }
 
 impl Stream for Subscription {
     type Item = Result<Arc<Event>, Lagged>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut ring = lock(&self.listener.ring);
-        if ring.missed > 0 {
-            let missed = std::mem::take(&mut ring.missed);
+        let mut buffer = lock(&self.subscriber.buffer);
+        if buffer.missed > 0 {
+            let missed = std::mem::take(&mut buffer.missed);
             return Poll::Ready(Some(Err(Lagged::new(missed))));
         }
-        match ring.events.pop_front() {
+        match buffer.events.pop_front() {
             Some(event) => {
-                ring.bytes -= weight(&event);
+                buffer.bytes -= payload_size(&event);
                 Poll::Ready(Some(Ok(event)))
             }
             None => {
-                ring.waker = Some(context.waker().clone());
+                buffer.waker = Some(context.waker().clone());
                 Poll::Pending
             }
         }
@@ -188,20 +214,7 @@ impl Stream for Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut listeners = lock(&self.registry.listeners);
-        match &self.listener.filter.evaluations {
-            Some(ids) => {
-                for id in ids {
-                    if let Some(of_one) = listeners.by_evaluation.get_mut(id) {
-                        of_one.retain(|(key, _)| *key != self.key);
-                        if of_one.is_empty() {
-                            listeners.by_evaluation.remove(id);
-                        }
-                    }
-                }
-            }
-            None => listeners.of_all.retain(|(key, _)| *key != self.key),
-        }
+        lock(&self.registry.subscribers).remove(self.key, &self.subscriber.filter);
         self.registry.count.fetch_sub(1, Ordering::AcqRel);
     }
 }
@@ -225,7 +238,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_dropped_subscription_is_forgotten() {
+    async fn dropped_subscription_is_removed() {
         let bus = LocalBus::new();
         let id = EvaluationId::new();
         let streams = (
@@ -235,12 +248,12 @@ mod tests {
         assert_eq!(bus.subscribers(), 2);
         drop(streams);
         assert_eq!(bus.subscribers(), 0);
-        assert!(lock(&bus.0.listeners).by_evaluation.is_empty());
-        assert!(lock(&bus.0.listeners).of_all.is_empty());
+        assert!(lock(&bus.0.subscribers).by_evaluation.is_empty());
+        assert!(lock(&bus.0.subscribers).to_all.is_empty());
     }
 
     #[tokio::test]
-    async fn captured_output_and_input_count_and_the_newest_event_stays() {
+    async fn buffer_counts_payload_and_keeps_the_newest_event() {
         let bus = LocalBus::new();
         let id = EvaluationId::new();
         let mut stream = bus.subscribe(EventFilter::all()).await.unwrap();
@@ -260,11 +273,11 @@ mod tests {
         bus.publish(Arc::clone(&eighteen)).await.unwrap();
         assert_eq!(stream.next().await.unwrap(), Err(Lagged::new(2)));
         assert_eq!(stream.next().await.unwrap(), Ok(eighteen));
-        assert_eq!(lock(&bus.0.listeners).of_all[0].1.ring.lock().unwrap().bytes, 0);
+        assert_eq!(lock(&bus.0.subscribers).to_all[0].1.buffer.lock().unwrap().bytes, 0);
     }
 
     #[tokio::test]
-    async fn a_slow_listener_is_bounded_in_bytes_and_told_what_it_missed() {
+    async fn slow_subscriber_is_bounded_in_bytes_and_gets_lagged() {
         let bus = LocalBus::new();
         let id = EvaluationId::new();
         let mut stream = bus.subscribe(EventFilter::all()).await.unwrap();

@@ -7,55 +7,56 @@ use std::time::Duration;
 use super::monitors::Monitor;
 use crate::journal::{Event, EventKind};
 
-/// What a [`CountingMonitor`] monitor has counted.
+/// The counts of a [`CountingMonitor`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct MonitorCounts {
-    /// Events by their wire name: `submitted`, `started`, `finished` and so on.
+    /// The number of events by wire name: `submitted`, `started`, `finished` and so on.
     pub events: BTreeMap<&'static str, u64>,
-    /// Verdicts by their wire name, a limit's with its name: `exited`, `limit_exceeded memory`.
+    /// The number of verdicts by wire name, with the name of a limit: `exited`,
+    /// `limit_exceeded memory`.
     pub verdicts: BTreeMap<String, u64>,
-    /// Wall time of all runs that came to an outcome.
+    /// The wall time of all runs with an outcome.
     pub wall: Duration,
-    /// CPU time of all runs that came to an outcome.
+    /// The CPU time of all runs with an outcome.
     pub cpu: Duration,
-    /// Bytes that programs wrote.
+    /// The number of bytes that programs wrote.
     pub output_bytes: u64,
 }
 
 impl MonitorCounts {
-    /// How many events of this wire name there were.
+    /// Returns the number of events with this wire name.
     #[must_use]
     pub fn event(&self, name: &str) -> u64 {
         self.events.get(name).copied().unwrap_or(0)
     }
 
-    /// How many verdicts of this name there were.
+    /// Returns the number of verdicts with this name.
     #[must_use]
     pub fn verdict(&self, name: &str) -> u64 {
         self.verdicts.get(name).copied().unwrap_or(0)
     }
 }
 
-/// Counts events, verdicts and usage in this process. For tests, status pages and exporters.
+/// A monitor that counts events, verdicts and usage in this process, for tests and status pages.
 #[derive(Debug, Default)]
 pub struct CountingMonitor(Mutex<MonitorCounts>);
 
 impl CountingMonitor {
-    /// CountingMonitor at zero.
+    /// Creates a monitor with all counts at zero.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// What was counted so far.
+    /// Returns the current counts.
     #[must_use]
     pub fn counts(&self) -> MonitorCounts {
         self.lock().clone()
     }
 
     fn lock(&self) -> MutexGuard<'_, MonitorCounts> {
-        // Counting cannot be left half done: a panic elsewhere does not spoil the counts.
+        // The counts are consistent between statements, so a poisoned lock is safe to use.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

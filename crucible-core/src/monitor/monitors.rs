@@ -1,4 +1,4 @@
-//! Observers.
+//! The trait of monitors, and a group of monitors.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,24 +6,25 @@ use std::sync::Arc;
 
 use crate::journal::Event;
 
-/// Observes what happens, and supervises nothing: it cannot block, fail or steer a run.
+/// Observes events. A monitor cannot block, fail or steer a run.
 ///
-/// Monitors are called on the way of every event, one after another. One that panics is reported once and the others
-/// go on.
+/// The platform calls its monitors one after another for each event. If a monitor panics, the
+/// platform logs the panic and calls the next monitor.
 pub trait Monitor: fmt::Debug + Send + Sync + 'static {
-    /// Takes note of an event. It must return at once: hand work to a task of your own.
+    /// Observes an event. It must return at once: pass longer work to another task.
     ///
     /// # Behavior
-    /// - Every journal entry and every signal of this host is observed once, those of one evaluation in order.
+    /// - The platform passes each journal entry and each signal of this host exactly once.
+    /// - The events of one evaluation come in order.
     fn observe(&self, event: &Event);
 }
 
-/// Several monitors as one, called in the order in which they were added.
+/// A group of monitors. It calls them in the order in which they were added.
 #[derive(Debug, Clone, Default)]
 pub struct Monitors(Vec<Arc<dyn Monitor>>);
 
 impl Monitors {
-    /// No monitor.
+    /// Creates an empty group.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -36,7 +37,7 @@ impl Monitors {
         self
     }
 
-    /// Whether there is no monitor.
+    /// Returns `true` if the group has no monitor.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -46,7 +47,7 @@ impl Monitors {
 impl Monitor for Monitors {
     fn observe(&self, event: &Event) {
         for monitor in &self.0 {
-            // A monitor keeps its own state; what it broke of it by panicking is its own to see.
+            // Only the monitor itself sees state that its panic left inconsistent.
             if catch_unwind(AssertUnwindSafe(|| monitor.observe(event))).is_err() {
                 tracing::error!(?monitor, event = event.kind.name(), "a monitor panicked");
             }

@@ -1,18 +1,20 @@
-//! A monitor that writes events to the log.
+//! A monitor that logs.
 
 use super::monitors::Monitor;
 use crate::journal::{Event, EventKind};
 
-/// Writes events as `tracing` events of the target `crucible`: the life of an evaluation at `INFO`, infrastructure
-/// failures at `WARN`, output (its size, never its bytes) at `TRACE`.
+/// Logs events as `tracing` events with the target `crucible`.
 ///
-/// The host owns verbosity: this sets no subscriber and no filter.
+/// State changes have the level `INFO`, infrastructure failures `WARN`, and output `TRACE`. The log
+/// has the size of output, never its bytes.
+///
+/// The host controls verbosity: the monitor sets no subscriber and no filter.
 #[derive(Debug, Clone, Copy, Default)]
 #[non_exhaustive]
 pub struct TracingMonitor;
 
 impl TracingMonitor {
-    /// A monitor that writes to whatever subscriber the host has set.
+    /// Creates a monitor that uses the `tracing` subscriber of the host.
     #[must_use]
     pub fn new() -> Self {
         Self

@@ -1,74 +1,74 @@
-//! When a wrapper fails, and how.
+//! Plans for injected faults.
 
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What happens to one call.
+/// The effect on one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
-    /// Nothing: the call goes through.
+    /// The call succeeds.
     None,
     /// The call fails before it has any effect.
     Before,
-    /// The call has its effect, and then fails: an answer that got lost.
+    /// The call has its effect and then fails, as if its answer was lost.
     After,
-    /// The call goes through after a pause.
+    /// The call runs after a pause.
     Late(Duration),
 }
 
-/// The error of a call that was made to fail.
+/// The error of a call with an injected fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("injected fault in call {call}")]
 #[non_exhaustive]
 pub struct InjectedFault {
-    /// The number of the call, from 1.
+    /// The number of the call, counted from 1.
     pub call: u64,
 }
 
-type Plan = dyn Fn(u64) -> Fault + Send + Sync;
+type FaultPlan = dyn Fn(u64) -> Fault + Send + Sync;
 
-/// Decides for each call, by its number, what happens to it. Clones count together.
+/// A plan that assigns a fault to each call by its number. Clones share one count.
 #[derive(Clone)]
 pub struct Faults {
     calls: Arc<AtomicU64>,
-    plan: Arc<Plan>,
+    plan: Arc<FaultPlan>,
 }
 
 impl Faults {
-    /// What `plan` says of the n-th call, counted from 1.
+    /// Injects the fault that `plan` returns for the number of a call, counted from 1.
     #[must_use]
     pub fn planned(plan: impl Fn(u64) -> Fault + Send + Sync + 'static) -> Self {
         Self { calls: Arc::default(), plan: Arc::new(plan) }
     }
 
-    /// No fault at all.
+    /// Injects no fault.
     #[must_use]
     pub fn none() -> Self {
         Self::planned(|_| Fault::None)
     }
 
-    /// This fault in the n-th call, counted from 1, and in no other.
+    /// Injects a fault only into the call with this number, counted from 1.
     #[must_use]
     pub fn nth(call: u64, fault: Fault) -> Self {
         Self::planned(move |number| if number == call { fault } else { Fault::None })
     }
 
-    /// This fault in the first `calls` calls.
+    /// Injects a fault into the first `calls` calls.
     #[must_use]
     pub fn first(calls: u64, fault: Fault) -> Self {
         Self::planned(move |number| if number <= calls { fault } else { Fault::None })
     }
 
-    /// This fault in every call.
+    /// Injects a fault into every call.
     #[must_use]
     pub fn always(fault: Fault) -> Self {
         Self::planned(move |_| fault)
     }
 
-    /// Faults before, after, and late, in about one call of `one_in`: the same ones for the same seed.
+    /// Injects faults of all kinds into about one of `one_in` calls. The seed determines them.
     #[must_use]
     pub fn seeded(seed: u64, one_in: u64) -> Self {
         Self::planned(move |number| {
@@ -84,13 +84,13 @@ impl Faults {
         })
     }
 
-    /// How many calls were made.
+    /// Returns the number of calls so far.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::Relaxed)
     }
 
-    /// Makes a call, or not, as the plan says; `fail` turns an injected fault into the caller's error.
+    /// Makes a call according to the plan. `fail` converts an injected fault to the caller's error.
     pub(super) async fn call<T, E>(
         &self,
         call: impl Future<Output = Result<T, E>> + Send,
@@ -113,7 +113,7 @@ impl Faults {
     }
 }
 
-/// The finaliser of `SplitMix64`: every bit of the result depends on every bit of the number.
+/// Returns the `SplitMix64` finalizer of a number: each result bit depends on each input bit.
 fn mix(number: u64) -> u64 {
     let number = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     let number = (number ^ (number >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

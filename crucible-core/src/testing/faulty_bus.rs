@@ -1,4 +1,4 @@
-//! A bus that fails on purpose.
+//! A bus with injected faults.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::faults::{Faults, InjectedFault};
 use crate::bus::{BusError, EventBus, EventFilter, EventStream};
 use crate::journal::Event;
 
-/// A bus whose calls fail as [`Faults`] say, with [`BusError::Unavailable`].
+/// A bus whose calls fail with [`BusError::Unavailable`] according to a plan.
 #[derive(Debug, Clone)]
 pub struct FaultyBus<B> {
     inner: B,
@@ -16,14 +16,14 @@ pub struct FaultyBus<B> {
 }
 
 impl<B> FaultyBus<B> {
-    /// Wraps a bus.
+    /// Wraps a bus with a plan.
     #[must_use]
     pub fn new(inner: B, faults: Faults) -> Self {
         Self { inner, faults }
     }
 }
 
-fn away(fault: InjectedFault) -> BusError {
+fn unavailable(fault: InjectedFault) -> BusError {
     BusError::Unavailable { source: fault.into() }
 }
 
@@ -31,10 +31,10 @@ fn away(fault: InjectedFault) -> BusError {
 #[deny(clippy::missing_trait_methods)]
 impl<B: EventBus> EventBus for FaultyBus<B> {
     async fn publish(&self, event: Arc<Event>) -> Result<(), BusError> {
-        self.faults.call(self.inner.publish(event), away).await
+        self.faults.call(self.inner.publish(event), unavailable).await
     }
 
     async fn subscribe(&self, filter: EventFilter) -> Result<EventStream, BusError> {
-        self.faults.call(self.inner.subscribe(filter), away).await
+        self.faults.call(self.inner.subscribe(filter), unavailable).await
     }
 }

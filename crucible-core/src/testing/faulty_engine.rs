@@ -1,4 +1,4 @@
-//! An engine that fails on purpose.
+//! An engine with injected faults.
 
 use async_trait::async_trait;
 
@@ -7,8 +7,10 @@ use crate::engine::{Engine, EngineError, EngineInfo, RunContext, Sandbox, Sandbo
 use crate::model::Evaluation;
 use crate::result::Outcome;
 
-/// An engine whose calls fail as [`Faults`] say: `open` and `health` with [`EngineError::Unavailable`], `run` with
-/// [`EngineError::Lost`], the program having started if the fault comes after.
+/// An engine whose calls fail according to a plan.
+///
+/// `open` and `health` fail with [`EngineError::Unavailable`], `run` fails with
+/// [`EngineError::Lost`].
 #[derive(Debug, Clone)]
 pub struct FaultyEngine<E> {
     inner: E,
@@ -17,13 +19,13 @@ pub struct FaultyEngine<E> {
 }
 
 impl<E> FaultyEngine<E> {
-    /// Wraps an engine. A run that fails says that its program had not started.
+    /// Wraps an engine with a plan. A failed run reports that its program had not started.
     #[must_use]
     pub fn new(inner: E, faults: Faults) -> Self {
         Self { inner, faults, started: false }
     }
 
-    /// A run that fails says that its program had started.
+    /// Makes a failed run report that its program had started.
     #[must_use]
     pub fn with_started(mut self) -> Self {
         self.started = true;
@@ -31,7 +33,7 @@ impl<E> FaultyEngine<E> {
     }
 }
 
-fn away(fault: InjectedFault) -> EngineError {
+fn unavailable(fault: InjectedFault) -> EngineError {
     EngineError::Unavailable { what: "the engine".to_owned(), source: Some(fault.into()) }
 }
 
@@ -43,7 +45,7 @@ impl<E: Engine> Engine for FaultyEngine<E> {
     }
 
     async fn open(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, EngineError> {
-        self.faults.call(self.inner.open(spec), away).await
+        self.faults.call(self.inner.open(spec), unavailable).await
     }
 
     async fn run(
@@ -61,6 +63,6 @@ impl<E: Engine> Engine for FaultyEngine<E> {
     }
 
     async fn health(&self) -> Result<(), EngineError> {
-        self.faults.call(self.inner.health(), away).await
+        self.faults.call(self.inner.health(), unavailable).await
     }
 }

@@ -1,11 +1,11 @@
-//! A monitor that panics on purpose.
+//! A monitor with injected panics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::journal::Event;
 use crate::monitor::Monitor;
 
-/// A monitor that panics at every event from the n-th on.
+/// A monitor that panics at every event from a given one on.
 #[derive(Debug, Default)]
 pub struct FaultyMonitor {
     from: u64,
@@ -13,7 +13,7 @@ pub struct FaultyMonitor {
 }
 
 impl FaultyMonitor {
-    /// Panics at the `from`-th event, counted from 1, and at every one after it.
+    /// Creates a monitor that panics at event `from`, counted from 1, and at every later event.
     #[must_use]
     pub fn panics_from(from: u64) -> Self {
         Self { from, seen: AtomicU64::new(0) }

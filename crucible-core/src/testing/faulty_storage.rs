@@ -1,4 +1,4 @@
-//! A storage that fails on purpose.
+//! A storage with injected faults.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use crate::journal::{Event, Record};
 use crate::model::{Digest, EvaluationId};
 use crate::storage::{RecordPage, RecordQuery, Storage, StorageError};
 
-/// A storage whose calls fail as [`Faults`] say, with [`StorageError::Unavailable`].
+/// A storage whose calls fail with [`StorageError::Unavailable`] according to a plan.
 #[derive(Debug, Clone)]
 pub struct FaultyStorage<S> {
     inner: S,
@@ -16,14 +16,14 @@ pub struct FaultyStorage<S> {
 }
 
 impl<S> FaultyStorage<S> {
-    /// Wraps a storage.
+    /// Wraps a storage with a plan.
     #[must_use]
     pub fn new(inner: S, faults: Faults) -> Self {
         Self { inner, faults }
     }
 }
 
-fn away(fault: InjectedFault) -> StorageError {
+fn unavailable(fault: InjectedFault) -> StorageError {
     StorageError::Unavailable { source: fault.into() }
 }
 
@@ -36,30 +36,30 @@ impl<S: Storage> Storage for FaultyStorage<S> {
         expected: u64,
         events: Vec<Event>,
     ) -> Result<Record, StorageError> {
-        self.faults.call(self.inner.append(id, expected, events), away).await
+        self.faults.call(self.inner.append(id, expected, events), unavailable).await
     }
 
     async fn record(&self, id: EvaluationId) -> Result<Option<Record>, StorageError> {
-        self.faults.call(self.inner.record(id), away).await
+        self.faults.call(self.inner.record(id), unavailable).await
     }
 
     async fn records(&self, query: &RecordQuery) -> Result<RecordPage, StorageError> {
-        self.faults.call(self.inner.records(query), away).await
+        self.faults.call(self.inner.records(query), unavailable).await
     }
 
     async fn journal(&self, id: EvaluationId, after: u64) -> Result<Vec<Event>, StorageError> {
-        self.faults.call(self.inner.journal(id, after), away).await
+        self.faults.call(self.inner.journal(id, after), unavailable).await
     }
 
     async fn put_blob(&self, content: Bytes) -> Result<Digest, StorageError> {
-        self.faults.call(self.inner.put_blob(content), away).await
+        self.faults.call(self.inner.put_blob(content), unavailable).await
     }
 
     async fn blob(&self, digest: Digest) -> Result<Option<Bytes>, StorageError> {
-        self.faults.call(self.inner.blob(digest), away).await
+        self.faults.call(self.inner.blob(digest), unavailable).await
     }
 
     async fn remove(&self, id: EvaluationId, expected: u64) -> Result<bool, StorageError> {
-        self.faults.call(self.inner.remove(id, expected), away).await
+        self.faults.call(self.inner.remove(id, expected), unavailable).await
     }
 }
