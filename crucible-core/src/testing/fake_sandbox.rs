@@ -12,9 +12,9 @@ use bytes::Bytes;
 use super::fake_run::FakeRun;
 use crate::engine::{
     DirEntry, EngineError, EntryKind, ExecOptions, ExecOutcome, FileReason, Listing, OutputChunk,
-    Sandbox,
+    PlannedFile, Sandbox,
 };
-use crate::model::{Command, InputFile, Layer, SandboxPath, Signal};
+use crate::model::{Command, Layer, SandboxPath, Signal};
 use crate::result::{
     Capture, Captured, Enforcement, Evidence, KillReason, LayerStatus, OutputStream, Usage,
 };
@@ -49,7 +49,7 @@ impl FakeSandbox {
     pub(super) fn open(
         script: Arc<RunScript>,
         counts: Arc<SandboxCounts>,
-        files: Vec<InputFile>,
+        files: Vec<PlannedFile>,
     ) -> Self {
         counts.opened.fetch_add(1, Ordering::SeqCst);
         let open = counts.open.fetch_add(1, Ordering::SeqCst) + 1;

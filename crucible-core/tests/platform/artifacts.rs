@@ -1,4 +1,4 @@
-//! Files that a run leaves: kept as blobs, and given back with the outcome.
+//! Artifacts: stored as blobs and returned with the outcome.
 
 use std::sync::Arc;
 
@@ -6,10 +6,10 @@ use bytes::Bytes;
 use crucible_core::testing::{Fault, Faults, FaultyStorage};
 use crucible_core::{Artifact, Collect, Digest, Evaluation, SkipReason, StorageError};
 
-use crate::support::{House, command, within};
-use crate::tampered_storage::{Call, Tampered, TamperedStorage};
+use crate::intercepted_storage::{InterceptedStorage, StorageCall, StorageIntercept};
+use crate::support::{TestPlatform, command, within};
 
-/// The engine that plays a script leaves the files that it was given.
+/// Returns an evaluation whose input files are also its artifacts on the scripted engine.
 fn evaluation() -> Evaluation {
     command("exit 0")
         .with_file("out/a.txt", "the first")
@@ -23,9 +23,9 @@ fn shown(artifacts: &[Artifact]) -> Vec<(&str, Option<Bytes>)> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn they_are_kept_as_blobs_and_come_back() {
-    let house = House::new();
-    let crucible = house.build();
+async fn artifacts_are_stored_as_blobs_and_returned() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let handle = crucible.submit(evaluation()).await.unwrap();
     let outcome = within(handle.outcome()).await.unwrap();
     let contents = [Bytes::from_static(b"the first"), Bytes::from(vec![0xff; 100_000])];
@@ -37,39 +37,39 @@ async fn they_are_kept_as_blobs_and_come_back() {
         assert_eq!(crucible.blob(Digest::of(&content)).await.unwrap(), Some(content));
     }
     assert_eq!(crucible.blob(Digest::of(b"not asked for")).await.unwrap(), None);
-    // The journal has their names and hashes; their bytes are elsewhere.
-    let kept = house.sound(handle.id()).await.0.outcome.unwrap();
+    // The journal has the names and hashes of the artifacts, not their bytes.
+    let kept = test.verified(handle.id()).await.0.outcome.unwrap();
     assert_eq!(shown(&kept.artifacts), [("out/a.txt", None), ("out/b.bin", None)]);
-    // Whoever asks later, and elsewhere, gets the same.
-    let elsewhere = house.build();
+    // A later request on another host returns the same outcome.
+    let elsewhere = test.build();
     assert_eq!(within(elsewhere.handle(handle.id()).outcome()).await.unwrap(), outcome);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storage_that_is_away_for_a_while_gets_them_all_the_same() {
-    let house = House::new();
-    // It is away when the first of them comes, and at the end.
+async fn unavailable_storage_gets_artifacts_when_it_returns() {
+    let test = TestPlatform::new();
+    // The storage is unavailable for the first artifact and for the final event.
     let faults =
         Faults::planned(|call| if (4..20).contains(&call) { Fault::Before } else { Fault::None });
-    let storage = FaultyStorage::new(Arc::clone(&house.storage), faults.clone());
-    let crucible = house.builder().storage(storage).build().unwrap();
+    let storage = FaultyStorage::new(Arc::clone(&test.storage), faults.clone());
+    let crucible = test.builder().storage(storage).build().unwrap();
     let handle = crucible.submit(evaluation()).await.unwrap();
-    house.ended(handle.id()).await;
-    assert!(faults.calls() > 20, "it was away for a while");
+    test.ended(handle.id()).await;
+    assert!(faults.calls() > 20, "the storage was unavailable for several calls");
     let outcome = within(handle.outcome()).await.unwrap();
     assert_eq!((outcome.artifacts.len(), outcome.skipped.len()), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_the_storage_does_not_take_is_listed_as_skipped() {
-    let house = House::new();
-    let storage = TamperedStorage::new(&house.storage, |call| match call {
-        Call::PutBlob(content) if content.len() > 1000 => {
-            Tampered::Fails(StorageError::Poisoned { reason: "a write failed".to_owned() })
+async fn rejected_artifact_is_listed_as_skipped() {
+    let test = TestPlatform::new();
+    let storage = InterceptedStorage::new(&test.storage, |call| match call {
+        StorageCall::PutBlob(content) if content.len() > 1000 => {
+            StorageIntercept::Fail(StorageError::Poisoned { reason: "a write failed".to_owned() })
         }
-        _ => Tampered::Nothing,
+        _ => StorageIntercept::PassThrough,
     });
-    let crucible = house.builder().storage(storage).build().unwrap();
+    let crucible = test.builder().storage(storage).build().unwrap();
     let outcome = within(crucible.evaluate(evaluation())).await.unwrap();
     assert!(outcome.is_success());
     assert_eq!(shown(&outcome.artifacts), [("out/a.txt", Some(Bytes::from_static(b"the first")))]);

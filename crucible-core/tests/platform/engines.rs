@@ -1,4 +1,4 @@
-//! Engines that do what no script can.
+//! Engines for cases that a script cannot express.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use crucible_core::{
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-/// An engine that takes a minute to open a sandbox, and says when it begins to.
+/// An engine that takes a minute to open a sandbox, and notifies the test when it starts.
 #[derive(Debug)]
-pub(crate) struct SlowToOpen {
+pub(crate) struct SlowOpenEngine {
     pub(crate) inner: FakeEngine,
     pub(crate) opening: Arc<Notify>,
 }
 
 #[async_trait]
-impl Engine for SlowToOpen {
+impl Engine for SlowOpenEngine {
     fn info(&self) -> EngineInfo {
         self.inner.info()
     }
@@ -46,19 +46,20 @@ impl Engine for SlowToOpen {
     }
 }
 
-/// An engine whose programs write pieces of ten bytes, as many as their first argument says, and are killed after
-/// their wall limit.
+/// An engine whose programs write chunks of ten bytes and end at their wall limit.
+///
+/// The first argument of a program is the number of chunks.
 #[derive(Clone)]
-pub(crate) struct Talkative;
+pub(crate) struct OutputEngine;
 
-impl fmt::Debug for Talkative {
+impl fmt::Debug for OutputEngine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Talkative")
+        f.write_str("OutputEngine")
     }
 }
 
 #[async_trait]
-impl Engine for Talkative {
+impl Engine for OutputEngine {
     fn info(&self) -> EngineInfo {
         FakeEngine::new().info()
     }
@@ -75,24 +76,24 @@ impl Engine for Talkative {
         let crucible_core::Program::Command(command) = &evaluation.program else {
             panic!("no command")
         };
-        let pieces: u64 = command.argv[1].parse().unwrap();
-        let talking = async {
-            for piece in 0..pieces {
-                let bytes = Bytes::from(format!("{piece:010}"));
+        let chunks: u64 = command.argv[1].parse().unwrap();
+        let writing = async {
+            for chunk in 0..chunks {
+                let bytes = Bytes::from(format!("{chunk:010}"));
                 context
                     .output
-                    .send(OutputChunk::new(OutputStream::Stdout, piece * 10, bytes))
+                    .send(OutputChunk::new(OutputStream::Stdout, chunk * 10, bytes))
                     .await;
             }
         };
         let after = evaluation.limits.wall;
-        let evidence = match timeout(after, talking).await {
+        let evidence = match timeout(after, writing).await {
             Ok(()) => {
                 Evidence::Waited { ending: Ending::Exited { code: 0 }, after: Duration::ZERO }
             }
             Err(_) => Evidence::Killed { signal: Signal::KILL, reason: KillReason::Wall, after },
         };
-        Ok(Outcome::new("talkative", vec![evidence]))
+        Ok(Outcome::new("output", vec![evidence]))
     }
 
     async fn health(&self) -> Result<(), EngineError> {

@@ -1,5 +1,5 @@
-//! Everything the platform stands on fails now and then, before and after it had an effect; whatever was accepted ends
-//! exactly once all the same.
+//! Random faults of every backend, before and after the effect of a call. Every accepted evaluation
+//! must end exactly once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use crucible_core::{
     Storage as _, SubmitError,
 };
 
-use crate::support::{House, MINUTE, Notes, command, endings, within};
+use crate::support::{EventRecorder, MINUTE, TestPlatform, command, terminal_events, within};
 
-/// How often a call fails: one of so many.
+/// The rates of faults: one of so many calls fails.
 #[derive(Debug, Clone, Copy)]
 struct Rates {
     bus: u64,
@@ -43,13 +43,13 @@ fn evaluations() -> Vec<Evaluation> {
     ]
 }
 
-fn build(house: &House, seed: u64, rates: Rates) -> Crucible {
+fn build(test: &TestPlatform, seed: u64, rates: Rates) -> Crucible {
     let faults = |salt: u64, rate| Faults::seeded(seed * 16 + salt, rate);
     Crucible::builder()
-        .engine("fake", FaultyEngine::new(house.engine.clone(), faults(0, rates.engine)))
-        .queue(FaultyQueue::new(Arc::clone(&house.queue), faults(1, rates.queue)))
-        .storage(FaultyStorage::new(Arc::clone(&house.storage), faults(2, rates.storage)))
-        .bus(FaultyBus::new(house.bus.clone(), faults(3, rates.bus)))
+        .engine("fake", FaultyEngine::new(test.engine.clone(), faults(0, rates.engine)))
+        .queue(FaultyQueue::new(Arc::clone(&test.queue), faults(1, rates.queue)))
+        .storage(FaultyStorage::new(Arc::clone(&test.storage), faults(2, rates.storage)))
+        .bus(FaultyBus::new(test.bus.clone(), faults(3, rates.bus)))
         .workers(2)
         .lease(Duration::from_secs(2))
         .max_expired_leases(20)
@@ -57,7 +57,7 @@ fn build(house: &House, seed: u64, rates: Rates) -> Crucible {
         .unwrap()
 }
 
-/// Submits until it is accepted, as a caller would.
+/// Submits an evaluation until the platform accepts it.
 async fn accepted(crucible: &Crucible, evaluation: &Evaluation) -> Handle {
     loop {
         match crucible.submit(evaluation.clone()).await {
@@ -74,33 +74,33 @@ async fn accepted(crucible: &Crucible, evaluation: &Evaluation) -> Handle {
 }
 
 async fn everything_accepted_ends_exactly_once(seed: u64, rates: Rates) {
-    let house = House::new();
+    let test = TestPlatform::new();
     let what = format!("seed {seed}, {rates:?}");
-    let crucible = build(&house, seed, rates);
+    let crucible = build(&test, seed, rates);
     let mut ids = Vec::new();
     for evaluation in evaluations() {
         let handle = accepted(&crucible, &evaluation).await;
         ids.push((handle.id(), evaluation));
     }
-    // The last one ends only on request.
+    // The last evaluation ends only on a cancel request.
     let last = crucible.handle(ids[ids.len() - 1].0);
     within(async { while last.cancel().await.is_err() {} }).await;
     let all_ended = async {
         for (id, _) in &ids {
-            while !house.storage.record(*id).await.unwrap().unwrap().state.is_terminal() {
+            while !test.storage.record(*id).await.unwrap().unwrap().state.is_terminal() {
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     };
     tokio::time::timeout(MINUTE * 60, all_ended)
         .await
-        .unwrap_or_else(|_| panic!("{what}: something does not end"));
+        .unwrap_or_else(|_| panic!("{what}: an evaluation does not end"));
     for (id, evaluation) in &ids {
-        let (record, journal) = house.sound(*id).await;
-        assert_eq!(endings(&journal), 1, "{what}");
+        let (record, journal) = test.verified(*id).await;
+        assert_eq!(terminal_events(&journal), 1, "{what}");
         match (&evaluation.program, record.state) {
             (_, RecordState::Cancelled) => {
-                assert_eq!(*id, last.id(), "{what}: nobody asked to cancel {record:?}")
+                assert_eq!(*id, last.id(), "{what}: cancelled without a request: {record:?}")
             }
             (_, RecordState::Failed) => {
                 assert!(
@@ -115,13 +115,13 @@ async fn everything_accepted_ends_exactly_once(seed: u64, rates: Rates) {
             (_, state) => panic!("{what}: {state}"),
         }
     }
-    // What the caller was told is not accepted does not run; the tickets of all that ended go.
+    // Refused evaluations do not run, and the tickets of ended evaluations are removed.
     let idle = async {
         loop {
-            let stats = house.queue.stats().await.unwrap();
+            let stats = test.queue.stats().await.unwrap();
             let unended =
                 RecordQuery::new().with_state(RecordState::Queued).with_state(RecordState::Running);
-            let unended = house.storage.records(&unended).await.unwrap().records;
+            let unended = test.storage.records(&unended).await.unwrap().records;
             if stats.depth() + stats.claimed == 0 && unended.is_empty() {
                 break;
             }
@@ -130,8 +130,8 @@ async fn everything_accepted_ends_exactly_once(seed: u64, rates: Rates) {
     };
     tokio::time::timeout(MINUTE * 60, idle)
         .await
-        .unwrap_or_else(|_| panic!("{what}: something is left over"));
-    assert_eq!(house.engine.open_now(), 0, "{what}");
+        .unwrap_or_else(|_| panic!("{what}: a ticket or a live record remains"));
+    assert_eq!(test.engine.open_now(), 0, "{what}");
     within(crucible.shutdown(MINUTE)).await;
 }
 
@@ -142,62 +142,66 @@ async fn over_many_seeds(rates: Rates) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_a_bus_that_fails() {
+async fn faulty_bus_loses_no_evaluation() {
     over_many_seeds(Rates { bus: 2, storage: NEVER, queue: NEVER, engine: NEVER }).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_a_storage_that_fails() {
+async fn faulty_storage_loses_no_evaluation() {
     over_many_seeds(Rates { bus: NEVER, storage: 6, queue: NEVER, engine: NEVER }).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_a_queue_that_fails() {
+async fn faulty_queue_loses_no_evaluation() {
     over_many_seeds(Rates { bus: NEVER, storage: NEVER, queue: 5, engine: NEVER }).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_an_engine_that_fails() {
+async fn faulty_engine_loses_no_evaluation() {
     over_many_seeds(Rates { bus: NEVER, storage: NEVER, queue: NEVER, engine: 2 }).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn with_everything_failing_at_once() {
+async fn all_backends_faulty_lose_no_evaluation() {
     over_many_seeds(Rates { bus: 4, storage: 10, queue: 10, engine: 4 }).await;
 }
 
-/// Answers of the storage are lost, one at a time or with the next call: whoever listens still hears of every entry, and
-/// nobody has to wait for a lease to run out.
+/// The storage loses one answer, or one answer and the next call. Monitors still observe every entry,
+/// and no lease has to expire.
 #[tokio::test(start_paused = true)]
-async fn a_lost_answer_is_noticed_at_once() {
+async fn lost_storage_answer_is_recovered_at_once() {
     for then in [Fault::None, Fault::Before] {
         for call in 1..14 {
             let what = format!("call {call}, then {then:?}");
-            let house = House::new();
-            let notes = Arc::new(Notes::default());
+            let test = TestPlatform::new();
+            let recorder = Arc::new(EventRecorder::default());
             let faults = Faults::planned(move |number| match number {
                 _ if number == call => Fault::After,
                 _ if number == call + 1 => then,
                 _ => Fault::None,
             });
-            let storage = FaultyStorage::new(Arc::clone(&house.storage), faults);
-            let builder = house.builder().workers(1).storage(storage).monitor(Arc::clone(&notes));
+            let storage = FaultyStorage::new(Arc::clone(&test.storage), faults);
+            let builder = test.builder().workers(1).storage(storage).monitor(Arc::clone(&recorder));
             let crucible = builder.build().unwrap();
-            let began = tokio::time::Instant::now();
+            let started_at = tokio::time::Instant::now();
             let handle = accepted(&crucible, &command("exit 0")).await;
-            house.ended(handle.id()).await;
-            // Whatever is told and settled is so by now.
+            test.ended(handle.id()).await;
+            // The platform publishes events and settles tickets within this time.
             tokio::time::sleep(Duration::from_secs(1)).await;
-            assert!(began.elapsed() < Duration::from_secs(4), "{what}: {:?}", began.elapsed());
-            let stats = house.queue.stats().await.unwrap();
+            assert!(
+                started_at.elapsed() < Duration::from_secs(4),
+                "{what}: {:?}",
+                started_at.elapsed()
+            );
+            let stats = test.queue.stats().await.unwrap();
             assert_eq!((stats.depth(), stats.claimed), (0, 0), "{what}");
-            let (_, journal) = house.sound(handle.id()).await;
+            let (_, journal) = test.verified(handle.id()).await;
             let entries: Vec<_> =
                 journal.iter().map(|event| (event.sequence, event.kind.name())).collect();
             assert_eq!(entries.last().unwrap().1, "finished", "{what}");
-            // An answer that was lost together with the question after it leaves a start untold: the attempt counts as
-            // given up, and the next one is told.
-            let told = notes.of(handle.id());
+            // If the read after the lost answer also fails, the `Started` entry stays unpublished: the
+            // attempt counts as lost, and the next attempt is published.
+            let told = recorder.of(handle.id());
             let missing: Vec<_> = entries.iter().filter(|entry| !told.contains(entry)).collect();
             assert!(
                 missing.is_empty() || missing == [&(2, "started")],

@@ -1,4 +1,4 @@
-//! Submitting the same evaluation again.
+//! Submissions with an idempotency key.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +10,9 @@ use crucible_core::{
 };
 use futures::FutureExt as _;
 
-use crate::support::{House, command, soon, until, within};
-use crate::tampered_queue::{Instead, TamperedQueue};
-use crate::tampered_storage::{Call, Tampered, TamperedStorage};
+use crate::intercepted_queue::{InterceptedQueue, QueueIntercept};
+use crate::intercepted_storage::{InterceptedStorage, StorageCall, StorageIntercept};
+use crate::support::{TestPlatform, command, until, within, within_real_time};
 
 fn keyed(text: &str) -> Evaluation {
     command(text).with_idempotency_key("k").with_tenant("t")
@@ -23,24 +23,24 @@ async fn count(crucible: &Crucible) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_evaluation_gives_the_first_ones_handle() {
-    let house = House::new();
-    let crucible = house.build();
+async fn repeated_key_returns_the_first_handle() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let first = crucible.submit(keyed("print x")).await.unwrap();
     let again = crucible.submit(keyed("print x")).await.unwrap();
     assert_eq!(first.id(), again.id());
     let outcome = within(again.outcome()).await.unwrap();
     let ended = crucible.submit(keyed("print x")).await.unwrap();
     assert_eq!(within(ended.outcome()).await.unwrap(), outcome);
-    assert_eq!((count(&crucible).await, house.engine.opened()), (1, 1));
+    assert_eq!((count(&crucible).await, test.engine.opened()), (1, 1));
     let other_tenant = crucible.submit(keyed("print x").with_tenant("u")).await.unwrap();
     assert_ne!(other_tenant.id(), first.id());
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_evaluation_is_refused() {
-    let house = House::new();
-    let crucible = house.build();
+async fn repeated_key_with_other_evaluation_is_refused() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let first = crucible.submit(keyed("exit 0")).await.unwrap();
     for other in
         [keyed("exit 1"), keyed("exit 0").with_stdin("x"), keyed("exit 0").with_label("l", "v")]
@@ -56,9 +56,9 @@ async fn another_evaluation_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_value_of_a_secret_makes_no_difference() {
-    let house = House::new();
-    let crucible = house.build();
+async fn secret_value_does_not_change_the_fingerprint() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let first = crucible.submit(keyed("hang").with_env("TOKEN", Secret::new("one"))).await.unwrap();
     until(&first, "started").await;
     let again = crucible.submit(keyed("hang").with_env("TOKEN", Secret::new("two"))).await.unwrap();
@@ -66,9 +66,9 @@ async fn the_value_of_a_secret_makes_no_difference() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn of_many_at_once_one_runs_and_all_have_it() {
-    let house = House::new();
-    let crucible = house.build();
+async fn concurrent_submits_with_one_key_run_once() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let submitting: Vec<_> = (0..50)
         .map(|_| {
             let crucible = crucible.clone();
@@ -77,26 +77,26 @@ async fn of_many_at_once_one_runs_and_all_have_it() {
         .collect();
     let mut ids = Vec::new();
     for task in submitting {
-        ids.push(soon(task).await.unwrap());
+        ids.push(within_real_time(task).await.unwrap());
     }
     ids.dedup();
     assert_eq!(ids.len(), 1);
-    soon(crucible.handle(ids[0]).outcome()).await.unwrap();
-    assert_eq!((count(&crucible).await, house.engine.opened()), (1, 1));
+    within_real_time(crucible.handle(ids[0]).outcome()).await.unwrap();
+    assert_eq!((count(&crucible).await, test.engine.opened()), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_queue_refused_can_be_submitted_again() {
-    let house = House::new();
-    // It fills up between the question whether it is full and the first ticket.
+async fn key_of_a_refused_evaluation_is_free_again() {
+    let test = TestPlatform::new();
+    // The queue fills up between the capacity check and the first ticket.
     let full = AtomicBool::new(true);
-    let queue = TamperedQueue::new(&house.queue, move |call| match call {
+    let queue = InterceptedQueue::new(&test.queue, move |call| match call {
         "enqueue" if full.swap(false, Ordering::SeqCst) => {
-            Instead::Answer(Err(QueueError::Full { depth: 1, capacity: 1 }))
+            QueueIntercept::Return(Err(QueueError::Full { depth: 1, capacity: 1 }))
         }
-        _ => Instead::Nothing,
+        _ => QueueIntercept::PassThrough,
     });
-    let crucible = house.builder().queue(queue).build().unwrap();
+    let crucible = test.builder().queue(queue).build().unwrap();
     let refused = crucible.submit(keyed("exit 0")).await;
     assert!(matches!(refused, Err(SubmitError::Queue(QueueError::Full { .. }))), "{refused:?}");
     let page = crucible.records(&RecordQuery::new()).await.unwrap();
@@ -112,59 +112,59 @@ async fn what_the_queue_refused_can_be_submitted_again() {
     assert_eq!(crucible.submit(keyed("exit 0")).await.unwrap().id(), accepted.id());
 }
 
-/// A host that died between storing and queueing, as far as the next caller can see.
+/// The first host died between storing the evaluation and enqueueing its ticket.
 #[tokio::test(start_paused = true)]
-async fn one_that_was_stored_and_never_queued_is_queued_by_the_next_caller() {
-    let house = House::new();
-    let crucible = house.build();
+async fn unqueued_evaluation_is_enqueued_by_the_next_submit() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let id = EvaluationId::new();
     let kind = EventKind::Submitted { evaluation: keyed("exit 0").into() };
     let submitted = Event::sealed(id, 1, Timestamp::now(), kind, Digest::ZERO);
-    house.storage.append(id, 0, vec![submitted]).await.unwrap();
+    test.storage.append(id, 0, vec![submitted]).await.unwrap();
     let handle = crucible.submit(keyed("exit 0")).await.unwrap();
     assert_eq!(handle.id(), id);
     assert!(within(handle.outcome()).await.unwrap().is_success());
 }
 
-/// Whoever has the key is refused by the queue just after the next caller has found the key taken.
+/// The evaluation with the key is refused just after the next caller found the key taken.
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_given_back_at_the_last_moment_can_be_had() {
-    let house = House::new();
+async fn key_freed_during_submit_is_reused() {
+    let test = TestPlatform::new();
     let id = EvaluationId::new();
     let kind = EventKind::Submitted { evaluation: keyed("exit 0").into() };
     let submitted = Event::sealed(id, 1, Timestamp::now(), kind, Digest::ZERO);
-    let record = house.storage.append(id, 0, vec![submitted]).await.unwrap();
+    let record = test.storage.append(id, 0, vec![submitted]).await.unwrap();
     let refused =
         record.next(EventKind::Cancelled { reason: "not queued".to_owned(), outcome: None });
-    let inner = Arc::clone(&house.storage);
-    let storage = TamperedStorage::new(&house.storage, move |call| {
-        if matches!(call, Call::Record) {
-            // The first time it is refused, every other time it is a conflict.
+    let inner = Arc::clone(&test.storage);
+    let storage = InterceptedStorage::new(&test.storage, move |call| {
+        if matches!(call, StorageCall::Record) {
+            // The first append succeeds. Every later one is a conflict.
             let _known = inner.append(id, 1, vec![refused.clone()]).now_or_never();
         }
-        Tampered::Nothing
+        StorageIntercept::PassThrough
     });
-    let crucible = house.builder().storage(storage).build().unwrap();
+    let crucible = test.builder().storage(storage).build().unwrap();
     let handle = crucible.submit(keyed("exit 0")).await.unwrap();
     assert_ne!(handle.id(), id);
     assert!(within(handle.outcome()).await.unwrap().is_success());
-    assert!(house.storage.record(id).await.unwrap().unwrap().is_refused());
+    assert!(test.storage.record(id).await.unwrap().unwrap().is_refused());
 }
 
-/// Whatever one call to the storage or to the queue does, the caller who tries again with the same key gets one
+/// One call to the storage or the queue has a fault. A caller that repeats its key gets exactly one
 /// evaluation, and it runs.
 #[tokio::test(start_paused = true)]
-async fn a_key_makes_it_safe_to_try_again() {
+async fn submit_retry_with_a_key_creates_one_evaluation() {
     for fault in [Fault::Before, Fault::After] {
         for call in 1..12 {
             for on_storage in [true, false] {
-                let house = House::new();
+                let test = TestPlatform::new();
                 let faults = Faults::nth(call, fault);
-                let builder = house.builder().workers(1);
+                let builder = test.builder().workers(1);
                 let builder = if on_storage {
-                    builder.storage(FaultyStorage::new(Arc::clone(&house.storage), faults))
+                    builder.storage(FaultyStorage::new(Arc::clone(&test.storage), faults))
                 } else {
-                    builder.queue(FaultyQueue::new(Arc::clone(&house.queue), faults))
+                    builder.queue(FaultyQueue::new(Arc::clone(&test.queue), faults))
                 };
                 let crucible = builder.build().unwrap();
                 let handle = loop {
@@ -174,8 +174,8 @@ async fn a_key_makes_it_safe_to_try_again() {
                     }
                 };
                 let what = format!("{fault:?} in call {call}, storage: {on_storage}");
-                assert_eq!(house.ended(handle.id()).await, RecordState::Finished, "{what}");
-                let page = house.storage.records(&RecordQuery::new()).await.unwrap();
+                assert_eq!(test.ended(handle.id()).await, RecordState::Finished, "{what}");
+                let page = test.storage.records(&RecordQuery::new()).await.unwrap();
                 let accepted: Vec<_> =
                     page.records.iter().filter(|record| !record.is_refused()).collect();
                 assert_eq!(accepted.len(), 1, "{what}: {accepted:?}");

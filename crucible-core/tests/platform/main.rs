@@ -1,36 +1,37 @@
-//! The platform over an engine that plays a script and backends in memory. Unless a test says otherwise, time is paused:
-//! it moves only when everybody waits, and then to the next thing that is waited for.
+//! The platform with a scripted engine and backends in memory.
+//!
+//! Most tests run with paused time: the clock advances only while all tasks wait, to the next timer.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
-    reason = "what helps a test may stop at the first surprise, as the test itself may"
+    reason = "test helpers may panic, like the tests themselves"
 )]
 
 mod artifacts;
-mod building;
-mod cancelling;
-mod dropping;
+mod builder;
+mod cancel;
+mod drop;
 mod engines;
-mod expiring;
+mod events;
+mod expiry;
 mod faults;
-mod following;
-mod hosts;
 mod idempotency;
+mod intercepted_queue;
+mod intercepted_storage;
 mod leases;
 mod monitors;
+mod multiple_hosts;
 mod order;
 mod outcomes;
 mod output;
 mod panics;
-mod purging;
-mod recovering;
-mod redriving;
-mod refusing;
-mod retrying;
+mod purge;
+mod recovery;
+mod redrive;
+mod refusal;
+mod retry;
 mod secrets;
 mod shutdown;
 mod support;
-mod tampered_queue;
-mod tampered_storage;

@@ -1,14 +1,14 @@
-//! Whose evaluation runs next, seen from end to end.
+//! The order of evaluations.
 
 use std::sync::{Arc, Mutex};
 
 use crucible_core::testing::{FakeEngine, FakeRun};
 use crucible_core::{Crucible, Priority};
 
-use crate::support::{House, command, until, within};
+use crate::support::{TestPlatform, command, until, within};
 
-/// A platform with a single worker, and the names of what it ran, in order.
-fn house() -> (House, Crucible, Arc<Mutex<Vec<String>>>) {
+/// Returns a platform with one worker, and the names of its runs in order.
+fn test() -> (TestPlatform, Crucible, Arc<Mutex<Vec<String>>>) {
     let ran = Arc::new(Mutex::new(Vec::new()));
     let engine = FakeEngine::scripted({
         let ran = Arc::clone(&ran);
@@ -21,14 +21,14 @@ fn house() -> (House, Crucible, Arc<Mutex<Vec<String>>>) {
             FakeRun::exit(0)
         }
     });
-    let house = House::with_engine(engine);
-    let crucible = house.builder().workers(1).build().unwrap();
-    (house, crucible, ran)
+    let test = TestPlatform::with_engine(engine);
+    let crucible = test.builder().workers(1).build().unwrap();
+    (test, crucible, ran)
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_more_urgent_runs_first() {
-    let (_house, crucible, ran) = house();
+async fn higher_priority_runs_first() {
+    let (_house, crucible, ran) = test();
     let first = crucible.submit(command("run first")).await.unwrap();
     until(&first, "started").await;
     let mut handles = Vec::new();
@@ -51,7 +51,7 @@ async fn the_more_urgent_runs_first() {
 
 #[tokio::test(start_paused = true)]
 async fn tenants_take_turns() {
-    let (_house, crucible, ran) = house();
+    let (_house, crucible, ran) = test();
     let first = crucible.submit(command("run first")).await.unwrap();
     until(&first, "started").await;
     let mut handles = Vec::new();
@@ -67,12 +67,12 @@ async fn tenants_take_turns() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn no_more_run_at_once_than_there_are_workers() {
-    let house = House::new();
-    let crucible = house.builder().workers(3).build().unwrap();
+async fn concurrent_runs_are_bounded_by_workers() {
+    let test = TestPlatform::new();
+    let crucible = test.builder().workers(3).build().unwrap();
     let evaluations = (0..20).map(|_| command("sleep 100"));
     for handle in crucible.submit_many(evaluations).await {
         assert!(within(handle.unwrap().outcome()).await.unwrap().is_success());
     }
-    assert_eq!((house.engine.open_peak(), house.engine.opened()), (3, 20));
+    assert_eq!((test.engine.open_peak(), test.engine.opened()), (3, 20));
 }

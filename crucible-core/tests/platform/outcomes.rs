@@ -1,4 +1,4 @@
-//! From an evaluation to its outcome.
+//! Outcomes of evaluations.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use crucible_core::{
 };
 use futures::StreamExt as _;
 
-use crate::support::{House, command, until, within};
+use crate::support::{TestPlatform, command, until, within};
 
 #[tokio::test(start_paused = true)]
-async fn evaluate_gives_what_the_program_did() {
-    let house = House::new();
-    let crucible = house.build();
+async fn evaluate_returns_output_and_verdict() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let outcome = within(crucible.evaluate(command("print 42"))).await.unwrap();
     assert_eq!(
         (outcome.stdout.to_text(), outcome.stderr.to_text()),
@@ -27,13 +27,13 @@ async fn evaluate_gives_what_the_program_did() {
         (outcome.verdict(), outcome.blame()),
         (&Verdict::Exited { code: 3 }, Blame::Program)
     );
-    assert_eq!((house.engine.opened(), house.engine.open_now()), (2, 0));
+    assert_eq!((test.engine.opened(), test.engine.open_now()), (2, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_accepted_evaluation_is_seen_on_its_way() {
-    let house = House::new();
-    let crucible = house.builder().workers(1).build().unwrap();
+async fn status_follows_an_accepted_evaluation() {
+    let test = TestPlatform::new();
+    let crucible = test.builder().workers(1).build().unwrap();
     let first = crucible.submit(command("sleep 1000")).await.unwrap();
     let second =
         crucible.submit(command("sleep 1000").with_label("l", "v").with_tenant("t")).await.unwrap();
@@ -46,10 +46,10 @@ async fn an_accepted_evaluation_is_seen_on_its_way() {
     assert_eq!((stats.running, stats.queue.ready, stats.queue.claimed), (1, 1, 1));
     let (first, second) =
         (first.id(), within(second.outcome()).await.map(|outcome| (second.id(), outcome)).unwrap());
-    // It waited while the first ran.
+    // The second evaluation waited for the first.
     assert!(second.1.usage.queue >= Duration::from_secs(1), "{:?}", second.1.usage);
-    assert_eq!(house.names(first).await, ["submitted", "started", "finished"]);
-    let (record, journal) = house.sound(second.0).await;
+    assert_eq!(test.event_names(first).await, ["submitted", "started", "finished"]);
+    let (record, journal) = test.verified(second.0).await;
     assert_eq!(record.state, RecordState::Finished);
     assert_eq!(crucible.record(second.0).await.unwrap().as_ref(), Some(&record));
     assert_eq!(crucible.journal(second.0, 1).await.unwrap(), journal[1..]);
@@ -58,9 +58,9 @@ async fn an_accepted_evaluation_is_seen_on_its_way() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handle_can_be_made_anew_and_awaited_often() {
-    let house = House::new();
-    let crucible = house.build();
+async fn handle_can_be_recreated_and_awaited_again() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let handle = crucible.submit(command("exit 7")).await.unwrap();
     let anew = crucible.handle(handle.id());
     let first = within(handle.outcome()).await.unwrap();
@@ -70,9 +70,9 @@ async fn a_handle_can_be_made_anew_and_awaited_often() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_never_accepted_is_unknown() {
-    let house = House::new();
-    let crucible = house.build();
+async fn handle_of_an_unknown_id_reports_unknown() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let handle = crucible.handle(EvaluationId::new());
     assert!(
         matches!(within(handle.outcome()).await, Err(WaitError::Unknown { evaluation }) if evaluation == handle.id())
@@ -87,9 +87,9 @@ async fn what_was_never_accepted_is_unknown() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn dropping_a_handle_cancels_nothing() {
-    let house = House::new();
-    let crucible = house.build();
+async fn dropped_handle_does_not_cancel() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let handle = crucible.submit(command("sleep 5000")).await.unwrap();
     let id = handle.id();
     until(&handle, "started").await;
@@ -98,9 +98,9 @@ async fn dropping_a_handle_cancels_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_are_submitted_in_order_and_each_has_an_answer() {
-    let house = House::new();
-    let crucible = house.build();
+async fn submit_many_returns_results_in_order() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let evaluations =
         [command("exit 1"), Evaluation::command(Vec::<String>::new()), command("exit 2")];
     let answers = crucible.submit_many(evaluations).await;
@@ -120,9 +120,9 @@ async fn many_are_submitted_in_order_and_each_has_an_answer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_evaluation_that_cannot_be_run_is_refused_before_it_is_stored() {
-    let house = House::new();
-    let crucible = house.build();
+async fn invalid_evaluation_is_refused_before_storing() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let invalid =
         command("exit 0").with_limits(Limits::new().with_wall(Duration::ZERO)).with_label("", "v");
     match crucible.submit(invalid.clone()).await {
@@ -151,12 +151,12 @@ async fn an_evaluation_that_cannot_be_run_is_refused_before_it_is_stored() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_evaluation_runs_on_the_engine_that_it_names() {
-    let house = House::new();
+async fn evaluation_runs_on_its_named_engine() {
+    let test = TestPlatform::new();
     let second = FakeEngine::new();
-    let crucible = house.builder().engine("second", second.clone()).build().unwrap();
+    let crucible = test.builder().engine("second", second.clone()).build().unwrap();
     within(crucible.evaluate(command("exit 1").with_engine("second"))).await.unwrap();
-    assert_eq!((house.engine.opened(), second.opened()), (0, 1));
+    assert_eq!((test.engine.opened(), second.opened()), (0, 1));
     within(crucible.evaluate(command("exit 1"))).await.unwrap();
-    assert_eq!((house.engine.opened(), second.opened()), (1, 1));
+    assert_eq!((test.engine.opened(), second.opened()), (1, 1));
 }

@@ -1,4 +1,4 @@
-//! Values of secrets reach the program, and nobody else.
+//! Values of secrets reach only the program.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,12 +9,12 @@ use crucible_core::{
     Storage as _, WaitError,
 };
 
-use crate::support::{House, unavailable, within};
+use crate::support::{TestPlatform, unavailable, within};
 
 const VALUE: &str = "hunter2";
 
-/// An engine that notes the values of the variables A and B, and fails as often as asked.
-fn noting(failures: usize) -> (FakeEngine, Arc<Mutex<Vec<String>>>) {
+/// Returns an engine that records the variables A and B, and whose first runs fail.
+fn recording_engine(failures: usize) -> (FakeEngine, Arc<Mutex<Vec<String>>>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let engine = FakeEngine::scripted({
         let seen = Arc::clone(&seen);
@@ -36,11 +36,11 @@ fn evaluation() -> Evaluation {
         .with_retry(Retry::default().with_backoff(Duration::from_secs(1), Duration::from_secs(1)))
 }
 
-/// Notes everything that events show: on the wire, in debug output, and what their evaluations reveal.
+/// A monitor that records all texts of events: their wire form, debug output and variables.
 #[derive(Debug, Default)]
-struct Curious(Mutex<String>);
+struct LeakMonitor(Mutex<String>);
 
-impl Monitor for Curious {
+impl Monitor for LeakMonitor {
     fn observe(&self, event: &Event) {
         let mut seen = self.0.lock().unwrap();
         seen.push_str(&serde_json::to_string(event).unwrap());
@@ -59,17 +59,17 @@ impl Monitor for Curious {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_program_gets_them_at_every_attempt_and_nobody_else_does() {
-    let (engine, seen) = noting(2);
-    let house = House::with_engine(engine);
-    let curious = Arc::new(Curious::default());
-    let crucible = house.builder().monitor(Arc::clone(&curious)).build().unwrap();
+async fn secrets_reach_only_the_program() {
+    let (engine, seen) = recording_engine(2);
+    let test = TestPlatform::with_engine(engine);
+    let leaks = Arc::new(LeakMonitor::default());
+    let crucible = test.builder().monitor(Arc::clone(&leaks)).build().unwrap();
     let handle = crucible.submit(evaluation()).await.unwrap();
     assert!(within(handle.outcome()).await.unwrap().is_success());
     assert_eq!(*seen.lock().unwrap(), ["hunter2 hunter2"; 3]);
-    let seen = curious.0.lock().unwrap().clone();
+    let seen = leaks.0.lock().unwrap().clone();
     assert!(seen.contains("finished") && !seen.contains(VALUE), "{seen}");
-    let (record, journal) = house.sound(handle.id()).await;
+    let (record, journal) = test.verified(handle.id()).await;
     assert_eq!(record.evaluation.env["B"].reveal(), None);
     for text in
         [format!("{record:?}{journal:?}"), serde_json::to_string(&(record, journal)).unwrap()]
@@ -80,14 +80,14 @@ async fn the_program_gets_them_at_every_attempt_and_nobody_else_does() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_host_does_not_have_them_and_says_which() {
-    let (engine, seen) = noting(0);
-    let house = House::with_engine(engine);
-    let accepting = house.build();
+async fn missing_secret_on_another_host_is_named() {
+    let (engine, seen) = recording_engine(0);
+    let test = TestPlatform::with_engine(engine);
+    let accepting = test.build();
     let handle = accepting.submit(evaluation()).await.unwrap();
-    // Its workers have not had a turn yet, and will not take anything now.
+    // The workers of this platform have not run yet, and now they stop.
     drop(accepting);
-    let working = house.build();
+    let working = test.build();
     match within(working.handle(handle.id()).outcome()).await {
         Err(WaitError::Failed { report, .. }) => {
             assert_eq!(report.kind, "secret_lost");
@@ -96,8 +96,5 @@ async fn another_host_does_not_have_them_and_says_which() {
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(
-        house.storage.record(handle.id()).await.unwrap().unwrap().state,
-        RecordState::Failed
-    );
+    assert_eq!(test.storage.record(handle.id()).await.unwrap().unwrap().state, RecordState::Failed);
 }

@@ -1,4 +1,4 @@
-//! A platform to try things on, and what is asked of it again and again.
+//! A platform for tests, and helpers.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -18,16 +18,16 @@ use tokio::time::timeout;
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 pub(crate) const MINUTE: Duration = Duration::from_secs(60);
 
-/// Everything that hosts share: several platforms can be built on the same.
+/// The backends of a platform. A test can build several platforms on the same backends.
 #[derive(Debug, Clone)]
-pub(crate) struct House {
+pub(crate) struct TestPlatform {
     pub(crate) engine: FakeEngine,
     pub(crate) queue: Arc<MemoryQueue>,
     pub(crate) storage: Arc<MemoryStorage>,
     pub(crate) bus: LocalBus,
 }
 
-impl House {
+impl TestPlatform {
     pub(crate) fn new() -> Self {
         Self::with_engine(FakeEngine::scripted(script))
     }
@@ -46,7 +46,7 @@ impl House {
         self
     }
 
-    /// A builder with everything that is needed, for whoever wants to change some of it.
+    /// Returns a complete builder that a test can change.
     pub(crate) fn builder(&self) -> CrucibleBuilder {
         Crucible::builder()
             .engine("fake", self.engine.clone())
@@ -60,15 +60,15 @@ impl House {
         self.builder().build().unwrap()
     }
 
-    /// The record and the journal of an evaluation, whose every link was checked.
-    pub(crate) async fn sound(&self, id: EvaluationId) -> (Record, Vec<Event>) {
+    /// Returns the record and the journal of an evaluation after verifying the hash chain.
+    pub(crate) async fn verified(&self, id: EvaluationId) -> (Record, Vec<Event>) {
         let record = self.storage.record(id).await.unwrap().unwrap();
         let journal = self.storage.journal(id, 0).await.unwrap();
         assert_eq!(verify_against(&journal, record.head).unwrap().as_ref(), Some(&record));
         (record, journal)
     }
 
-    /// Waits until an evaluation has ended, by asking the storage alone: for platforms whose backends fail on purpose.
+    /// Waits until an evaluation has ended. It reads only the storage without faults.
     pub(crate) async fn ended(&self, id: EvaluationId) -> RecordState {
         let ended = async {
             loop {
@@ -81,30 +81,30 @@ impl House {
         within(ended).await
     }
 
-    /// The names of the entries of a journal, whose every link was checked.
-    pub(crate) async fn names(&self, id: EvaluationId) -> Vec<&'static str> {
-        self.sound(id).await.1.iter().map(|event| event.kind.name()).collect()
+    /// Returns the event names of a journal after verifying the hash chain.
+    pub(crate) async fn event_names(&self, id: EvaluationId) -> Vec<&'static str> {
+        self.verified(id).await.1.iter().map(|event| event.kind.name()).collect()
     }
 }
 
-/// Notes the entries of each evaluation: their sequences and names; signals with the sequence of their entry.
+/// A monitor that records the sequence and the name of each event, by evaluation.
 #[derive(Debug, Default)]
-pub(crate) struct Notes(Mutex<HashMap<EvaluationId, Vec<(u64, &'static str)>>>);
+pub(crate) struct EventRecorder(Mutex<HashMap<EvaluationId, Vec<(u64, &'static str)>>>);
 
-impl Monitor for Notes {
+impl Monitor for EventRecorder {
     fn observe(&self, event: &Event) {
-        let mut notes = self.0.lock().unwrap();
-        notes.entry(event.evaluation).or_default().push((event.sequence, event.kind.name()));
+        let mut recorder = self.0.lock().unwrap();
+        recorder.entry(event.evaluation).or_default().push((event.sequence, event.kind.name()));
     }
 }
 
-impl Notes {
+impl EventRecorder {
     pub(crate) fn of(&self, id: EvaluationId) -> Vec<(u64, &'static str)> {
         self.0.lock().unwrap().get(&id).cloned().unwrap_or_default()
     }
 }
 
-/// What the engine does with a command, by its first arguments.
+/// Returns the scripted behavior of a command.
 pub(crate) fn script(command: &Command) -> FakeRun {
     let argument = command.argv.get(1).map(String::as_str).unwrap_or_default();
     match command.argv[0].as_str() {
@@ -123,12 +123,12 @@ pub(crate) fn script(command: &Command) -> FakeRun {
     }
 }
 
-/// An error that is retryable, before the program had started.
+/// Returns a retryable error of a program that had not started.
 pub(crate) fn unavailable() -> EngineError {
     EngineError::Unavailable { what: "the daemon".to_owned(), source: None }
 }
 
-/// An error that is retryable, after the program had started.
+/// Returns a retryable error of a program that had started.
 pub(crate) fn lost() -> EngineError {
     EngineError::Lost { doing: "running".to_owned(), started: true, source: None }
 }
@@ -137,17 +137,17 @@ pub(crate) fn command(text: &str) -> Evaluation {
     Evaluation::command(text.split(' '))
 }
 
-/// Waits for something that must come: for an hour, which paused time makes short.
+/// Waits for a future that must complete within an hour of paused time.
 pub(crate) async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(60 * MINUTE, future).await.expect("it comes to an end")
+    timeout(60 * MINUTE, future).await.expect("the future must complete")
 }
 
-/// The same where time is real.
-pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
-    timeout(MINUTE, future).await.expect("it comes to an end")
+/// Waits for a future that must complete within a minute of real time.
+pub(crate) async fn within_real_time<T>(future: impl Future<Output = T>) -> T {
+    timeout(MINUTE, future).await.expect("the future must complete")
 }
 
-/// Waits until the evaluation's journal has an entry of this kind.
+/// Waits until the journal of the evaluation has an entry of this kind.
 pub(crate) async fn until(handle: &Handle, kind: &str) {
     let mut events = handle.events();
     let reached = async {
@@ -161,7 +161,7 @@ pub(crate) async fn until(handle: &Handle, kind: &str) {
     within(reached).await;
 }
 
-/// Waits until the evaluation has ended, however it does.
+/// Waits until the evaluation has ended and returns its state.
 pub(crate) async fn ended(handle: &Handle) -> RecordState {
     let mut events = handle.events();
     let last = async {
@@ -176,19 +176,19 @@ pub(crate) async fn ended(handle: &Handle) -> RecordState {
     handle.status().await.unwrap().state
 }
 
-/// The events that end an evaluation.
-pub(crate) fn endings(journal: &[Event]) -> usize {
+/// Returns the number of terminal events.
+pub(crate) fn terminal_events(journal: &[Event]) -> usize {
     journal.iter().filter(|event| event.kind.is_terminal()).count()
 }
 
-/// How many attempts were started.
-pub(crate) fn starts(journal: &[Event]) -> usize {
+/// Returns the number of started attempts.
+pub(crate) fn started_events(journal: &[Event]) -> usize {
     journal.iter().filter(|event| matches!(event.kind, EventKind::Started { .. })).count()
 }
 
-/// Lets every task run until it waits for time to pass, or for ever. There is one thread, so that a few turns are all
-/// it takes.
-pub(crate) async fn settle() {
+/// Runs all tasks until they wait for a timer or an event. The runtime has one thread, so a few
+/// yields are enough.
+pub(crate) async fn run_until_idle() {
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }

@@ -1,4 +1,4 @@
-//! A queue in which single kinds of calls go wrong.
+//! A queue with intercepted calls.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,30 +8,30 @@ use async_trait::async_trait;
 use crucible_core::{Claim, EvaluationId, Queue, QueueError, QueueStats, Ticket, WorkerId};
 use crucible_queue::MemoryQueue;
 
-/// What is done in place of a call.
-pub(crate) enum Instead {
-    /// Nothing: the call goes through.
-    Nothing,
-    /// It is answered with this.
-    Answer(Result<(), QueueError>),
-    /// It never comes back.
+/// The effect on a call.
+pub(crate) enum QueueIntercept {
+    /// The call runs.
+    PassThrough,
+    /// The call returns this result and has no effect.
+    Return(Result<(), QueueError>),
+    /// The call never returns.
     Hang,
 }
 
-type Tamper = dyn Fn(&'static str) -> Instead + Send + Sync;
+type Intercept = dyn Fn(&'static str) -> QueueIntercept + Send + Sync;
 
-/// A queue of which calls that change something can be tampered with, by name.
-pub(crate) struct TamperedQueue {
+/// A queue whose modifying calls can be intercepted by name.
+pub(crate) struct InterceptedQueue {
     inner: Arc<MemoryQueue>,
-    tamper: Box<Tamper>,
+    intercept: Box<Intercept>,
 }
 
-impl TamperedQueue {
+impl InterceptedQueue {
     pub(crate) fn new(
         inner: &Arc<MemoryQueue>,
-        tamper: impl Fn(&'static str) -> Instead + Send + Sync + 'static,
+        intercept: impl Fn(&'static str) -> QueueIntercept + Send + Sync + 'static,
     ) -> Self {
-        Self { inner: Arc::clone(inner), tamper: Box::new(tamper) }
+        Self { inner: Arc::clone(inner), intercept: Box::new(intercept) }
     }
 
     async fn call(
@@ -39,26 +39,26 @@ impl TamperedQueue {
         name: &'static str,
         call: impl Future<Output = Result<(), QueueError>>,
     ) -> Result<(), QueueError> {
-        match (self.tamper)(name) {
-            Instead::Nothing => call.await,
-            Instead::Answer(answer) => answer,
-            Instead::Hang => std::future::pending().await,
+        match (self.intercept)(name) {
+            QueueIntercept::PassThrough => call.await,
+            QueueIntercept::Return(answer) => answer,
+            QueueIntercept::Hang => std::future::pending().await,
         }
     }
 }
 
-impl fmt::Debug for TamperedQueue {
+impl fmt::Debug for InterceptedQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TamperedQueue").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("InterceptedQueue").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 
-pub(crate) fn away() -> QueueError {
+pub(crate) fn queue_unavailable() -> QueueError {
     QueueError::Unavailable { source: "the network is down".into() }
 }
 
 #[async_trait]
-impl Queue for TamperedQueue {
+impl Queue for InterceptedQueue {
     async fn enqueue(&self, ticket: Ticket) -> Result<(), QueueError> {
         self.call("enqueue", self.inner.enqueue(ticket)).await
     }

@@ -1,17 +1,17 @@
-//! Dead letters get another chance, and nothing else does.
+//! The redrive of dead letters.
 
 use crucible_core::testing::{FakeEngine, FakeRun};
 use crucible_core::{
     Crucible, EngineError, Evaluation, EvaluationId, RecordQuery, RecordState, RedriveError, Secret,
 };
 
-use crate::support::{House, command, ended, within};
+use crate::support::{TestPlatform, command, ended, within};
 
 fn closed() -> EngineError {
     EngineError::Closed { what: "the engine".to_owned() }
 }
 
-/// An engine that fails once, and works from then on.
+/// Returns an engine whose first run fails.
 fn failing_once() -> FakeEngine {
     let failed = std::sync::atomic::AtomicBool::new(false);
     FakeEngine::scripted(move |_| {
@@ -21,9 +21,9 @@ fn failing_once() -> FakeEngine {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dead_letter_runs_again_as_a_new_evaluation_that_says_so() {
-    let house = House::with_engine(failing_once());
-    let crucible = house.build();
+async fn redrive_submits_a_labelled_copy() {
+    let test = TestPlatform::with_engine(failing_once());
+    let crucible = test.build();
     let evaluation =
         command("exit 0").with_tenant("a").with_label("course", "x").with_idempotency_key("once");
     let dead = crucible.submit(evaluation.clone()).await.unwrap();
@@ -31,13 +31,13 @@ async fn a_dead_letter_runs_again_as_a_new_evaluation_that_says_so() {
     let again = crucible.redrive(dead.id()).await.unwrap();
     assert_ne!(again.id(), dead.id());
     assert!(within(again.outcome()).await.unwrap().is_success());
-    let (record, _) = house.sound(again.id()).await;
+    let (record, _) = test.verified(again.id()).await;
     let label = dead.id().to_string();
     let mut expected = evaluation.clone().with_label(Crucible::REDRIVE_OF, label.clone());
     expected.idempotency_key = None;
     assert_eq!(*record.evaluation, expected);
-    // The dead letter stays what it is, with its key.
-    assert_eq!(house.sound(dead.id()).await.0.state, RecordState::Failed);
+    // The dead letter keeps its state and its key.
+    assert_eq!(test.verified(dead.id()).await.0.state, RecordState::Failed);
     assert_eq!(crucible.submit(evaluation).await.unwrap().id(), dead.id());
     let found = crucible
         .records(&RecordQuery::new().with_label(Crucible::REDRIVE_OF, label))
@@ -47,9 +47,9 @@ async fn a_dead_letter_runs_again_as_a_new_evaluation_that_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_dead_letter_is_refused() {
-    let house = House::new();
-    let crucible = house.build();
+async fn redrive_of_another_state_is_refused() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let unknown = EvaluationId::new();
     let error = crucible.redrive(unknown).await.unwrap_err();
     assert!(
@@ -66,9 +66,9 @@ async fn what_is_no_dead_letter_is_refused() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_needs_secrets_is_refused_and_they_are_named() {
-    let house = House::with_engine(failing_once());
-    let crucible = house.build();
+async fn redrive_without_secret_values_is_refused() {
+    let test = TestPlatform::with_engine(failing_once());
+    let crucible = test.build();
     let evaluation = Evaluation::command(["exit", "0"]).with_env("TOKEN", Secret::new("hunter2"));
     let dead = crucible.submit(evaluation).await.unwrap();
     assert_eq!(ended(&dead).await, RecordState::Failed);

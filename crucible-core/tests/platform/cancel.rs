@@ -1,4 +1,4 @@
-//! Cancelling, at whatever point.
+//! Cancellation at each point of an evaluation.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,41 +11,43 @@ use crucible_core::{
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::engines::SlowToOpen;
-use crate::support::{House, command, ended, settle, soon, until, within};
+use crate::engines::SlowOpenEngine;
+use crate::support::{
+    TestPlatform, command, ended, run_until_idle, until, within, within_real_time,
+};
 
 #[tokio::test(start_paused = true)]
-async fn one_that_waits_is_ended_at_once_and_never_runs() {
-    let house = House::new();
-    let crucible = house.builder().workers(1).build().unwrap();
+async fn queued_evaluation_ends_at_once_on_cancel() {
+    let test = TestPlatform::new();
+    let crucible = test.builder().workers(1).build().unwrap();
     let first = crucible.submit(command("hang")).await.unwrap();
     let second = crucible.submit(command("exit 0")).await.unwrap();
     until(&first, "started").await;
-    let began = Instant::now();
+    let started_at = Instant::now();
     assert!(second.cancel().await.unwrap());
     let outcome = within(second.outcome()).await.unwrap();
-    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(started_at.elapsed(), Duration::ZERO);
     assert_eq!(outcome.verdict(), &Verdict::Cancelled);
     assert_eq!(outcome.evidence(), [Evidence::CancelledBeforeStart]);
-    assert_eq!(house.names(second.id()).await, ["submitted", "cancelled"]);
-    assert_eq!(crucible.stats().await.unwrap().queue.depth(), 0, "its ticket is gone");
+    assert_eq!(test.event_names(second.id()).await, ["submitted", "cancelled"]);
+    assert_eq!(crucible.stats().await.unwrap().queue.depth(), 0, "the ticket was removed");
     first.cancel().await.unwrap();
     within(first.outcome()).await.unwrap();
-    assert_eq!(house.engine.opened(), 1);
+    assert_eq!(test.engine.opened(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_runs_is_killed() {
-    let house = House::new();
-    let crucible = house.build();
+async fn running_evaluation_is_killed_on_cancel() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let handle = crucible.submit(command("hang")).await.unwrap();
     until(&handle, "started").await;
-    let began = Instant::now();
+    let started_at = Instant::now();
     assert!(handle.cancel().await.unwrap());
     let outcome = within(handle.outcome()).await.unwrap();
-    assert_eq!((outcome.verdict(), began.elapsed()), (&Verdict::Cancelled, Duration::ZERO));
+    assert_eq!((outcome.verdict(), started_at.elapsed()), (&Verdict::Cancelled, Duration::ZERO));
     assert_eq!(
-        house.names(handle.id()).await,
+        test.event_names(handle.id()).await,
         ["submitted", "started", "cancel_requested", "cancelled"]
     );
     let record = handle.status().await.unwrap();
@@ -53,89 +55,89 @@ async fn one_that_runs_is_killed() {
         (record.state, record.reason.as_deref()),
         (RecordState::Cancelled, Some("on request"))
     );
-    settle().await;
-    assert_eq!((house.engine.open_now(), crucible.stats().await.unwrap().queue.claimed), (0, 0));
+    run_until_idle().await;
+    assert_eq!((test.engine.open_now(), crucible.stats().await.unwrap().queue.claimed), (0, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn asking_twice_is_asking_once() {
-    let house = House::new();
-    let crucible = house.build();
+async fn second_cancel_has_no_further_effect() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let handle = crucible.submit(command("hang")).await.unwrap();
     until(&handle, "started").await;
     let (first, second) = tokio::join!(handle.cancel(), handle.cancel());
     assert!(first.unwrap() && second.unwrap());
     within(handle.outcome()).await.unwrap();
     assert_eq!(
-        house.names(handle.id()).await,
+        test.event_names(handle.id()).await,
         ["submitted", "started", "cancel_requested", "cancelled"]
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_has_ended_stays_as_it_is() {
-    let house = House::new();
-    let crucible = house.build();
+async fn ended_evaluation_ignores_cancel() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let handle = crucible.submit(command("exit 5")).await.unwrap();
     within(handle.outcome()).await.unwrap();
-    let (before, _) = house.sound(handle.id()).await;
+    let (before, _) = test.verified(handle.id()).await;
     assert!(!handle.cancel().await.unwrap());
-    assert_eq!(house.sound(handle.id()).await.0, before);
+    assert_eq!(test.verified(handle.id()).await.0, before);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_waits_to_be_tried_again_is_ended_at_once() {
-    let house = House::new();
-    let crucible = house.build();
+async fn retry_pause_ends_at_once_on_cancel() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let minute = Duration::from_secs(60);
     let retry = crucible_core::Retry::default().with_backoff(minute, minute);
     let handle = crucible.submit(command("unavailable").with_retry(retry)).await.unwrap();
     until(&handle, "attempt_failed").await;
-    let began = Instant::now();
+    let started_at = Instant::now();
     assert!(handle.cancel().await.unwrap());
     assert_eq!(within(handle.outcome()).await.unwrap().verdict(), &Verdict::Cancelled);
-    assert_eq!(began.elapsed(), Duration::ZERO);
-    settle().await;
+    assert_eq!(started_at.elapsed(), Duration::ZERO);
+    run_until_idle().await;
     let queue = crucible.stats().await.unwrap().queue;
     assert_eq!((queue.ready, queue.delayed, queue.claimed), (0, 0, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_is_about_to_start_never_runs() {
-    let house = House::new();
+async fn opening_sandbox_runs_nothing_after_cancel() {
+    let test = TestPlatform::new();
     let opening = Arc::new(Notify::new());
-    let engine = SlowToOpen { inner: house.engine.clone(), opening: Arc::clone(&opening) };
-    let crucible = house.builder().engine("slow", engine).build().unwrap();
+    let engine = SlowOpenEngine { inner: test.engine.clone(), opening: Arc::clone(&opening) };
+    let crucible = test.builder().engine("slow", engine).build().unwrap();
     let handle = crucible.submit(command("exit 0").with_engine("slow")).await.unwrap();
     within(opening.notified()).await;
-    let began = Instant::now();
+    let started_at = Instant::now();
     assert!(handle.cancel().await.unwrap());
     let outcome = within(handle.outcome()).await.unwrap();
     assert_eq!(outcome.evidence(), [Evidence::CancelledBeforeStart]);
-    assert_eq!((began.elapsed(), house.engine.opened()), (Duration::ZERO, 0));
+    assert_eq!((started_at.elapsed(), test.engine.opened()), (Duration::ZERO, 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_runs_here_is_killed_at_once_also_without_a_bus() {
-    let house = House::new();
-    // The platform hears of requests; whatever it says is lost.
+async fn local_run_is_killed_at_once_without_a_bus() {
+    let test = TestPlatform::new();
+    // The subscription succeeds; every later call to the bus fails.
     let faults = Faults::planned(|call| if call == 1 { Fault::None } else { Fault::Before });
-    let crucible = house.builder().bus(FaultyBus::new(house.bus.clone(), faults)).build().unwrap();
-    settle().await;
+    let crucible = test.builder().bus(FaultyBus::new(test.bus.clone(), faults)).build().unwrap();
+    run_until_idle().await;
     let handle = crucible.submit(command("hang")).await.unwrap();
-    settle().await;
-    assert_eq!(house.engine.open_now(), 1);
-    let began = Instant::now();
+    run_until_idle().await;
+    assert_eq!(test.engine.open_now(), 1);
+    let started_at = Instant::now();
     assert!(handle.cancel().await.unwrap());
-    settle().await;
-    assert_eq!((house.engine.open_now(), began.elapsed()), (0, Duration::ZERO));
+    run_until_idle().await;
+    assert_eq!((test.engine.open_now(), started_at.elapsed()), (0, Duration::ZERO));
     assert_eq!(handle.status().await.unwrap().state, RecordState::Cancelled);
 }
 
-/// The host that ran it is dead, and was asked to cancel before anybody noticed.
+/// The host of the run is dead. The cancel request came before its lease expired.
 #[tokio::test(start_paused = true)]
-async fn one_whose_worker_died_after_the_request_is_not_run_again() {
-    let house = House::new();
+async fn cancel_request_survives_a_dead_worker() {
+    let test = TestPlatform::new();
     let id = EvaluationId::new();
     let kind = EventKind::Submitted { evaluation: command("exit 0").into() };
     let mut events = vec![Event::sealed(id, 1, Timestamp::now(), kind, Digest::ZERO)];
@@ -148,25 +150,25 @@ async fn one_whose_worker_died_after_the_request_is_not_run_again() {
         let record = Record::fold(&events).unwrap().unwrap();
         events.push(record.next(kind));
     }
-    house.storage.append(id, 0, events).await.unwrap();
-    house.queue.enqueue(Ticket::new(id, Priority::Normal, "")).await.unwrap();
-    let crucible = house.build();
+    test.storage.append(id, 0, events).await.unwrap();
+    test.queue.enqueue(Ticket::new(id, Priority::Normal, "")).await.unwrap();
+    let crucible = test.build();
     assert_eq!(within(crucible.handle(id).outcome()).await.unwrap().verdict(), &Verdict::Cancelled);
     let expected = ["submitted", "started", "cancel_requested", "requeued", "cancelled"];
-    assert_eq!((house.names(id).await, house.engine.opened()), (expected.to_vec(), 0));
+    assert_eq!((test.event_names(id).await, test.engine.opened()), (expected.to_vec(), 0));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_is_honoured_although_the_storage_cannot_be_asked_for_it() {
-    let house = House::new();
-    // Finds the call with which the worker, after the run, looks whether somebody asked: any of these fails once.
+async fn cancel_request_survives_a_failed_record_read() {
+    let test = TestPlatform::new();
+    // One of these failing calls is the read of the cancel request after the run.
     for call in 1..40 {
         let faults = Faults::nth(call, Fault::Before);
-        let storage = FaultyStorage::new(Arc::clone(&house.storage), faults);
-        let worker = house.builder().storage(storage).build().unwrap();
+        let storage = FaultyStorage::new(Arc::clone(&test.storage), faults);
+        let worker = test.builder().storage(storage).build().unwrap();
         let Ok(handle) = worker.submit(command("hang")).await else { continue };
-        // A handle of a platform whose storage does not fail.
-        let steady = house.builder().workers(1).build().unwrap();
+        // This platform uses a storage without faults.
+        let steady = test.builder().workers(1).build().unwrap();
         let handle = steady.handle(handle.id());
         until(&handle, "started").await;
         within(async { while !matches!(handle.cancel().await, Ok(true)) {} }).await;
@@ -177,9 +179,9 @@ async fn a_request_is_honoured_although_the_storage_cannot_be_asked_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn cancelling_races_with_everything_and_there_is_one_end() {
-    let house = House::new();
-    let crucible = house.builder().workers(4).build().unwrap();
+async fn concurrent_cancel_leaves_one_terminal_event() {
+    let test = TestPlatform::new();
+    let crucible = test.builder().workers(4).build().unwrap();
     for round in 0..200_u64 {
         let handle = crucible.submit(command("exit 0")).await.unwrap();
         let cancelling = tokio::spawn({
@@ -191,12 +193,12 @@ async fn cancelling_races_with_everything_and_there_is_one_end() {
                 handle.cancel().await.unwrap()
             }
         });
-        let outcome = soon(handle.outcome()).await.unwrap();
+        let outcome = within_real_time(handle.outcome()).await.unwrap();
         let asked = cancelling.await.unwrap();
-        let (record, journal) = house.sound(handle.id()).await;
-        assert_eq!(crate::support::endings(&journal), 1);
+        let (record, journal) = test.verified(handle.id()).await;
+        assert_eq!(crate::support::terminal_events(&journal), 1);
         match record.state {
-            // A request that came too late to stop the program is in the journal, and the verdict is the true one.
+            // The request came after the program ended: the verdict is that of the program.
             RecordState::Finished => assert_eq!(outcome.verdict(), &Verdict::Exited { code: 0 }),
             RecordState::Cancelled => assert!(asked),
             state => panic!("{state}"),
@@ -204,9 +206,9 @@ async fn cancelling_races_with_everything_and_there_is_one_end() {
     }
 }
 
-/// An engine that says so when nobody has asked has failed; the evaluation does not run for ever because of it.
+/// An engine that reports a cancellation without a request has failed. The evaluation ends.
 #[tokio::test(start_paused = true)]
-async fn a_run_that_was_cancelled_by_nobody_is_an_engines_failure() {
+async fn unrequested_cancellation_is_an_engine_failure() {
     for evidence in [
         Evidence::CancelledBeforeStart,
         Evidence::Killed {
@@ -215,10 +217,10 @@ async fn a_run_that_was_cancelled_by_nobody_is_an_engines_failure() {
             after: Duration::ZERO,
         },
     ] {
-        let house = House::with_engine(FakeEngine::scripted(move |_| {
+        let test = TestPlatform::with_engine(FakeEngine::scripted(move |_| {
             FakeRun::evidence(vec![evidence.clone()])
         }));
-        let crucible = house.build();
+        let crucible = test.build();
         let error = within(crucible.evaluate(command("exit 0"))).await.unwrap_err();
         assert!(
             crucible_core::error_chain(&error).contains("without a cancel request"),

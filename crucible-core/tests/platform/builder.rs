@@ -1,4 +1,4 @@
-//! Composing a platform.
+//! The builder of a platform.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,14 +6,14 @@ use std::time::Duration;
 use crucible_core::testing::FakeEngine;
 use crucible_core::{Command, Crucible, Language, SandboxPath};
 
-use crate::support::House;
+use crate::support::TestPlatform;
 
 fn fields(error: &crucible_core::BuildError) -> Vec<&str> {
     error.problems().iter().map(|problem| problem.field.as_str()).collect()
 }
 
 #[test]
-fn every_problem_is_reported_at_once() {
+fn build_reports_every_problem() {
     let error = Crucible::builder()
         .engine("", FakeEngine::new())
         .engine("a", FakeEngine::new())
@@ -44,39 +44,39 @@ fn every_problem_is_reported_at_once() {
 }
 
 #[test]
-fn what_must_be_given_is_named() {
+fn build_names_missing_parts() {
     let error = Crucible::builder().build().unwrap_err();
     assert_eq!(fields(&error), ["engine", "queue", "storage", "runtime"]);
 }
 
 #[test]
-fn a_platform_outside_of_a_runtime_is_refused() {
-    assert_eq!(fields(&House::new().builder().build().unwrap_err()), ["runtime"]);
+fn build_outside_a_runtime_fails() {
+    assert_eq!(fields(&TestPlatform::new().builder().build().unwrap_err()), ["runtime"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn bounds_are_part_of_what_is_allowed() {
-    let house = House::new();
+async fn limits_at_their_bounds_are_accepted() {
+    let test = TestPlatform::new();
     let day = Duration::from_secs(24 * 60 * 60);
     for lease in [Duration::from_millis(10), day] {
-        house.builder().workers(1).lease(lease).max_expired_leases(1).host("h").build().unwrap();
+        test.builder().workers(1).lease(lease).max_expired_leases(1).host("h").build().unwrap();
     }
     let error =
-        house.builder().workers(4097).lease(day * 2).host("h".repeat(201)).build().unwrap_err();
+        test.builder().workers(4097).lease(day * 2).host("h".repeat(201)).build().unwrap_err();
     assert_eq!(fields(&error), ["workers", "lease", "host"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_composed_can_be_asked_for() {
-    let house = House::new();
-    let crucible = house.builder().engine("second", FakeEngine::new()).workers(3).build().unwrap();
+async fn accessors_return_the_built_parts() {
+    let test = TestPlatform::new();
+    let crucible = test.builder().engine("second", FakeEngine::new()).workers(3).build().unwrap();
     assert_eq!(crucible.engine_names().collect::<Vec<_>>(), ["fake", "second"]);
     assert!(crucible.engine(Some("second")).is_some() && crucible.engine(Some("third")).is_none());
     assert!(crucible.languages().get("python").is_some());
     let stats = crucible.stats().await.unwrap();
     assert_eq!((stats.workers, stats.running, stats.queue.depth()), (3, 0, 0));
     let sandbox = crucible.open(crucible_core::SandboxSpec::new()).await.unwrap();
-    assert_eq!(house.engine.open_now(), 1);
+    assert_eq!(test.engine.open_now(), 1);
     sandbox.close().await.unwrap();
-    assert_eq!(house.engine.open_now(), 0);
+    assert_eq!(test.engine.open_now(), 0);
 }

@@ -5,24 +5,26 @@ use std::time::Duration;
 use crucible_core::{LocalBus, RecordState, Verdict};
 use tokio::time::Instant;
 
-use crate::support::{House, SECOND, command, endings, soon, starts, until, within};
+use crate::support::{
+    SECOND, TestPlatform, command, started_events, terminal_events, until, within, within_real_time,
+};
 
 #[tokio::test(start_paused = true)]
-async fn what_runs_elsewhere_can_be_cancelled_and_awaited_from_here() {
-    let house = House::new();
-    let there = house.builder().host("there").build().unwrap();
+async fn remote_run_can_be_cancelled_and_awaited() {
+    let test = TestPlatform::new();
+    let there = test.builder().host("there").build().unwrap();
     let handle = there.submit(command("hang")).await.unwrap();
     until(&handle, "started").await;
-    let here = house.builder().host("here").build().unwrap();
-    let began = Instant::now();
+    let here = test.builder().host("here").build().unwrap();
+    let started_at = Instant::now();
     assert!(here.handle(handle.id()).cancel().await.unwrap());
     assert_eq!(
         within(here.handle(handle.id()).outcome()).await.unwrap().verdict(),
         &Verdict::Cancelled
     );
-    assert_eq!(began.elapsed(), Duration::ZERO, "the bus says it at once");
+    assert_eq!(started_at.elapsed(), Duration::ZERO, "the bus delivers the request at once");
     assert_eq!(within(handle.outcome()).await.unwrap().verdict(), &Verdict::Cancelled);
-    let worker = house.sound(handle.id()).await.1.iter().find_map(|event| match &event.kind {
+    let worker = test.verified(handle.id()).await.1.iter().find_map(|event| match &event.kind {
         crucible_core::EventKind::Started { worker, .. } => Some(worker.to_string()),
         _ => None,
     });
@@ -30,41 +32,41 @@ async fn what_runs_elsewhere_can_be_cancelled_and_awaited_from_here() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_the_bus_did_not_pass_on_is_found_in_the_storage() {
-    let house = House::new();
+async fn lost_cancel_request_is_found_in_the_storage() {
+    let test = TestPlatform::new();
     let lease = Duration::from_secs(30);
-    let there = house.builder().lease(lease).build().unwrap();
+    let there = test.builder().lease(lease).build().unwrap();
     let handle = there.submit(command("hang")).await.unwrap();
     until(&handle, "started").await;
-    let here = house.builder().bus(LocalBus::new()).build().unwrap();
-    let began = Instant::now();
+    let here = test.builder().bus(LocalBus::new()).build().unwrap();
+    let started_at = Instant::now();
     assert!(here.handle(handle.id()).cancel().await.unwrap());
     assert_eq!(
         within(here.handle(handle.id()).outcome()).await.unwrap().verdict(),
         &Verdict::Cancelled
     );
-    assert!(began.elapsed() <= lease / 3 + SECOND, "{:?}", began.elapsed());
+    assert!(started_at.elapsed() <= lease / 3 + SECOND, "{:?}", started_at.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waits_can_be_cancelled_from_anywhere() {
-    let house = House::new();
-    let there = house.builder().workers(1).build().unwrap();
+async fn queued_evaluation_can_be_cancelled_from_any_host() {
+    let test = TestPlatform::new();
+    let there = test.builder().workers(1).build().unwrap();
     let running = there.submit(command("hang")).await.unwrap();
     until(&running, "started").await;
-    let here = house.builder().workers(1).build().unwrap();
+    let here = test.builder().workers(1).build().unwrap();
     let blocking = here.submit(command("hang")).await.unwrap();
     until(&blocking, "started").await;
     let handle = there.submit(command("exit 0")).await.unwrap();
     assert!(here.handle(handle.id()).cancel().await.unwrap());
     assert_eq!(within(handle.outcome()).await.unwrap().verdict(), &Verdict::Cancelled);
-    assert_eq!(house.names(handle.id()).await, ["submitted", "cancelled"]);
+    assert_eq!(test.event_names(handle.id()).await, ["submitted", "cancelled"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn each_evaluation_runs_once_whoever_submitted_it() {
-    let house = House::new();
-    let platforms = [house.build(), house.build(), house.build()];
+async fn evaluations_of_several_hosts_run_once_each() {
+    let test = TestPlatform::new();
+    let platforms = [test.build(), test.build(), test.build()];
     let submitting: Vec<_> = (0..150)
         .map(|number: usize| {
             let crucible = platforms[number % 3].clone();
@@ -72,13 +74,13 @@ async fn each_evaluation_runs_once_whoever_submitted_it() {
         })
         .collect();
     for task in submitting {
-        let handle = soon(task).await.unwrap();
-        assert!(soon(handle.outcome()).await.unwrap().is_success());
-        let (record, journal) = house.sound(handle.id()).await;
+        let handle = within_real_time(task).await.unwrap();
+        assert!(within_real_time(handle.outcome()).await.unwrap().is_success());
+        let (record, journal) = test.verified(handle.id()).await;
         assert_eq!(
-            (record.state, starts(&journal), endings(&journal)),
+            (record.state, started_events(&journal), terminal_events(&journal)),
             (RecordState::Finished, 1, 1)
         );
     }
-    assert_eq!(house.engine.opened(), 150);
+    assert_eq!(test.engine.opened(), 150);
 }

@@ -1,4 +1,4 @@
-//! A storage in which single kinds of calls go wrong.
+//! A storage with intercepted calls.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,77 +11,77 @@ use crucible_core::{
 };
 use crucible_storage::MemoryStorage;
 
-/// What a call is about, for whoever tampers with it.
+/// An interceptable call with its arguments.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Call<'a> {
+pub(crate) enum StorageCall<'a> {
     Append(&'a [Event]),
     Record,
     PutBlob(&'a Bytes),
 }
 
-/// What happens to a call.
-pub(crate) enum Tampered {
-    /// Nothing: it goes through.
-    Nothing,
-    /// It goes through, and its answer comes after so long.
-    AnsweredLate(Duration),
-    /// It fails with this, and has no effect.
-    Fails(StorageError),
+/// The effect on a call.
+pub(crate) enum StorageIntercept {
+    /// The call runs.
+    PassThrough,
+    /// The call runs, and its answer comes after this delay.
+    DelayAnswer(Duration),
+    /// The call fails with this error and has no effect.
+    Fail(StorageError),
 }
 
-type Tamper = dyn Fn(Call<'_>) -> Tampered + Send + Sync;
+type Intercept = dyn Fn(StorageCall<'_>) -> StorageIntercept + Send + Sync;
 
-/// A storage of which some calls can be tampered with.
-pub(crate) struct TamperedStorage {
+/// A storage whose calls can be intercepted.
+pub(crate) struct InterceptedStorage {
     inner: Arc<MemoryStorage>,
-    tamper: Box<Tamper>,
+    intercept: Box<Intercept>,
 }
 
-impl TamperedStorage {
+impl InterceptedStorage {
     pub(crate) fn new(
         inner: &Arc<MemoryStorage>,
-        tamper: impl Fn(Call<'_>) -> Tampered + Send + Sync + 'static,
+        intercept: impl Fn(StorageCall<'_>) -> StorageIntercept + Send + Sync + 'static,
     ) -> Self {
-        Self { inner: Arc::clone(inner), tamper: Box::new(tamper) }
+        Self { inner: Arc::clone(inner), intercept: Box::new(intercept) }
     }
 
     async fn call<T>(
         &self,
-        tampered: Tampered,
+        intercepted: StorageIntercept,
         call: impl Future<Output = Result<T, StorageError>>,
     ) -> Result<T, StorageError> {
-        match tampered {
-            Tampered::Nothing => call.await,
-            Tampered::AnsweredLate(pause) => {
+        match intercepted {
+            StorageIntercept::PassThrough => call.await,
+            StorageIntercept::DelayAnswer(pause) => {
                 let answer = call.await;
                 tokio::time::sleep(pause).await;
                 answer
             }
-            Tampered::Fails(error) => Err(error),
+            StorageIntercept::Fail(error) => Err(error),
         }
     }
 }
 
-impl fmt::Debug for TamperedStorage {
+impl fmt::Debug for InterceptedStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TamperedStorage").field("inner", &self.inner).finish_non_exhaustive()
+        f.debug_struct("InterceptedStorage").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
-impl Storage for TamperedStorage {
+impl Storage for InterceptedStorage {
     async fn append(
         &self,
         id: EvaluationId,
         expected: u64,
         events: Vec<Event>,
     ) -> Result<Record, StorageError> {
-        let tampered = (self.tamper)(Call::Append(&events));
-        self.call(tampered, self.inner.append(id, expected, events)).await
+        let intercepted = (self.intercept)(StorageCall::Append(&events));
+        self.call(intercepted, self.inner.append(id, expected, events)).await
     }
 
     async fn record(&self, id: EvaluationId) -> Result<Option<Record>, StorageError> {
-        self.call((self.tamper)(Call::Record), self.inner.record(id)).await
+        self.call((self.intercept)(StorageCall::Record), self.inner.record(id)).await
     }
 
     async fn records(&self, query: &RecordQuery) -> Result<RecordPage, StorageError> {
@@ -93,8 +93,8 @@ impl Storage for TamperedStorage {
     }
 
     async fn put_blob(&self, content: Bytes) -> Result<Digest, StorageError> {
-        let tampered = (self.tamper)(Call::PutBlob(&content));
-        self.call(tampered, self.inner.put_blob(content)).await
+        let intercepted = (self.intercept)(StorageCall::PutBlob(&content));
+        self.call(intercepted, self.inner.put_blob(content)).await
     }
 
     async fn blob(&self, digest: Digest) -> Result<Option<Bytes>, StorageError> {

@@ -1,17 +1,17 @@
-//! What is old is removed, on request, and nothing else.
+//! The purge of ended evaluations.
 
 use std::time::Duration;
 
 use crucible_core::{PurgeError, RecordState, Retention, Storage as _};
 
-use crate::support::{House, MINUTE, command, ended, within};
+use crate::support::{MINUTE, TestPlatform, command, ended, within};
 
 const NOW: Duration = Duration::ZERO;
 
 #[tokio::test(start_paused = true)]
-async fn what_has_ended_is_removed_and_what_has_not_stays() {
-    let house = House::new();
-    let crucible = house.build();
+async fn purge_removes_only_ended_evaluations() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let mut done = Vec::new();
     for text in ["exit 0", "exit 1", "closed"] {
         let handle = crucible.submit(command(text)).await.unwrap();
@@ -20,23 +20,23 @@ async fn what_has_ended_is_removed_and_what_has_not_stays() {
     }
     let hangs = crucible.submit(command("hang")).await.unwrap();
     crate::support::until(&hangs, "started").await;
-    // Nothing is an hour old.
+    // No evaluation is an hour old.
     let purged = crucible.purge(&Retention::older_than(60 * MINUTE)).await.unwrap();
     assert_eq!((purged.removed, purged.corrupt.len()), (0, 0));
     let purged = crucible.purge(&Retention::older_than(NOW)).await.unwrap();
     assert_eq!(purged.removed, 3);
     for id in done {
         assert_eq!(crucible.record(id).await.unwrap(), None);
-        assert!(house.storage.journal(id, 0).await.unwrap().is_empty());
+        assert!(test.storage.journal(id, 0).await.unwrap().is_empty());
     }
     assert_eq!(crucible.record(hangs.id()).await.unwrap().unwrap().state, RecordState::Running);
     assert!(crucible.verify().await.unwrap().is_sound());
 }
 
 #[tokio::test(start_paused = true)]
-async fn states_tenants_and_labels_choose_and_pages_are_followed() {
-    let house = House::new();
-    let crucible = house.build();
+async fn purge_selects_by_state_tenant_and_label() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let mut handles = Vec::new();
     for number in 0..250 {
         let evaluation = command(["exit 0", "closed"][number % 2])
@@ -68,8 +68,8 @@ async fn states_tenants_and_labels_choose_and_pages_are_followed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_has_not_ended_cannot_be_asked_for() {
-    let crucible = House::new().build();
+async fn purge_of_a_live_state_is_refused() {
+    let crucible = TestPlatform::new().build();
     let retention =
         Retention::older_than(NOW).with_state(RecordState::Failed).with_state(RecordState::Queued);
     let error = crucible.purge(&retention).await.unwrap_err();
@@ -77,8 +77,8 @@ async fn what_has_not_ended_cannot_be_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idempotency_key_can_be_used_again_afterwards() {
-    let crucible = House::new().build();
+async fn purge_frees_the_idempotency_key() {
+    let crucible = TestPlatform::new().build();
     let evaluation = || command("exit 0").with_idempotency_key("once");
     let first = crucible.submit(evaluation()).await.unwrap();
     ended(&first).await;

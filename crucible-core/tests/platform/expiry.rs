@@ -1,4 +1,4 @@
-//! Evaluations that nobody takes in time.
+//! Evaluations that no worker starts in time.
 
 use std::time::Duration;
 
@@ -8,102 +8,99 @@ use crucible_core::{
 };
 use tokio::time::Instant;
 
-use crate::support::{House, MINUTE, SECOND, command, settle, until, within};
-use crate::tampered_storage::{Call, Tampered, TamperedStorage};
+use crate::intercepted_storage::{InterceptedStorage, StorageCall, StorageIntercept};
+use crate::support::{MINUTE, SECOND, TestPlatform, command, run_until_idle, until, within};
 
 #[tokio::test(start_paused = true)]
-async fn one_that_waits_too_long_ends_in_time() {
-    let house = House::new();
-    let crucible = house.builder().workers(1).build().unwrap();
+async fn queued_evaluation_expires_in_time() {
+    let test = TestPlatform::new();
+    let crucible = test.builder().workers(1).build().unwrap();
     let first = crucible.submit(command("hang")).await.unwrap();
     until(&first, "started").await;
-    let began = Instant::now();
+    let started_at = Instant::now();
     let later = crucible.submit(command("exit 0").with_expires_in(MINUTE * 2)).await.unwrap();
     let sooner = crucible.submit(command("exit 0").with_expires_in(MINUTE)).await.unwrap();
     for (handle, after) in [(sooner, MINUTE), (later, MINUTE * 2)] {
         assert!(
             matches!(within(handle.outcome()).await, Err(WaitError::Expired { evaluation }) if evaluation == handle.id())
         );
-        assert_eq!(began.elapsed(), after);
-        assert_eq!(house.names(handle.id()).await, ["submitted", "expired"]);
+        assert_eq!(started_at.elapsed(), after);
+        assert_eq!(test.event_names(handle.id()).await, ["submitted", "expired"]);
     }
-    assert_eq!(crucible.stats().await.unwrap().queue.depth(), 0, "the tickets are gone");
-    assert_eq!(house.engine.opened(), 1);
+    assert_eq!(crucible.stats().await.unwrap().queue.depth(), 0, "the tickets were removed");
+    assert_eq!(test.engine.opened(), 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_was_taken_in_time_does_not_expire() {
-    let house = House::new();
-    let crucible = house.build();
+async fn started_evaluation_does_not_expire() {
+    let test = TestPlatform::new();
+    let crucible = test.build();
     let handle = crucible.submit(command("sleep 120000").with_expires_in(MINUTE)).await.unwrap();
     assert!(within(handle.outcome()).await.unwrap().is_success());
-    // Nor while it waits to be tried again.
+    // It also does not expire during the pause before a retry.
     let backoff =
         crucible_core::Retry::default().with_attempts(2).with_backoff(MINUTE * 2, MINUTE * 2);
     let retried = command("unavailable").with_retry(backoff).with_expires_in(MINUTE);
     let handle = crucible.submit(retried).await.unwrap();
     assert!(matches!(within(handle.outcome()).await, Err(WaitError::Failed { .. })));
     let expected = ["submitted", "started", "attempt_failed", "started", "failed"];
-    assert_eq!(house.names(handle.id()).await, expected);
+    assert_eq!(test.event_names(handle.id()).await, expected);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_storage_that_is_away_at_that_moment_is_asked_again() {
-    let house = House::new();
-    let began = Instant::now();
-    let storage = TamperedStorage::new(&house.storage, move |call| {
-        let away = (MINUTE..MINUTE + 5 * SECOND).contains(&began.elapsed());
-        if away && matches!(call, Call::Record) {
-            return Tampered::Fails(StorageError::Unavailable {
+async fn expiry_is_retried_while_storage_is_unavailable() {
+    let test = TestPlatform::new();
+    let started_at = Instant::now();
+    let storage = InterceptedStorage::new(&test.storage, move |call| {
+        let away = (MINUTE..MINUTE + 5 * SECOND).contains(&started_at.elapsed());
+        if away && matches!(call, StorageCall::Record) {
+            return StorageIntercept::Fail(StorageError::Unavailable {
                 source: "the network is down".into(),
             });
         }
-        Tampered::Nothing
+        StorageIntercept::PassThrough
     });
-    let crucible = house.builder().workers(1).storage(storage).build().unwrap();
+    let crucible = test.builder().workers(1).storage(storage).build().unwrap();
     let first = crucible.submit(command("hang")).await.unwrap();
-    settle().await;
+    run_until_idle().await;
     let handle = crucible.submit(command("exit 0").with_expires_in(MINUTE)).await.unwrap();
-    assert_eq!(house.ended(handle.id()).await, RecordState::Expired);
-    assert!(began.elapsed() < MINUTE + 7 * SECOND, "{:?}", began.elapsed());
-    assert_eq!(
-        house.storage.record(first.id()).await.unwrap().unwrap().state,
-        RecordState::Running
-    );
+    assert_eq!(test.ended(handle.id()).await, RecordState::Expired);
+    assert!(started_at.elapsed() < MINUTE + 7 * SECOND, "{:?}", started_at.elapsed());
+    assert_eq!(test.storage.record(first.id()).await.unwrap().unwrap().state, RecordState::Running);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_worker_that_comes_too_late_ends_it() {
-    let house = House::new();
-    // As another host left it, long ago.
+async fn late_worker_ends_an_expired_evaluation() {
+    let test = TestPlatform::new();
+    // Another host stored the evaluation two seconds ago.
     let id = EvaluationId::new();
     let evaluation = command("exit 0").with_expires_in(Duration::from_secs(1));
     let long_ago = Timestamp::from_micros(Timestamp::now().as_micros() - 2_000_000);
     let kind = EventKind::Submitted { evaluation: evaluation.into() };
     let submitted = Event::sealed(id, 1, long_ago, kind, Digest::ZERO);
-    house.storage.append(id, 0, vec![submitted]).await.unwrap();
-    house.queue.enqueue(Ticket::new(id, Priority::Normal, "")).await.unwrap();
-    let crucible = house.build();
+    test.storage.append(id, 0, vec![submitted]).await.unwrap();
+    test.queue.enqueue(Ticket::new(id, Priority::Normal, "")).await.unwrap();
+    let crucible = test.build();
     let handle = crucible.handle(id);
     assert!(matches!(within(handle.outcome()).await, Err(WaitError::Expired { .. })));
     assert_eq!(
-        (handle.status().await.unwrap().state, house.engine.opened()),
+        (handle.status().await.unwrap().state, test.engine.opened()),
         (RecordState::Expired, 0)
     );
-    settle().await;
+    run_until_idle().await;
     assert_eq!(crucible.stats().await.unwrap().queue.claimed, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn waiting_to_expire_costs_no_task() {
-    let house = House::new();
-    let crucible = house.builder().workers(1).build().unwrap();
+async fn pending_expiry_uses_no_task() {
+    let test = TestPlatform::new();
+    let crucible = test.builder().workers(1).build().unwrap();
     let tasks = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
     within(crucible.evaluate(command("exit 0"))).await.unwrap();
     let before = tasks();
     for _ in 0..50 {
         within(crucible.evaluate(command("exit 0").with_expires_in(MINUTE * 1000))).await.unwrap();
     }
-    settle().await;
+    run_until_idle().await;
     assert_eq!(tasks(), before);
 }

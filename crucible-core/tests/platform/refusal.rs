@@ -1,4 +1,4 @@
-//! A queue that is full or away: the caller is told, and nothing is left behind.
+//! Refusals by a full or unavailable queue.
 
 use std::future::Future as _;
 use std::sync::Arc;
@@ -14,14 +14,17 @@ use crucible_core::{
 use futures::FutureExt as _;
 use tokio::time::Instant;
 
-use crate::support::{House, MINUTE, SECOND, command, ended, settle, soon, starts, until, within};
-use crate::tampered_queue::{Instead, TamperedQueue, away};
-use crate::tampered_storage::{Call, Tampered, TamperedStorage};
+use crate::intercepted_queue::{InterceptedQueue, QueueIntercept, queue_unavailable};
+use crate::intercepted_storage::{InterceptedStorage, StorageCall, StorageIntercept};
+use crate::support::{
+    MINUTE, SECOND, TestPlatform, command, ended, run_until_idle, started_events, until, within,
+    within_real_time,
+};
 
 #[tokio::test(start_paused = true)]
-async fn a_full_queue_says_how_full_it_is_and_takes_nothing() {
-    let house = House::new().with_capacity(3);
-    let crucible = house.builder().workers(1).build().unwrap();
+async fn full_queue_refuses_with_its_depth() {
+    let test = TestPlatform::new().with_capacity(3);
+    let crucible = test.builder().workers(1).build().unwrap();
     let running = crucible.submit(command("hang")).await.unwrap();
     until(&running, "started").await;
     let mut waiting = Vec::new();
@@ -38,7 +41,7 @@ async fn a_full_queue_says_how_full_it_is_and_takes_nothing() {
     assert_eq!(
         crucible.records(&RecordQuery::new()).await.unwrap().records.len(),
         4,
-        "nothing was stored"
+        "the refused evaluation was not stored"
     );
     running.cancel().await.unwrap();
     for handle in waiting {
@@ -47,11 +50,11 @@ async fn a_full_queue_says_how_full_it_is_and_takes_nothing() {
     assert!(within(crucible.evaluate(command("exit 0"))).await.unwrap().is_success());
 }
 
-/// Many at once find the last places in the queue: each is accepted and runs, or is refused and never runs.
+/// Concurrent submits compete for the last room in the queue. A refused evaluation never runs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn whoever_is_refused_never_runs() {
-    let house = House::new().with_capacity(5);
-    let crucible = house.builder().workers(2).build().unwrap();
+async fn refused_evaluation_never_runs() {
+    let test = TestPlatform::new().with_capacity(5);
+    let crucible = test.builder().workers(2).build().unwrap();
     let submitting: Vec<_> = (0..300)
         .map(|_| {
             let crucible = crucible.clone();
@@ -60,80 +63,84 @@ async fn whoever_is_refused_never_runs() {
         .collect();
     let mut accepted = 0;
     for task in submitting {
-        match soon(task).await.unwrap() {
+        match within_real_time(task).await.unwrap() {
             Ok(handle) => {
                 accepted += 1;
-                assert!(soon(handle.outcome()).await.unwrap().is_success());
+                assert!(within_real_time(handle.outcome()).await.unwrap().is_success());
             }
             Err(SubmitError::Queue(QueueError::Full { depth, capacity: 5 })) => assert!(depth >= 5),
             Err(error) => panic!("{error:?}"),
         }
     }
-    assert_eq!(house.engine.opened(), accepted);
+    assert_eq!(test.engine.opened(), accepted);
     let query = RecordQuery::new().with_limit(1000);
-    for record in house.storage.records(&query).await.unwrap().records {
+    for record in test.storage.records(&query).await.unwrap().records {
         assert!(record.state == RecordState::Finished || record.is_refused(), "{record:?}");
-        house.sound(record.id).await;
+        test.verified(record.id).await;
     }
-    assert_eq!(house.queue.stats().await.unwrap().depth(), 0);
+    assert_eq!(test.queue.stats().await.unwrap().depth(), 0);
 }
 
-/// The answer of the queue is lost, or the ticket is; also while the storage has a fault. What the caller was told is
-/// what happens: `Ok` runs to an end, an error never runs.
+/// The queue loses the ticket or its answer, and the storage has a fault. After `Ok` the evaluation
+/// runs to its end; after an error it never runs.
 #[tokio::test(start_paused = true)]
-async fn what_the_caller_was_told_is_what_happens() {
+async fn submit_result_is_true_under_faults() {
     for queue_fault in [Fault::Before, Fault::After] {
         for storage_call in 0..8 {
             for storage_fault in [Fault::Before, Fault::After] {
                 let what = format!(
                     "queue {queue_fault:?}, storage {storage_fault:?} in call {storage_call}"
                 );
-                let house = House::new();
+                let test = TestPlatform::new();
                 let queue = FaultyQueue::new(
-                    Arc::clone(&house.queue),
-                    // The worker waits in call 1; 2 asks for room; 3 puts the ticket.
+                    Arc::clone(&test.queue),
+                    // Call 1 is the claim of the worker, 2 the capacity check, 3 the ticket.
                     Faults::nth(3, queue_fault),
                 );
                 let storage = FaultyStorage::new(
-                    Arc::clone(&house.storage),
+                    Arc::clone(&test.storage),
                     Faults::nth(storage_call, storage_fault),
                 );
                 let crucible =
-                    house.builder().workers(1).queue(queue).storage(storage).build().unwrap();
-                settle().await;
+                    test.builder().workers(1).queue(queue).storage(storage).build().unwrap();
+                run_until_idle().await;
                 let answer = crucible.submit(command("exit 0")).await;
-                // Time for whatever goes on in the background.
+                // The background tasks of the platform finish within this time.
                 tokio::time::sleep(Duration::from_secs(120)).await;
-                let records = house.storage.records(&RecordQuery::new()).await.unwrap().records;
+                let records = test.storage.records(&RecordQuery::new()).await.unwrap().records;
                 match (answer, &records[..]) {
                     (Ok(handle), [record]) => {
                         assert_eq!(handle.id(), record.id);
-                        assert_eq!(house.ended(record.id).await, RecordState::Finished, "{what}");
+                        assert_eq!(test.ended(record.id).await, RecordState::Finished, "{what}");
                     }
                     (Err(SubmitError::Queue(_) | SubmitError::Storage(_)), records) => {
                         for record in records {
                             assert!(record.is_refused(), "{what}: {record:?}");
-                            assert_eq!(starts(&house.sound(record.id).await.1), 0, "{what}");
+                            assert_eq!(
+                                started_events(&test.verified(record.id).await.1),
+                                0,
+                                "{what}"
+                            );
                         }
                     }
                     (answer, records) => panic!("{what}: {answer:?} with {records:?}"),
                 }
-                settle().await;
-                let stats = house.queue.stats().await.unwrap();
+                run_until_idle().await;
+                let stats = test.queue.stats().await.unwrap();
                 assert_eq!((stats.depth(), stats.claimed), (0, 0), "{what}");
             }
         }
     }
 }
 
-/// The ticket got through and the answer did not, while no worker was free to take it.
+/// The queue took the ticket but its answer was lost, and no worker was free to claim it.
 #[tokio::test(start_paused = true)]
-async fn a_ticket_that_is_there_all_the_same_is_taken_out() {
-    let house = House::new();
-    // The worker's claim, twice room and ticket.
-    let queue = FaultyQueue::new(Arc::clone(&house.queue), Faults::nth(5, Fault::After));
-    let crucible = house.builder().workers(1).queue(queue).build().unwrap();
-    settle().await;
+async fn ticket_of_a_refused_evaluation_is_removed() {
+    let test = TestPlatform::new();
+    // Call 5 is the second ticket, after the claim, two checks and the first ticket.
+    let queue = FaultyQueue::new(Arc::clone(&test.queue), Faults::nth(5, Fault::After));
+    let crucible = test.builder().workers(1).queue(queue).build().unwrap();
+    run_until_idle().await;
     let running = crucible.submit(command("hang")).await.unwrap();
     until(&running, "started").await;
     let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
@@ -143,65 +150,67 @@ async fn a_ticket_that_is_there_all_the_same_is_taken_out() {
         matches!(refused, Err(SubmitError::Queue(QueueError::Unavailable { .. }))),
         "{refused:?}"
     );
-    assert_eq!(house.queue.stats().await.unwrap().depth(), 0);
-    assert_eq!(within(receiver.recv()).await, None, "nobody holds on to its channel");
+    assert_eq!(test.queue.stats().await.unwrap().depth(), 0);
+    assert_eq!(within(receiver.recv()).await, None, "the channel is closed");
 }
 
-/// The queue does not take the ticket, and for a while nobody can write that down.
+/// The queue refuses the ticket, and the storage is unavailable for a minute.
 #[tokio::test(start_paused = true)]
-async fn a_refusal_is_written_down_as_soon_as_it_can_be() {
-    let house = House::new();
-    let queue = TamperedQueue::new(&house.queue, |call| match call {
-        "enqueue" => Instead::Answer(Err(away())),
-        _ => Instead::Nothing,
+async fn refusal_is_stored_when_the_storage_returns() {
+    let test = TestPlatform::new();
+    let queue = InterceptedQueue::new(&test.queue, |call| match call {
+        "enqueue" => QueueIntercept::Return(Err(queue_unavailable())),
+        _ => QueueIntercept::PassThrough,
     });
-    let comes_back = Instant::now() + MINUTE;
-    let storage = TamperedStorage::new(&house.storage, move |call| {
-        if matches!(call, Call::Record) && Instant::now() < comes_back {
-            return Tampered::Fails(StorageError::Unavailable {
+    let available_at = Instant::now() + MINUTE;
+    let storage = InterceptedStorage::new(&test.storage, move |call| {
+        if matches!(call, StorageCall::Record) && Instant::now() < available_at {
+            return StorageIntercept::Fail(StorageError::Unavailable {
                 source: "the network is down".into(),
             });
         }
-        Tampered::Nothing
+        StorageIntercept::PassThrough
     });
-    let crucible = house.builder().queue(queue).storage(storage).build().unwrap();
+    let crucible = test.builder().queue(queue).storage(storage).build().unwrap();
     let refused = crucible.submit(command("exit 0")).await;
     assert!(
         matches!(refused, Err(SubmitError::Queue(QueueError::Unavailable { .. }))),
         "{refused:?}"
     );
-    assert!(Instant::now() < comes_back, "the caller does not wait for long");
-    let id = house.storage.records(&RecordQuery::new()).await.unwrap().records[0].id;
-    assert_eq!(house.ended(id).await, RecordState::Cancelled);
-    assert!(house.sound(id).await.0.is_refused());
-    assert!(comes_back.elapsed() < 5 * SECOND, "{:?}", comes_back.elapsed());
+    assert!(Instant::now() < available_at, "the caller does not wait for the storage");
+    let id = test.storage.records(&RecordQuery::new()).await.unwrap().records[0].id;
+    assert_eq!(test.ended(id).await, RecordState::Cancelled);
+    assert!(test.verified(id).await.0.is_refused());
+    assert!(available_at.elapsed() < 5 * SECOND, "{:?}", available_at.elapsed());
 }
 
-/// Somebody with the same idempotency key found the evaluation stored and without a ticket, and put one.
+/// A caller with the same idempotency key found the evaluation without a ticket and enqueued one.
 #[tokio::test(start_paused = true)]
-async fn a_ticket_that_somebody_else_has_put_is_as_good() {
-    let house = House::new();
-    let queue = Arc::clone(&house.queue);
-    let storage = TamperedStorage::new(&house.storage, move |call| {
-        if let Call::Append([Event { kind: EventKind::Submitted { .. }, evaluation, .. }]) = call {
+async fn duplicate_ticket_is_a_success() {
+    let test = TestPlatform::new();
+    let queue = Arc::clone(&test.queue);
+    let storage = InterceptedStorage::new(&test.storage, move |call| {
+        if let StorageCall::Append([Event { kind: EventKind::Submitted { .. }, evaluation, .. }]) =
+            call
+        {
             let ticket = Ticket::new(*evaluation, Priority::Normal, "");
             queue.enqueue(ticket).now_or_never().unwrap().unwrap();
         }
-        Tampered::Nothing
+        StorageIntercept::PassThrough
     });
-    let crucible = house.builder().storage(storage).build().unwrap();
+    let crucible = test.builder().storage(storage).build().unwrap();
     assert!(within(crucible.evaluate(command("exit 0"))).await.unwrap().is_success());
 }
 
 /// A `submit` that is dropped at any point leaves an evaluation that runs to its end, or none.
 #[tokio::test(start_paused = true)]
-async fn a_submit_that_is_dropped_is_accepted_or_not() {
+async fn dropped_submit_is_accepted_or_not() {
     for polls in 1..12 {
-        let house = House::new();
+        let test = TestPlatform::new();
         let late = Fault::Late(Duration::from_millis(10));
-        let storage = FaultyStorage::new(Arc::clone(&house.storage), Faults::always(late));
-        let queue = FaultyQueue::new(Arc::clone(&house.queue), Faults::always(late));
-        let crucible = house.builder().storage(storage).queue(queue).build().unwrap();
+        let storage = FaultyStorage::new(Arc::clone(&test.storage), Faults::always(late));
+        let queue = FaultyQueue::new(Arc::clone(&test.queue), Faults::always(late));
+        let crucible = test.builder().storage(storage).queue(queue).build().unwrap();
         {
             let mut submitting = Box::pin(crucible.submit(command("exit 0")));
             for _ in 0..polls {
@@ -214,7 +223,7 @@ async fn a_submit_that_is_dropped_is_accepted_or_not() {
             }
         }
         tokio::time::sleep(Duration::from_secs(10)).await;
-        for record in house.storage.records(&RecordQuery::new()).await.unwrap().records {
+        for record in test.storage.records(&RecordQuery::new()).await.unwrap().records {
             assert_eq!(
                 ended(&crucible.handle(record.id)).await,
                 RecordState::Finished,
@@ -225,26 +234,26 @@ async fn a_submit_that_is_dropped_is_accepted_or_not() {
 }
 
 #[test]
-fn a_submit_can_be_dropped_outside_of_every_runtime() {
-    let house = House::new();
+fn submit_can_be_dropped_outside_a_runtime() {
+    let test = TestPlatform::new();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    // The first ticket does not get through; the one that is put after the drop does.
+    // The first `enqueue` never returns. The one after the drop succeeds.
     let first = AtomicBool::new(true);
-    let queue = TamperedQueue::new(&house.queue, move |call| match call {
-        "enqueue" if first.swap(false, Ordering::SeqCst) => Instead::Hang,
-        _ => Instead::Nothing,
+    let queue = InterceptedQueue::new(&test.queue, move |call| match call {
+        "enqueue" if first.swap(false, Ordering::SeqCst) => QueueIntercept::Hang,
+        _ => QueueIntercept::PassThrough,
     });
-    let crucible = runtime.block_on(async { house.builder().queue(queue).build().unwrap() });
+    let crucible = runtime.block_on(async { test.builder().queue(queue).build().unwrap() });
     let mut submitting = Box::pin(crucible.submit(command("exit 0")));
-    let stored = |house: &House| {
-        runtime.block_on(house.storage.records(&RecordQuery::new())).unwrap().records
+    let stored = |test: &TestPlatform| {
+        runtime.block_on(test.storage.records(&RecordQuery::new())).unwrap().records
     };
-    while stored(&house).is_empty() {
+    while stored(&test).is_empty() {
         let polled = submitting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         assert!(polled.is_pending());
     }
     drop(submitting);
-    let handle = crucible.handle(stored(&house)[0].id);
-    assert_eq!(runtime.block_on(soon(ended(&handle))), RecordState::Finished);
+    let handle = crucible.handle(stored(&test)[0].id);
+    assert_eq!(runtime.block_on(within_real_time(ended(&handle))), RecordState::Finished);
 }
