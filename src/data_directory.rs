@@ -8,17 +8,18 @@ use crucible_kv::{Backend, DefaultBackend, Durability, KvError, Store};
 use crucible_queue::{DurableQueue, DurableQueueOptions};
 use crucible_storage::DurableStorage;
 
-/// How many tickets may wait in a data directory, unless its host says otherwise.
-pub const CAPACITY: u64 = 100_000;
+/// The default maximum number of waiting tickets in a data directory.
+pub const DEFAULT_CAPACITY: u64 = 100_000;
 
-/// A directory that keeps what a platform accepted and what came of it: a map with journals, records and tickets in `map`,
-/// and what is large in `blobs`.
+/// A directory with a platform's durable state: journals, records and tickets in `map`, and large
+/// data in `blobs`.
 ///
-/// One process at a time has it; the kernel gives it back when that process ends, in whatever way. A handle is cheap to clone,
-/// and the directory is given back when the last one is gone, those of [`storage`](Self::storage) and
-/// [`queue`](Self::queue) among them.
+/// One process at a time can open it. The kernel releases its lock when that process ends for any
+/// reason. Clones share the directory. It is released when the last clone and all handles from
+/// [`storage`](Self::storage) and [`queue`](Self::queue) are dropped.
 ///
-/// A platform on it begins with [`Crucible::recover`](crucible_core::Crucible::recover): its queue relies on that.
+/// A platform must call [`Crucible::recover`](crucible_core::Crucible::recover) after opening,
+/// because the queue relies on it.
 #[derive(Debug, Clone)]
 pub struct DataDirectory {
     path: PathBuf,
@@ -27,37 +28,37 @@ pub struct DataDirectory {
     queue: Arc<DurableQueue>,
 }
 
-/// How a data directory is to be opened.
+/// Options of a data directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct DataOptions {
-    /// What survives when an acknowledged write is answered; [`Durability::Power`] by default.
+pub struct DataDirectoryOptions {
+    /// The durability of acknowledged writes; [`Durability::Power`] by default.
     pub durability: Durability,
-    /// The most tickets that may wait; [`CAPACITY`] by default.
+    /// The maximum number of waiting tickets; [`DEFAULT_CAPACITY`] by default.
     pub capacity: u64,
 }
 
-impl Default for DataOptions {
+impl Default for DataDirectoryOptions {
     fn default() -> Self {
-        Self { durability: Durability::Power, capacity: CAPACITY }
+        Self { durability: Durability::Power, capacity: DEFAULT_CAPACITY }
     }
 }
 
-impl DataOptions {
-    /// As they are by default.
+impl DataDirectoryOptions {
+    /// Returns the default options.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets [`DataOptions::durability`].
+    /// Sets [`DataDirectoryOptions::durability`].
     #[must_use]
     pub fn with_durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
         self
     }
 
-    /// Sets [`DataOptions::capacity`].
+    /// Sets [`DataDirectoryOptions::capacity`].
     #[must_use]
     pub fn with_capacity(mut self, capacity: u64) -> Self {
         self.capacity = capacity;
@@ -65,165 +66,164 @@ impl DataOptions {
     }
 }
 
-/// A data directory could not be opened.
+/// An error while a data directory is opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum OpenError {
-    /// Somebody else has it.
+pub enum OpenDirectoryError {
+    /// Another process has the directory open.
     #[error("the data directory `{}` is in use by {by}", directory.display())]
     InUse {
         /// The directory.
         directory: PathBuf,
-        /// Who has it.
+        /// The process that has it open.
         by: String,
     },
-    /// Its map cannot be opened.
-    #[error("the map in the data directory `{}` cannot be opened", directory.display())]
+    /// The store cannot be opened.
+    #[error("cannot open the store in the data directory `{}`", directory.display())]
     Map {
         /// The directory.
         directory: PathBuf,
-        /// Why.
+        /// The error of the store.
         #[source]
         source: KvError,
     },
-    /// Its storage cannot be opened.
-    #[error("the storage in the data directory `{}` cannot be opened", directory.display())]
+    /// The storage cannot be opened.
+    #[error("cannot open the storage in the data directory `{}`", directory.display())]
     Storage {
         /// The directory.
         directory: PathBuf,
-        /// Why.
+        /// The error of the storage.
         #[source]
-        source: crucible_storage::OpenError,
+        source: crucible_storage::StorageOpenError,
     },
-    /// Its queue cannot be opened.
-    #[error("the queue in the data directory `{}` cannot be opened", directory.display())]
+    /// The queue cannot be opened.
+    #[error("cannot open the queue in the data directory `{}`", directory.display())]
     Queue {
         /// The directory.
         directory: PathBuf,
-        /// Why.
+        /// The error of the queue.
         #[source]
-        source: crucible_queue::OpenError,
+        source: crucible_queue::QueueOpenError,
     },
 }
 
-/// A data directory could not be closed in good order. Nothing that was acknowledged is lost by it.
+/// An error while a data directory is closed. Acknowledged writes are not affected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum CloseError {
-    /// Claims could not be given back: they count as those of a process that died.
-    #[error("claims could not be given back")]
+pub enum CloseDirectoryError {
+    /// Claims could not be released. They count as claims of a crashed process.
+    #[error("cannot release the claims")]
     Queue(#[from] QueueError),
     /// The last writes failed.
-    #[error("the map could not be closed")]
+    #[error("cannot close the store")]
     Map(#[from] KvError),
 }
 
 impl DataDirectory {
-    /// Opens a directory, which is made if it is not there: as durable as [`DataOptions::new`] says.
+    /// Opens a directory with the default options. Creates it if it does not exist.
     ///
     /// # Errors
-    /// See [`OpenError`].
-    pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        Self::open_with(path, DataOptions::new()).await
+    /// Returns [`OpenDirectoryError`] if another process has the directory open, or if a part of it
+    /// cannot be opened.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, OpenDirectoryError> {
+        Self::open_with(path, DataDirectoryOptions::new()).await
     }
 
-    /// Opens a directory, which is made if it is not there.
+    /// Opens a directory with options. Creates it if it does not exist.
     ///
     /// # Errors
-    /// See [`OpenError`].
+    /// Returns the same errors as [`open`](Self::open).
     pub async fn open_with(
         path: impl AsRef<Path>,
-        options: DataOptions,
-    ) -> Result<Self, OpenError> {
+        options: DataDirectoryOptions,
+    ) -> Result<Self, OpenDirectoryError> {
         Self::open_on(path, options, |map| DefaultBackend::open(map)).await
     }
 
-    /// Opens a directory whose map is in a store of another kind than the default: `backend` opens it, or makes it, in the
-    /// directory that it is given. A directory stays of the kind as which it was made.
+    /// Opens a directory with another backend than the default one. `backend` opens or creates the
+    /// store in the given subdirectory. A directory keeps the kind of store it was created with.
     ///
     /// # Errors
-    /// See [`OpenError`].
+    /// Returns the same errors as [`open`](Self::open).
     pub async fn open_on<B: Backend>(
         path: impl AsRef<Path>,
-        options: DataOptions,
+        options: DataDirectoryOptions,
         backend: impl FnOnce(&Path) -> Result<B, KvError> + Send + 'static,
-    ) -> Result<Self, OpenError> {
+    ) -> Result<Self, OpenDirectoryError> {
         let path = path.as_ref().to_owned();
         let map = path.join("map");
-        // It reads, and may have to repair what a process left that was killed.
+        // Opening reads the disk, and may have to repair the files of a crashed process.
         let opened =
             tokio::task::spawn_blocking(move || Store::open(backend(&map)?, options.durability));
         let store = match opened.await {
             Ok(Ok(store)) => store,
-            Ok(Err(error)) => return Err(refused(path, error)),
+            Ok(Err(error)) => return Err(open_error(path, error)),
             Err(error) => {
-                return Err(refused(
-                    path,
-                    KvError::from_io("a thread", std::io::Error::other(error)),
-                ));
+                let error = KvError::from_io("a thread", std::io::Error::other(error));
+                return Err(open_error(path, error));
             }
         };
         let storage = DurableStorage::open(&store, path.join("blobs"))
             .await
-            .map_err(|source| OpenError::Storage { directory: path.clone(), source })?;
-        let queue = DurableQueue::open(
-            &store,
-            DurableQueueOptions::bounded(options.capacity).restored_from_storage(),
-        )
-        .await
-        .map_err(|source| OpenError::Queue { directory: path.clone(), source })?;
+            .map_err(|source| OpenDirectoryError::Storage { directory: path.clone(), source })?;
+        let queue_options = DurableQueueOptions::bounded(options.capacity).restored_from_storage();
+        let queue = DurableQueue::open(&store, queue_options)
+            .await
+            .map_err(|source| OpenDirectoryError::Queue { directory: path.clone(), source })?;
         Ok(Self { path, store, storage, queue: Arc::new(queue) })
     }
 
-    /// Where it is.
+    /// Returns the path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its storage, for [`CrucibleBuilder::storage`](crucible_core::CrucibleBuilder::storage).
+    /// Returns the storage, for
+    /// [`CrucibleBuilder::storage`](crucible_core::CrucibleBuilder::storage).
     #[must_use]
     pub fn storage(&self) -> DurableStorage {
         self.storage.clone()
     }
 
-    /// Its queue, for [`CrucibleBuilder::queue`](crucible_core::CrucibleBuilder::queue).
+    /// Returns the queue, for [`CrucibleBuilder::queue`](crucible_core::CrucibleBuilder::queue).
     #[must_use]
     pub fn queue(&self) -> Arc<DurableQueue> {
         Arc::clone(&self.queue)
     }
 
-    /// What survives when an acknowledged write is answered.
+    /// Returns the durability of acknowledged writes.
     #[must_use]
     pub fn durability(&self) -> Durability {
         self.store.durability()
     }
 
-    /// Gives space that nothing is in any more back to the file system. Others wait meanwhile.
+    /// Releases unused disk space. Writes wait meanwhile.
     ///
     /// # Errors
-    /// The map failed.
+    /// Returns an error if the store fails.
     pub async fn compact(&self) -> Result<(), KvError> {
         self.store.compact().await
     }
 
-    /// Closes the directory, once everything that used it has ended: claims that were not given back are, and the last
-    /// writes are durable.
+    /// Closes the directory after its users have ended: releases all claims, and makes the last
+    /// writes durable.
     ///
     /// # Errors
-    /// See [`CloseError`].
-    pub async fn close(self) -> Result<(), CloseError> {
+    /// Returns [`CloseDirectoryError`] if a claim cannot be released or the last writes failed.
+    pub async fn close(self) -> Result<(), CloseDirectoryError> {
         self.queue.close().await?;
         Ok(self.store.close().await?)
     }
 }
 
-fn refused(directory: PathBuf, error: KvError) -> OpenError {
+/// Converts the error of a store that cannot be opened.
+fn open_error(directory: PathBuf, error: KvError) -> OpenDirectoryError {
     match error {
         KvError::Locked { by, .. } => {
             let by = by.map_or_else(|| "another process".to_owned(), |owner| owner.to_string());
-            OpenError::InUse { directory, by }
+            OpenDirectoryError::InUse { directory, by }
         }
-        source => OpenError::Map { directory, source },
+        source => OpenDirectoryError::Map { directory, source },
     }
 }

@@ -1,4 +1,4 @@
-//! A whole platform in one call.
+//! A platform in one call.
 
 use std::future::Future;
 use std::path::Path;
@@ -6,14 +6,15 @@ use std::path::Path;
 use crucible_core::{BuildError, Crucible, EngineError, RecoverError};
 use crucible_subprocess::SubprocessEngine;
 
-use crate::{DataDirectory, OpenError};
+use crate::{DataDirectory, OpenDirectoryError};
 
-/// A platform that needs nothing but a directory.
+/// An extension of [`Crucible`] that creates a complete platform from a directory.
 pub trait Embedded: Sized {
-    /// A platform with a durable storage and a durable queue in one directory, and the engine of sandboxed subprocesses with
-    /// every layer; it goes on with what a process before this one accepted and did not end.
+    /// Creates a platform with a durable storage and a durable queue in one directory, and the
+    /// subprocess engine with all layers. The platform continues the unfinished evaluations of
+    /// earlier processes.
     ///
-    /// Whoever wants it otherwise builds the same of its parts: a [`DataDirectory`], [`Crucible::builder`],
+    /// For other options, compose a [`DataDirectory`], [`Crucible::builder`] and
     /// [`Crucible::recover`].
     ///
     /// ```no_run
@@ -28,39 +29,41 @@ pub trait Embedded: Sized {
     /// ```
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the directory as it was, but for what was recovered.
+    /// If the future is dropped, the directory is unchanged, except for evaluations that were
+    /// already recovered.
     ///
     /// # Errors
-    /// See [`EmbeddedError`]. Another process that has the directory is named.
+    /// Returns [`EmbeddedError`] if another process has the directory open, if the engine is
+    /// unavailable, or if recovery fails.
     fn embedded(
         path: impl AsRef<Path> + Send,
     ) -> impl Future<Output = Result<Self, EmbeddedError>> + Send;
 }
 
-/// There is no platform.
+/// An error while an embedded platform is created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EmbeddedError {
     /// The directory cannot be opened.
     #[error(transparent)]
-    Open(#[from] OpenError),
-    /// This host cannot isolate programs as it should.
-    #[error("there is no sandbox on this host")]
+    Open(#[from] OpenDirectoryError),
+    /// This host cannot provide all layers of isolation.
+    #[error("cannot create the sandbox engine")]
     Engine(#[from] EngineError),
-    /// The parts do not fit together.
-    #[error("the platform could not be built")]
+    /// The platform cannot be built.
+    #[error("cannot build the platform")]
     Build(#[from] BuildError),
-    /// What was not done could not be taken up again.
-    #[error("what was accepted before could not be taken up again")]
+    /// Unfinished evaluations cannot be recovered.
+    #[error("cannot recover unfinished evaluations")]
     Recover(#[from] RecoverError),
 }
 
 impl Embedded for Crucible {
     async fn embedded(path: impl AsRef<Path> + Send) -> Result<Self, EmbeddedError> {
-        // Before the directory is made: a host that cannot isolate needs none.
+        // Create the engine before the directory: without an engine the directory is not needed.
         let engine = tokio::task::spawn_blocking(SubprocessEngine::new).await;
         let engine = engine.map_err(|error| EngineError::Unavailable {
-            what: "a thread that makes an engine".to_owned(),
+            what: "the thread that creates the engine".to_owned(),
             source: Some(error.into()),
         })??;
         let directory = DataDirectory::open(path).await?;

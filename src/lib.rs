@@ -91,6 +91,8 @@ pub use crucible_storage::MemoryStorage;
 #[doc(inline)]
 pub use crucible_subprocess::{Resolver, RootFs, SubprocessBuilder, SubprocessEngine, doctor};
 #[cfg(feature = "durable")]
-pub use data_directory::{CAPACITY, CloseError, DataDirectory, DataOptions, OpenError};
+pub use data_directory::{
+    CloseDirectoryError, DEFAULT_CAPACITY, DataDirectory, DataDirectoryOptions, OpenDirectoryError,
+};
 #[cfg(all(feature = "durable", feature = "subprocess"))]
 pub use embedded::{Embedded, EmbeddedError};

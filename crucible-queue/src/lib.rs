@@ -1,8 +1,9 @@
-//! Queues for Crucible: what to do next, by priority, in turns, under leases.
+//! Queues for Crucible, inside one process: priorities, tenant turns and leases.
 //!
-//! - [`MemoryQueue`] keeps its tickets in this process. It is gone with the process, and that loses no evaluation that a
-//!   durable storage knows: a queue can be made again from the storage.
-//! - `DurableQueue` (feature `durable`) keeps them in a map of `crucible-kv` as well.
+//! - [`MemoryQueue`] keeps its tickets in this process. They are gone when the process ends. No
+//!   evaluation is lost if the storage is durable, because
+//!   [`Crucible::recover`](crucible_core::Crucible::recover) restores tickets from it.
+//! - `DurableQueue` (feature `durable`) also keeps its tickets in a `crucible-kv` store.
 //!
 //! ```
 //! use std::time::Duration;
@@ -17,7 +18,7 @@
 //! queue.enqueue(ticket.clone()).await?;
 //!
 //! let (lease, wait) = (Duration::from_secs(30), Duration::from_secs(1));
-//! let claim = queue.claim(&WorkerId::new("host/0"), lease, wait).await?.ok_or("no ticket came")?;
+//! let claim = queue.claim(&WorkerId::new("host/0"), lease, wait).await?.ok_or("no ticket")?;
 //! assert_eq!(claim.ticket, ticket);
 //! queue.ack(&claim).await?;
 //! # Ok(())
@@ -26,13 +27,13 @@
 //!
 //! # Core concepts
 //!
-//! - **Order.** A more urgent ticket comes first; within a priority, tenants take turns; each tenant's tickets are
-//!   first-in, first-out. A ticket that has waited long enough comes before more urgent ones, see
-//!   [`MemoryQueue::with_ageing`].
-//! - **Cost.** Putting, taking and ending a ticket take constant time, whatever the depth; keeping a lease or a delay
-//!   takes time logarithmic in their number. A ticket takes a few hundred bytes.
-//! - **Threads.** One short lock; it is never held while anything waits. There is no background task: whoever waits for
-//!   a ticket also watches the clock.
+//! - **Order.** Higher priorities come first. Within a priority, tenants take turns, and the
+//!   tickets of one tenant are first-in, first-out. A ticket that has waited long enough comes
+//!   before tickets of a higher priority: see [`MemoryQueue::with_ageing`].
+//! - **Cost.** Enqueueing, claiming and acknowledging a ticket take constant time at any depth.
+//!   Leases and delays take time logarithmic in their number. A ticket uses a few hundred bytes.
+//! - **Threads.** One short lock, never held across an await point. There is no background task:
+//!   one of the waiting claims also watches the next deadline.
 //!
 //! # Features
 //!
@@ -41,14 +42,15 @@
 #![forbid(unsafe_code)]
 #![doc(test(attr(deny(warnings), allow(dead_code))))]
 
-mod band;
-mod desk;
+mod dispatcher;
 #[cfg(feature = "durable")]
 mod durable;
-mod lazy;
-mod memory;
-mod state;
+mod memory_queue;
+mod priority_lane;
+mod ticket_status;
+mod ticket_table;
+mod tombstone_queue;
 
 #[cfg(feature = "durable")]
-pub use durable::{DurableQueue, DurableQueueOptions, OpenError};
-pub use memory::MemoryQueue;
+pub use durable::{DurableQueue, DurableQueueOptions, QueueOpenError};
+pub use memory_queue::MemoryQueue;

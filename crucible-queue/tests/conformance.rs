@@ -18,8 +18,8 @@ queue_conformance!(boxed, || async { Box::new(queue()) as Box<dyn Queue> });
 queue_conformance!(without_faults, || async { FaultyQueue::new(queue(), Faults::none()) });
 
 #[cfg(feature = "durable")]
-#[path = "support/durable.rs"]
-mod support;
+#[path = "support/temporary_queue.rs"]
+mod temporary_queue;
 
 #[cfg(feature = "durable")]
 mod durable {
@@ -27,9 +27,11 @@ mod durable {
     use crucible_kv::{RedbBackend, SledBackend};
 
     use super::queue_conformance;
-    use super::support::Kept;
+    use super::temporary_queue::TemporaryQueue;
 
-    queue_conformance!(over_memory, || async { Kept::open(|_| Ok(MemoryBackend::new())).await });
-    queue_conformance!(over_redb, || async { Kept::open(RedbBackend::open).await });
-    queue_conformance!(over_sled, || async { Kept::open(SledBackend::open).await });
+    queue_conformance!(over_memory, || async {
+        TemporaryQueue::open(|_| Ok(MemoryBackend::new())).await
+    });
+    queue_conformance!(over_redb, || async { TemporaryQueue::open(RedbBackend::open).await });
+    queue_conformance!(over_sled, || async { TemporaryQueue::open(SledBackend::open).await });
 }

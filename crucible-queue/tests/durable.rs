@@ -17,7 +17,7 @@ use crucible_core::{
 };
 use crucible_kv::testing::{CrashImages, Fault, FaultyBackend, MemoryBackend};
 use crucible_kv::{Backend, Durability, KvError, Store};
-use crucible_queue::{DurableQueue, DurableQueueOptions, OpenError};
+use crucible_queue::{DurableQueue, DurableQueueOptions, QueueOpenError};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -273,17 +273,17 @@ async fn a_damaged_ticket_is_named_and_the_others_stay() {
     let mut damaged = value.to_vec();
     damaged[30] ^= 1;
     *value = damaged.into();
-    let disk = MemoryBackend::of(entries);
+    let disk = MemoryBackend::with_entries(entries);
     {
         let store = store(disk.clone());
         let queue = open(&store).await;
-        assert_eq!(queue.damaged(), [tickets[2]]);
+        assert_eq!(queue.corrupt(), [tickets[2]]);
         // A new one can be put in its place.
         queue.enqueue(Ticket::new(tickets[2], Priority::Normal, "")).await.unwrap();
     }
     let store = store(disk);
     let queue = open(&store).await;
-    assert_eq!(queue.damaged(), []);
+    assert_eq!(queue.corrupt(), []);
     let in_order = [0, 1, 3, 4, 2].map(|index| tickets[index]);
     assert_eq!(take_all(&queue).await, in_order);
 }
@@ -297,18 +297,18 @@ async fn whatever_moment_the_power_goes_what_was_acknowledged_holds() {
     let mut promises: Vec<(usize, EvaluationId, bool)> = Vec::new();
     for round in 0..20 {
         let put = put(&queue).await.evaluation;
-        promises.push((disk.moments(), put, true));
+        promises.push((disk.commits(), put, true));
         if round % 3 == 0 {
             let claim = take(&queue).await.unwrap();
             if round % 2 == 0 {
                 queue.ack(&claim).await.unwrap();
-                promises.push((disk.moments(), claim.ticket.evaluation, false));
+                promises.push((disk.commits(), claim.ticket.evaluation, false));
             } else {
                 queue.nack(&claim, Duration::ZERO).await.unwrap();
             }
         }
     }
-    for moment in 0..=disk.moments() {
+    for moment in 0..=disk.commits() {
         for survivors in disk.survivors(moment) {
             let store = self::store(disk.image(survivors));
             let left = take_all(&open(&store).await).await;
@@ -332,7 +332,7 @@ async fn whatever_moment_the_power_goes_what_was_acknowledged_holds() {
 #[tokio::test]
 async fn a_newer_format_is_refused() {
     let entries = BTreeMap::from([(Bytes::from("q.format"), Bytes::from("7"))]);
-    let store = store(MemoryBackend::of(entries));
+    let store = store(MemoryBackend::with_entries(entries));
     let error = DurableQueue::open(&store, DurableQueueOptions::bounded(1)).await.unwrap_err();
-    assert!(matches!(error, OpenError::TooNew { found: 7, supported: 1 }), "{error:?}");
+    assert!(matches!(error, QueueOpenError::TooNew { found: 7, supported: 1 }), "{error:?}");
 }

@@ -1,7 +1,9 @@
-//! Storages for Crucible: journals, the records that follow from them, and blobs.
+//! Storages for Crucible, inside one process: journals, records and blobs.
 //!
-//! - [`MemoryStorage`] keeps everything in this process: for tests, and for hosts that need no result after a restart.
-//! - `DurableStorage` (feature `durable`) keeps everything in a map of `crucible-kv`, and what is large in files beside it.
+//! - [`MemoryStorage`] keeps everything in this process. It is for tests, and for hosts that need
+//!   no results after a restart.
+//! - `DurableStorage` (feature `durable`) keeps everything in a `crucible-kv` store, and large data
+//!   in files beside it.
 //!
 //! ```
 //! use crucible_core::{Digest, Evaluation, EvaluationId, Event, EventKind, RecordState, Storage, Timestamp};
@@ -16,7 +18,7 @@
 //!
 //! let record = storage.append(id, 0, vec![first.clone()]).await?;
 //! assert_eq!(record.state, RecordState::Queued);
-//! // Whoever believes that nothing was written yet finds out.
+//! // A writer that expects an empty journal gets a conflict.
 //! assert!(storage.append(id, 0, vec![first]).await.is_err());
 //! # Ok(())
 //! # }
@@ -24,28 +26,30 @@
 //!
 //! # Core concepts
 //!
-//! - **One state machine.** A record is the fold of its journal by [`Record::apply`](crucible_core::Record::apply);
-//!   storages keep it, and never change it in another way.
-//! - **Cost.** Appending and reading a record take constant time and the time of an ordered index; a page by state takes
-//!   time in proportion to the page, as far as the other conditions let every record through.
-//! - **Threads.** In memory: one readers-and-writer lock, never held while anything waits. Durable: writes are made by the map's one
-//!   thread, many at a time; reads that may wait for a disk run on tokio's blocking threads.
+//! - **One state machine.** A record is the fold of its journal by
+//!   [`Record::apply`](crucible_core::Record::apply). Storages change records in no other way.
+//! - **Cost.** Appending and reading a record take constant time plus the time of an ordered index.
+//!   A page by state takes time in proportion to the page, if its other conditions match most
+//!   records.
+//! - **Threads.** In memory: one readers-writer lock, never held across an await point. Durable:
+//!   the store's writer thread commits many writes at a time. Reads that may wait for a disk run on
+//!   tokio's blocking threads.
 //!
 //! # Features
 //!
-//! - `durable`: `DurableStorage`. Off by default. `docs/durability.md` says what it keeps where, and what holds when a process is
-//!   killed or the power goes.
+//! - `durable`: `DurableStorage`. Off by default. `docs/durability.md` describes its layout and its
+//!   guarantees after a crash or a power cut.
 
 #![forbid(unsafe_code)]
 #![doc(test(attr(deny(warnings), allow(dead_code))))]
 
-mod blobs;
 #[cfg(feature = "durable")]
 mod durable;
-mod fold;
-mod index;
-mod memory;
+mod memory_blobs;
+mod memory_storage;
+mod record_fold;
+mod state_index;
 
 #[cfg(feature = "durable")]
-pub use durable::{DurableStorage, OpenError};
-pub use memory::MemoryStorage;
+pub use durable::{DurableStorage, StorageOpenError};
+pub use memory_storage::MemoryStorage;

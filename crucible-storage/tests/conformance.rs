@@ -15,16 +15,16 @@ storage_conformance!(without_faults, || async {
 });
 
 #[cfg(feature = "durable")]
-#[path = "support/durable.rs"]
+#[path = "support/storage_fixture.rs"]
 #[expect(dead_code, reason = "the other tests use all of it")]
-mod support;
+mod storage_fixture;
 
 #[cfg(feature = "durable")]
 mod durable_conformance {
     use super::storage_conformance;
-    use super::support::{Kept, memory, redb, sled};
+    use super::storage_fixture::{StorageFixture, memory, redb, sled};
 
-    storage_conformance!(over_memory, || async { Kept::open(&memory()).await });
-    storage_conformance!(over_redb, || async { Kept::open(&redb()).await });
-    storage_conformance!(over_sled, || async { Kept::open(&sled()).await });
+    storage_conformance!(over_memory, || async { StorageFixture::open(&memory()).await });
+    storage_conformance!(over_redb, || async { StorageFixture::open(&redb()).await });
+    storage_conformance!(over_sled, || async { StorageFixture::open(&sled()).await });
 }

@@ -20,9 +20,9 @@ use crucible_storage::MemoryStorage;
 use proptest::prelude::*;
 
 #[cfg(feature = "durable")]
-#[path = "support/durable.rs"]
+#[path = "support/storage_fixture.rs"]
 #[expect(dead_code, reason = "the other tests use all of it")]
-mod support;
+mod storage_fixture;
 
 /// What is held against the model.
 trait Subject: Storage + Sized {
@@ -41,7 +41,7 @@ impl Subject for MemoryStorage {
 }
 
 #[cfg(feature = "durable")]
-impl Subject for support::Kept {
+impl Subject for storage_fixture::StorageFixture {
     const FORGETS: bool = true;
 
     async fn reopen(self) -> Self {
@@ -511,7 +511,7 @@ proptest! {
     fn any_sequence_of_calls_to_a_durable_one_gives_the_models_answers(
         ops in proptest::collection::vec(op(), 1..60)
     ) {
-        check(async || support::Kept::open(&support::memory()).await, ops);
+        check(async || storage_fixture::StorageFixture::open(&storage_fixture::memory()).await, ops);
     }
 }
 
@@ -522,11 +522,11 @@ proptest! {
 
     #[test]
     fn a_durable_one_over_redb_gives_the_models_answers(ops in proptest::collection::vec(op(), 1..60)) {
-        check(async || support::Kept::open(&support::redb()).await, ops);
+        check(async || storage_fixture::StorageFixture::open(&storage_fixture::redb()).await, ops);
     }
 
     #[test]
     fn a_durable_one_over_sled_gives_the_models_answers(ops in proptest::collection::vec(op(), 1..60)) {
-        check(async || support::Kept::open(&support::sled()).await, ops);
+        check(async || storage_fixture::StorageFixture::open(&storage_fixture::sled()).await, ops);
     }
 }

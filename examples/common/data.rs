@@ -3,7 +3,8 @@
 use std::path::Path;
 
 use crucible::{
-    BuildError, Crucible, DataDirectory, Evaluation, Layer, LocalBus, OpenError, RecoverError,
+    BuildError, Crucible, DataDirectory, Evaluation, Layer, LocalBus, OpenDirectoryError,
+    RecoverError,
 };
 
 use crate::common::{Failure, engine};
@@ -25,7 +26,7 @@ pub(crate) struct Engine {
 /// Opens a data directory, which is made if there is none.
 pub(crate) async fn open(path: &Path) -> Result<DataDirectory, Failure> {
     DataDirectory::open(path).await.map_err(|error| match error {
-        error @ OpenError::InUse { .. } => Failure::usage(crucible::error_chain(&error)),
+        error @ OpenDirectoryError::InUse { .. } => Failure::usage(crucible::error_chain(&error)),
         error => Failure::infrastructure(&error),
     })
 }

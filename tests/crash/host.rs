@@ -5,8 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crucible::{
-    Collect, Crucible, DataDirectory, DataOptions, Durability, Engine as _, Evaluation, Layer,
-    SubprocessBuilder, SubprocessEngine,
+    Collect, Crucible, DataDirectory, DataDirectoryOptions, Durability, Engine as _, Evaluation,
+    Layer, SubprocessBuilder, SubprocessEngine,
 };
 
 use crate::Kind;
@@ -43,7 +43,7 @@ pub(crate) async fn open(path: &Path, kind: Kind) -> DataDirectory {
     let opened = match kind {
         Kind::Default => DataDirectory::open(path).await,
         Kind::Sled => {
-            let options = DataOptions::new().with_durability(Durability::Process);
+            let options = DataDirectoryOptions::new().with_durability(Durability::Process);
             DataDirectory::open_on(path, options, |map| crucible_kv::SledBackend::open(map)).await
         }
     };

@@ -6,11 +6,11 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "in a test it is how a failure is reported")]
 
-mod aftermath;
 mod host;
-mod images;
-mod killer;
-mod stopped;
+mod invariants;
+mod kill_loop;
+mod power_cut;
+mod stopped_host;
 
 /// The kinds of stores that a data directory can be on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,10 +21,10 @@ pub(crate) enum Kind {
 
 #[test]
 fn the_default_store_survives_its_host() {
-    killer::kill_again_and_again(Kind::Default);
+    kill_loop::kill_repeatedly(Kind::Default);
 }
 
 #[test]
 fn sled_survives_its_host() {
-    killer::kill_again_and_again(Kind::Sled);
+    kill_loop::kill_repeatedly(Kind::Sled);
 }

@@ -1,4 +1,4 @@
-//! What an embedded store must do to be one of ours.
+//! The interface of an embedded store.
 
 use std::fmt;
 
@@ -6,77 +6,86 @@ use bytes::Bytes;
 
 use crate::{Batch, Durability, KvError, Range};
 
-/// The longest key, in bytes. Every backend takes keys of this length.
+/// The maximum length of a key, in bytes. Every backend accepts keys of this length.
 pub const KEY_MAX: usize = 4 * 1024;
 
-/// The longest value, in bytes. Every backend takes values of this length; larger things are files.
+/// The maximum length of a value, in bytes. Every backend accepts values of this length. Keep
+/// larger data in files.
 pub const VALUE_MAX: usize = 4 * 1024 * 1024;
 
-/// An ordered map of bytes that is kept somewhere. Calls block: a [`Store`](crate::Store) makes them where that is no harm.
+/// A stored, ordered map of bytes.
 ///
-/// One thread commits at a time; any number read meanwhile. Keys are ordered as bytes are, and are never empty.
+/// Calls block. A [`Store`](crate::Store) makes them on threads that may block. One thread commits
+/// at a time, and any number of threads read meanwhile. Keys are ordered bytewise and are never
+/// empty.
 pub trait Backend: fmt::Debug + Send + Sync + 'static {
-    /// The value of a key.
+    /// Returns the value of a key.
     ///
     /// # Errors
-    /// The value cannot be read.
+    /// Returns an error if the value cannot be read.
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError>;
 
-    /// The value of a key if that can be told without waiting for a disk, as [`get`](Self::get) would tell it; `None` if it cannot, or
-    /// if nobody knows that it can.
+    /// Returns the result of [`get`](Self::get) if it is in memory; `None` if the backend would
+    /// have to read the disk.
     ///
     /// # Errors
-    /// The value cannot be read.
+    /// Returns an error if the value cannot be read.
     fn get_cached(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
         if self.reads_wait() { Ok(None) } else { self.get(key).map(Some) }
     }
 
-    /// How often entries went to where [`get_cached`](Self::get_cached) does not look for them; `None` if that is not counted.
+    /// Returns how often the backend has moved entries out of the memory that
+    /// [`get_cached`](Self::get_cached) reads; `None` if it does not count.
     ///
     /// # Behavior
-    /// - As long as it is the same, `get_cached` tells of everything that has been committed since.
-    fn settled(&self) -> Option<u64> {
+    /// - While the number stays the same, `get_cached` finds every later commit.
+    fn generation(&self) -> Option<u64> {
         None
     }
 
-    /// The first `limit` entries of a range, in its order.
+    /// Returns the first `limit` entries of a range, in the order of the range.
     ///
     /// # Behavior
-    /// - All of them are of one moment: a commit beside it is seen wholly or not at all.
+    /// - The entries are a consistent snapshot: a concurrent commit is visible as a whole or not at
+    ///   all.
     ///
     /// # Errors
-    /// An entry cannot be read.
+    /// Returns an error if an entry cannot be read.
     fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError>;
 
     /// Writes a batch.
     ///
     /// # Behavior
-    /// - All of it or nothing, after a crash as well.
-    /// - When it returns, the batch is as durable as asked, and so is all that was committed before, by whatever level. An
-    ///   empty batch makes durable what was committed before.
-    /// - An error of the kind [`Full`](crate::KvErrorKind::Full) says that nothing was written, and that the next commit may
-    ///   succeed. After any other error nobody knows, and nothing more is to be committed.
+    /// - The batch is written as a whole or not at all, also across a crash.
+    /// - On return, the batch and all earlier commits have the requested durability. An empty batch
+    ///   only makes earlier commits durable.
+    /// - After an error of the kind [`Full`](crate::KvErrorKind::Full) nothing was written, and the
+    ///   next commit may succeed. After any other error the state is unknown; the caller must not
+    ///   commit again.
     ///
     /// # Errors
-    /// There is no room, what the backend stands on is away, or the level is beyond [`strongest`](Self::strongest).
+    /// Returns an error if the disk is full, if the files are unavailable, or if the level exceeds
+    /// [`strongest`](Self::strongest).
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), KvError>;
 
-    /// The strongest level that [`commit`](Self::commit) keeps. It is never claimed beyond what is done.
+    /// Returns the strongest durability that [`commit`](Self::commit) provides.
     fn strongest(&self) -> Durability;
 
-    /// Whether `get` and `scan` may wait for a disk, so that they do not belong on an asynchronous thread.
+    /// Returns `true` if `get` and `scan` may wait for a disk and must not run on an asynchronous
+    /// thread.
     fn reads_wait(&self) -> bool;
 
-    /// How many bytes all of it takes on disk.
+    /// Returns the disk space of the store, in bytes.
     ///
     /// # Errors
-    /// The files cannot be looked at.
+    /// Returns an error if the size of a file cannot be read.
     fn disk_bytes(&self) -> Result<u64, KvError>;
 
-    /// Gives back the space of what was deleted, as far as it can. Nobody commits meanwhile.
+    /// Releases the space of deleted entries, as far as the backend can. The caller must not commit
+    /// meanwhile.
     ///
     /// # Errors
-    /// As for [`commit`](Self::commit).
+    /// Returns the same errors as [`commit`](Self::commit).
     fn compact(&self) -> Result<(), KvError>;
 }
 
@@ -90,8 +99,8 @@ impl<B: Backend + ?Sized> Backend for Box<B> {
         (**self).get_cached(key)
     }
 
-    fn settled(&self) -> Option<u64> {
-        (**self).settled()
+    fn generation(&self) -> Option<u64> {
+        (**self).generation()
     }
 
     fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {

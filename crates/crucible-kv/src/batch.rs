@@ -1,4 +1,4 @@
-//! Writes that are made together.
+//! Writes that are committed together.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map;
@@ -7,32 +7,32 @@ use bytes::Bytes;
 
 use crate::Range;
 
-/// Puts and deletes, ordered by key. Of two with the same key the last one counts.
+/// Puts and deletes, ordered by key. The last write of a key replaces earlier ones.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     writes: BTreeMap<Bytes, Option<Bytes>>,
-    /// The sum over `writes`, kept so that a group can be bounded without counting again.
+    /// The total length of keys and values in `writes`, so that `bytes` takes constant time.
     bytes: usize,
 }
 
 impl Batch {
-    /// An empty batch.
+    /// Creates an empty batch.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Gives a key a value.
+    /// Sets the value of a key.
     pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
         self.write(key.into(), Some(value.into()));
     }
 
-    /// Removes a key. It need not be there.
+    /// Removes a key. The key does not have to exist.
     pub fn delete(&mut self, key: impl Into<Bytes>) {
         self.write(key.into(), None);
     }
 
-    /// Makes these writes and then those of `later`.
+    /// Appends the writes of `later`.
     pub fn merge(&mut self, later: Self) {
         if self.writes.is_empty() {
             *self = later;
@@ -43,19 +43,20 @@ impl Batch {
         }
     }
 
-    /// What the batch makes of a key: `Some(None)` if it removes it, `None` if it leaves it alone.
+    /// Returns the write of a key: `Some(None)` if the batch removes the key, `None` if the batch does
+    /// not contain it.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<Option<&Bytes>> {
         self.writes.get(key).map(Option::as_ref)
     }
 
-    /// The writes in the order of their keys; `None` removes a key.
+    /// Returns the writes in key order. The value `None` removes a key.
     #[must_use]
-    pub fn iter(&self) -> Iter<'_> {
-        Iter(self.writes.iter())
+    pub fn iter(&self) -> BatchIter<'_> {
+        BatchIter(self.writes.iter())
     }
 
-    /// The writes whose keys are in a range, by ascending keys.
+    /// Returns the writes whose keys are in a range, in ascending key order.
     pub(crate) fn within(
         &self,
         range: &Range,
@@ -68,19 +69,19 @@ impl Batch {
             .map(|(key, value)| (key, value.as_ref()))
     }
 
-    /// How many keys are written.
+    /// Returns the number of keys.
     #[must_use]
     pub fn len(&self) -> usize {
         self.writes.len()
     }
 
-    /// Whether nothing is written.
+    /// Returns `true` if the batch contains no writes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.writes.is_empty()
     }
 
-    /// How many bytes the keys and values have.
+    /// Returns the total length of all keys and values, in bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -95,11 +96,11 @@ impl Batch {
     }
 }
 
-/// The writes of a [`Batch`] in the order of their keys.
+/// An iterator over the writes of a [`Batch`] in key order.
 #[derive(Clone, Debug)]
-pub struct Iter<'a>(btree_map::Iter<'a, Bytes, Option<Bytes>>);
+pub struct BatchIter<'a>(btree_map::Iter<'a, Bytes, Option<Bytes>>);
 
-impl<'a> Iterator for Iter<'a> {
+impl<'a> Iterator for BatchIter<'a> {
     type Item = (&'a Bytes, Option<&'a Bytes>);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -111,13 +112,13 @@ impl<'a> Iterator for Iter<'a> {
     }
 }
 
-impl ExactSizeIterator for Iter<'_> {}
+impl ExactSizeIterator for BatchIter<'_> {}
 
 impl<'a> IntoIterator for &'a Batch {
     type Item = (&'a Bytes, Option<&'a Bytes>);
-    type IntoIter = Iter<'a>;
+    type IntoIter = BatchIter<'a>;
 
-    fn into_iter(self) -> Iter<'a> {
+    fn into_iter(self) -> BatchIter<'a> {
         self.iter()
     }
 }
@@ -127,7 +128,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_write_of_a_key_counts_and_its_bytes_alone() {
+    fn put_of_existing_key_replaces_value_and_bytes() {
         let mut batch = Batch::new();
         batch.put("a", "12345");
         batch.put("b", "1");
@@ -140,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn merging_makes_the_later_writes_last() {
+    fn merge_applies_later_writes_last() {
         let (mut first, mut second) = (Batch::new(), Batch::new());
         first.put("a", "1");
         first.put("b", "1");
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_range_of_a_batch_is_what_the_range_contains() {
+    fn within_range_returns_contained_keys() {
         let mut batch = Batch::new();
         for key in ["a", "ab", "b", "c"] {
             batch.put(key, "");

@@ -1,15 +1,15 @@
-//! What a write survives.
+//! Durability levels.
 
 use std::fmt;
 
-/// What a write survives once it is acknowledged. The later in this list, the more.
+/// The event that an acknowledged write survives. Later levels are stronger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Durability {
-    /// Nothing but an end in order: it may still be in this process.
+    /// An orderly close only. The write may still be in this process's memory.
     Buffered,
-    /// The end of this process, however sudden: the kernel has it.
+    /// A sudden end of this process. The kernel has the write.
     Process,
-    /// A power cut: the device was told to keep it, and has answered.
+    /// A power cut. The device has confirmed the write.
     Power,
 }
 

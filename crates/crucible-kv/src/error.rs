@@ -1,121 +1,122 @@
-//! What goes wrong in a store.
+//! Errors of a store.
 
 use std::sync::Arc;
 
-use crate::{Durability, Owner};
+use crate::{Durability, LockOwner};
 
-/// A cause that all who wrote in one group are told.
+/// A cause that several callers share.
 pub type SharedError = Arc<dyn std::error::Error + Send + Sync>;
 
-/// Why a store did not do what it was asked to.
+/// An error of a store.
 ///
-/// It can be cloned, since everybody whose write was in a group that failed is told the same.
+/// It can be cloned, because every caller whose write was in a failed group gets the same error.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum KvError {
-    /// There is no room. Nothing was written, and the store works on.
-    #[error("there is no room in the store")]
+    /// The disk is full. Nothing was written, and the store stays usable.
+    #[error("cannot write to the store: the disk is full")]
     Full {
-        /// What said so.
+        /// The error of the operating system.
         #[source]
         source: SharedError,
     },
-    /// The store does not write any more, since nobody knows what became of a write. What is stored can still be read; open
-    /// it again to go on.
-    #[error("the store does not write any more: {reason}")]
+    /// The store refuses writes, because the result of an earlier write is unknown. Reads still
+    /// work. Open the store again to write.
+    #[error("the store is poisoned and refuses writes: {reason}")]
     Poisoned {
-        /// What went wrong.
+        /// The failure that poisoned the store.
         reason: Arc<str>,
     },
-    /// Something stored cannot be read. Everything else may still be.
-    #[error("{what} is damaged")]
+    /// Stored data cannot be read. Other data may still be readable.
+    #[error("{what} is corrupt")]
     Corrupt {
-        /// What: a file, or what was read.
+        /// The file or the item that is corrupt.
         what: Arc<str>,
-        /// How that was noticed.
+        /// The check that failed.
         #[source]
         source: Option<SharedError>,
     },
-    /// What the store stands on is away, or refuses.
-    #[error("{what} is not available")]
+    /// A file, a directory or another resource of the operating system is unavailable.
+    #[error("{what} is unavailable")]
     Unavailable {
-        /// What: a file or a directory, or what was done.
+        /// The file, the directory or the resource.
         what: Arc<str>,
-        /// Why.
+        /// The error of the operating system.
         #[source]
         source: SharedError,
     },
-    /// Somebody else has the directory.
-    #[error("`{directory}` is in use by {}", by.as_ref().map_or_else(|| "a process that has not said its name yet".to_owned(), ToString::to_string))]
+    /// Another process holds the lock of the directory.
+    #[error(
+        "`{directory}` is in use by {}",
+        by.as_ref().map_or_else(|| "an unknown process".to_owned(), ToString::to_string)
+    )]
     Locked {
         /// The directory.
         directory: Arc<str>,
-        /// Who has it. For a moment nobody knows.
-        by: Option<Box<Owner>>,
+        /// The process that holds the lock. `None` if it has not written its name yet.
+        by: Option<Box<LockOwner>>,
     },
-    /// The directory was written by a later version, or for another kind of store.
-    #[error("`{directory}` is a store of the kind `{found}`; this one reads `{supported}`")]
-    TooNew {
+    /// A later version wrote the directory, or it contains another kind of store.
+    #[error("`{directory}` contains a store of the format `{found}`, expected `{supported}`")]
+    UnsupportedFormat {
         /// The directory.
         directory: Arc<str>,
-        /// The kind and format that it has.
+        /// The kind and version of the store in the directory.
         found: Arc<str>,
-        /// The kind and format that can be read.
+        /// The kind and version that this backend reads.
         supported: Arc<str>,
     },
-    /// The backend does not keep what was asked for.
-    #[error(
-        "durability `{asked}` was asked for, and `{strongest}` is the strongest that this store keeps"
-    )]
-    TooWeak {
-        /// What was asked for.
-        asked: Durability,
-        /// What there is.
+    /// The backend does not provide the requested durability.
+    #[error("durability `{requested}` is not supported: the strongest level is `{strongest}`")]
+    UnsupportedDurability {
+        /// The requested level.
+        requested: Durability,
+        /// The strongest level of the backend.
         strongest: Durability,
     },
-    /// A key or a value is longer than every backend takes, or a key is empty.
-    #[error("a {what} of {length} bytes: it has from {least} to {most}")]
-    Length {
+    /// A key or a value is too long, or a key is empty.
+    #[error("a {what} has {length} bytes, expected {min} to {max}")]
+    InvalidLength {
         /// `key` or `value`.
         what: &'static str,
-        /// How long it is.
+        /// The length.
         length: usize,
-        /// How long it is at least.
-        least: usize,
-        /// How long it is at most.
-        most: usize,
+        /// The minimum length.
+        min: usize,
+        /// The maximum length.
+        max: usize,
     },
     /// The store was closed.
     #[error("the store is closed")]
     Closed,
 }
 
-/// Kinds of [`KvError`].
+/// The kind of a [`KvError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum KvErrorKind {
-    /// There is no room.
+    /// The disk is full.
     Full,
-    /// The store refuses to write after damage.
+    /// The store refuses writes after a failure.
     Poisoned,
-    /// Something stored cannot be read.
+    /// Stored data cannot be read.
     Corrupt,
-    /// What the store stands on is away.
+    /// A resource of the operating system is unavailable.
     Unavailable,
-    /// Somebody else has the directory.
+    /// Another process holds the directory.
     Locked,
-    /// It was written by a later version, or for another kind of store.
-    TooNew,
-    /// It does not keep the durability that was asked for.
-    TooWeak,
-    /// A key or a value has a length that is not allowed.
-    Length,
+    /// A later version wrote the directory, or it contains another kind of store.
+    UnsupportedFormat,
+    /// The backend does not provide the requested durability.
+    UnsupportedDurability,
+    /// The length of a key or a value is out of range.
+    InvalidLength,
     /// The store was closed.
     Closed,
 }
 
 impl KvError {
-    /// The kind of error.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> KvErrorKind {
         match self {
@@ -124,20 +125,20 @@ impl KvError {
             Self::Corrupt { .. } => KvErrorKind::Corrupt,
             Self::Unavailable { .. } => KvErrorKind::Unavailable,
             Self::Locked { .. } => KvErrorKind::Locked,
-            Self::TooNew { .. } => KvErrorKind::TooNew,
-            Self::TooWeak { .. } => KvErrorKind::TooWeak,
-            Self::Length { .. } => KvErrorKind::Length,
+            Self::UnsupportedFormat { .. } => KvErrorKind::UnsupportedFormat,
+            Self::UnsupportedDurability { .. } => KvErrorKind::UnsupportedDurability,
+            Self::InvalidLength { .. } => KvErrorKind::InvalidLength,
             Self::Closed => KvErrorKind::Closed,
         }
     }
 
-    /// Whether the same call may succeed later.
+    /// Returns `true` if the same call may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self.kind(), KvErrorKind::Full | KvErrorKind::Unavailable | KvErrorKind::Locked)
     }
 
-    /// What a failed operation of the file system means: no room, or something that is away.
+    /// Converts an error of the file system. `what` names the file in messages.
     pub fn from_io(what: impl Into<Arc<str>>, source: std::io::Error) -> Self {
         use std::io::ErrorKind;
         match source.kind() {
@@ -152,13 +153,13 @@ impl KvError {
     }
 }
 
-/// Why a write did not happen. None of it did.
+/// A failed write. None of its writes were made.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError<E> {
-    /// The closure gave an error. It is the caller's own, and says nothing of the store.
-    #[error("the write was given up")]
+    /// The closure returned an error. The store itself has not failed.
+    #[error("the write was aborted")]
     Aborted(#[source] E),
-    /// The store did not write.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] KvError),
 }

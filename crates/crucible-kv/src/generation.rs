@@ -1,19 +1,22 @@
-//! When something was read.
+//! A counter that detects moved entries.
 
 use crate::Backend;
 
-/// A moment in a store's life. Take it before something is read, so that
-/// [`Transaction::is_still`](crate::Transaction::is_still) can tell whether that has changed.
+/// A point in a store's history. Take it before a read and pass it to
+/// [`Transaction::is_unchanged`](crate::Transaction::is_unchanged), which then mostly needs no
+/// second read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation(Option<u64>);
 
 impl Generation {
+    /// Returns the current generation of a backend.
     pub(crate) fn of(backend: &dyn Backend) -> Self {
-        Self(backend.settled())
+        Self(backend.generation())
     }
 
-    /// Whether what has changed since is still where it can be told at once.
-    pub(crate) fn is_still(self, backend: &dyn Backend) -> bool {
+    /// Returns `true` if [`Backend::get_cached`] still finds every commit made since this
+    /// generation.
+    pub(crate) fn is_current(self, backend: &dyn Backend) -> bool {
         self.0.is_some() && Self::of(backend) == self
     }
 }

@@ -1,11 +1,11 @@
-//! Which keys a scan gives, and in which order.
+//! Key ranges of scans.
 
 use std::cmp::Ordering;
 use std::ops::Bound;
 
 use bytes::Bytes;
 
-/// Keys from a first to a last one, ascending unless [reversed](Self::reversed).
+/// A range of keys, in ascending order unless [reversed](Self::reversed).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Range {
     start: Bound<Bytes>,
@@ -14,19 +14,19 @@ pub struct Range {
 }
 
 impl Range {
-    /// Every key.
+    /// Returns the range of all keys.
     #[must_use]
     pub fn all() -> Self {
         Self::between(Bound::Unbounded, Bound::Unbounded)
     }
 
-    /// The keys between two bounds. A range whose end is before its start is empty.
+    /// Returns the range between two bounds. It is empty if the end is before the start.
     #[must_use]
     pub fn between(start: Bound<Bytes>, end: Bound<Bytes>) -> Self {
         Self { start, end, reverse: false }
     }
 
-    /// The keys that begin with `prefix`.
+    /// Returns the range of all keys that begin with `prefix`.
     #[must_use]
     pub fn prefix(prefix: impl Into<Bytes>) -> Self {
         let prefix = prefix.into();
@@ -34,42 +34,42 @@ impl Range {
         Self::between(Bound::Included(prefix), end)
     }
 
-    /// The same keys, the other way round.
+    /// Returns the same range in reverse order.
     #[must_use]
     pub fn reversed(mut self) -> Self {
         self.reverse = !self.reverse;
         self
     }
 
-    /// What comes after `key` in the order of this range: the next page, if `key` was the last of one. Reverse the range
-    /// first.
+    /// Returns the part of the range after `key`, in the order of this range. If `key` was the last
+    /// key of a page, this is the next page. Call [`reversed`](Self::reversed) before this.
     #[must_use]
     pub fn after(mut self, key: impl Into<Bytes>) -> Self {
         let key = key.into();
-        // A key outside of the range must not widen it.
+        // A key outside the range must not widen it.
         if self.reverse {
-            if above(&self.end, &key) {
+            if is_before_end(&self.end, &key) {
                 self.end = Bound::Excluded(key);
             }
-        } else if below(&self.start, &key) {
+        } else if is_after_start(&self.start, &key) {
             self.start = Bound::Excluded(key);
         }
         self
     }
 
-    /// The lower and the upper bound.
+    /// Returns the lower and the upper bound.
     #[must_use]
     pub fn bounds(&self) -> (Bound<&[u8]>, Bound<&[u8]>) {
         (self.start.as_ref().map(AsRef::as_ref), self.end.as_ref().map(AsRef::as_ref))
     }
 
-    /// Whether the keys come in descending order.
+    /// Returns `true` if the order is descending.
     #[must_use]
     pub fn is_reversed(&self) -> bool {
         self.reverse
     }
 
-    /// Whether no key can be in it. Many maps panic when they are asked for such a range.
+    /// Returns `true` if the range cannot contain a key. Many maps panic on such a range.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         match (&self.start, &self.end) {
@@ -82,35 +82,35 @@ impl Range {
         }
     }
 
-    /// Whether a key is in it.
+    /// Returns `true` if the range contains a key.
     #[must_use]
     pub fn contains(&self, key: &[u8]) -> bool {
         std::ops::RangeBounds::<[u8]>::contains(&self.bounds(), key)
     }
 
-    /// How two keys follow one another in the order of this range.
+    /// Compares two keys in the order of this range.
     pub(crate) fn compare(&self, a: &[u8], b: &[u8]) -> Ordering {
         if self.reverse { b.cmp(a) } else { a.cmp(b) }
     }
 }
 
-/// Whether `key` is at or above a lower bound.
-fn below(start: &Bound<Bytes>, key: &Bytes) -> bool {
+/// Returns `true` if `key` is at or above a lower bound.
+fn is_after_start(start: &Bound<Bytes>, key: &Bytes) -> bool {
     match start {
         Bound::Unbounded => true,
         Bound::Included(start) | Bound::Excluded(start) => start <= key,
     }
 }
 
-/// Whether `key` is at or below an upper bound.
-fn above(end: &Bound<Bytes>, key: &Bytes) -> bool {
+/// Returns `true` if `key` is at or below an upper bound.
+fn is_before_end(end: &Bound<Bytes>, key: &Bytes) -> bool {
     match end {
         Bound::Unbounded => true,
         Bound::Included(end) | Bound::Excluded(end) => end >= key,
     }
 }
 
-/// The first key after all that begin with `prefix`; `None` if there is no key after them.
+/// Returns the first key after all keys that begin with `prefix`; `None` if there is none.
 fn after_prefix(prefix: &[u8]) -> Option<Bytes> {
     let kept = prefix.iter().rposition(|byte| *byte != u8::MAX)?;
     let (last, before) = prefix.get(..=kept)?.split_last()?;
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_contains_what_begins_with_it() {
+    fn prefix_contains_keys_that_begin_with_it() {
         let range = Range::prefix("ab");
         assert!(range.contains(b"ab") && range.contains(b"ab\xff\xff"));
         assert!(!range.contains(b"aa\xff") && !range.contains(b"ac") && !range.contains(b"a"));
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_after_a_key_depends_on_the_order() {
+    fn after_key_depends_on_order() {
         let up = Range::prefix("a").after("ab");
         assert!(
             !up.contains(b"aa") && !up.contains(b"ab") && up.contains(b"ac") && !up.contains(b"b")
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_outside_does_not_widen_a_range() {
+    fn after_key_outside_range_does_not_widen_it() {
         assert_eq!(Range::prefix("b").after("a"), Range::prefix("b"));
         assert_eq!(Range::prefix("b").reversed().after("d"), Range::prefix("b").reversed());
         assert!(Range::prefix("b").after("d").is_empty());
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_range_is_known() {
+    fn range_with_end_before_start_is_empty() {
         let key = |key: &'static str| Bytes::from(key);
         assert!(!Range::between(Bound::Included(key("a")), Bound::Included(key("a"))).is_empty());
         assert!(Range::between(Bound::Excluded(key("a")), Bound::Excluded(key("a"))).is_empty());

@@ -1,20 +1,24 @@
-//! A write that first looks at what there is.
+//! Read and write access for one write closure.
 
 use bytes::Bytes;
 
 use crate::backend::{KEY_MAX, VALUE_MAX};
-use crate::merge::Merged;
+use crate::overlay::Overlay;
 use crate::{Backend, Batch, Generation, KvError, Range};
 
-/// What a write sees and makes: everything written before it, in its own group as well, and what it wrote itself.
+/// The number of entries that [`Transaction::for_each`] reads at a time.
+const PAGE_SIZE: usize = 1024;
+
+/// The view of one write closure: committed entries, earlier writes of its group, and its own
+/// writes.
 #[derive(Debug)]
 pub struct Transaction<'a> {
     backend: &'a dyn Backend,
-    /// What the group has written so far; the backend does not know it yet.
+    /// Writes of earlier closures in the group. The backend does not have them yet.
     group: &'a Batch,
     own: Batch,
-    /// The first write that was not allowed. It is told when the closure has ended, so that `put` need not be asked each
-    /// time.
+    /// The first write with an invalid length. It is reported when the closure has ended, so that
+    /// `put` needs no result.
     refused: Option<KvError>,
 }
 
@@ -23,10 +27,10 @@ impl<'a> Transaction<'a> {
         Self { backend, group, own: Batch::new(), refused: None }
     }
 
-    /// The value of a key.
+    /// Returns the value of a key.
     ///
     /// # Errors
-    /// The value cannot be read.
+    /// Returns an error if the value cannot be read.
     pub fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
         match self.own.get(key).or_else(|| self.group.get(key)) {
             Some(value) => Ok(value.cloned()),
@@ -34,15 +38,16 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    /// Whether a key still has a value that was read after a moment: as by [`get`](Self::get), but mostly without reading.
+    /// Returns `true` if a key still has a value that was read after `generation`. Mostly needs no
+    /// read of the disk, in contrast to [`get`](Self::get).
     ///
     /// # Errors
-    /// The value cannot be read.
-    pub fn is_still(
+    /// Returns an error if the value cannot be read.
+    pub fn is_unchanged(
         &self,
         key: &[u8],
         value: Option<&Bytes>,
-        moment: Generation,
+        generation: Generation,
     ) -> Result<bool, KvError> {
         if let Some(now) = self.own.get(key).or_else(|| self.group.get(key)) {
             return Ok(now == value);
@@ -50,41 +55,63 @@ impl<'a> Transaction<'a> {
         if let Some(now) = self.backend.get_cached(key)? {
             return Ok(now.as_ref() == value);
         }
-        // In this order: nothing has gone where it was not looked for in the meantime.
-        if moment.is_still(self.backend) {
+        // This check must come after `get_cached`. While the generation is current, that lookup
+        // finds every commit made since the caller's read.
+        if generation.is_current(self.backend) {
             return Ok(true);
         }
         Ok(self.backend.get(key)?.as_ref() == value)
     }
 
-    /// The first `limit` entries of a range, in its order.
+    /// Returns the first `limit` entries of a range, in the order of the range.
     ///
     /// # Errors
-    /// An entry cannot be read.
+    /// Returns an error if an entry cannot be read.
     pub fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {
         let stored = |range: &Range, limit| self.backend.scan(range, limit);
-        Merged::new(stored, [&self.own, self.group], range, limit).take(limit).collect()
+        Overlay::new(stored, [&self.own, self.group], range, limit).take(limit).collect()
     }
 
-    /// Gives a key a value. Of several writes of a key the last one counts.
+    /// Calls a closure for each entry of a range, in the order of the range. The closure may write.
+    /// Reads 1,024 entries at a time; writes beyond the current page are visible to later calls.
     ///
-    /// A key that is empty or longer than [`KEY_MAX`], or a value longer than [`VALUE_MAX`], fails the whole write with
-    /// [`KvError::Length`].
+    /// # Errors
+    /// Returns the error of the closure, or an error if an entry cannot be read.
+    pub fn for_each(
+        &mut self,
+        mut range: Range,
+        mut visit: impl FnMut(&mut Self, Bytes, Bytes) -> Result<(), KvError>,
+    ) -> Result<(), KvError> {
+        loop {
+            let page = self.scan(&range, PAGE_SIZE)?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            range = range.after(last.clone());
+            for (key, value) in page {
+                visit(self, key, value)?;
+            }
+        }
+    }
+
+    /// Sets the value of a key. The last write of a key replaces earlier ones.
+    ///
+    /// A key that is empty or longer than [`KEY_MAX`], or a value longer than [`VALUE_MAX`], fails
+    /// the whole write with [`KvError::InvalidLength`].
     pub fn put(&mut self, key: impl Into<Bytes>, value: impl Into<Bytes>) {
         let (key, value) = (key.into(), value.into());
-        self.check("key", key.len(), 1, KEY_MAX);
-        self.check("value", value.len(), 0, VALUE_MAX);
+        self.check_length("key", key.len(), 1, KEY_MAX);
+        self.check_length("value", value.len(), 0, VALUE_MAX);
         self.own.put(key, value);
     }
 
-    /// Removes a key. It need not be there. Keys are checked as by [`put`](Self::put).
+    /// Removes a key. The key does not have to exist. An invalid key fails the whole write, as in
+    /// [`put`](Self::put).
     pub fn delete(&mut self, key: impl Into<Bytes>) {
         let key = key.into();
-        self.check("key", key.len(), 1, KEY_MAX);
+        self.check_length("key", key.len(), 1, KEY_MAX);
         self.own.delete(key);
     }
 
-    /// What was written, unless something of it is not allowed.
+    /// Returns the writes of the closure, or the error of the first invalid write.
     pub(crate) fn into_writes(self) -> Result<Batch, KvError> {
         match self.refused {
             Some(error) => Err(error),
@@ -92,9 +119,9 @@ impl<'a> Transaction<'a> {
         }
     }
 
-    fn check(&mut self, what: &'static str, length: usize, least: usize, most: usize) {
-        if !(least..=most).contains(&length) && self.refused.is_none() {
-            self.refused = Some(KvError::Length { what, length, least, most });
+    fn check_length(&mut self, what: &'static str, length: usize, min: usize, max: usize) {
+        if !(min..=max).contains(&length) && self.refused.is_none() {
+            self.refused = Some(KvError::InvalidLength { what, length, min, max });
         }
     }
 }

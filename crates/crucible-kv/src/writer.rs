@@ -1,49 +1,52 @@
-//! The one thread that writes: group commit.
+//! The writer thread: group commit.
 
 use std::collections::VecDeque;
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use crate::queue::{Answer, CAPACITY, Job, LATER, Queue, Run};
+use crate::write_queue::{Answer, CAPACITY, Job, RunWrite, UNAWAITED_DELAY, WriteQueue};
 use crate::{Backend, Batch, Durability, KvError, Transaction};
 
-/// A group has no more writes, so that nobody waits for the whole queue.
+/// The maximum number of keys in a group. It bounds the time that a caller waits for others.
 const GROUP_WRITES: usize = 4096;
 
-/// Nor more bytes, unless a single write has.
+/// The maximum size of a group in bytes, unless a single write is larger.
 const GROUP_BYTES: usize = 8 * 1024 * 1024;
 
-/// The part of a commit's time that may pass before the next one, for those to come back who were just answered. Without it,
-/// half of them are in one group and half in the next, for ever, and every commit is for half as many.
-const GATHERING: u32 = 4;
+/// The divisor of a commit's duration that gives the time to gather the next group.
+///
+/// The wait lets the callers of the last group write again. Without it, two halves of the callers
+/// alternate, and every commit serves only half of them.
+const GATHER_DIVISOR: u32 = 4;
 
-/// No longer is waited for them, however long a commit takes.
-const GATHERING_MAX: Duration = Duration::from_millis(1);
+/// The maximum time to gather a group, however long a commit takes.
+const GATHER_MAX: Duration = Duration::from_millis(1);
 
-/// After a commit that was quicker nobody is waited for. Callers take about as long as it did to come back then, and do that while the
-/// others are committed: two halves that take turns keep the processors and the disk busy, one group keeps either of them waiting.
-const GATHERING_FROM: Duration = Duration::from_millis(1);
+/// The shortest commit that is followed by gathering. After a faster commit, callers need about as
+/// long as the commit to write again. Two alternating halves then keep both processor and disk
+/// busy, and one large group would not.
+const GATHER_AFTER: Duration = Duration::from_millis(1);
 
-/// Takes jobs from the queue until it is closed and empty.
-pub(crate) struct Writer {
+/// The writer thread's part of a store. It takes jobs until the queue is closed and empty.
+pub(crate) struct StoreWriter {
     pub(crate) backend: Arc<dyn Backend>,
-    pub(crate) queue: Arc<Queue>,
+    pub(crate) queue: Arc<WriteQueue>,
     pub(crate) poison: Arc<OnceLock<Arc<str>>>,
     pub(crate) durability: Durability,
 }
 
-/// Writes that will be committed together.
+/// Writes that are committed together.
 #[derive(Default)]
-struct Group {
+struct CommitGroup {
     batch: Batch,
-    /// Those who wait for the commit.
+    /// Callbacks of the callers that wait for the commit.
     answers: Vec<Answer>,
-    /// By when it is committed even if nobody waits for it.
-    until: Option<Instant>,
+    /// The latest time of the commit if no caller waits for it.
+    deadline: Option<Instant>,
 }
 
-impl Group {
+impl CommitGroup {
     fn is_full(&self) -> bool {
         self.batch.len() >= GROUP_WRITES || self.batch.bytes() >= GROUP_BYTES
     }
@@ -51,7 +54,7 @@ impl Group {
     fn is_due(&self) -> bool {
         !self.answers.is_empty()
             || self.is_full()
-            || self.until.is_some_and(|until| until <= Instant::now())
+            || self.deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
     fn is_empty(&self) -> bool {
@@ -59,27 +62,20 @@ impl Group {
     }
 }
 
-impl Writer {
+impl StoreWriter {
+    /// Runs jobs until the queue is closed and empty.
     pub(crate) fn run(self) {
-        let mut group = Group::default();
+        let mut group = CommitGroup::default();
         let mut jobs = VecDeque::new();
         loop {
             if jobs.is_empty() {
-                jobs.extend(self.queue.take(group.until));
+                jobs.extend(self.queue.take(group.deadline));
             }
             let closed = jobs.is_empty() && self.queue.is_closed();
             while !group.is_full()
                 && let Some(job) = jobs.pop_front()
             {
-                match job {
-                    Job::Write(run) => self.join(&mut group, run),
-                    Job::Compact(answer) => {
-                        self.commit(std::mem::take(&mut group));
-                        answer(
-                            self.attempt("the space was not given back", || self.backend.compact()),
-                        );
-                    }
-                }
+                self.run_job(&mut group, job);
             }
             if group.is_due() || (closed && !group.is_empty()) {
                 let (answered, began) = (group.answers.len(), Instant::now());
@@ -92,31 +88,43 @@ impl Writer {
                 break;
             }
         }
-        self.settle();
+        self.flush_at_close();
     }
 
-    /// Runs a write's closure as the last of a group.
-    fn join(&self, group: &mut Group, run: Run) {
-        let transaction = self.check().map(|()| Transaction::new(&*self.backend, &group.batch));
+    fn run_job(&self, group: &mut CommitGroup, job: Job) {
+        match job {
+            Job::Write(run) => self.add_write(group, run),
+            Job::Compact(answer) => {
+                self.commit(std::mem::take(group));
+                answer(self.attempt("a compaction failed", || self.backend.compact()));
+            }
+        }
+    }
+
+    /// Runs a write closure and adds its writes to the group.
+    fn add_write(&self, group: &mut CommitGroup, run: RunWrite) {
+        let transaction =
+            self.check_poison().map(|()| Transaction::new(&*self.backend, &group.batch));
         let (writes, answer) = run(transaction);
         if !writes.is_empty() {
-            group.until.get_or_insert_with(|| Instant::now() + LATER);
+            group.deadline.get_or_insert_with(|| Instant::now() + UNAWAITED_DELAY);
         }
         group.batch.merge(writes);
         group.answers.extend(answer);
     }
 
-    /// Gives those who were just answered the time to come back. Whoever is alone is not held up.
+    /// Waits for the callers of the last group to write again. A single caller is not delayed.
     fn gather(&self, answered: usize, commit: Duration) {
         let expected = (answered + self.queue.awaited()).min(CAPACITY);
-        if expected > 1 && commit >= GATHERING_FROM {
-            let patience = (commit / GATHERING).min(GATHERING_MAX);
-            self.queue.gather(expected, Instant::now() + patience);
+        if expected > 1 && commit >= GATHER_AFTER {
+            let timeout = (commit / GATHER_DIVISOR).min(GATHER_MAX);
+            self.queue.gather(expected, Instant::now() + timeout);
         }
     }
 
-    fn commit(&self, group: Group) {
-        // Those who only looked have seen nothing that is not committed.
+    /// Commits a group and answers its callers.
+    fn commit(&self, group: CommitGroup) {
+        // Without writes in the group, its callers have read only committed entries.
         let result = if group.batch.is_empty() {
             Ok(())
         } else {
@@ -127,30 +135,33 @@ impl Writer {
         }
     }
 
-    /// A store that promises little is still wholly there after an end in order.
-    fn settle(&self) {
+    /// Makes all commits as durable as the backend can. An orderly close thereby keeps everything,
+    /// whatever the durability of the store.
+    fn flush_at_close(&self) {
         let strongest = self.backend.strongest();
         if self.durability < strongest {
-            // Nobody waits for this; whoever asks afterwards finds the store poisoned if it failed.
-            let _poisoned_if_not = self
-                .attempt("the last flush failed", || self.backend.commit(&Batch::new(), strongest));
+            // No caller waits for this. A failure poisons the store, and `Store::close` reports it.
+            let _reported_by_close = self.attempt("the flush at close failed", || {
+                self.backend.commit(&Batch::new(), strongest)
+            });
         }
     }
 
-    fn check(&self) -> Result<(), KvError> {
+    fn check_poison(&self) -> Result<(), KvError> {
         match self.poison.get() {
             Some(reason) => Err(KvError::Poisoned { reason: Arc::clone(reason) }),
             None => Ok(()),
         }
     }
 
-    /// Does something to the backend, and poisons the store unless the backend is known to be as it was or as asked.
+    /// Runs an operation on the backend. Poisons the store after an error, unless the disk was full:
+    /// then nothing was written.
     fn attempt(
         &self,
         what: &str,
         action: impl FnOnce() -> Result<(), KvError>,
     ) -> Result<(), KvError> {
-        self.check()?;
+        self.check_poison()?;
         let result = panic::catch_unwind(AssertUnwindSafe(action));
         let reason: Arc<str> = match &result {
             Ok(Ok(()) | Err(KvError::Full { .. })) => return result.unwrap_or(Ok(())),
@@ -162,7 +173,7 @@ impl Writer {
     }
 }
 
-/// An error and its causes in one line: the reason outlives them.
+/// Returns an error and its causes in one line.
 fn error_chain(error: &dyn std::error::Error) -> String {
     std::iter::successors(error.source(), |error| error.source())
         .fold(error.to_string(), |text, cause| format!("{text}: {cause}"))

@@ -75,7 +75,7 @@ proptest! {
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let mut model: Model = stored.into_iter().collect();
-        let disk = MemoryBackend::of(model.clone());
+        let disk = MemoryBackend::with_entries(model.clone());
         let store = Store::open(disk.clone(), Durability::Power).unwrap();
         let mut pending = Vec::new();
         for (steps, kept) in writes {

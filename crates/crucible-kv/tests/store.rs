@@ -77,7 +77,7 @@ async fn what_is_written_is_read_and_is_there_when_it_is_opened_again() {
 async fn a_level_that_the_backend_does_not_keep_is_refused() {
     let weak = MemoryBackend::new().with_strongest(Durability::Process);
     let error = Store::open(weak.clone(), Durability::Power).unwrap_err();
-    assert_eq!(error.kind(), KvErrorKind::TooWeak);
+    assert_eq!(error.kind(), KvErrorKind::UnsupportedDurability);
     assert!(
         error.to_string().contains("`power`") && error.to_string().contains("`process`"),
         "{error}"
@@ -178,7 +178,7 @@ async fn a_key_or_value_of_a_length_that_is_not_allowed_fails_the_whole_write() 
         let Err(WriteError::Store(error)) = write(key, value).await else {
             panic!("it was written")
         };
-        assert_eq!(error.kind(), KvErrorKind::Length, "{error}");
+        assert_eq!(error.kind(), KvErrorKind::InvalidLength, "{error}");
         assert_eq!(store.scan(Range::all(), 9).await.unwrap(), []);
     }
     write(KEY_MAX, VALUE_MAX).await.unwrap();
@@ -231,9 +231,9 @@ async fn a_read_that_fails_is_told_and_hurts_nobody_else() {
     let faults = backend.faults();
     let store = store(backend);
     put(&store, "a", "1").await.unwrap();
-    faults.fail_read(0, Fault::Damaged);
+    faults.fail_read(0, Fault::Corrupt);
     assert_eq!(store.get("a").await.unwrap_err().kind(), KvErrorKind::Corrupt);
-    faults.fail_read(0, Fault::Damaged);
+    faults.fail_read(0, Fault::Corrupt);
     let write = store.write(|transaction| transaction.get(b"a")).await;
     assert!(matches!(write, Err(WriteError::Aborted(KvError::Corrupt { .. }))));
     assert_eq!(store.get("a").await.unwrap(), Some("1".into()));
@@ -276,7 +276,7 @@ async fn hand_in(store: &Store, key: &'static str, fails: bool, failures: &Arc<A
     let failed = move || {
         failures.fetch_add(1, Ordering::SeqCst);
     };
-    store.place().await.unwrap().write(write, failed).unwrap();
+    store.reserve().await.unwrap().write(write, failed).unwrap();
 }
 
 #[tokio::test]
@@ -284,7 +284,7 @@ async fn what_is_handed_in_is_seen_by_later_writes_and_is_written_though_nobody_
     let disk = CrashImages::new();
     let store = store(disk.clone());
     let failures = Arc::default();
-    drop(store.place().await.unwrap());
+    drop(store.reserve().await.unwrap());
     hand_in(&store, "handed in", false, &failures).await;
     hand_in(&store, "given up", true, &failures).await;
     let seen = store.write(|transaction| transaction.get(b"handed in")).await.unwrap();
@@ -319,7 +319,7 @@ async fn what_was_handed_in_before_the_store_was_poisoned_is_told_to_have_failed
         let store = store.clone();
         async move { put(&store, "a", "").await.unwrap_err() }
     });
-    let place = store.place().await.unwrap();
+    let place = store.reserve().await.unwrap();
     drop(release);
     poisons.await.unwrap();
     let failed = {
@@ -329,7 +329,7 @@ async fn what_was_handed_in_before_the_store_was_poisoned_is_told_to_have_failed
         }
     };
     place.write(|_| Ok::<_, KvError>(()), failed).unwrap();
-    assert!(matches!(store.place().await, Err(KvError::Poisoned { .. })));
+    assert!(matches!(store.reserve().await, Err(KvError::Poisoned { .. })));
     store.close().await.unwrap_err();
     assert_eq!(failures.load(Ordering::SeqCst), 1);
 }
@@ -359,9 +359,9 @@ async fn an_end_in_order_makes_what_was_buffered_durable() {
     let disk = CrashImages::new();
     let store = Store::open(disk.clone(), Durability::Buffered).unwrap();
     put(&store, "a", "").await.unwrap();
-    assert_eq!(disk.survivors(disk.moments()), 0..=1);
+    assert_eq!(disk.survivors(disk.commits()), 0..=1);
     drop(store);
-    assert_eq!(disk.survivors(disk.moments()), 2..=2);
+    assert_eq!(disk.survivors(disk.commits()), 2..=2);
 }
 
 #[tokio::test]
@@ -455,7 +455,7 @@ async fn the_images_of_a_power_cut_have_every_durable_commit_and_no_part_of_one(
         });
         write.await.unwrap();
     }
-    assert_eq!(disk.moments(), 2);
+    assert_eq!(disk.commits(), 2);
     assert_eq!(disk.survivors(0), 0..=1);
     assert_eq!(disk.survivors(1), 1..=2);
     assert_eq!(disk.survivors(2), 2..=2);

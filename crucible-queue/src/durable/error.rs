@@ -1,26 +1,26 @@
-//! What can go wrong with a durable queue.
+//! Errors of a durable queue.
 
 use crucible_core::QueueError;
 use crucible_kv::{KvError, WriteError};
 
-/// A queue could not be opened.
+/// An error while a queue is opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum OpenError {
-    /// It was written by a later version.
-    #[error("the queue has format {found}, and {supported} is the newest that can be read")]
+pub enum QueueOpenError {
+    /// A later version wrote the queue.
+    #[error("the queue has format {found}, the newest supported format is {supported}")]
     TooNew {
-        /// The format that it has.
+        /// The format of the queue.
         found: u32,
-        /// The newest that can be read.
+        /// The newest format that this version reads.
         supported: u32,
     },
-    /// Its map cannot be read or written.
-    #[error("the map of the queue cannot be opened")]
+    /// The store cannot be read or written.
+    #[error("cannot open the queue's store")]
     Map(#[source] KvError),
 }
 
-impl From<WriteError<Self>> for OpenError {
+impl From<WriteError<Self>> for QueueOpenError {
     fn from(error: WriteError<Self>) -> Self {
         match error {
             WriteError::Aborted(error) => error,
@@ -29,31 +29,41 @@ impl From<WriteError<Self>> for OpenError {
     }
 }
 
-/// Why a ticket was not written.
+impl From<KvError> for QueueOpenError {
+    fn from(error: KvError) -> Self {
+        Self::Map(error)
+    }
+}
+
+/// The reason why a change of tickets was not written.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unwritten {
-    /// The tickets were read from the map again since: whoever asked may ask again.
-    #[error("a write before it failed; what became of the call is not known")]
-    ReadAgain,
-    /// It cannot be encoded.
-    #[error("the ticket cannot be encoded")]
+pub(super) enum TicketWriteError {
+    /// The tickets were reloaded from the store since the change. The caller may retry.
+    #[error("an earlier write failed: the result of this call is unknown")]
+    Reloaded,
+    /// The ticket cannot be encoded.
+    #[error("cannot encode the ticket")]
     Encode(#[source] serde_json::Error),
-    /// The map failed.
+    /// The store failed.
     #[error(transparent)]
     Map(KvError),
 }
 
-/// A map without room is away for the queue: its own `Full` is about tickets.
-pub(super) fn of_map(error: KvError) -> QueueError {
+/// Converts an error of the store. A full disk is [`QueueError::Unavailable`], because
+/// [`QueueError::Full`] refers to the capacity for tickets.
+pub(super) fn queue_error(error: KvError) -> QueueError {
     match error {
         KvError::Poisoned { reason } => QueueError::Poisoned { reason: reason.to_string() },
         other => QueueError::Unavailable { source: other.into() },
     }
 }
 
-pub(super) fn of_write(error: WriteError<Unwritten>) -> QueueError {
+/// Converts the error of a write to the store.
+pub(super) fn queue_error_of_write(error: WriteError<TicketWriteError>) -> QueueError {
     match error {
-        WriteError::Aborted(Unwritten::Map(error)) | WriteError::Store(error) => of_map(error),
+        WriteError::Aborted(TicketWriteError::Map(error)) | WriteError::Store(error) => {
+            queue_error(error)
+        }
         WriteError::Aborted(error) => QueueError::Unavailable { source: error.into() },
     }
 }

@@ -1,19 +1,21 @@
-//! Where everything has its place in the map. All keys of a queue begin with `q`, so that a storage can live in the same map.
+//! The keys of a queue in a store. All of them begin with `q`, so that a storage can use the same
+//! store.
 
 use bytes::Bytes;
 use crucible_core::EvaluationId;
 
-/// The version of the layout.
+/// The key of the layout version.
 pub(super) const FORMAT: &[u8] = b"q.format";
 
-/// What the keys of tickets begin with; their evaluation's id follows.
+/// The prefix of ticket keys. The id of the evaluation follows.
 pub(super) const TICKETS: &[u8] = b"qt";
 
+/// Returns the key of a ticket.
 pub(super) fn ticket(evaluation: EvaluationId) -> Bytes {
     [TICKETS, &evaluation.to_bytes()].concat().into()
 }
 
-/// Whose ticket a key is of.
+/// Returns the evaluation of a ticket key; `None` if the key is invalid.
 pub(super) fn evaluation(key: &[u8]) -> Option<EvaluationId> {
     Some(EvaluationId::from_bytes(key.strip_prefix(TICKETS)?.try_into().ok()?))
 }

@@ -1,12 +1,15 @@
-//! A queue over a map that outlives the process.
+//! A queue over a `crucible-kv` store.
 
+mod clock_reading;
+mod durable_queue;
 mod error;
 mod keys;
 mod options;
-mod queue;
-mod row;
-mod tickets;
+mod stored_ticket;
+mod sync_state;
+mod ticket_store;
+mod ticket_sync;
 
-pub use error::OpenError;
+pub use durable_queue::DurableQueue;
+pub use error::QueueOpenError;
 pub use options::DurableQueueOptions;
-pub use queue::DurableQueue;

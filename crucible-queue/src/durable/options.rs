@@ -1,4 +1,4 @@
-//! How a durable queue is to be.
+//! Options of a durable queue.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use crucible_core::Timestamp;
 
-use crate::state::AGEING;
+use crate::ticket_table::AGEING;
 
-/// How a [`DurableQueue`](crate::DurableQueue) is to be. Nothing of it is kept in the map: it can be another the next time.
+/// Options of a [`DurableQueue`](crate::DurableQueue). The store does not contain them, so they can
+/// differ at every opening.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct DurableQueueOptions {
@@ -19,32 +20,35 @@ pub struct DurableQueueOptions {
 }
 
 impl DurableQueueOptions {
-    /// A queue in which at most `capacity` tickets may wait, ready or delayed. Tickets that somebody holds do not count,
-    /// and one that is given back is taken whatever the depth.
+    /// Returns options for at most `capacity` waiting tickets, ready or delayed. Claimed tickets do
+    /// not count, and a released ticket is always accepted.
     #[must_use]
     pub fn bounded(capacity: u64) -> Self {
         Self { capacity, ageing: AGEING, is_restored: false, clock: Arc::new(Timestamp::now) }
     }
 
-    /// As [`MemoryQueue::with_ageing`](crate::MemoryQueue::with_ageing).
+    /// Sets the waiting time that outweighs one priority level, as
+    /// [`MemoryQueue::with_ageing`](crate::MemoryQueue::with_ageing) does.
     #[must_use]
     pub fn with_ageing(mut self, step: Duration) -> Self {
         self.ageing = step;
         self
     }
 
-    /// Says that whoever opens the queue puts again the tickets that are missing, and expects some whose evaluation has ended,
-    /// as [`Crucible::recover`](crucible_core::Crucible::recover) does. Then putting, ending and removing a ticket are
-    /// written with whatever is written next, as handing one out is: what lasts is in the storage, and a submit waits for one
-    /// flush, not for two.
+    /// Declares that the host restores tickets from its storage after every opening.
+    ///
+    /// The host then enqueues missing tickets and drops tickets of ended evaluations, as
+    /// [`Crucible::recover`](crucible_core::Crucible::recover) does. With this option, `enqueue`,
+    /// `ack` and `remove` return before their write is durable, as `claim` always does. A submit
+    /// then waits for one flush, that of the storage, instead of two.
     #[must_use]
     pub fn restored_from_storage(mut self) -> Self {
         self.is_restored = true;
         self
     }
 
-    /// What tells how much time passes while no process has the queue: by default the system's clock. While one has it, leases
-    /// and delays run on tokio's.
+    /// Sets the clock that measures the time between two processes; by default the system clock.
+    /// Within a process, leases and delays use tokio's clock.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         self.clock = Arc::new(clock);

@@ -17,7 +17,7 @@ use crucible_queue::MemoryQueue;
 use proptest::prelude::*;
 
 #[cfg(feature = "durable")]
-mod durable;
+mod durable_queue;
 
 /// What is held against the model.
 trait Subject: Queue + Sized {

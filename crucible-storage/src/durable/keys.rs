@@ -1,35 +1,37 @@
-//! Where everything has its place in the map.
+//! The keys of a storage in a store.
 //!
-//! All keys of a storage begin with `s`, so that a queue can live in the same map. Ids are in the keys as the sixteen bytes
-//! that sort by time. Tenants, labels and idempotency keys are in them as hashes: a key is short, whatever they are.
+//! All of them begin with `s`, so that a queue can use the same store. Ids are 16 bytes that sort by
+//! time. Tenants, labels and idempotency keys are hashed, so that keys are short.
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `s.format` | the version of all of this |
-//! | `se` id, sequence 0 | the row of an evaluation: its record without what the entries have |
-//! | `se` id, sequence n | the n-th entry of its journal, or the hash of the file that has it |
-//! | `ss` class, id | nothing: the evaluations of a class, see below; those that run have a list beside that |
-//! | `st` tenant, class, id | nothing: a tenant's evaluations |
-//! | `sl` label, class, id | nothing: the evaluations with a label |
-//! | `sb` span, number | how many were submitted in that second, or those ten minutes, and the first and the last id |
-//! | `sk` tenant and key | the evaluation that has an idempotency key |
-//! | `sr` hash | how often entries name the file with this hash |
+//! | `s.format` | the layout version |
+//! | `se` id, sequence 0 | the row of an evaluation: its record without the data in its entries |
+//! | `se` id, sequence n | the n-th entry of its journal, or the digest of the file with the entry |
+//! | `ss` class, id | empty: an index by class (see below), and a separate one of running evaluations |
+//! | `st` tenant, class, id | empty: an index by tenant |
+//! | `sl` label, class, id | empty: an index by label |
+//! | `sb` span, number | the number, the first id and the last id of the submissions in a second or in ten minutes |
+//! | `sk` tenant and key | the evaluation that owns an idempotency key |
+//! | `sr` digest | the number of references to the file with this digest |
 //!
-//! What has not ended, queued or running, is one *class*; what has ended is of the class of its state. An evaluation changes
-//! its class once and for all, which has two merits: a worker that takes it changes little, and whoever reads the list of what
-//! has not ended before the others misses nothing that moves meanwhile.
+//! Queued and running evaluations form one *class*. Each terminal state is a class of its own. An
+//! evaluation changes its class only once. A claim therefore changes few keys, and a reader that
+//! reads the class of live evaluations first misses none that moves meanwhile.
 
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use crucible_core::{Digest, DigestStream, EvaluationId, Record, RecordState};
 
+/// The key of the layout version.
 pub(super) const FORMAT: &[u8] = b"s.format";
 
-/// How many bytes of a hash tell tenants and labels apart. Two with the same are told apart by their records.
-const SHORT: usize = 16;
+/// The length of a truncated hash of a tenant or a label. A collision is harmless, because queries
+/// also check the records.
+const SHORT_HASH: usize = 16;
 
-/// A state's byte. It is in keys, so it never changes.
+/// Returns the byte of a state in keys. It must never change.
 fn code(state: RecordState) -> u8 {
     match state {
         RecordState::Queued => 1,
@@ -38,16 +40,17 @@ fn code(state: RecordState) -> u8 {
         RecordState::Failed => 4,
         RecordState::Cancelled => 5,
         RecordState::Expired => 6,
-        // A state that core gets and this does not know yet would be found by the test of this module.
+        // The tests of this module detect a new state without a byte.
         _ => u8::MAX,
     }
 }
 
-/// The class of a state: 0 for all that can still change.
+/// Returns the byte of a state's class: 0 for all live states.
 fn class(state: RecordState) -> u8 {
     if state.is_terminal() { code(state) } else { 0 }
 }
 
+/// Returns a key from a prefix and its parts.
 fn key(space: &[u8], parts: &[&[u8]]) -> Bytes {
     let length = parts.iter().fold(space.len(), |length, part| length + part.len());
     let mut key = Vec::with_capacity(length);
@@ -56,59 +59,63 @@ fn key(space: &[u8], parts: &[&[u8]]) -> Bytes {
     key.into()
 }
 
-/// All of every evaluation.
+/// The prefix of rows and entries.
 pub(super) const EVALUATIONS: &[u8] = b"se";
 
-/// All of an evaluation: its row and its entries.
+/// Returns the prefix of an evaluation's row and entries.
 pub(super) fn evaluation(id: EvaluationId) -> Bytes {
     key(EVALUATIONS, &[&id.to_bytes()])
 }
 
+/// Returns the key of an evaluation's row.
 pub(super) fn row(id: EvaluationId) -> Bytes {
     entry(id, 0)
 }
 
+/// Returns the key of a journal entry.
 pub(super) fn entry(id: EvaluationId, sequence: u64) -> Bytes {
     key(EVALUATIONS, &[&id.to_bytes(), &sequence.to_be_bytes()])
 }
 
-/// The sequence that a key of an entry has at its end; 0 for a row.
+/// Returns the sequence number in the key of an entry; 0 for a row.
 pub(super) fn sequence(key: &[u8]) -> Option<u64> {
     let (_, sequence) = key.split_last_chunk()?;
     Some(u64::from_be_bytes(*sequence))
 }
 
-/// The evaluation that a key of a row is of; `None` if it is a key of something else.
-pub(super) fn row_of(key: &[u8]) -> Option<EvaluationId> {
+/// Returns the evaluation of a row's key; `None` for other keys.
+pub(super) fn evaluation_of_row(key: &[u8]) -> Option<EvaluationId> {
     let (id, sequence) = key.strip_prefix(EVALUATIONS)?.split_first_chunk()?;
     (sequence == [0; 8]).then(|| EvaluationId::from_bytes(*id))
 }
 
-/// What the places in the list of a class begin with.
+/// Returns the prefix of the index by class.
 pub(super) fn of_class(state: RecordState) -> Bytes {
     key(b"ss", &[&[class(state)]])
 }
 
-/// What the places in the list of what runs begin with.
+/// Returns the prefix of the index of running evaluations.
 pub(super) fn running() -> Bytes {
     key(b"ss", &[&[code(RecordState::Running)]])
 }
 
+/// Returns the prefix of the index by tenant.
 pub(super) fn of_tenant(tenant: &str, state: RecordState) -> Bytes {
-    key(b"st", &[&short(&[tenant]), &[class(state)]])
+    key(b"st", &[&short_hash(&[tenant]), &[class(state)]])
 }
 
+/// Returns the prefix of the index by label.
 pub(super) fn with_label(name: &str, value: &str, state: RecordState) -> Bytes {
-    key(b"sl", &[&short(&[name, value]), &[class(state)]])
+    key(b"sl", &[&short_hash(&[name, value]), &[class(state)]])
 }
 
-/// A place in an index.
+/// Returns the key of an evaluation in an index.
 pub(super) fn indexed(prefix: &[u8], id: EvaluationId) -> Bytes {
     key(prefix, &[&id.to_bytes()])
 }
 
-/// All places of a record in indexes.
-pub(super) fn places(record: &Record) -> BTreeSet<Bytes> {
+/// Returns all index keys of a record.
+pub(super) fn index_keys(record: &Record) -> BTreeSet<Bytes> {
     let (evaluation, state) = (&record.evaluation, record.state);
     let labels = evaluation.labels.iter().map(|(name, value)| with_label(name, value, state));
     let running = (state == RecordState::Running).then(running);
@@ -119,34 +126,37 @@ pub(super) fn places(record: &Record) -> BTreeSet<Bytes> {
         .collect()
 }
 
-/// The id at the end of a key of an index.
+/// Returns the id in an index key.
 pub(super) fn id(key: &[u8]) -> Option<EvaluationId> {
     let (_, id) = key.split_last_chunk()?;
     Some(EvaluationId::from_bytes(*id))
 }
 
-/// All buckets of submission times.
-pub(super) const BUCKETS: &[u8] = b"sb";
+/// The prefix of the time buckets.
+pub(super) const TIME_BUCKETS: &[u8] = b"sb";
 
-/// A bucket: all those of a span differ in the first byte.
-pub(super) fn bucket(span: u8, number: u64) -> Bytes {
-    key(BUCKETS, &[&[span], &number.to_be_bytes()])
+/// Returns the key of a time bucket. The first byte is the span.
+pub(super) fn time_bucket(span: u8, number: u64) -> Bytes {
+    key(TIME_BUCKETS, &[&[span], &number.to_be_bytes()])
 }
 
+/// Returns the key of an idempotency key.
 pub(super) fn idempotency(tenant: &str, idempotency_key: &str) -> Bytes {
     key(b"sk", &[&hash(&[tenant, idempotency_key]).to_bytes()])
 }
 
+/// Returns the key of a file's reference count.
 pub(super) fn references(digest: Digest) -> Bytes {
     key(b"sr", &[&digest.to_bytes()])
 }
 
-fn short(texts: &[&str]) -> [u8; SHORT] {
+/// Returns a truncated hash of some texts.
+fn short_hash(texts: &[&str]) -> [u8; SHORT_HASH] {
     let hash = hash(texts).to_bytes();
     hash.first_chunk().copied().unwrap_or_default()
 }
 
-/// A hash of texts in which no text can run into the next.
+/// Returns a hash of some texts. Lengths keep the boundaries between texts unambiguous.
 fn hash(texts: &[&str]) -> Digest {
     let mut hash = DigestStream::new();
     for text in texts {
@@ -161,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_state_has_a_place_of_its_own() {
+    fn every_state_has_its_own_byte() {
         let lists: BTreeSet<_> =
             RecordState::ALL.into_iter().map(of_class).chain([running()]).collect();
         assert_eq!(lists.len(), RecordState::ALL.len());
@@ -171,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_sort_by_evaluation_and_sequence_and_say_both() {
+    fn entry_keys_sort_by_evaluation_and_sequence() {
         let ids = [EvaluationId::new(), EvaluationId::new()];
         let keys = [row(ids[0]), entry(ids[0], 1), entry(ids[0], 256), row(ids[1])];
         assert!(keys.is_sorted());
@@ -181,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_do_not_run_into_one_another() {
+    fn hash_depends_on_text_boundaries() {
         assert_ne!(hash(&["ab", "c"]), hash(&["a", "bc"]));
         assert_ne!(idempotency("", "a"), idempotency("a", ""));
     }

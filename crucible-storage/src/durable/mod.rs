@@ -1,19 +1,23 @@
-//! A storage over a map that outlives the process.
+//! A storage over a `crucible-kv` store.
 
-mod buckets;
-mod entry;
+mod append;
+mod blob_files;
+mod blob_references;
+mod durable_storage;
 mod error;
-mod files;
-mod format;
+mod id_list;
+mod idempotency_key;
+mod journal_entry;
 mod keys;
-mod known;
-mod lookup;
+mod migration;
 mod open;
-mod reading;
-mod references;
-mod row;
-mod storage;
-mod writing;
+mod query;
+mod record_cache;
+mod record_row;
+mod removal;
+mod storage_core;
+mod storage_view;
+mod time_index;
 
-pub use open::OpenError;
-pub use storage::DurableStorage;
+pub use durable_storage::DurableStorage;
+pub use error::StorageOpenError;

@@ -12,7 +12,7 @@ use crucible_core::{
 use crucible_kv::testing::MemoryBackend;
 use futures::TryStreamExt as _;
 
-use crate::support::Kept;
+use crate::storage_fixture::StorageFixture;
 
 pub(crate) fn started() -> EventKind {
     EventKind::Started { attempt: 1, worker: WorkerId::new("w"), engine: "fake".to_owned() }
@@ -71,7 +71,7 @@ pub(crate) async fn all(storage: &dyn Storage, query: &RecordQuery) -> Vec<Recor
 }
 
 /// Everything in a storage fits: journals, records, every index, and that there is each file that is named and no other.
-pub(crate) async fn assert_sound(kept: &Kept, disk: &MemoryBackend) {
+pub(crate) async fn assert_sound(kept: &StorageFixture, disk: &MemoryBackend) {
     let found = verify_storage(kept).await.unwrap();
     assert!(found.is_sound(), "{found:?}");
     let records = all(kept, &RecordQuery::new()).await;
@@ -107,7 +107,7 @@ pub(crate) async fn assert_sound(kept: &Kept, disk: &MemoryBackend) {
         .map(|key| Digest::from_bytes(key[2..].try_into().unwrap()).to_string())
         .collect();
     let files: BTreeSet<_> = kept
-        .place
+        .location
         .blob_files()
         .into_iter()
         .map(|file| {

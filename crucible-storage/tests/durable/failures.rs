@@ -9,7 +9,7 @@ use crucible_kv::{Durability, Store};
 use crucible_storage::DurableStorage;
 
 use crate::events::{all, append, assert_sound, finished, put, started};
-use crate::support::{Kept, Place};
+use crate::storage_fixture::{StorageFixture, StorageLocation};
 
 const LARGE: usize = 50_000;
 
@@ -49,7 +49,7 @@ async fn after_any_failed_write_everything_acknowledged_is_there_and_fits() {
     for fault in [Fault::Lost, Fault::Flush, Fault::Full] {
         for number in 0.. {
             let disk = MemoryBackend::new();
-            let place = Place::over(disk.clone());
+            let place = StorageLocation::over(disk.clone());
             let faulty = FaultyBackend::new(disk.clone());
             let faults = faulty.faults();
             let store = Store::open(faulty, Durability::Power).unwrap();
@@ -75,7 +75,7 @@ async fn after_any_failed_write_everything_acknowledged_is_there_and_fits() {
             drop(storage);
             // A poisoned store says so once more.
             let _poisoned = store.close().await;
-            let kept = Kept::open(&place).await;
+            let kept = StorageFixture::open(&place).await;
             assert_sound(&kept, &disk).await;
             let found = all(&kept, &RecordQuery::new()).await;
             for record in acknowledged {

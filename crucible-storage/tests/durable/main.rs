@@ -7,13 +7,13 @@
 )]
 
 mod blobs;
-mod damage;
+mod concurrent_pages;
+mod corruption;
 mod events;
 mod failures;
-mod format;
-mod known;
-mod moving;
+mod migration;
+mod record_cache;
 mod secrets;
-#[path = "../support/durable.rs"]
-mod support;
-mod times;
+#[path = "../support/storage_fixture.rs"]
+mod storage_fixture;
+mod submission_times;

@@ -7,7 +7,7 @@ use crucible_core::{Command, Evaluation, Program, RecordQuery, Secret, Storage a
 use crucible_kv::testing::MemoryBackend;
 
 use crate::events::{all, run};
-use crate::support::{Kept, Place, redb, sled};
+use crate::storage_fixture::{StorageFixture, StorageLocation, redb, sled};
 
 const VALUE: &str = "hunter2-and-nothing-else";
 const PLAIN: &str = "this-is-no-secret";
@@ -32,7 +32,7 @@ fn has(bytes: &[u8], text: &str) -> bool {
 #[tokio::test]
 async fn no_file_of_a_database_has_the_value_of_a_secret() {
     for place in [redb(), sled()] {
-        let kept = Kept::open(&place).await;
+        let kept = StorageFixture::open(&place).await;
         fill(&kept).await;
         drop(kept.storage);
         kept.store.close().await.unwrap();
@@ -43,7 +43,7 @@ async fn no_file_of_a_database_has_the_value_of_a_secret() {
 }
 
 /// Even if whoever writes has not removed them; in the map and, with a large input, in a file.
-async fn fill(kept: &Kept) {
+async fn fill(kept: &StorageFixture) {
     for stdin in [0, 50_000] {
         let command = Command::new(["env"]).with_env("A", Secret::new(VALUE)).with_env("P", PLAIN);
         let evaluation = Evaluation::new(Program::Command(command))
@@ -56,7 +56,7 @@ async fn fill(kept: &Kept) {
 #[tokio::test]
 async fn no_file_and_no_value_has_the_value_of_a_secret() {
     let disk = MemoryBackend::new();
-    let kept = Kept::open(&Place::over(disk.clone())).await;
+    let kept = StorageFixture::open(&StorageLocation::over(disk.clone())).await;
     fill(&kept).await;
     for record in all(&kept, &RecordQuery::new()).await {
         assert_eq!(record.evaluation.env["B"].reveal(), None);
@@ -64,9 +64,9 @@ async fn no_file_and_no_value_has_the_value_of_a_secret() {
     }
     let in_map = |text| disk.entries().values().filter(|value| has(value, text)).count();
     assert_eq!(
-        (in_map(PLAIN), files_with(kept.place.directory.path(), PLAIN)),
+        (in_map(PLAIN), files_with(kept.location.directory.path(), PLAIN)),
         (1, 1),
         "the search finds what is there"
     );
-    assert_eq!((in_map(VALUE), files_with(kept.place.directory.path(), VALUE)), (0, 0));
+    assert_eq!((in_map(VALUE), files_with(kept.location.directory.path(), VALUE)), (0, 0));
 }

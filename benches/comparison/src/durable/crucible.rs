@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crucible::{
-    DataDirectory, DataOptions, Digest, DurableQueue, DurableStorage, Evaluation, EvaluationId,
+    DataDirectory, DataDirectoryOptions, Digest, DurableQueue, DurableStorage, Evaluation, EvaluationId,
     Event, EventKind, Evidence, Outcome, Queue as _, Storage as _, Ticket, Timestamp, WorkerId,
 };
 
@@ -22,7 +22,7 @@ pub(crate) struct Stores {
 
 impl Stores {
     pub(crate) async fn open(path: &Path) -> Self {
-        let options = DataOptions::new().with_capacity(u64::MAX);
+        let options = DataDirectoryOptions::new().with_capacity(u64::MAX);
         let directory = DataDirectory::open_with(path, options).await.expect("a directory");
         Self { storage: directory.storage(), queue: directory.queue(), next: AtomicU64::new(1) }
     }

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crucible::{
-    DataDirectory, DataOptions, RecordQuery, RecordState, Retention, Storage as _, purge_storage,
+    DataDirectory, DataDirectoryOptions, RecordQuery, Retention, State, Storage as _, purge_storage,
 };
 
 use crucible_store::Stores;
@@ -53,7 +53,7 @@ fn main() -> Result<(), String> {
         drop(stores);
 
         let opened = Instant::now();
-        let directory = DataDirectory::open_with(&full, DataOptions::new().with_capacity(u64::MAX))
+        let directory = DataDirectory::open_with(&full, DataDirectoryOptions::new().with_capacity(u64::MAX))
             .await
             .expect("it is opened");
         println!(
@@ -71,7 +71,7 @@ fn main() -> Result<(), String> {
 
         compare(&full, &empty).await;
 
-        let directory = DataDirectory::open_with(&full, DataOptions::new().with_capacity(u64::MAX))
+        let directory = DataDirectory::open_with(&full, DataDirectoryOptions::new().with_capacity(u64::MAX))
             .await
             .expect("it is opened");
         let before = kib(&full);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use crucible::{DataDirectory, DataOptions, MemoryQueue, MemoryStorage};
+use crucible::{DataDirectory, DataDirectoryOptions, MemoryQueue, MemoryStorage};
 use futures::{StreamExt as _, stream};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -117,7 +117,7 @@ async fn in_directories(kept: &mut Kept, depth: usize) -> (f64, f64) {
     let mut blocked = Vec::new();
     for _ in 0..count {
         let place = tempfile::tempdir().expect("a directory");
-        let options = DataOptions::new().with_capacity(u64::MAX);
+        let options = DataDirectoryOptions::new().with_capacity(u64::MAX);
         let data = DataDirectory::open_with(place.path(), options).await.expect("a data directory");
         blocked.push(Blocked::new(data.queue(), data.storage()).await);
         kept.directories.push(place);

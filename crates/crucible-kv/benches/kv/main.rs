@@ -8,18 +8,18 @@
     reason = "a benchmark that cannot go on has nothing to measure"
 )]
 
-mod full;
-mod log;
-mod subjects;
-mod work;
+mod contenders;
+mod full_store;
+mod reference_log;
+mod workload;
 
 use std::path::Path;
 use std::time::Duration;
 
 use crucible_kv::Store;
 
-use self::log::Log;
-use self::subjects::{SUBJECTS, Subject};
+use self::contenders::{CONTENDERS, Contender};
+use self::reference_log::ReferenceLog;
 
 /// As many as workers of a busy host.
 const WRITERS: usize = 16;
@@ -38,7 +38,7 @@ fn main() -> Result<(), String> {
     let place = |name: &str| scratch.path().join(name);
 
     runtime.block_on(async {
-        let log = Measured::new("log", Under::Log(Log::new(&place("log"))));
+        let log = Measured::new("log", Under::ReferenceLog(ReferenceLog::new(&place("log"))));
         let stores = subjects().map(|subject| {
             Measured::new(subject.name, Under::Store(subject.store(&place(subject.name))))
         });
@@ -50,12 +50,17 @@ fn main() -> Result<(), String> {
             // Each round begins with another one, since each pays for what the one before has left to the kernel.
             measured.rotate_left(1);
         }
-        measured.sort_by_key(|subject| matches!(subject.under, Under::Log(_)));
+        measured.sort_by_key(|subject| matches!(subject.under, Under::ReferenceLog(_)));
         print(&measured, rounds);
     });
     println!("\nwith {records} records of 1 KiB and an index entry each");
     for subject in subjects().filter(|subject| subject.keeps && records > 0) {
-        full::measure(&runtime, subject, &place(&format!("{}-full", subject.name)), records as u64);
+        full_store::measure(
+            &runtime,
+            subject,
+            &place(&format!("{}-full", subject.name)),
+            records as u64,
+        );
     }
     Ok(())
 }
@@ -69,7 +74,7 @@ struct Measured {
 
 enum Under {
     Store(Store),
-    Log(Log),
+    ReferenceLog(ReferenceLog),
 }
 
 impl Measured {
@@ -79,8 +84,10 @@ impl Measured {
 
     async fn measure(&mut self) {
         let (submits, cycles) = match &self.under {
-            Under::Store(store) => (work::submits(store).await, work::cycles(store).await),
-            Under::Log(log) => (work::log_submits(log).await, work::log_cycles(log).await),
+            Under::Store(store) => (workload::submits(store).await, workload::cycles(store).await),
+            Under::ReferenceLog(log) => {
+                (workload::log_submits(log).await, workload::log_cycles(log).await)
+            }
         };
         self.submits.push(submits);
         self.cycles.push(cycles);
@@ -104,10 +111,10 @@ fn print(measured: &[Measured], rounds: usize) {
 }
 
 /// All of them, or those whose name begins with what follows `--only`.
-fn subjects() -> impl Iterator<Item = &'static Subject> {
+fn subjects() -> impl Iterator<Item = &'static Contender> {
     let only =
         std::env::args().skip_while(|argument| argument != "--only").nth(1).unwrap_or_default();
-    SUBJECTS.iter().filter(move |subject| subject.name.starts_with(&only))
+    CONTENDERS.iter().filter(move |subject| subject.name.starts_with(&only))
 }
 
 fn median(figures: &[f64]) -> f64 {

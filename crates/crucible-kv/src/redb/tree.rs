@@ -1,18 +1,19 @@
-//! redb's own part: a tree in one file, copy on write.
+//! The redb database: a copy-on-write tree in one file.
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use ::redb::{
-    Builder, Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, TableError,
+    Builder, Database, ReadTransaction, ReadableDatabase as _, ReadableTable as _, Table,
+    TableDefinition, TableError,
 };
 use bytes::Bytes;
 
-use super::blocks::Disk;
-use super::file::{DataFile, Trouble};
-use super::highest::{Highest, last_of_each};
-use super::record::Salt;
-use crate::guard::{drop_quietly, guarded};
+use super::data_file::{DataFile, FirstFailure};
+use super::disk::Disk;
+use super::highest_keys::{HighestKeys, last_of_each};
+use super::wal_record::Salt;
+use crate::panic_guard::{catch_panics, drop_quietly};
 use crate::{Batch, KvError, Range};
 
 pub(super) const FILE: &str = "data.redb";
@@ -20,85 +21,85 @@ pub(super) const FILE: &str = "data.redb";
 const ENTRIES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("entries");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
-/// The number of the last record of the log that the tree has.
+/// The key of the number of the last log record that the tree contains.
 const APPLIED: &str = "applied";
 
-/// See [`Salt`].
+/// The key of the [`Salt`].
 const SALT: &str = "salt";
 
-/// Pages that are kept in memory. The upper levels of a tree of some million entries fit well.
+/// The size of the page cache. The upper levels of a tree with some million entries fit in it.
 const CACHE: usize = 64 * 1024 * 1024;
 
+/// A redb database with the entries of a store.
 #[derive(Debug)]
-pub(super) struct Tree {
+pub(super) struct RedbTree {
     disk: Box<dyn Disk>,
-    /// As it is in messages.
+    /// The display name of the file.
     file: Arc<str>,
-    /// `None` once it could not be opened again.
-    open: RwLock<Option<Open>>,
-    highest: Highest,
+    /// `None` after reopening has failed.
+    open: RwLock<Option<OpenDatabase>>,
+    highest: HighestKeys,
 }
 
-/// What is read of a file that is opened.
+/// The extent of the check when a database is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Check {
-    /// What is needed to open it.
+pub(super) enum OpenCheck {
+    /// Only the pages that opening needs.
     Nothing,
     /// Every page.
     Everything,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenDatabase {
     database: Database,
-    /// What went wrong below redb, which tells no more than that something did.
-    trouble: Arc<Trouble>,
+    /// The first failure of the file. redb itself reports only that an operation failed.
+    failure: Arc<FirstFailure>,
 }
 
-impl Tree {
-    pub(super) fn open(disk: Box<dyn Disk>, check: Check) -> Result<Self, KvError> {
+impl RedbTree {
+    pub(super) fn open(disk: Box<dyn Disk>, check: OpenCheck) -> Result<Self, KvError> {
         let file: Arc<str> = disk.name(FILE).into();
-        let open = guarded(&file, || {
-            let mut open = Open::new(&*disk, &file)?;
-            if check == Check::Everything {
+        let open = catch_panics(&file, || {
+            let mut open = OpenDatabase::new(&*disk, &file)?;
+            if check == OpenCheck::Everything {
                 open.check(&file)?;
             }
             Ok(open)
         })?;
-        Ok(Self { disk, file, open: RwLock::new(Some(open)), highest: Highest::default() })
+        Ok(Self { disk, file, open: RwLock::new(Some(open)), highest: HighestKeys::default() })
     }
 
-    /// The number of the last record that the tree has, and the store's salt.
+    /// Returns the number of the last log record that the tree contains, and the store's salt.
     pub(super) fn meta(&self) -> Result<(u64, Salt), KvError> {
-        self.read(|database| {
-            let transaction = database.begin_read().map_err(|error| self.failed(error))?;
+        self.read(|transaction| {
             let table = transaction.open_table(META).map_err(|error| self.failed(error))?;
-            let damaged = || KvError::Corrupt { what: Arc::clone(&self.file), source: None };
+            let corrupt = || KvError::Corrupt { what: Arc::clone(&self.file), source: None };
             let applied =
-                table.get(APPLIED).map_err(|error| self.failed(error))?.ok_or_else(damaged)?;
-            let salt = table.get(SALT).map_err(|error| self.failed(error))?.ok_or_else(damaged)?;
-            let applied = applied.value().try_into().map_err(|_| damaged())?;
-            Ok((u64::from_le_bytes(applied), salt.value().try_into().map_err(|_| damaged())?))
+                table.get(APPLIED).map_err(|error| self.failed(error))?.ok_or_else(corrupt)?;
+            let salt = table.get(SALT).map_err(|error| self.failed(error))?.ok_or_else(corrupt)?;
+            let applied = applied.value().try_into().map_err(|_| corrupt())?;
+            Ok((u64::from_le_bytes(applied), salt.value().try_into().map_err(|_| corrupt())?))
         })
     }
 
+    /// Returns the value of a key.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
-        self.read(|database| {
-            let transaction = database.begin_read().map_err(|error| self.failed(error))?;
+        self.read(|transaction| {
             let table = transaction.open_table(ENTRIES).map_err(|error| self.failed(error))?;
             let value = table.get(key).map_err(|error| self.failed(error))?;
             Ok(value.map(|value| Bytes::copy_from_slice(value.value())))
         })
     }
 
-    /// Whether it is known without a look that a key is not there.
+    /// Returns `true` if the tree certainly does not contain a key, which needs no lookup.
     pub(super) fn is_known_to_lack(&self, key: &[u8]) -> bool {
         self.highest.is_before(key)
     }
 
+    /// Returns the first `limit` entries of a range, in the order of the range.
     pub(super) fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {
-        self.read(|database| {
-            let transaction = database.begin_read().map_err(|error| self.failed(error))?;
+        self.read(|transaction| {
             let table = transaction.open_table(ENTRIES).map_err(|error| self.failed(error))?;
             let mut entries =
                 table.range::<&[u8]>(range.bounds()).map_err(|error| self.failed(error))?;
@@ -113,63 +114,79 @@ impl Tree {
         })
     }
 
-    /// Takes in what is in the log up to a record. All of it or nothing, and so that it survives a power cut.
+    /// Writes the batch of all log records up to `applied`, as a whole or not at all. The result
+    /// survives a power cut.
     pub(super) fn apply(&self, batch: &Batch, applied: u64) -> Result<(), KvError> {
-        let result = self.read(|database| {
+        let result = self.with_database(|database| {
             let mut transaction = database.begin_write().map_err(|error| self.failed(error))?;
-            // It costs another flush and a little writing each time, and opening the file after a crash would read all of it
-            // otherwise.
+            // Quick repair costs one more flush and a small write for each commit. Without it,
+            // opening the file after a crash reads all of it.
             transaction.set_quick_repair(true);
             {
-                let mut table =
+                let mut entries =
                     transaction.open_table(ENTRIES).map_err(|error| self.failed(error))?;
-                for (key, value) in batch {
-                    let written = match value {
-                        Some(value) => table.insert(&key[..], &value[..]).map(drop),
-                        None => table.remove(&key[..]).map(drop),
-                    };
-                    written.map_err(|error| self.failed(error))?;
-                }
-                for key in last_of_each(batch.iter().map(|(key, _)| key)) {
-                    self.highest.raise(key, |kind| {
-                        let kind = Range::prefix(Bytes::copy_from_slice(&kind));
-                        let mut entries = table
-                            .range::<&[u8]>(kind.bounds())
-                            .map_err(|error| self.failed(error))?;
-                        let last =
-                            entries.next_back().transpose().map_err(|error| self.failed(error))?;
-                        Ok::<_, KvError>(last.map(|(key, _)| Bytes::copy_from_slice(key.value())))
-                    })?;
-                }
-                let mut table = transaction.open_table(META).map_err(|error| self.failed(error))?;
-                table
-                    .insert(APPLIED, &applied.to_le_bytes()[..])
+                self.write_entries(&mut entries, batch)?;
+                self.track_highest_keys(&entries, batch)?;
+                let mut meta = transaction.open_table(META).map_err(|error| self.failed(error))?;
+                meta.insert(APPLIED, &applied.to_le_bytes()[..])
                     .map_err(|error| self.failed(error))?;
             }
             transaction.commit().map_err(|error| self.failed(error))
         });
-        result.map_err(|error| self.recover(error))
+        result.map_err(|error| self.reopen_if_full(error))
     }
 
-    /// Moves pages from the end of the file to where others were, and cuts the end off.
+    fn write_entries(
+        &self,
+        entries: &mut Table<'_, &[u8], &[u8]>,
+        batch: &Batch,
+    ) -> Result<(), KvError> {
+        for (key, value) in batch {
+            let written = match value {
+                Some(value) => entries.insert(&key[..], &value[..]).map(drop),
+                None => entries.remove(&key[..]).map(drop),
+            };
+            written.map_err(|error| self.failed(error))?;
+        }
+        Ok(())
+    }
+
+    fn track_highest_keys(
+        &self,
+        entries: &Table<'_, &[u8], &[u8]>,
+        batch: &Batch,
+    ) -> Result<(), KvError> {
+        for key in last_of_each(batch.iter().map(|(key, _)| key)) {
+            self.highest.raise(key, |kind| {
+                let kind = Range::prefix(Bytes::copy_from_slice(&kind));
+                let mut stored =
+                    entries.range::<&[u8]>(kind.bounds()).map_err(|error| self.failed(error))?;
+                let last = stored.next_back().transpose().map_err(|error| self.failed(error))?;
+                Ok::<_, KvError>(last.map(|(key, _)| Bytes::copy_from_slice(key.value())))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Moves pages from the end of the file into free space, and truncates the file.
     pub(super) fn compact(&self) -> Result<(), KvError> {
         let mut slot = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(open) = &mut *slot else { return Err(self.gone()) };
-        let compacted = guarded(&self.file, || match open.database.compact() {
+        let Some(open) = &mut *slot else { return Err(self.closed()) };
+        let compacted = catch_panics(&self.file, || match open.database.compact() {
             Ok(_) => Ok(()),
             Err(error) => Err(self.failed(error)),
         });
         drop(slot);
-        compacted.map_err(|error| self.recover(error))
+        compacted.map_err(|error| self.reopen_if_full(error))
     }
 
-    /// After a failure: redb closes its file for good if it cannot write. If that was for want of room, opening it again leaves
-    /// exactly what was there before.
-    fn recover(&self, error: KvError) -> KvError {
+    /// Opens the database again if the failure was a full disk. redb refuses all further calls after
+    /// a failed write; after a full disk, reopening restores exactly the previous content.
+    fn reopen_if_full(&self, error: KvError) -> KvError {
         let mut slot = self.open.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(full) = slot.as_ref().and_then(|open| open.trouble.full()) else { return error };
+        let Some(full) = slot.as_ref().and_then(|open| open.failure.full()) else { return error };
         drop_quietly(slot.take());
-        match guarded(&self.file, || Open::new(&*self.disk, &self.file)) {
+        match catch_panics(&self.file, || OpenDatabase::new(&*self.disk, &self.file)) {
             Ok(open) => {
                 *slot = Some(open);
                 KvError::Full { source: full }
@@ -178,55 +195,69 @@ impl Tree {
         }
     }
 
-    fn read<T>(&self, action: impl FnOnce(&Database) -> Result<T, KvError>) -> Result<T, KvError> {
-        let open = self.shared();
-        let Some(open) = &*open else { return Err(self.gone()) };
-        guarded(&self.file, || action(&open.database))
+    fn read<T>(
+        &self,
+        action: impl FnOnce(&ReadTransaction) -> Result<T, KvError>,
+    ) -> Result<T, KvError> {
+        self.with_database(|database| {
+            action(&database.begin_read().map_err(|error| self.failed(error))?)
+        })
     }
 
-    fn shared(&self) -> RwLockReadGuard<'_, Option<Open>> {
+    fn with_database<T>(
+        &self,
+        action: impl FnOnce(&Database) -> Result<T, KvError>,
+    ) -> Result<T, KvError> {
+        let open = self.lock_shared();
+        let Some(open) = &*open else { return Err(self.closed()) };
+        catch_panics(&self.file, || action(&open.database))
+    }
+
+    fn lock_shared(&self) -> RwLockReadGuard<'_, Option<OpenDatabase>> {
         self.open.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn gone(&self) -> KvError {
-        let source = std::io::Error::other("it could not be opened again after it was full");
+    /// Returns the error of a database that could not be opened again.
+    fn closed(&self) -> KvError {
+        let source = std::io::Error::other("cannot open it again after the disk was full");
         KvError::from_io(Arc::clone(&self.file), source)
     }
 
     fn failed(&self, error: impl Into<::redb::Error>) -> KvError {
-        failed(&self.file, error)
+        convert_error(&self.file, error)
     }
 }
 
-impl Drop for Tree {
+impl Drop for RedbTree {
     fn drop(&mut self) {
         drop_quietly(self.open.get_mut().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
-impl Open {
+impl OpenDatabase {
     fn new(disk: &dyn Disk, file: &Arc<str>) -> Result<Self, KvError> {
-        let blocks = disk.open(FILE).map_err(|error| KvError::from_io(Arc::clone(file), error))?;
-        let data = DataFile::new(blocks);
-        let trouble = data.trouble();
-        let result = Self::with(data, &trouble).map_err(|error| failed(file, error));
-        result.map_err(|error| trouble.full().map_or(error, |source| KvError::Full { source }))
+        let opened = disk.open(FILE).map_err(|error| KvError::from_io(Arc::clone(file), error))?;
+        let data = DataFile::new(opened);
+        let failure = data.failure();
+        let result = Self::with(data, &failure).map_err(|error| convert_error(file, error));
+        result.map_err(|error| failure.full().map_or(error, |source| KvError::Full { source }))
     }
 
+    /// Verifies the checksum of every page.
     fn check(&mut self, file: &Arc<str>) -> Result<(), KvError> {
         match self.database.check_integrity() {
             Ok(true) => Ok(()),
-            // redb has mended it, by leaving out what it could not read.
+            // redb has repaired the file by dropping the unreadable pages.
             Ok(false) => Err(KvError::Corrupt { what: Arc::clone(file), source: None }),
-            Err(error) => Err(failed(file, error)),
+            Err(error) => Err(convert_error(file, error)),
         }
     }
 
-    fn with(data: DataFile, trouble: &Arc<Trouble>) -> Result<Self, ::redb::Error> {
+    fn with(data: DataFile, failure: &Arc<FirstFailure>) -> Result<Self, ::redb::Error> {
         let database = Builder::new().set_cache_size(CACHE).create_with_backend(data)?;
         match database.begin_read()?.open_table(META) {
             Ok(_) => {}
-            // Reading a table that was never written is an error, so all are there from the beginning.
+            // Create all tables at once, because redb cannot read a table that was never written.
             Err(TableError::TableDoesNotExist(_)) => {
                 let mut transaction = database.begin_write()?;
                 transaction.set_quick_repair(true);
@@ -240,11 +271,11 @@ impl Open {
             }
             Err(error) => return Err(error.into()),
         }
-        Ok(Self { database, trouble: Arc::clone(trouble) })
+        Ok(Self { database, failure: Arc::clone(failure) })
     }
 }
 
-/// Bytes that nobody can guess: the keys of the standard library's hash maps, which are random.
+/// Returns unpredictable bytes. The source is the random keys of the standard library's hash maps.
 fn new_salt() -> Salt {
     let [first, second] = [(); 2].map(|()| RandomState::new().hash_one("salt").to_le_bytes());
     let mut salt = Salt::default();
@@ -254,7 +285,7 @@ fn new_salt() -> Salt {
     salt
 }
 
-fn failed(file: &Arc<str>, error: impl Into<::redb::Error>) -> KvError {
+fn convert_error(file: &Arc<str>, error: impl Into<::redb::Error>) -> KvError {
     match error.into() {
         ::redb::Error::Io(error) => KvError::from_io(Arc::clone(file), error),
         error @ (::redb::Error::Corrupted(_)

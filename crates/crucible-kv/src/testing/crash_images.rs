@@ -1,4 +1,4 @@
-//! A store whose power can be cut.
+//! A backend that reproduces the content after a power cut.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -7,55 +7,57 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::MemoryBackend;
-use super::memory::apply;
+use super::memory_backend::apply;
 use crate::{Backend, Batch, Durability, KvError, Range};
 
-/// A store in memory that remembers every commit, so that a test can have what a power cut would have left at any moment.
+/// An in-memory backend that records every commit, so that a test can reproduce the content after a
+/// power cut at any time.
 ///
-/// Moments are counted in commits: moment 0 is before the first. What a cut leaves is every commit up to the last that was made
-/// durable, and of those after it any number from the first on, also the one that was under way; never a part of one, nor one
-/// without those before it. That is what [`Backend::commit`] promises. Tearing within a commit happens below a backend, in its
-/// files, and is the backend's to survive.
+/// Times are counted in commits: time 0 is before the first one. A cut keeps every commit up to the
+/// last durable one, and a prefix of the later commits, which may include the running one. It never
+/// keeps a part of a commit, nor a commit without its predecessors. This is the contract of
+/// [`Backend::commit`]. Torn writes within a commit happen in the files below a backend, and the
+/// backend itself must survive them.
 ///
-/// Clones are the same store.
+/// Clones share one store.
 #[derive(Clone, Debug, Default)]
 pub struct CrashImages {
-    now: MemoryBackend,
+    current: MemoryBackend,
     history: Arc<Mutex<Vec<(Batch, Durability)>>>,
 }
 
 impl CrashImages {
-    /// An empty store.
+    /// Creates an empty store.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// How many commits there were: the latest moment.
+    /// Returns the number of commits, which is the current time.
     #[must_use]
-    pub fn moments(&self) -> usize {
+    pub fn commits(&self) -> usize {
         self.lock().len()
     }
 
-    /// How many commits may be left by a power cut at a moment.
+    /// Returns the possible numbers of commits after a power cut at a time.
     ///
-    /// The next one is among them if there was one: it may have been under way.
+    /// The range includes the next commit if there is one, because it may have been running.
     #[must_use]
-    pub fn survivors(&self, moment: usize) -> RangeInclusive<usize> {
+    pub fn survivors(&self, time: usize) -> RangeInclusive<usize> {
         let history = self.lock();
-        let before = history.get(..moment).unwrap_or(&history);
+        let before = history.get(..time).unwrap_or(&history);
         let durable = before.iter().rposition(|(_, durability)| *durability == Durability::Power);
-        durable.map_or(0, |last| last + 1)..=(moment + 1).min(history.len())
+        durable.map_or(0, |last| last + 1)..=(time + 1).min(history.len())
     }
 
-    /// What a power cut leaves that the first `survivors` commits survive: a disk to open again.
+    /// Returns the content with the first `survivors` commits, as a disk to open.
     #[must_use]
     pub fn image(&self, survivors: usize) -> MemoryBackend {
         let mut entries = BTreeMap::new();
         for (batch, _) in self.lock().iter().take(survivors) {
             apply(&mut entries, batch);
         }
-        MemoryBackend::of(entries)
+        MemoryBackend::with_entries(entries)
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<(Batch, Durability)>> {
@@ -66,41 +68,41 @@ impl CrashImages {
 #[deny(clippy::missing_trait_methods)]
 impl Backend for CrashImages {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, KvError> {
-        self.now.get(key)
+        self.current.get(key)
     }
 
     fn get_cached(&self, key: &[u8]) -> Result<Option<Option<Bytes>>, KvError> {
-        self.now.get_cached(key)
+        self.current.get_cached(key)
     }
 
-    fn settled(&self) -> Option<u64> {
-        self.now.settled()
+    fn generation(&self) -> Option<u64> {
+        self.current.generation()
     }
 
     fn scan(&self, range: &Range, limit: usize) -> Result<Vec<(Bytes, Bytes)>, KvError> {
-        self.now.scan(range, limit)
+        self.current.scan(range, limit)
     }
 
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), KvError> {
-        // One lock over both, so that whoever has seen a write finds it in the history.
+        // Hold the lock over both, so that every visible write is in the history.
         let mut history = self.lock();
         history.push((batch.clone(), durability));
-        self.now.commit(batch, durability)
+        self.current.commit(batch, durability)
     }
 
     fn strongest(&self) -> Durability {
-        self.now.strongest()
+        self.current.strongest()
     }
 
     fn reads_wait(&self) -> bool {
-        self.now.reads_wait()
+        self.current.reads_wait()
     }
 
     fn disk_bytes(&self) -> Result<u64, KvError> {
-        self.now.disk_bytes()
+        self.current.disk_bytes()
     }
 
     fn compact(&self) -> Result<(), KvError> {
-        self.now.compact()
+        self.current.compact()
     }
 }

@@ -1,9 +1,9 @@
-//! Stores for tests: a model of a disk, one that fails when it is told to, and one whose power can be cut.
+//! Backends for tests: a model of a disk, fault injection, and power cuts.
 
 mod crash_images;
-mod faulty;
-mod memory;
+mod faulty_backend;
+mod memory_backend;
 
 pub use crash_images::CrashImages;
-pub use faulty::{Fault, Faults, FaultyBackend};
-pub use memory::MemoryBackend;
+pub use faulty_backend::{Fault, Faults, FaultyBackend};
+pub use memory_backend::MemoryBackend;

@@ -8,9 +8,9 @@ use crucible_kv::{
     WriteError,
 };
 
-use crate::support::{Kind, batch, noise};
+use crate::backend_kind::{BackendKind, batch, noise};
 
-pub(crate) fn a_key_has_the_value_that_was_written_last(kind: &Kind, scratch: &Path) {
+pub(crate) fn a_key_has_the_value_that_was_written_last(kind: &BackendKind, scratch: &Path) {
     let backend = kind.open(scratch);
     let commit = |writes| backend.commit(&batch(writes), Durability::Process).unwrap();
     assert_eq!(backend.get(b"a").unwrap(), None);
@@ -23,7 +23,10 @@ pub(crate) fn a_key_has_the_value_that_was_written_last(kind: &Kind, scratch: &P
     assert_eq!(backend.scan(&Range::all(), 9).unwrap(), [("a".into(), "".into())]);
 }
 
-pub(crate) fn what_was_committed_is_there_when_it_is_opened_again(kind: &Kind, scratch: &Path) {
+pub(crate) fn what_was_committed_is_there_when_it_is_opened_again(
+    kind: &BackendKind,
+    scratch: &Path,
+) {
     let levels = [Durability::Buffered, Durability::Process, Durability::Power];
     let mut expected = Vec::new();
     for (round, level) in (0..30).zip(levels.iter().cycle()) {
@@ -39,7 +42,7 @@ pub(crate) fn what_was_committed_is_there_when_it_is_opened_again(kind: &Kind, s
     }
 }
 
-pub(crate) fn large_values_and_long_keys_come_back(kind: &Kind, scratch: &Path) {
+pub(crate) fn large_values_and_long_keys_come_back(kind: &BackendKind, scratch: &Path) {
     let key = noise(KEY_MAX, 1);
     let lengths =
         [0, 1, 6 * 1024, 6 * 1024 + 1, 32 * 1024, 100_000, 1 << 20, VALUE_MAX, 200_000, 5];
@@ -68,27 +71,30 @@ pub(crate) fn large_values_and_long_keys_come_back(kind: &Kind, scratch: &Path) 
     assert_eq!(backend.scan(&Range::all(), 9).unwrap().len(), 1);
 }
 
-pub(crate) fn a_level_beyond_the_strongest_is_refused(kind: &Kind, scratch: &Path) {
+pub(crate) fn a_level_beyond_the_strongest_is_refused(kind: &BackendKind, scratch: &Path) {
     let backend = kind.open(scratch);
     if backend.strongest() < Durability::Power {
         let error = backend.commit(&batch([("a", Some(""))]), Durability::Power).unwrap_err();
-        assert_eq!(error.kind(), KvErrorKind::TooWeak);
+        assert_eq!(error.kind(), KvErrorKind::UnsupportedDurability);
         assert_eq!(backend.get(b"a").unwrap(), None);
     }
     backend.commit(&batch([("a", Some(""))]), backend.strongest()).unwrap();
     assert_eq!(backend.get(b"a").unwrap(), Some(Bytes::new()));
 }
 
-pub(crate) fn a_write_is_told_whether_what_was_read_has_changed(kind: &Kind, scratch: &Path) {
+pub(crate) fn a_write_is_told_whether_what_was_read_has_changed(
+    kind: &BackendKind,
+    scratch: &Path,
+) {
     /// What was read of a key, and when.
     type Seen = (Option<Bytes>, Generation);
     async fn see(store: &Store, key: &'static str) -> Seen {
-        let moment = store.moment();
+        let moment = store.generation();
         (store.get(key).await.unwrap(), moment)
     }
-    async fn is_still(store: &Store, key: &'static str, (value, moment): Seen) -> bool {
+    async fn is_unchanged(store: &Store, key: &'static str, (value, moment): Seen) -> bool {
         let looked =
-            store.write(move |map| map.is_still(key.as_bytes(), value.as_ref(), moment)).await;
+            store.write(move |map| map.is_unchanged(key.as_bytes(), value.as_ref(), moment)).await;
         looked.map_err(|error: WriteError<KvError>| error).unwrap()
     }
     async fn put(store: &Store, key: &'static str, value: Bytes) {
@@ -110,32 +116,32 @@ pub(crate) fn a_write_is_told_whether_what_was_read_has_changed(kind: &Kind, scr
         // The first round finds everything where it was written a moment ago, the second where it has been for long.
         for round in 0..2 {
             let nothing = see(&store, "key").await;
-            assert!(is_still(&store, "key", nothing.clone()).await);
+            assert!(is_unchanged(&store, "key", nothing.clone()).await);
             put(&store, "key", "1".into()).await;
-            assert!(!is_still(&store, "key", nothing.clone()).await, "{round}");
+            assert!(!is_unchanged(&store, "key", nothing.clone()).await, "{round}");
             let first = see(&store, "key").await;
             if round == 1 {
                 fill(&store).await;
             }
-            assert!(is_still(&store, "key", first.clone()).await, "{round}");
-            assert!(!is_still(&store, "key", nothing.clone()).await, "{round}");
+            assert!(is_unchanged(&store, "key", first.clone()).await, "{round}");
+            assert!(!is_unchanged(&store, "key", nothing.clone()).await, "{round}");
             put(&store, "key", "2".into()).await;
             let second = see(&store, "key").await;
             if round == 1 {
                 fill(&store).await;
             }
-            assert!(!is_still(&store, "key", first).await, "{round}");
-            assert!(is_still(&store, "key", second.clone()).await, "{round}");
+            assert!(!is_unchanged(&store, "key", first).await, "{round}");
+            assert!(is_unchanged(&store, "key", second.clone()).await, "{round}");
             let in_turn = store.write(move |map| {
                 map.delete("key");
                 let (value, moment) = second;
                 Ok::<_, KvError>((
-                    map.is_still(b"key", value.as_ref(), moment)?,
-                    map.is_still(b"key", None, moment)?,
+                    map.is_unchanged(b"key", value.as_ref(), moment)?,
+                    map.is_unchanged(b"key", None, moment)?,
                 ))
             });
             assert_eq!(in_turn.await.unwrap(), (false, true));
-            assert!(is_still(&store, "key", nothing).await, "{round}");
+            assert!(is_unchanged(&store, "key", nothing).await, "{round}");
         }
     });
 }

@@ -9,13 +9,13 @@
     reason = "what helps a test may stop at the first surprise, as the test itself may"
 )]
 
+mod backend_kind;
 mod commits;
-mod damage;
+mod corruption;
 mod directories;
+mod disk_space;
 mod model;
-mod room;
 mod scans;
-mod support;
 
 macro_rules! conformance {
     ($($kind:ident: $make:expr;)+ { $($part:ident: $($case:ident),+;)+ }) => {
@@ -37,8 +37,8 @@ macro_rules! conformance {
 }
 
 conformance! {
-    redb: crate::support::Kind::redb();
-    sled: crate::support::Kind::sled();
+    redb: crate::backend_kind::BackendKind::redb();
+    sled: crate::backend_kind::BackendKind::sled();
     {
         commits: a_key_has_the_value_that_was_written_last,
             what_was_committed_is_there_when_it_is_opened_again,
@@ -53,9 +53,9 @@ conformance! {
         directories: a_second_opener_is_told_who_was_first,
             a_directory_of_another_kind_is_refused,
             a_directory_that_cannot_be_written_is_named;
-        room: space_is_used_again_or_given_back,
+        disk_space: space_is_used_again_or_given_back,
             without_room_nothing_is_lost_and_work_goes_on_once_there_is_some;
-        damage: a_changed_byte_is_never_taken_for_data,
+        corruption: a_changed_byte_is_never_taken_for_data,
             a_file_that_was_cut_off_is_never_taken_for_data;
     }
 }

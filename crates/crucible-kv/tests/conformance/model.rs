@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::support::{Kind, noise};
+use crate::backend_kind::{BackendKind, noise};
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -37,7 +37,10 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-pub(crate) fn any_sequence_of_calls_gives_what_a_plain_map_gives(kind: &Kind, scratch: &Path) {
+pub(crate) fn any_sequence_of_calls_gives_what_a_plain_map_gives(
+    kind: &BackendKind,
+    scratch: &Path,
+) {
     // Opening a store takes milliseconds.
     let mut runner =
         TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });

@@ -6,7 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use crucible_kv::{Batch, Durability, Range};
 
-use crate::support::Kind;
+use crate::backend_kind::BackendKind;
 
 const KEYS: [&[u8]; 8] = [b"\0", b"a", b"a\0", b"a\xff", b"a\xff\xff", b"b", b"\xff", b"\xff\xff"];
 
@@ -14,7 +14,10 @@ fn keys(backend: &dyn crucible_kv::Backend, range: &Range, limit: usize) -> Vec<
     backend.scan(range, limit).unwrap().into_iter().map(|(key, _)| key).collect()
 }
 
-pub(crate) fn a_range_comes_in_its_order_and_the_other_way_round(kind: &Kind, scratch: &Path) {
+pub(crate) fn a_range_comes_in_its_order_and_the_other_way_round(
+    kind: &BackendKind,
+    scratch: &Path,
+) {
     let (backend, mut batch) = (kind.open(scratch), Batch::new());
     for key in KEYS.iter().rev() {
         batch.put(*key, *key);
@@ -36,7 +39,7 @@ pub(crate) fn a_range_comes_in_its_order_and_the_other_way_round(kind: &Kind, sc
     assert_eq!(keys(&*backend, &Range::all(), 0), [""; 0]);
 }
 
-pub(crate) fn an_empty_range_has_nothing(kind: &Kind, scratch: &Path) {
+pub(crate) fn an_empty_range_has_nothing(kind: &BackendKind, scratch: &Path) {
     let (backend, mut batch) = (kind.open(scratch), Batch::new());
     batch.put("a", "");
     backend.commit(&batch, Durability::Process).unwrap();
@@ -51,7 +54,7 @@ pub(crate) fn an_empty_range_has_nothing(kind: &Kind, scratch: &Path) {
     }
 }
 
-pub(crate) fn following_the_pages_gives_everything_once(kind: &Kind, scratch: &Path) {
+pub(crate) fn following_the_pages_gives_everything_once(kind: &BackendKind, scratch: &Path) {
     let (backend, mut batch) = (kind.open(scratch), Batch::new());
     for n in 0..2000_u32 {
         batch.put(n.to_be_bytes().to_vec(), vec![0; 100]);
@@ -70,7 +73,7 @@ pub(crate) fn following_the_pages_gives_everything_once(kind: &Kind, scratch: &P
     }
 }
 
-pub(crate) fn a_scan_sees_all_of_a_commit_or_nothing(kind: &Kind, scratch: &Path) {
+pub(crate) fn a_scan_sees_all_of_a_commit_or_nothing(kind: &BackendKind, scratch: &Path) {
     let backend = kind.open(scratch);
     let commit = |round: u32| {
         let mut batch = Batch::new();

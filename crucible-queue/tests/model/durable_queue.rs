@@ -1,0 +1,107 @@
+//! The durable queue against the model. Its clock is the test's, so that time passes only when the test says so.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use crucible_core::{
+    Claim, EvaluationId, Queue, QueueError, QueueStats, Ticket, Timestamp, WorkerId,
+};
+use crucible_kv::testing::MemoryBackend;
+use crucible_kv::{Durability, Store};
+use crucible_queue::{DurableQueue, DurableQueueOptions};
+use proptest::prelude::*;
+
+use super::{AGEING, CAPACITY, Subject, check, op};
+
+/// A queue that can be opened again.
+#[derive(Debug)]
+struct ReopenableQueue {
+    queue: DurableQueue,
+    store: Store,
+    disk: MemoryBackend,
+    /// Microseconds.
+    clock: Arc<AtomicU64>,
+}
+
+impl ReopenableQueue {
+    async fn open(disk: MemoryBackend, clock: Arc<AtomicU64>) -> Self {
+        let store = Store::open(disk.clone(), Durability::Buffered).unwrap();
+        let time = Arc::clone(&clock);
+        let options = DurableQueueOptions::bounded(CAPACITY as u64)
+            .with_ageing(Duration::from_millis(AGEING))
+            .with_clock(move || Timestamp::from_micros(time.load(Ordering::Relaxed)));
+        let queue = DurableQueue::open(&store, options).await.unwrap();
+        assert_eq!(queue.corrupt(), []);
+        Self { queue, store, disk, clock }
+    }
+}
+
+impl Subject for ReopenableQueue {
+    const OUTLIVES: bool = true;
+
+    async fn reopen(self, in_order: bool) -> Self {
+        let Self { queue, store, disk, clock } = self;
+        if in_order {
+            queue.close().await.unwrap();
+        }
+        drop(queue);
+        // What was handed on is written; what a process that dies loses of it is for the tests of crashes.
+        store.close().await.unwrap();
+        Self::open(disk, clock).await
+    }
+
+    async fn advance(&self, time: Duration) {
+        self.clock.fetch_add(u64::try_from(time.as_micros()).unwrap(), Ordering::Relaxed);
+        tokio::time::advance(time).await;
+    }
+}
+
+#[async_trait]
+impl Queue for ReopenableQueue {
+    async fn enqueue(&self, ticket: Ticket) -> Result<(), QueueError> {
+        self.queue.enqueue(ticket).await
+    }
+
+    async fn claim(
+        &self,
+        worker: &WorkerId,
+        lease: Duration,
+        wait: Duration,
+    ) -> Result<Option<Claim>, QueueError> {
+        self.queue.claim(worker, lease, wait).await
+    }
+
+    async fn extend(&self, claim: &Claim, lease: Duration) -> Result<(), QueueError> {
+        self.queue.extend(claim, lease).await
+    }
+
+    async fn ack(&self, claim: &Claim) -> Result<(), QueueError> {
+        self.queue.ack(claim).await
+    }
+
+    async fn nack(&self, claim: &Claim, delay: Duration) -> Result<(), QueueError> {
+        self.queue.nack(claim, delay).await
+    }
+
+    async fn remove(&self, evaluation: EvaluationId) -> Result<bool, QueueError> {
+        self.queue.remove(evaluation).await
+    }
+
+    async fn stats(&self) -> Result<QueueStats, QueueError> {
+        self.queue.stats().await
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn any_sequence_of_calls_to_a_durable_one_gives_the_models_answers(
+        ops in proptest::collection::vec(op(), 1..120)
+    ) {
+        let open = async || ReopenableQueue::open(MemoryBackend::new(), Arc::new(AtomicU64::new(1_000_000_000))).await;
+        check(open, ops);
+    }
+}
