@@ -1,7 +1,7 @@
-//! Crucible for hosts without tokio: tests, scripts, synchronous programs.
+//! The platform for hosts without tokio: tests, scripts, synchronous programs.
 //!
-//! Everything here blocks the calling thread, and runs a small tokio runtime inside. From within a tokio runtime it works
-//! too, and blocks that runtime's thread: use [`crate::Crucible`] there.
+//! Each call blocks the calling thread while a small tokio runtime does the work. Calls from within
+//! a tokio runtime work too, but block a thread of that runtime. There, use [`crate::Crucible`].
 //!
 //! ```no_run
 //! # fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -22,44 +22,57 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use crate::{
-    BuildError, CrucibleBuilder, EngineError, EvaluateError, Evaluation, EvaluationId, Outcome,
-    PlatformStats, QueueError, Record, ShutdownReport, StorageError, SubmitError, WaitError,
+use crate::engine::EngineError;
+use crate::journal::Record;
+use crate::model::{Evaluation, EvaluationId};
+use crate::platform::{
+    BuildError, CrucibleBuilder, EvaluateError, PlatformStats, ShutdownReport, SubmitError,
+    WaitError,
 };
+use crate::queue::QueueError;
+use crate::result::Outcome;
+use crate::storage::StorageError;
 
-/// How long dropping the last [`Crucible`] waits for what runs to be ended.
+/// The time that dropping the last [`Crucible`] waits for running evaluations to end.
 const DROP_WAIT: Duration = Duration::from_secs(10);
 
-/// A platform cannot be started.
+/// The number of threads of the runtime. They move data between the workers and the sandboxes, so
+/// two are enough for any number of workers.
+const RUNTIME_THREADS: usize = 2;
+
+/// An error from starting a platform.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The machine gives no threads for a runtime.
-    #[error("the runtime cannot be started")]
+    /// The runtime cannot start its threads.
+    #[error("cannot start the runtime")]
     Runtime(#[source] std::io::Error),
-    /// The engine cannot be made.
-    #[error("the engine cannot be made")]
+    /// The engine cannot start.
+    #[error("cannot start the engine")]
     Engine(#[source] EngineError),
-    /// The platform cannot be built.
+    /// The parts of the platform do not fit together.
     #[error(transparent)]
     Build(#[from] BuildError),
 }
 
-/// A platform with a runtime of its own. Cheap to clone; ended with its last clone and its last [`Handle`].
+/// A platform with a runtime of its own.
+///
+/// It is cheap to clone. It shuts down when its last clone and its last [`Handle`] are dropped.
 #[derive(Clone)]
 pub struct Crucible {
-    inner: Arc<Inner>,
+    inner: Arc<PlatformOnRuntime>,
 }
 
-struct Inner {
+/// A platform and the runtime that it runs on.
+struct PlatformOnRuntime {
     platform: crate::Crucible,
     handle: tokio::runtime::Handle,
-    /// Taken when this is dropped: a runtime must not be dropped where blocking is not allowed.
+    /// `None` only during drop: a runtime must not be dropped where blocking is not allowed.
     runtime: Option<Runtime>,
 }
 
-impl Inner {
-    /// Runs a future to its end, on a thread of its own if this one belongs to a runtime already.
+impl PlatformOnRuntime {
+    /// Runs a future to its end, on a new thread if this thread belongs to a runtime.
     fn block_on<T: Send>(&self, future: impl Future<Output = T> + Send) -> T {
         if tokio::runtime::Handle::try_current().is_err() {
             return self.handle.block_on(future);
@@ -71,15 +84,16 @@ impl Inner {
     }
 }
 
-impl Drop for Inner {
+impl Drop for PlatformOnRuntime {
     fn drop(&mut self) {
-        // What runs is ended at once, and its sandboxes are closed; a stuck one does not hold up the host.
+        // Ends running evaluations at once and closes their sandboxes. The bound keeps a stuck
+        // sandbox from blocking the host.
         let platform = self.platform.clone();
         let ended = self.block_on(async move {
             tokio::time::timeout(DROP_WAIT, platform.shutdown(Duration::ZERO)).await
         });
         if ended.is_err() {
-            tracing::warn!("a platform did not end in time");
+            tracing::warn!("the platform did not shut down in time");
         }
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -88,45 +102,46 @@ impl Drop for Inner {
 }
 
 impl Crucible {
-    /// A platform with a [`SubprocessEngine`](crate::SubprocessEngine), a queue of 10,000 places and a storage in memory,
-    /// and as many workers as there are CPUs.
+    /// Starts a platform with a [`SubprocessEngine`](crate::SubprocessEngine), a queue of 10,000
+    /// tickets and a storage in memory, and one worker per CPU.
     ///
     /// # Errors
-    /// See [`StartError`].
+    /// Returns a [`StartError`] if this host cannot isolate programs or has no threads left.
     #[cfg(all(feature = "subprocess", feature = "memory"))]
     pub fn new() -> Result<Self, StartError> {
         let engine = crate::SubprocessEngine::new().map_err(StartError::Engine)?;
         Self::build(
-            CrucibleBuilder::new()
+            crate::Crucible::builder()
                 .engine("sandbox", engine)
                 .queue(crate::MemoryQueue::bounded(10_000))
                 .storage(crate::MemoryStorage::new()),
         )
     }
 
-    /// Builds a platform, and a runtime for it.
+    /// Builds a platform and starts a runtime for it.
     ///
     /// # Errors
-    /// See [`StartError`].
+    /// Returns a [`StartError`] if a part is missing or the host has no threads left.
     pub fn build(builder: CrucibleBuilder) -> Result<Self, StartError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
+            .worker_threads(RUNTIME_THREADS)
             .thread_name("crucible")
             .enable_all()
             .build()
             .map_err(StartError::Runtime)?;
         let handle = runtime.handle().clone();
         let platform = {
-            let _within = handle.enter();
+            let _entered = handle.enter();
             builder.build()?
         };
-        Ok(Self { inner: Arc::new(Inner { platform, handle, runtime: Some(runtime) }) })
+        let runtime = Some(runtime);
+        Ok(Self { inner: Arc::new(PlatformOnRuntime { platform, handle, runtime }) })
     }
 
     /// Submits an evaluation.
     ///
     /// # Errors
-    /// See [`SubmitError`].
+    /// Returns a [`SubmitError`] if the evaluation is invalid or was not accepted.
     pub fn submit(&self, evaluation: Evaluation) -> Result<Handle, SubmitError> {
         let handle = self.inner.block_on(self.inner.platform.submit(evaluation))?;
         Ok(Handle { inner: Arc::clone(&self.inner), handle })
@@ -135,28 +150,28 @@ impl Crucible {
     /// Submits an evaluation and waits for its outcome.
     ///
     /// # Errors
-    /// See [`EvaluateError`].
+    /// Returns an [`EvaluateError`] if the evaluation was not accepted or has no outcome.
     pub fn evaluate(&self, evaluation: Evaluation) -> Result<Outcome, EvaluateError> {
         self.inner.block_on(self.inner.platform.evaluate(evaluation))
     }
 
-    /// The record of an evaluation; `None` if there is none.
+    /// Returns the record of an evaluation, or `None` if it does not exist.
     ///
     /// # Errors
-    /// The storage failed.
+    /// Returns a [`StorageError`] if the storage fails.
     pub fn record(&self, id: EvaluationId) -> Result<Option<Record>, StorageError> {
         self.inner.block_on(self.inner.platform.record(id))
     }
 
-    /// How busy the platform is.
+    /// Returns the load of the platform.
     ///
     /// # Errors
-    /// The queue could not be asked.
+    /// Returns a [`QueueError`] if the queue fails.
     pub fn stats(&self) -> Result<PlatformStats, QueueError> {
         self.inner.block_on(self.inner.platform.stats())
     }
 
-    /// Stops the platform in good order, see [`crate::Crucible::shutdown`].
+    /// Shuts the platform down; see [`crate::Crucible::shutdown`].
     pub fn shutdown(&self, grace: Duration) -> ShutdownReport {
         self.inner.block_on(self.inner.platform.shutdown(grace))
     }
@@ -170,15 +185,15 @@ impl fmt::Debug for Crucible {
     }
 }
 
-/// An accepted evaluation. Dropping it cancels nothing.
+/// An accepted evaluation. Dropping the handle does not cancel the evaluation.
 #[derive(Clone)]
 pub struct Handle {
-    inner: Arc<Inner>,
+    inner: Arc<PlatformOnRuntime>,
     handle: crate::Handle,
 }
 
 impl Handle {
-    /// The evaluation's id.
+    /// Returns the id of the evaluation.
     #[must_use]
     pub fn id(&self) -> EvaluationId {
         self.handle.id()
@@ -187,23 +202,23 @@ impl Handle {
     /// Waits for the outcome.
     ///
     /// # Errors
-    /// See [`WaitError`].
+    /// Returns a [`WaitError`] if the evaluation has no outcome.
     pub fn wait(&self) -> Result<Outcome, WaitError> {
         self.inner.block_on(self.handle.outcome())
     }
 
-    /// Where the evaluation stands.
+    /// Returns the record of the evaluation.
     ///
     /// # Errors
-    /// See [`WaitError`].
+    /// Returns a [`WaitError`] if the storage fails.
     pub fn status(&self) -> Result<Record, WaitError> {
         self.inner.block_on(self.handle.status())
     }
 
-    /// Cancels the evaluation. `false` if it had already ended.
+    /// Cancels the evaluation. Returns `false` if it had already ended.
     ///
     /// # Errors
-    /// The storage failed.
+    /// Returns a [`StorageError`] if the storage fails.
     pub fn cancel(&self) -> Result<bool, StorageError> {
         self.inner.block_on(self.handle.cancel())
     }

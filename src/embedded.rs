@@ -3,10 +3,11 @@
 use std::future::Future;
 use std::path::Path;
 
-use crucible_core::{BuildError, Crucible, EngineError, RecoverError};
+use crucible_core::engine::EngineError;
+use crucible_core::platform::{BuildError, Crucible, RecoverError};
 use crucible_subprocess::SubprocessEngine;
 
-use crate::{DataDirectory, OpenDirectoryError};
+use crate::data_directory::{DataDirectory, OpenDirectoryError};
 
 /// An extension of [`Crucible`] that creates a complete platform from a directory.
 pub trait Embedded: Sized {
@@ -14,7 +15,7 @@ pub trait Embedded: Sized {
     /// subprocess engine with all layers. The platform continues the unfinished evaluations of
     /// earlier processes.
     ///
-    /// For other options, compose a [`DataDirectory`], [`Crucible::builder`] and
+    /// For other options, compose a [`DataDirectory`](crate::storage::DataDirectory), [`Crucible::builder`] and
     /// [`Crucible::recover`].
     ///
     /// ```no_run

@@ -1,8 +1,9 @@
-//! Run programs that nobody trusts, in real isolation, and learn truthfully what came of them.
+//! Runs untrusted programs in real isolation and reports truthfully what happened.
 //!
-//! Crucible is a library: no daemon, no service, no image. A host composes an engine, a queue, a storage, a bus and
-//! monitors through one builder, submits [`Evaluation`]s, and gets [`Outcome`]s: a [`Verdict`] with the [`Evidence`] for
-//! it, what was written, what was used, and what isolated it.
+//! Crucible is a library: it needs no daemon, no service and no image. A host composes an engine, a
+//! queue, a storage, a bus and monitors through one builder and submits [`Evaluation`]s. It receives
+//! [`Outcome`]s: a [`Verdict`] with the [`Evidence`](result::Evidence) for it, the captured output,
+//! the resource usage, and the isolation layers in force.
 //!
 //! ```no_run
 //! use crucible::{Crucible, Evaluation, MemoryQueue, MemoryStorage, SubprocessEngine};
@@ -20,33 +21,57 @@
 //! # }
 //! ```
 //!
-//! # Core concepts
+//! # Concepts
 //!
-//! - **[`Crucible`]** is the platform: a pool of workers over the queue. Cheap to clone, shared between threads, and ended
-//!   with its last clone. It runs on the tokio runtime in which it was built; hosts without one use [`blocking`].
-//! - **[`Engine`]** makes sandboxes. [`SubprocessEngine`] isolates Linux processes by namespaces, seccomp, Landlock and
-//!   cgroups; it refuses to start without a layer unless the host waives the layer by name.
-//! - **[`Evaluation`]** says what to run: a command, or source in a [`Language`]; with files, input, [`Limits`]. Closed by
-//!   default: no network, no environment.
-//! - **[`Outcome`]** is what the *program* did, whatever it did. An error is what the *infrastructure* or the *caller* did.
-//! - **[`Sandbox`]** is an open place in which several commands run one after another, for agents: [`Crucible::open`].
-//! - **[`Storage`]** keeps a hash-chained journal for each evaluation; **[`Queue`]** says what is next; **[`EventBus`]** and
-//!   **[`Monitor`]** tell what happens.
+//! - **[`Crucible`]** is the platform: a pool of workers over the queue. It is cheap to clone and
+//!   shared between threads. It shuts down when its last clone is dropped. It runs on the tokio
+//!   runtime that built it; hosts without tokio use [`blocking`].
+//! - **[`Engine`]** opens sandboxes. [`SubprocessEngine`] isolates Linux processes by namespaces,
+//!   seccomp, Landlock and cgroups. It refuses to start without a layer unless the host waives the
+//!   layer by name.
+//! - **[`Evaluation`]** describes a run: a command, or source in a [`Language`], with files, input
+//!   and [`Limits`]. By default it has no network and no environment.
+//! - **[`Outcome`]** is the behaviour of the *program*, good or bad. An error is a failure of the
+//!   *infrastructure* or a mistake of the *caller*.
+//! - **[`Sandbox`]** is an open sandbox in which several commands run one after another, for agents:
+//!   [`Crucible::open`].
+//! - **[`Storage`](storage::Storage)** keeps a hash-chained journal for each evaluation. The
+//!   **[`Queue`](queue::Queue)** orders the work. The **[`EventBus`](bus::EventBus)** and
+//!   **[`Monitor`](monitor::Monitor)**s report events.
+//!
+//! # Modules
+//!
+//! The names of a first program are at the root. Each other name is in the module of its concern.
+//!
+//! | module | content |
+//! | --- | --- |
+//! | [`model`] | evaluations: programs, languages, limits, network policies, identifiers |
+//! | [`result`] | outcomes: verdicts, evidence, captured output, usage, enforcement |
+//! | [`journal`] | events, records, and their verification |
+//! | `checkpoint` | signed statements on all journals, Merkle proofs |
+//! | [`engine`] | the `Engine` and `Sandbox` traits and their errors |
+//! | [`subprocess`], `docker` | the two engines |
+//! | [`storage`], [`queue`], [`bus`], [`monitor`] | the other traits and their implementations |
+//! | [`platform`] | the builder, handles, shutdown, retention |
+//! | [`blocking`] | the platform for hosts without tokio |
+//! | `testing` | a scripted engine and wrappers that inject faults |
 //!
 //! # Features
 //!
-//! | feature | default | what |
+//! | feature | default | content |
 //! | --- | --- | --- |
 //! | `subprocess` | yes | [`SubprocessEngine`]: sandboxed Linux subprocesses |
 //! | `memory` | yes | [`MemoryQueue`], [`MemoryStorage`] |
-//! | `durable` | yes | `DataDirectory`, `Crucible::embedded`: everything in one directory, across restarts; `checkpoint` |
-//! | `docker` | no | `DockerEngine`, [`docker`](mod@docker): containers, with runc or gVisor |
-//! | `testing` | no | `crucible::testing`: a scripted engine that isolates nothing, and fault-injecting wrappers |
+//! | `durable` | yes | [`Embedded`], `DataDirectory`: everything in one directory, across restarts |
+//! | `docker` | no | `docker::DockerEngine`: containers, with runc or gVisor |
+//! | `sled` | no | sled as another store of a data directory |
+//! | `testing` | no | `testing`: for tests only |
 //!
-//! # What it does not protect against
+//! # Limits of protection
 //!
-//! A bug in the kernel that the remaining system calls reach; side channels between programs on one machine; a program
-//! that fools whatever grades its output. `docs/security.md` says more.
+//! Crucible does not protect against a kernel bug that the remaining system calls reach, against
+//! side channels between programs on one machine, or against a program that deceives the grader of
+//! its output. `docs/security.md` has the details.
 
 #![forbid(unsafe_code)]
 #![doc(test(attr(deny(warnings), allow(dead_code))))]
@@ -57,8 +82,61 @@ mod data_directory;
 #[cfg(all(feature = "durable", feature = "subprocess"))]
 mod embedded;
 
+#[cfg(feature = "durable")]
 #[doc(inline)]
-pub use crucible_core::*;
+pub use crucible_core::checkpoint;
+#[cfg(feature = "testing")]
+#[doc(inline)]
+pub use crucible_core::testing;
+#[doc(inline)]
+pub use crucible_core::{bus, engine, journal, model, monitor, platform, result};
+
+pub mod queue {
+    //! The `Queue` trait and the queues inside one process.
+
+    #[doc(inline)]
+    pub use crucible_core::queue::{Claim, Queue, QueueError, QueueErrorKind, QueueStats, Ticket};
+    #[cfg(feature = "memory")]
+    #[doc(inline)]
+    pub use crucible_queue::MemoryQueue;
+    #[cfg(feature = "durable")]
+    #[doc(inline)]
+    pub use crucible_queue::{DurableQueue, DurableQueueOptions};
+}
+
+pub mod storage {
+    //! The `Storage` trait, the storages inside one process, and data directories.
+
+    #[doc(inline)]
+    pub use crucible_core::storage::{
+        CorruptRecord, RecordOrCorrupt, RecordPage, RecordQuery, Storage, StorageError,
+        StorageErrorKind, StorageExt, Verification, verify_storage,
+    };
+    #[cfg(feature = "durable")]
+    #[doc(inline)]
+    pub use crucible_kv::{Durability, KvError};
+    #[cfg(feature = "durable")]
+    #[doc(inline)]
+    pub use crucible_storage::DurableStorage;
+    #[cfg(feature = "memory")]
+    #[doc(inline)]
+    pub use crucible_storage::MemoryStorage;
+
+    #[cfg(feature = "durable")]
+    pub use crate::data_directory::{
+        CloseDirectoryError, DEFAULT_CAPACITY, DataDirectory, DataDirectoryOptions,
+        OpenDirectoryError,
+    };
+}
+
+#[cfg(feature = "subprocess")]
+pub mod subprocess {
+    //! The engine of sandboxed Linux subprocesses.
+
+    #[doc(inline)]
+    pub use crucible_subprocess::{Resolver, RootFs, SubprocessBuilder, SubprocessEngine, doctor};
+}
+
 #[cfg(feature = "docker")]
 pub mod docker {
     //! The engine of containers: Docker, Podman, gVisor.
@@ -69,30 +147,24 @@ pub mod docker {
         ReadyStats, Runtime, doctor,
     };
 }
-#[cfg(feature = "docker")]
-#[doc(inline)]
-pub use crucible_docker::DockerEngine;
-#[cfg(feature = "durable")]
-#[doc(inline)]
-pub use crucible_kv::{Durability, KvError};
+
+#[doc(no_inline)]
+pub use engine::{Engine, Sandbox, SandboxSpec};
+#[doc(no_inline)]
+pub use model::{Evaluation, Language, Limits, Network};
+#[doc(no_inline)]
+pub use platform::{Crucible, Handle};
 #[cfg(feature = "memory")]
-#[doc(inline)]
-pub use crucible_queue::MemoryQueue;
-#[cfg(feature = "durable")]
-#[doc(inline)]
-pub use crucible_queue::{DurableQueue, DurableQueueOptions};
-#[cfg(feature = "durable")]
-#[doc(inline)]
-pub use crucible_storage::DurableStorage;
+#[doc(no_inline)]
+pub use queue::MemoryQueue;
+#[doc(no_inline)]
+pub use result::{Outcome, Verdict};
 #[cfg(feature = "memory")]
-#[doc(inline)]
-pub use crucible_storage::MemoryStorage;
+#[doc(no_inline)]
+pub use storage::MemoryStorage;
 #[cfg(feature = "subprocess")]
-#[doc(inline)]
-pub use crucible_subprocess::{Resolver, RootFs, SubprocessBuilder, SubprocessEngine, doctor};
-#[cfg(feature = "durable")]
-pub use data_directory::{
-    CloseDirectoryError, DEFAULT_CAPACITY, DataDirectory, DataDirectoryOptions, OpenDirectoryError,
-};
+#[doc(no_inline)]
+pub use subprocess::SubprocessEngine;
+
 #[cfg(all(feature = "durable", feature = "subprocess"))]
 pub use embedded::{Embedded, EmbeddedError};

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crucible::docker::DockerEngine;
 use crucible::docker::Runtime;
-use crucible::{
-    Deviation, DockerEngine, Engine, EngineError, Evaluation, Limits, RunContext, SubprocessEngine,
-};
+use crucible::engine::{Deviation, EngineError, RunContext};
+use crucible::{Engine, Evaluation, Limits, SubprocessEngine};
 use futures::{StreamExt as _, stream};
 
 const MIB: u64 = 1 << 20;
@@ -132,13 +132,13 @@ fn programs() -> Vec<(&'static str, Evaluation)> {
         (
             "no_program",
             argv(&["./data"]).with_input_file(
-                crucible::InputFile::new("data", vec![0_u8; 64]).with_executable(),
+                crucible::model::InputFile::new("data", vec![0_u8; 64]).with_executable(),
             ),
         ),
         (
             "no_interpreter",
             argv(&["./x"]).with_input_file(
-                crucible::InputFile::new("x", "#!/no/such/sh\n").with_executable(),
+                crucible::model::InputFile::new("x", "#!/no/such/sh\n").with_executable(),
             ),
         ),
         ("sleep", sleeper(sh("sleep 100"))),
@@ -214,7 +214,7 @@ async fn containers(runtime: Runtime) -> Result<Arc<dyn Engine>, String> {
     match DockerEngine::builder().image("crucible-local:latest").runtime(runtime).build().await {
         Ok(engine) => Ok(Arc::new(engine)),
         Err(error) => {
-            let reason = crucible::error_chain(&error);
+            let reason = crucible::model::error_chain(&error);
             let is_required = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
             assert!(!["CI", "CRUCIBLE_REQUIRE_DOCKER"].into_iter().any(is_required), "{reason}");
             Err(reason)
@@ -249,7 +249,7 @@ async fn every_engine_comes_to_the_same_verdict() {
             let verdict = match told {
                 Ok(outcome) => outcome.verdict().to_string(),
                 Err(error) => {
-                    format!("the infrastructure failed: {}", crucible::error_chain(&error))
+                    format!("the infrastructure failed: {}", crucible::model::error_chain(&error))
                 }
             };
             (*name, verdict)

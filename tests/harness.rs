@@ -174,6 +174,6 @@ fn a_mistake_of_the_grader_is_an_error_and_no_verdict() {
         Evaluation::source("pyhton", "print(42)").with_limits(limits().with_memory_bytes(0));
     let error = CRUCIBLE.submit(evaluation).expect_err("there is no such language");
     // As everywhere, an error's own words leave out its cause; `chain` has both.
-    let words = crucible::error_chain(&error);
+    let words = crucible::model::error_chain(&error);
     assert!(words.contains("pyhton") && words.contains("limits.memory_bytes"), "{words}");
 }

@@ -4,10 +4,10 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
-use crucible::{
-    Collect, Crucible, DataDirectory, DataDirectoryOptions, Durability, Engine as _, Evaluation,
-    Layer, SubprocessBuilder, SubprocessEngine,
-};
+use crucible::model::{Collect, Layer};
+use crucible::storage::{DataDirectory, DataDirectoryOptions, Durability};
+use crucible::subprocess::SubprocessBuilder;
+use crucible::{Crucible, Engine as _, Evaluation, SubprocessEngine};
 
 use crate::Kind;
 
@@ -47,7 +47,7 @@ pub(crate) async fn open(path: &Path, kind: Kind) -> DataDirectory {
             DataDirectory::open_on(path, options, |map| crucible_kv::SledBackend::open(map)).await
         }
     };
-    opened.unwrap_or_else(|error| panic!("{}", crucible::error_chain(&error)))
+    opened.unwrap_or_else(|error| panic!("{}", crucible::model::error_chain(&error)))
 }
 
 /// A platform on the directory, with every layer that this user can have.
@@ -69,11 +69,12 @@ pub(crate) fn engine() -> SubprocessEngine {
     };
     let missing = match with(&[]) {
         Ok(engine) => return engine,
-        Err(crucible::EngineError::LayerUnavailable { missing }) => missing,
-        Err(error) => panic!("{}", crucible::error_chain(&error)),
+        Err(crucible::engine::EngineError::LayerUnavailable { missing }) => missing,
+        Err(error) => panic!("{}", crucible::model::error_chain(&error)),
     };
     let waived: Vec<Layer> = missing.iter().map(|missing| missing.layer).collect();
-    let engine = with(&waived).unwrap_or_else(|error| panic!("{}", crucible::error_chain(&error)));
+    let engine =
+        with(&waived).unwrap_or_else(|error| panic!("{}", crucible::model::error_chain(&error)));
     assert!(engine.info().enforcement.enforces(Layer::Seccomp));
     engine
 }
@@ -92,8 +93,10 @@ async fn submit_for_ever(path: &Path, kind: Kind) {
             for n in 0.. {
                 match platform.submit(evaluation(submitter + SUBMITTERS * n)).await {
                     Ok(handle) => say(&format!("ack {}", handle.id())),
-                    Err(crucible::SubmitError::Queue(crucible::QueueError::Full { .. })) => {}
-                    Err(error) => panic!("{}", crucible::error_chain(&error)),
+                    Err(crucible::platform::SubmitError::Queue(
+                        crucible::queue::QueueError::Full { .. },
+                    )) => {}
+                    Err(error) => panic!("{}", crucible::model::error_chain(&error)),
                 }
                 // No more than can be run, so that there is an end to it.
                 while platform.stats().await.unwrap().queue.depth() > 20 {

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crucible::{EvaluationId, RecordQuery, RecordState, Storage as _, verify_against};
+use crucible::journal::{RecordState, verify_against};
+use crucible::model::EvaluationId;
+use crucible::storage::{RecordQuery, Storage as _};
 use futures::StreamExt as _;
 
 use crate::{Kind, host};
@@ -132,7 +134,7 @@ pub(crate) fn everything_ends_once(path: &Path, kind: Kind, accepted: &BTreeSet<
         assert_eq!(report.queued, Some(0), "a ticket is stuck");
         assert_eq!(platform.stats().await.unwrap().queue.claimed, 0, "a claim is stuck");
         drop(platform);
-        let report = crucible::verify_storage(&directory.storage()).await.unwrap();
+        let report = crucible::storage::verify_storage(&directory.storage()).await.unwrap();
         assert!(report.is_sound(), "{:?}", report.wrong);
         assert!(report.evaluations >= accepted.len() as u64);
         for id in accepted {

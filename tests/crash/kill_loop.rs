@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crucible::{EvaluationId, Timestamp};
+use crucible::model::{EvaluationId, Timestamp};
 
 use crate::{Kind, host, invariants};
 

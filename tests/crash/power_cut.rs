@@ -4,10 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crucible::{
-    Crucible, DataDirectory, DataDirectoryOptions, Evaluation, EvaluationId, RecordQuery,
-    RecordState, Storage as _, verify_against,
-};
+use crucible::journal::{RecordState, verify_against};
+use crucible::model::EvaluationId;
+use crucible::storage::{DataDirectory, DataDirectoryOptions, RecordQuery, Storage as _};
+use crucible::{Crucible, Evaluation};
 use crucible_core::testing::FakeEngine;
 use crucible_kv::Backend;
 use crucible_kv::testing::CrashImages;

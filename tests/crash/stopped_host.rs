@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use crucible::{
-    DataDirectory, EvaluationId, OpenDirectoryError, RecordQuery, RecordState, Storage as _,
-};
+use crucible::journal::RecordState;
+use crucible::model::EvaluationId;
+use crucible::storage::{DataDirectory, OpenDirectoryError, RecordQuery, Storage as _};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::{Kind, host, invariants};

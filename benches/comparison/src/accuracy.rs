@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crucible::{
-    Engine as _, Evaluation, Limit, Limits, RunContext, Signal, SubprocessEngine, Verdict,
-};
+use crucible::engine::RunContext;
+use crucible::model::{Limit, Signal};
+use crucible::{Engine as _, Evaluation, Limits, SubprocessEngine, Verdict};
 use futures::StreamExt as _;
 use tokio::runtime::Runtime;
 
@@ -87,7 +87,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
                 tokio::spawn(async move { engine.run(&evaluation, &RunContext::new()).await });
             let verdict = match run.await.expect("no panic") {
                 Ok(outcome) => outcome.verdict().clone(),
-                Err(error) => return (*name, Some(crucible::error_chain(&error))),
+                Err(error) => return (*name, Some(crucible::model::error_chain(&error))),
             };
             (*name, (!is_right(&verdict)).then(|| verdict.to_string()))
         }

@@ -3,7 +3,9 @@
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crucible::{DockerEngine, Engine as _, Evaluation, RunContext};
+use crucible::docker::DockerEngine;
+use crucible::engine::RunContext;
+use crucible::{Engine as _, Evaluation};
 
 use crate::report::{Report, Table};
 use crate::scale::Scale;
@@ -26,7 +28,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         (Err(error), _) | (_, Err(error)) => {
             eprintln!(
                 "containers: SKIPPED (ci/docker start, ci/docker image): {}",
-                crucible::error_chain(&error)
+                crucible::model::error_chain(&error)
             );
             return;
         }

@@ -18,8 +18,10 @@ use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, RemoveContainerOptionsBuilder,
     WaitContainerOptionsBuilder,
 };
+use crucible::docker::DockerEngine;
 use crucible::docker::Runtime;
-use crucible::{DockerEngine, Engine as _, Evaluation, RunContext};
+use crucible::engine::RunContext;
+use crucible::{Engine as _, Evaluation};
 use futures::StreamExt as _;
 use support::{Case, Order, print_table, ratio, rounds_or};
 
@@ -41,7 +43,7 @@ fn main() -> Result<(), String> {
         let (cold, ready) = match (engine(0), engine(2)) {
             (Ok(cold), Ok(ready)) => (cold, ready),
             (Err(error), _) | (_, Err(error)) => {
-                println!("{kind}: SKIPPED: {}", crucible::error_chain(&error));
+                println!("{kind}: SKIPPED: {}", crucible::model::error_chain(&error));
                 continue;
             }
         };

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crucible::{Engine as _, Evaluation, Language, RunContext, SubprocessEngine};
+use crucible::engine::RunContext;
+use crucible::{Engine as _, Evaluation, Language, SubprocessEngine};
 use futures::StreamExt as _;
 
 use crate::problems::problems;

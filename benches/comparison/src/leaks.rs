@@ -4,7 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crucible::{Engine as _, Evaluation, RunContext, SubprocessEngine};
+use crucible::engine::RunContext;
+use crucible::{Engine as _, Evaluation, SubprocessEngine};
 
 use crate::held;
 use crate::report::{Report, Table};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crucible::{Engine as _, Evaluation, Limits, RunContext, SubprocessEngine, Verdict};
+use crucible::engine::RunContext;
+use crucible::{Engine as _, Evaluation, Limits, SubprocessEngine, Verdict};
 use futures::StreamExt as _;
 use tokio::runtime::Runtime;
 

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use crucible::engine::RunContext;
 use crucible::{
-    Crucible, Engine, Evaluation, MemoryQueue, MemoryStorage, Outcome, RunContext, SubprocessEngine,
+    Crucible, Engine, Evaluation, MemoryQueue, MemoryStorage, Outcome, SubprocessEngine,
 };
 use crucible_core::testing::FakeEngine;
 use tokio::runtime::Runtime;

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// The script that prints the problems with their solutions and tests.
-const PROBLEMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/humaneval.sh");
+const PROBLEMS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../ci/humaneval.sh");
 
 /// Returns the sources of the first `count` problems. Prints a note and returns `None` if they are
 /// unavailable.

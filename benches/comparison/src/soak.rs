@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crucible::{Crucible, Evaluation, MemoryQueue, MemoryStorage, Retention, SubprocessEngine};
+use crucible::platform::Retention;
+use crucible::{Crucible, Evaluation, MemoryQueue, MemoryStorage, SubprocessEngine};
 use futures::{StreamExt as _, stream};
 use tokio::runtime::Runtime;
 

@@ -1,6 +1,7 @@
 //! The latency of one run of a small static program.
 
-use crucible::{Engine as _, Evaluation, RunContext, SubprocessEngine};
+use crucible::engine::RunContext;
+use crucible::{Engine as _, Evaluation, SubprocessEngine};
 use tokio::runtime::Runtime;
 
 use crate::bare::Bare;

@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crucible::{Engine as _, Evaluation, RunContext, SubprocessEngine};
+use crucible::engine::RunContext;
+use crucible::{Engine as _, Evaluation, SubprocessEngine};
 use tokio::runtime::Runtime;
 
 use crate::bare::Bare;

@@ -12,9 +12,10 @@ mod nothing;
 use std::time::Duration;
 
 use allocator::Allocated;
+use crucible::engine::{OutputSink, RunContext};
+use crucible::result::{Ending, Evidence};
 use crucible::{
-    Crucible, Ending, Engine, Evaluation, Evidence, Limits, MemoryQueue, MemoryStorage, Outcome,
-    OutputSink, RunContext, SubprocessEngine,
+    Crucible, Engine, Evaluation, Limits, MemoryQueue, MemoryStorage, Outcome, SubprocessEngine,
 };
 use tokio::runtime::{Builder, Runtime};
 

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crucible::{
-    DataDirectory, DataDirectoryOptions, Digest, DurableQueue, DurableStorage, Evaluation, EvaluationId,
-    Event, EventKind, Evidence, Outcome, Queue as _, Storage as _, Ticket, Timestamp, WorkerId,
-};
+use crucible::journal::{Event, EventKind};
+use crucible::model::{Digest, EvaluationId, Timestamp, WorkerId};
+use crucible::queue::{DurableQueue, Queue as _, Ticket};
+use crucible::result::Evidence;
+use crucible::storage::{DataDirectory, DataDirectoryOptions, DurableStorage, Storage as _};
+use crucible::{Evaluation, Outcome};
 
 use crate::{Step, Subject, payload};
 

@@ -17,9 +17,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crucible::{
-    DataDirectory, DataDirectoryOptions, RecordQuery, Retention, State, Storage as _, purge_storage,
-};
+use crucible::journal::RecordState;
+use crucible::platform::{Retention, purge_storage};
+use crucible::storage::{DataDirectory, DataDirectoryOptions, RecordQuery, Storage as _};
 
 use crucible_store::Stores;
 pub(crate) use subject::{Step, Subject, payload};
@@ -53,9 +53,10 @@ fn main() -> Result<(), String> {
         drop(stores);
 
         let opened = Instant::now();
-        let directory = DataDirectory::open_with(&full, DataDirectoryOptions::new().with_capacity(u64::MAX))
-            .await
-            .expect("it is opened");
+        let directory =
+            DataDirectory::open_with(&full, DataDirectoryOptions::new().with_capacity(u64::MAX))
+                .await
+                .expect("it is opened");
         println!(
             "open: {:.2} s, with the queue's {} tickets",
             opened.elapsed().as_secs_f64(),
@@ -71,9 +72,10 @@ fn main() -> Result<(), String> {
 
         compare(&full, &empty).await;
 
-        let directory = DataDirectory::open_with(&full, DataDirectoryOptions::new().with_capacity(u64::MAX))
-            .await
-            .expect("it is opened");
+        let directory =
+            DataDirectory::open_with(&full, DataDirectoryOptions::new().with_capacity(u64::MAX))
+                .await
+                .expect("it is opened");
         let before = kib(&full);
         let began = Instant::now();
         let purged = purge_storage(&directory.storage(), &Retention::older_than(Duration::ZERO))

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crucible::{Crucible, Evaluation, Handle, Queue, Storage};
+use crucible::queue::Queue;
+use crucible::storage::Storage;
+use crucible::{Crucible, Evaluation, Handle};
 use crucible_core::testing::{FakeEngine, FakeRun};
 
 /// A platform over an engine without work. The first evaluation occupies its only worker.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crucible::{Crucible, Evaluation, EventFilter, MemoryQueue, MemoryStorage};
+use crucible::bus::EventFilter;
+use crucible::{Crucible, Evaluation, MemoryQueue, MemoryStorage};
 use crucible_core::testing::FakeEngine;
 use futures::{StreamExt as _, stream};
 use tokio::runtime::Runtime;

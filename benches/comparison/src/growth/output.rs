@@ -4,7 +4,8 @@ use std::io::Read as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crucible::{Engine as _, Evaluation, Limits, RunContext, SubprocessEngine};
+use crucible::engine::RunContext;
+use crucible::{Engine as _, Evaluation, Limits, SubprocessEngine};
 
 use crate::curve::Curve;
 use crate::report::{Report, Table, round};

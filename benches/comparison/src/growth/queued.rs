@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use crucible::{DataDirectory, DataDirectoryOptions, MemoryQueue, MemoryStorage};
+use crucible::storage::{DataDirectory, DataDirectoryOptions};
+use crucible::{MemoryQueue, MemoryStorage};
 use futures::{StreamExt as _, stream};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;

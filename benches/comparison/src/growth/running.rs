@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crucible::{Engine as _, Evaluation, Limits, RunContext, SubprocessEngine};
+use crucible::engine::RunContext;
+use crucible::{Engine as _, Evaluation, Limits, SubprocessEngine};
 use tokio::runtime::Runtime;
 
 use super::grouped;

@@ -1,0 +1,188 @@
+//! `crucible history list` and `dead`: lists of evaluations.
+
+use std::time::Duration;
+
+use crucible::journal::{Record, RecordState};
+use crucible::model::{EvaluationId, Timestamp};
+use crucible::storage::{DataDirectory, RecordQuery, Storage as _};
+use serde::Serialize;
+
+use crate::args::history::{DeadArgs, ListArgs, RecordFilterArgs};
+use crate::data;
+use crate::failure::{ExitStatus, Failure};
+use crate::format::short_duration;
+use crate::json;
+use crate::output::print_line;
+use crate::table::Table;
+use crate::terminal_text::escaped;
+
+/// The default number of rows in a table.
+const DEFAULT_ROWS: usize = 100;
+
+/// A record in its wire form, with the key of its batch line.
+#[derive(Debug, Serialize)]
+pub(super) struct KeyedRecord<'a> {
+    key: serde_json::Value,
+    #[serde(flatten)]
+    record: &'a Record,
+}
+
+impl<'a> KeyedRecord<'a> {
+    /// Adds the key to a record.
+    pub(super) fn new(record: &'a Record) -> Self {
+        Self { key: data::line_key(&record.evaluation), record }
+    }
+}
+
+/// Lists the selected evaluations.
+///
+/// # Errors
+/// Returns a failure if the storage fails.
+pub(super) async fn list(
+    directory: &DataDirectory,
+    args: &ListArgs,
+) -> Result<ExitStatus, Failure> {
+    let limit = match args.limit {
+        Some(limit) => limit,
+        None if args.all || args.json => usize::MAX,
+        None => DEFAULT_ROWS,
+    };
+    let mut query = query(&args.filter);
+    query.newest_first = args.newest;
+    query.after = args.after;
+    RecordList::new(limit, args.json).print(directory, query).await
+}
+
+/// Lists all dead letters.
+///
+/// # Errors
+/// Returns a failure if the storage fails.
+pub(super) async fn dead(
+    directory: &DataDirectory,
+    args: &DeadArgs,
+) -> Result<ExitStatus, Failure> {
+    let query = RecordQuery::new().with_state(RecordState::Failed);
+    RecordList::new(usize::MAX, args.json).print(directory, query).await
+}
+
+/// Returns the query that a filter selects.
+fn query(filter: &RecordFilterArgs) -> RecordQuery {
+    let mut query = RecordQuery::new();
+    query.states.clone_from(&filter.state);
+    query.tenant.clone_from(&filter.tenant);
+    query.labels.extend(filter.label.iter().cloned());
+    query
+}
+
+/// A list of records that is being printed.
+struct RecordList {
+    limit: usize,
+    json: bool,
+    table: Table<6>,
+    printed: usize,
+    corrupt: usize,
+    /// The last record, if the list has more than the limit.
+    last: Option<EvaluationId>,
+}
+
+impl RecordList {
+    /// Creates a list of at most `limit` records.
+    fn new(limit: usize, json: bool) -> Self {
+        let table = Table::new(["id", "key", "state", "verdict", "submitted", "took"]);
+        Self { limit, json, table, printed: 0, corrupt: 0, last: None }
+    }
+
+    /// Reads page after page, and prints the records and the corrupt records.
+    async fn print(
+        mut self,
+        directory: &DataDirectory,
+        mut query: RecordQuery,
+    ) -> Result<ExitStatus, Failure> {
+        let storage = directory.storage();
+        while self.printed < self.limit {
+            query.limit = RecordQuery::LIMIT_MAX.min(self.limit - self.printed);
+            let page =
+                storage.records(&query).await.map_err(|error| Failure::infrastructure(&error))?;
+            for record in &page.records {
+                self.add(record)?;
+            }
+            for record in &page.corrupt {
+                self.corrupt += 1;
+                eprintln!(
+                    "corrupt: evaluation {}: {}",
+                    record.evaluation,
+                    escaped(&record.problem)
+                );
+            }
+            query.after = page.next;
+            if page.next.is_none() {
+                self.last = None;
+                break;
+            }
+        }
+        self.finish()
+    }
+
+    /// Prints a record, or adds it to the table.
+    fn add(&mut self, record: &Record) -> Result<(), Failure> {
+        self.printed += 1;
+        self.last = Some(record.id);
+        if self.json {
+            return print_line(&json::to_line(&KeyedRecord::new(record))?);
+        }
+        self.table.push(row(record));
+        Ok(())
+    }
+
+    /// Prints the table and the number of further records.
+    fn finish(self) -> Result<ExitStatus, Failure> {
+        if !self.json {
+            if self.printed > 0 {
+                print_line(&self.table.to_string())?;
+            } else {
+                eprintln!("no evaluations");
+            }
+            if let Some(last) = self.last {
+                eprintln!("the list continues: --after {last}, or --all");
+            }
+        }
+        Ok(if self.corrupt > 0 { ExitStatus::Negative } else { ExitStatus::Success })
+    }
+}
+
+/// Returns the cells of a record.
+fn row(record: &Record) -> [String; 6] {
+    let key = match data::line_key(&record.evaluation) {
+        serde_json::Value::Null => String::new(),
+        serde_json::Value::String(key) => key,
+        other => other.to_string(),
+    };
+    let wall = record.outcome.as_ref().map(|outcome| short_duration(outcome.usage.wall));
+    // A cell is one line.
+    let cell = |text: &str| escaped(text).replace('\n', "\\n");
+    [
+        record.id.to_string(),
+        cell(&key),
+        record.state.to_string(),
+        cell(&result(record)),
+        submitted(record.submitted_at),
+        wall.unwrap_or_default(),
+    ]
+}
+
+/// Returns the verdict of a record, or the error or reason without an outcome.
+pub(super) fn result(record: &Record) -> String {
+    match (&record.outcome, &record.error, &record.reason) {
+        (Some(outcome), ..) => outcome.verdict().to_string(),
+        (None, Some(error), _) => format!("{}: {}", error.kind, error.message),
+        (None, None, Some(reason)) => reason.clone(),
+        (None, None, None) => String::new(),
+    }
+}
+
+/// Returns a time, and how long ago it was.
+fn submitted(at: Timestamp) -> String {
+    let ago = Timestamp::now().saturating_since(at);
+    let ago = Duration::from_secs(ago.as_secs());
+    format!("{at} ({} ago)", humantime::format_duration(ago))
+}
