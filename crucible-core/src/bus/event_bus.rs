@@ -14,7 +14,7 @@ use crate::model::{BoxError, EvaluationId};
 /// Publishes events as they happen. A subscriber that misses events reads the journal.
 #[async_trait]
 pub trait EventBus: fmt::Debug + Send + Sync + 'static {
-    /// Publishes an event to all subscribers whose filter matches.
+    /// Publishes an event to all subscribers with a matching filter.
     ///
     /// # Behavior
     /// - The bus never waits for a subscriber.

@@ -17,8 +17,8 @@ use crate::result::Outcome;
 
 /// The largest number of events in a buffer.
 const MAX_EVENTS: usize = 4096;
-/// The largest number of input and output bytes in a buffer: 16 MiB, the default output limit of one
-/// run.
+/// The largest number of input and output bytes in a buffer: 16 MiB, the default output limit of
+/// one run.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// Publishes events inside this process, through one bounded buffer per subscriber.

@@ -3,6 +3,9 @@
 use super::monitors::Monitor;
 use crate::journal::{Event, EventKind};
 
+/// The `tracing` target of all events.
+const TARGET: &str = "crucible";
+
 /// Logs events as `tracing` events with the target `crucible`.
 ///
 /// State changes have the level `INFO`, infrastructure failures `WARN`, and output `TRACE`. The log
@@ -26,33 +29,36 @@ impl Monitor for TracingMonitor {
         let (id, sequence) = (event.evaluation, event.sequence);
         match &event.kind {
             EventKind::Submitted { evaluation } => {
-                tracing::info!(target: "crucible", %id, sequence, tenant = evaluation.tenant, "submitted");
+                let tenant = &evaluation.tenant;
+                tracing::info!(target: TARGET, %id, sequence, tenant, "submitted");
             }
             EventKind::Started { attempt, worker, engine } => {
-                tracing::info!(target: "crucible", %id, sequence, attempt, %worker, engine, "started");
+                tracing::info!(target: TARGET, %id, sequence, attempt, %worker, engine, "started");
             }
             EventKind::AttemptFailed { attempt, error, retry_in } => {
-                tracing::warn!(target: "crucible", %id, sequence, attempt, %error, ?retry_in, "attempt failed");
+                tracing::warn!(
+                    target: TARGET, %id, sequence, attempt, %error, ?retry_in, "attempt failed"
+                );
             }
             EventKind::Requeued { attempt, reason } => {
-                tracing::warn!(target: "crucible", %id, sequence, attempt, ?reason, "requeued");
+                tracing::warn!(target: TARGET, %id, sequence, attempt, ?reason, "requeued");
             }
             EventKind::CancelRequested => {
-                tracing::info!(target: "crucible", %id, sequence, "cancel requested")
+                tracing::info!(target: TARGET, %id, sequence, "cancel requested")
             }
             EventKind::Finished { outcome } => {
                 let (verdict, wall) = (outcome.verdict(), outcome.usage.wall);
-                tracing::info!(target: "crucible", %id, sequence, %verdict, ?wall, "finished");
+                tracing::info!(target: TARGET, %id, sequence, %verdict, ?wall, "finished");
             }
             EventKind::Failed { error } => {
-                tracing::warn!(target: "crucible", %id, sequence, %error, "failed")
+                tracing::warn!(target: TARGET, %id, sequence, %error, "failed")
             }
             EventKind::Cancelled { reason, .. } => {
-                tracing::info!(target: "crucible", %id, sequence, reason, "cancelled");
+                tracing::info!(target: TARGET, %id, sequence, reason, "cancelled");
             }
-            EventKind::Expired => tracing::info!(target: "crucible", %id, sequence, "expired"),
+            EventKind::Expired => tracing::info!(target: TARGET, %id, sequence, "expired"),
             EventKind::Output { stream, bytes, .. } => {
-                tracing::trace!(target: "crucible", %id, %stream, bytes = bytes.len(), "output");
+                tracing::trace!(target: TARGET, %id, %stream, bytes = bytes.len(), "output");
             }
         }
     }

@@ -68,7 +68,9 @@ impl CrucibleBuilder {
         Self::default()
     }
 
-    /// Adds an engine and the name by which evaluations request it. The first engine is the default.
+    /// Adds an engine and the name by which evaluations request it.
+    ///
+    /// The first engine is the default.
     #[must_use]
     pub fn engine(mut self, name: impl Into<String>, engine: impl Engine) -> Self {
         self.engines.push(NamedEngine { name: name.into(), engine: Arc::new(engine) });
@@ -145,8 +147,9 @@ impl CrucibleBuilder {
         self
     }
 
-    /// Builds the platform and starts its workers. The caller must be in a tokio runtime with timers
-    /// enabled.
+    /// Builds the platform and starts its workers.
+    ///
+    /// The caller must be in a tokio runtime with timers enabled.
     ///
     /// # Errors
     /// Returns a [`BuildError`] with every problem.

@@ -53,9 +53,9 @@ pub struct ShutdownReport {
 
 /// A platform: runs evaluations on engines, stores their results, and publishes events.
 ///
-/// Cloning returns another handle to the same platform. Dropping the last handle stops the platform:
-/// workers claim no more tickets, and running evaluations end with their sandboxes.
-/// [`Crucible::shutdown`] does the same and waits for it.
+/// Cloning returns another handle to the same platform. Dropping the last handle stops it: workers
+/// claim no more tickets, and running evaluations end with their sandboxes. [`Crucible::shutdown`]
+/// does the same and waits for it.
 ///
 /// A platform uses the tokio runtime in which it was built.
 #[derive(Debug, Clone)]
@@ -157,8 +157,8 @@ impl Crucible {
 
     /// Submits the evaluation of a dead letter again. Each call submits one more evaluation.
     ///
-    /// The new evaluation has the label [`REDRIVE_OF`](Self::REDRIVE_OF) and no idempotency key. The
-    /// dead letter keeps its state and its key.
+    /// The new evaluation has the label [`REDRIVE_OF`](Self::REDRIVE_OF) and no idempotency key.
+    /// The dead letter keeps its state and its key.
     ///
     /// # Cancel safety
     /// Dropping the future leaves the evaluation either accepted or not accepted.
@@ -179,8 +179,9 @@ impl Crucible {
         submit::check(&self.platform, evaluation)
     }
 
-    /// Returns a handle to an evaluation that this or another host accepted before. The handle reads
-    /// the storage when it is used.
+    /// Returns a handle to an evaluation that this or another host accepted before.
+    ///
+    /// The handle reads the storage when it is used.
     #[must_use]
     pub fn handle(&self, id: EvaluationId) -> Handle {
         Handle::new(Arc::clone(&self.platform), id)

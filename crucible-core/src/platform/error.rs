@@ -12,7 +12,7 @@ pub enum SubmitError {
     /// The evaluation is not valid.
     #[error("the evaluation is not valid")]
     Invalid(#[from] InvalidInput),
-    /// The engine cannot enforce what the evaluation requires.
+    /// The engine cannot enforce the requirements of the evaluation.
     #[error("engine `{engine}` refuses the evaluation")]
     Refused {
         /// The name of the engine in this platform.

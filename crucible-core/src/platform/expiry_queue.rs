@@ -11,8 +11,8 @@ use crate::model::EvaluationId;
 
 /// The expiry times of evaluations that this process accepted.
 ///
-/// A worker that claims an expired evaluation also ends it. This queue only makes the answer come in
-/// time.
+/// A worker that claims an expired evaluation also ends it. This queue only makes the answer come
+/// in time.
 #[derive(Debug, Default)]
 pub(super) struct ExpiryQueue {
     times: Mutex<ExpiryTimes>,

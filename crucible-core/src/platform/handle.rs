@@ -23,8 +23,8 @@ const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// An accepted evaluation. Awaiting a handle returns the outcome.
 ///
 /// Dropping a handle does not cancel the evaluation; [`Handle::cancel`] does. Handles are cheap to
-/// clone. [`Crucible::handle`](crate::Crucible::handle) creates one from an id, also on another host
-/// or after a restart.
+/// clone. [`Crucible::handle`](crate::Crucible::handle) creates one from an id, also on another
+/// host or after a restart.
 #[derive(Clone)]
 pub struct Handle {
     platform: Arc<Platform>,

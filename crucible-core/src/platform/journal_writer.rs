@@ -59,8 +59,8 @@ impl JournalWriter {
 
     /// Appends events and publishes them.
     ///
-    /// If the answer of the storage was lost, the writer reads the journal to see whether it has the
-    /// events.
+    /// If the answer of the storage was lost, the writer reads the journal to see whether it has
+    /// the events.
     pub(super) async fn append(
         &self,
         id: EvaluationId,

@@ -9,8 +9,8 @@ use crate::model::EvaluationId;
 
 /// One lock per evaluation. The holder writes to the journal and publishes the entries.
 ///
-/// The lock keeps the notices of one evaluation in journal order for monitors and subscribers. The
-/// journal itself does not depend on it: [`Storage::append`](crate::Storage::append) fences writers.
+/// The lock keeps the events of one evaluation in journal order for monitors and subscribers. The
+/// journal does not depend on it: [`Storage::append`](crate::Storage::append) fences writers.
 #[derive(Debug, Default)]
 pub(super) struct KeyedLocks {
     /// The locks that a task holds or waits for.

@@ -18,7 +18,7 @@ const PAGE_SIZE: usize = 100;
 /// The number of concurrent removals. A storage can write concurrent removals together.
 const MAX_CONCURRENT: usize = 32;
 
-/// The evaluations to remove: those that ended long enough ago and match every condition.
+/// A selection of evaluations to remove: they ended long enough ago and match every condition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Retention {

@@ -12,7 +12,7 @@ use crate::storage::StorageError;
 /// The number of calls to an unavailable storage while the caller of `submit` waits, 600 ms in all.
 const REFUSE_TRIES: usize = 5;
 
-/// Marks a stored evaluation as refused, so that no worker runs what `submit` rejected.
+/// The refusal of a stored evaluation. It keeps workers from running a rejected evaluation.
 #[derive(Debug)]
 pub(super) struct Refusal {
     platform: Arc<Platform>,

@@ -12,7 +12,7 @@ use crate::engine::{EvaluationPlan, OutputChunk};
 use crate::model::{Evaluation, InvalidInput};
 use crate::queue::QueueError;
 
-/// What the submitting process wants besides the outcome.
+/// Options of a submission.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct SubmitOptions {

@@ -31,11 +31,11 @@ impl Worker {
 
     /// Works until the platform stops.
     pub(super) async fn run(self) {
-        // `EngineRun` catches panics of an engine. After a panic of another backend, the worker goes
-        // on. The ticket returns to the queue when its lease expires.
+        // `EngineRun` catches panics of an engine. After a panic of another backend, the worker
+        // continues. The ticket returns to the queue when its lease expires.
         while AssertUnwindSafe(self.process_tickets()).catch_unwind().await.is_err() {
             let worker = &self.id;
-            tracing::error!(%worker, "a queue, a storage or a bus panicked; the worker goes on");
+            tracing::error!(%worker, "a queue, a storage or a bus panicked; the worker continues");
             tokio::select! {
                 () = tokio::time::sleep(FIRST_PAUSE) => {}
                 () = self.platform.stop.cancelled() => break,

@@ -60,3 +60,36 @@ fn in_order(page: RecordPage, newest_first: bool) -> Vec<RecordOrCorrupt> {
     }
     items
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::{Event, EventKind};
+    use crate::model::{Digest, Evaluation, EvaluationId, Timestamp};
+
+    fn record(id: EvaluationId) -> Record {
+        let kind = EventKind::Submitted { evaluation: Evaluation::command(["true"]).into() };
+        let event = Event::sealed(id, 1, Timestamp::now(), kind, Digest::ZERO);
+        Record::fold([&event]).unwrap().unwrap()
+    }
+
+    #[test]
+    fn corrupt_records_keep_their_place_in_the_order() {
+        let ids = [(); 3].map(|()| EvaluationId::new());
+        let page = |first: usize, last: usize| {
+            RecordPage::new(vec![record(ids[first]), record(ids[last])], None)
+                .with_corrupt(vec![CorruptRecord::new(ids[1], "a flipped bit")])
+        };
+        let found = |items: Vec<RecordOrCorrupt>| -> Vec<Result<EvaluationId, EvaluationId>> {
+            let ids = items
+                .into_iter()
+                .map(|item| item.map(|record| record.id).map_err(|corrupt| corrupt.evaluation));
+            ids.collect()
+        };
+        let [first, second, third] = ids;
+        let oldest_first = found(in_order(page(0, 2), false));
+        assert_eq!(oldest_first, [Ok(first), Err(second), Ok(third)]);
+        let newest_first = found(in_order(page(2, 0), true));
+        assert_eq!(newest_first, [Ok(third), Err(second), Ok(first)]);
+    }
+}

@@ -8,7 +8,7 @@ use super::faults::{Faults, InjectedFault};
 use crate::bus::{BusError, EventBus, EventFilter, EventStream};
 use crate::journal::Event;
 
-/// A bus whose calls fail with [`BusError::Unavailable`] according to a plan.
+/// A bus that fails with [`BusError::Unavailable`] according to a plan.
 #[derive(Debug, Clone)]
 pub struct FaultyBus<B> {
     inner: B,

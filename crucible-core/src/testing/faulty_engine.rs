@@ -7,7 +7,7 @@ use crate::engine::{Engine, EngineError, EngineInfo, RunContext, Sandbox, Sandbo
 use crate::model::Evaluation;
 use crate::result::Outcome;
 
-/// An engine whose calls fail according to a plan.
+/// An engine that fails according to a plan.
 ///
 /// `open` and `health` fail with [`EngineError::Unavailable`], `run` fails with
 /// [`EngineError::Lost`].

@@ -8,7 +8,7 @@ use super::faults::{Faults, InjectedFault};
 use crate::model::{EvaluationId, WorkerId};
 use crate::queue::{Claim, Queue, QueueError, QueueStats, Ticket};
 
-/// A queue whose calls fail with [`QueueError::Unavailable`] according to a plan.
+/// A queue that fails with [`QueueError::Unavailable`] according to a plan.
 #[derive(Debug, Clone)]
 pub struct FaultyQueue<Q> {
     inner: Q,

@@ -8,7 +8,7 @@ use crate::journal::{Event, Record};
 use crate::model::{Digest, EvaluationId};
 use crate::storage::{RecordPage, RecordQuery, Storage, StorageError};
 
-/// A storage whose calls fail with [`StorageError::Unavailable`] according to a plan.
+/// A storage that fails with [`StorageError::Unavailable`] according to a plan.
 #[derive(Debug, Clone)]
 pub struct FaultyStorage<S> {
     inner: S,

@@ -9,7 +9,7 @@ use crucible_core::{Artifact, Collect, Digest, Evaluation, SkipReason, StorageEr
 use crate::intercepted_storage::{InterceptedStorage, StorageCall, StorageIntercept};
 use crate::support::{TestPlatform, command, within};
 
-/// Returns an evaluation whose input files are also its artifacts on the scripted engine.
+/// Returns an evaluation that collects its own input files.
 fn evaluation() -> Evaluation {
     command("exit 0")
         .with_file("out/a.txt", "the first")

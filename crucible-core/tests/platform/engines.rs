@@ -46,7 +46,7 @@ impl Engine for SlowOpenEngine {
     }
 }
 
-/// An engine whose programs write chunks of ten bytes and end at their wall limit.
+/// An engine that writes chunks of ten bytes and ends programs at their wall limit.
 ///
 /// The first argument of a program is the number of chunks.
 #[derive(Clone)]

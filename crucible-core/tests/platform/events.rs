@@ -181,7 +181,7 @@ async fn lost_events_cause_no_gap() {
     }
 }
 
-/// A bus whose subscriptions end after one event, like a remote bus that loses its connection.
+/// A bus that ends each subscription after one event, like a remote bus that disconnects.
 #[derive(Debug)]
 struct CutBus(LocalBus);
 

@@ -21,9 +21,10 @@ async fn queued_evaluation_expires_in_time() {
     let later = crucible.submit(command("exit 0").with_expires_in(MINUTE * 2)).await.unwrap();
     let sooner = crucible.submit(command("exit 0").with_expires_in(MINUTE)).await.unwrap();
     for (handle, after) in [(sooner, MINUTE), (later, MINUTE * 2)] {
-        assert!(
-            matches!(within(handle.outcome()).await, Err(WaitError::Expired { evaluation }) if evaluation == handle.id())
-        );
+        let Err(WaitError::Expired { evaluation }) = within(handle.outcome()).await else {
+            panic!("the evaluation did not expire");
+        };
+        assert_eq!(evaluation, handle.id());
         assert_eq!(started_at.elapsed(), after);
         assert_eq!(test.event_names(handle.id()).await, ["submitted", "expired"]);
     }

@@ -166,8 +166,8 @@ async fn all_backends_faulty_lose_no_evaluation() {
     over_many_seeds(Rates { bus: 4, storage: 10, queue: 10, engine: 4 }).await;
 }
 
-/// The storage loses one answer, or one answer and the next call. Monitors still observe every entry,
-/// and no lease has to expire.
+/// The storage loses one answer, or one answer and the next call. Monitors still observe every
+/// entry, and no lease has to expire.
 #[tokio::test(start_paused = true)]
 async fn lost_storage_answer_is_recovered_at_once() {
     for then in [Fault::None, Fault::Before] {
@@ -199,10 +199,11 @@ async fn lost_storage_answer_is_recovered_at_once() {
             let entries: Vec<_> =
                 journal.iter().map(|event| (event.sequence, event.kind.name())).collect();
             assert_eq!(entries.last().unwrap().1, "finished", "{what}");
-            // If the read after the lost answer also fails, the `Started` entry stays unpublished: the
-            // attempt counts as lost, and the next attempt is published.
-            let told = recorder.of(handle.id());
-            let missing: Vec<_> = entries.iter().filter(|entry| !told.contains(entry)).collect();
+            // If the read after the lost answer also fails, the `Started` entry stays unpublished:
+            // the attempt counts as lost, and the next attempt is published.
+            let observed = recorder.of(handle.id());
+            let missing: Vec<_> =
+                entries.iter().filter(|entry| !observed.contains(entry)).collect();
             assert!(
                 missing.is_empty() || missing == [&(2, "started")],
                 "{what}: {missing:?} of {entries:?}"

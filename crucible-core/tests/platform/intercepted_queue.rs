@@ -20,7 +20,7 @@ pub(crate) enum QueueIntercept {
 
 type Intercept = dyn Fn(&'static str) -> QueueIntercept + Send + Sync;
 
-/// A queue whose modifying calls can be intercepted by name.
+/// A queue that intercepts modifying calls by name.
 pub(crate) struct InterceptedQueue {
     inner: Arc<MemoryQueue>,
     intercept: Box<Intercept>,

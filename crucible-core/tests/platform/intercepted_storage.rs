@@ -31,7 +31,7 @@ pub(crate) enum StorageIntercept {
 
 type Intercept = dyn Fn(StorageCall<'_>) -> StorageIntercept + Send + Sync;
 
-/// A storage whose calls can be intercepted.
+/// A storage that intercepts calls.
 pub(crate) struct InterceptedStorage {
     inner: Arc<MemoryStorage>,
     intercept: Box<Intercept>,

@@ -1,6 +1,6 @@
 //! The platform with a scripted engine and backends in memory.
 //!
-//! Most tests run with paused time: the clock advances only while all tasks wait, to the next timer.
+//! Most tests run with paused time: while all tasks wait, the clock jumps to the next timer.
 
 #![expect(
     clippy::unwrap_used,

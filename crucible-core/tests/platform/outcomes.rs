@@ -74,16 +74,15 @@ async fn handle_of_an_unknown_id_reports_unknown() {
     let test = TestPlatform::new();
     let crucible = test.build();
     let handle = crucible.handle(EvaluationId::new());
-    assert!(
-        matches!(within(handle.outcome()).await, Err(WaitError::Unknown { evaluation }) if evaluation == handle.id())
-    );
+    let Err(WaitError::Unknown { evaluation }) = within(handle.outcome()).await else {
+        panic!("the evaluation is known");
+    };
+    assert_eq!(evaluation, handle.id());
     assert!(matches!(handle.status().await, Err(WaitError::Unknown { .. })));
     assert!(!handle.cancel().await.unwrap());
     let events: Vec<_> = within(handle.events().collect()).await;
-    assert!(
-        matches!(&events[..], [Err(EventsError::Unknown { evaluation })] if *evaluation == handle.id()),
-        "{events:?}"
-    );
+    let [Err(EventsError::Unknown { evaluation })] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(*evaluation, handle.id());
 }
 
 #[tokio::test(start_paused = true)]
@@ -134,10 +133,10 @@ async fn invalid_evaluation_is_refused_before_storing() {
         other => panic!("{other:?}"),
     }
     assert!(matches!(crucible.check(&invalid), Err(SubmitError::Invalid(_))));
-    let elsewhere = crucible.submit(command("exit 0").with_engine("other")).await;
-    assert!(
-        matches!(&elsewhere, Err(SubmitError::Invalid(problems)) if problems.to_string().contains("fake"))
-    );
+    match crucible.submit(command("exit 0").with_engine("other")).await {
+        Err(SubmitError::Invalid(problems)) => assert!(problems.to_string().contains("fake")),
+        other => panic!("{other:?}"),
+    }
     let isolated = command("exit 0").with_isolation(Isolation::require([Layer::Seccomp]));
     match crucible.evaluate(isolated).await {
         Err(EvaluateError::Submit(SubmitError::Refused { engine, source })) => {

@@ -11,7 +11,7 @@ fn closed() -> EngineError {
     EngineError::Closed { what: "the engine".to_owned() }
 }
 
-/// Returns an engine whose first run fails.
+/// Returns an engine that fails its first run.
 fn failing_once() -> FakeEngine {
     let failed = std::sync::atomic::AtomicBool::new(false);
     FakeEngine::scripted(move |_| {

@@ -12,7 +12,7 @@ use crate::support::{
     TestPlatform, command, lost, run_until_idle, started_events, unavailable, within,
 };
 
-/// Returns an engine whose first runs fail.
+/// Returns an engine that fails its first runs.
 fn flaky(failures: u32, error: fn() -> EngineError) -> FakeEngine {
     let runs = Arc::new(AtomicU32::new(0));
     FakeEngine::scripted(move |_| {

@@ -13,7 +13,7 @@ use crate::support::{TestPlatform, unavailable, within};
 
 const VALUE: &str = "hunter2";
 
-/// Returns an engine that records the variables A and B, and whose first runs fail.
+/// Returns an engine that records the variables A and B, and fails its first runs.
 fn recording_engine(failures: usize) -> (FakeEngine, Arc<Mutex<Vec<String>>>) {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let engine = FakeEngine::scripted({

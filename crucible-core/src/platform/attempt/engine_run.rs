@@ -50,7 +50,7 @@ impl EngineRun<'_> {
             result = &mut run => {
                 if tokio::time::timeout(RECEIVER_GRACE, forward).await.is_err() {
                     let id = self.record.id;
-                    tracing::warn!(%id, "the output channel stays full; the remaining output is dropped");
+                    tracing::warn!(%id, "the output channel stays full; dropping further output");
                 }
                 result
             }

@@ -53,7 +53,7 @@ impl LeaseRenewal<'_> {
                     continue;
                 }
                 Ok(Err(_)) | Err(_) => {
-                    tracing::warn!(%evaluation, "cannot renew the lease in time; treating it as lost");
+                    tracing::warn!(%evaluation, "cannot renew the lease in time");
                     self.lease_lost.cancel();
                     return;
                 }

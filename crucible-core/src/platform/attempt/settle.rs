@@ -57,7 +57,7 @@ impl TicketAction {
     }
 }
 
-/// The settlement of an attempt whose engine has returned.
+/// The settlement of an attempt after its engine has returned.
 #[derive(Debug)]
 pub(super) struct Settlement<'a> {
     pub(super) platform: &'a Platform,
