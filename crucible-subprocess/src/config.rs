@@ -34,7 +34,7 @@ const READY_MAX: usize = 128;
 /// | --- | --- | --- |
 /// | layers | all of them | a missing layer is an error, never a weaker sandbox |
 /// | `root` | [`RootFs::host`] | no image is needed |
-/// | `cgroup_parent` | `crucible` | beneath the host's own cgroup if possible, see `docs/host-setup.md` |
+/// | `cgroup_parent` | `crucible` | beneath the host's own cgroup, see `docs/host-setup.md` |
 /// | `runtime_directory` | `/run/crucible` | contains locks only, removed by a reboot |
 /// | `drain_deadline` | 250 ms | a command's own output is in the pipe when it ends |
 /// | `resolver` | the host's own | names in allow-lists mean the same inside and outside |
@@ -43,7 +43,7 @@ const READY_MAX: usize = 128;
 /// | `slots` | 0 | as above |
 /// | `slot_sharing` | all | a sandbox passes no state to the next one |
 /// | `ready_age` | 60 s | hosts that run few programs should not hold sandboxes |
-/// | `ready_interpreters` | no language | a ready interpreter holds as much memory as a running one |
+/// | `ready_interpreters` | no language | each holds as much memory as a running one |
 /// | `ready_interpreter_count` | one per CPU | more cannot start at once |
 #[derive(Debug, Clone)]
 pub struct SubprocessBuilder {
@@ -133,8 +133,8 @@ impl SubprocessBuilder {
         self
     }
 
-    /// Sets how long the engine waits for more output after the end of a command, while a background
-    /// process holds its pipes open.
+    /// Sets how long the engine waits for more output after the end of a command, while a
+    /// background process holds its pipes open.
     #[must_use]
     pub fn drain_deadline(mut self, deadline: Duration) -> Self {
         self.drain_deadline = deadline;
@@ -165,8 +165,8 @@ impl SubprocessBuilder {
     ///
     /// A size consists of the memory, process, disk and inode limits. A ready sandbox saves its
     /// caller the time to open one. Each is used once, and the engine opens another in the
-    /// background. Without a ready sandbox, and for sandboxes with an allow-list, the engine opens a
-    /// new one. [`SubprocessEngine::ready_sandbox_stats`] returns statistics.
+    /// background. Without a ready sandbox, and for sandboxes with an allow-list, the engine opens
+    /// a new one. [`SubprocessEngine::ready_sandbox_stats`] returns statistics.
     ///
     /// A ready sandbox holds some hundred KiB of kernel memory, a cgroup, and its user ids. The
     /// maximum is 128 per size.
@@ -178,19 +178,20 @@ impl SubprocessBuilder {
 
     /// Sets how many slots are kept, of each of the last four requested sizes.
     ///
-    /// Slots are for hosts that run more programs than their CPUs can run at once. A slot is a small
-    /// process outside of every sandbox. It keeps the user, network and UTS namespaces and the user
-    /// ids, and opens one sandbox after another in them. Each sandbox has its own pid, mount and IPC
-    /// namespaces, files and processes, and counters that start at zero. That takes half of the CPU
-    /// time of a new sandbox, and the next sandbox is always ready.
+    /// Slots are for hosts that run more programs than their CPUs can run at once. A slot is a
+    /// small process outside of every sandbox. It keeps the user, network and UTS namespaces and
+    /// the user ids, and opens one sandbox after another in them. Each sandbox has its own pid,
+    /// mount and IPC namespaces, files and processes, and counters that start at zero. That takes
+    /// half of the CPU time of a new sandbox, and the next sandbox is always ready.
     ///
-    /// A program that takes over the guest agent in its sandbox also controls the slot and its later
-    /// sandboxes: see `docs/security.md` and [`slot_sharing`](Self::slot_sharing).
+    /// A program that takes over the guest agent in its sandbox also controls the slot and its
+    /// later sandboxes: see `docs/security.md` and [`slot_sharing`](Self::slot_sharing).
     ///
-    /// Only [`run`](crucible_core::Engine::run) uses slots; sessions do not. A slot is replaced after
-    /// 1,000 sandboxes, and after each irregular one: a limit that ended the program, a call that the
-    /// filter refused, a guest that did not end by itself. Without a free slot, and for sandboxes
-    /// with an allow-list, the evaluation gets a [ready sandbox](Self::ready_sandboxes) or a new one.
+    /// Only [`run`](crucible_core::Engine::run) uses slots; sessions do not. A slot is replaced
+    /// after 1,000 sandboxes, and after each irregular one: a limit that ended the program, a call
+    /// that the filter refused, a guest that did not end by itself. Without a free slot, and for
+    /// sandboxes with an allow-list, the evaluation gets a [ready sandbox](Self::ready_sandboxes)
+    /// or a new one.
     /// [`SubprocessEngine::slot_stats`] returns statistics.
     ///
     /// Configure some more slots than programs that run at once. The maximum is 128 per size.
@@ -215,9 +216,9 @@ impl SubprocessBuilder {
     /// address layout. The time of the start does not count as the program's.
     ///
     /// The program finds the usual `__main__`, `sys.argv`, `sys.path`, environment and input. The
-    /// modules are already in `sys.modules`. If a module cannot be imported, the program's own import
-    /// reports it. Objects that a program adds to one of these modules are released later than
-    /// usual, when the interpreter cannot print any more.
+    /// modules are already in `sys.modules`. If a module cannot be imported, the program's own
+    /// import reports it. Objects that a program adds to one of these modules are released later
+    /// than usual, when the interpreter cannot print any more.
     ///
     /// An evaluation runs without a ready interpreter if:
     /// - no interpreter is ready;
@@ -228,8 +229,8 @@ impl SubprocessBuilder {
     ///
     /// [`SubprocessEngine::ready_interpreter_stats`] returns statistics.
     ///
-    /// The host enforces every limit as usual. The guest's own wall deadline, for a stopped host, is
-    /// missing, because it would have to be set before the evaluation is known.
+    /// The host enforces every limit as usual. The guest's own wall deadline, for a stopped host,
+    /// is missing, because it would have to be set before the evaluation is known.
     ///
     /// Only Python 3 is supported, run as `python3 FILE`: [`build`](Self::build) refuses others.
     #[must_use]
@@ -252,8 +253,8 @@ impl SubprocessBuilder {
 
     /// Sets how long a ready sandbox, a slot or a ready interpreter waits for a program.
     ///
-    /// After that time it is closed, and the engine opens no more of its size until the next request.
-    /// The engine checks the age every five seconds.
+    /// After that time it is closed, and the engine opens no more of its size until the next
+    /// request. The engine checks the age every five seconds.
     #[must_use]
     pub fn ready_age(mut self, age: Duration) -> Self {
         self.ready_age = age;

@@ -19,23 +19,25 @@
 //!
 //! # Core concepts
 //!
-//! - **[`SubprocessEngine`]** is a handle of one *spawner*: a small process that starts once, lives in
+//! - **[`SubprocessEngine`]** is a handle of one *spawner*: a small process that starts once, lives
+//!   in
 //!   the root file system that sandboxes inherit, and forks a guest agent for each sandbox. So the
 //!   host's memory and open files are never in a sandbox. Creating an engine blocks for a few
 //!   milliseconds.
 //! - **Fail closed.** [`SubprocessEngine::new`] fails if any layer is unavailable. The error names
 //!   every missing layer and its fix. [`SubprocessBuilder::waive`] disables a layer by name, and
 //!   every outcome then reports it as *off*. [`doctor`] reports what this host offers.
-//! - **Cleanup.** When the host ends, for whatever reason, the spawner ends, and with it every guest
+//! - **Cleanup.** When the host ends, for whatever reason, the spawner ends, and with it every
+//!   guest
 //!   and every process in the guests' pid namespaces. The next engine removes the cgroups of a dead
 //!   host.
 //! - An engine works in any tokio runtime, and in several one after another.
 //!
 //! # Limits of protection
 //!
-//! Programs share the host's kernel. A kernel bug that the remaining system calls can reach is a way
-//! out of the sandbox. Timing and other side channels between programs on one machine are open. See
-//! `docs/security.md`.
+//! Programs share the host's kernel. A kernel bug that the remaining system calls can reach is a
+//! way out of the sandbox. Timing and other side channels between programs on one machine are open.
+//! See `docs/security.md`.
 //!
 //! # Platforms
 //!

@@ -28,10 +28,10 @@ impl Default for RootFs {
 impl RootFs {
     /// Returns a root with the host's own system directories.
     ///
-    /// It contains `/usr`, with `/bin`, `/lib` and similar directories, and the files in `/etc` that
-    /// programs need to start: the linker's cache, `alternatives`, and generated `passwd`, `group`,
-    /// `hosts` and `nsswitch.conf`. It contains no other directory of the host, such as `/home`,
-    /// `/var` or `/run`.
+    /// It contains `/usr`, with `/bin`, `/lib` and similar directories, and the files in `/etc`
+    /// that programs need to start: the linker's cache, `alternatives`, and generated `passwd`,
+    /// `group`, `hosts` and `nsswitch.conf`. It contains no other directory of the host, such as
+    /// `/home`, `/var` or `/run`.
     #[must_use]
     pub fn host() -> Self {
         Self { base: Base::Host, read_only: Vec::new() }

@@ -12,8 +12,8 @@ use proptest::prelude::*;
 use rustix::net::Shutdown;
 use tokio::io::AsyncWriteExt as _;
 
-use super::super::channel::GuestChannel;
 use super::{FakeGuest, GuestProcess, bytes, frame};
+use crate::linux::channel::GuestChannel;
 
 /// The most bytes that a reader buffers beyond its longest frame.
 const READ_AHEAD: usize = 8192;
@@ -301,16 +301,25 @@ fn hostile_bytes() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 500,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     /// Two requests wait and one is dropped. Any bytes, in any pieces, end the channel.
     #[test]
-    fn any_bytes_end_the_channel(sent in proptest::collection::vec(hostile_bytes(), 0..80), piece in 1..50_usize) {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    fn any_bytes_end_the_channel(
+        sent in proptest::collection::vec(hostile_bytes(), 0..80),
+        piece in 1..50_usize,
+    ) {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().start_paused(true).build().unwrap();
         runtime.block_on(async {
             let (channel, mut guest) = FakeGuest::with_channel();
-            let (first, second) = (channel.router().open_request(), channel.router().open_request());
-            drop(channel.router().open_request());
+            let router = channel.router();
+            let (first, second) = (router.open_request(), router.open_request());
+            drop(router.open_request());
             let send = async {
                 for piece in sent.concat().chunks(piece) {
                     if guest.stream.write_all(piece).await.is_err() {

@@ -10,7 +10,7 @@ use crucible_guest::protocol::{Confinement, Exited, Failure, FrameKind, ProcUsag
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{FakeGuest, Fixture, bytes, frame};
+use super::{FakeGuest, FakeGuestFixture, bytes, frame};
 
 /// The kernel's status of a program with every layer in force.
 const STATUS: &[u8] =
@@ -66,18 +66,24 @@ async fn respond(guest: &mut FakeGuest, response: &Response) {
 }
 
 async fn exec_with(
-    fixture: &mut Fixture,
+    fixture: &mut FakeGuestFixture,
     response: &Response,
     options: ExecOptions,
 ) -> Result<ExecOutcome, EngineError> {
     let command = Command::new(["true"]);
     tokio::select! {
         done = fixture.sandbox.exec(&command, options) => done,
-        () = async { respond(&mut fixture.guest, response).await; std::future::pending().await } => unreachable!(),
+        () = async {
+            respond(&mut fixture.guest, response).await;
+            std::future::pending().await
+        } => unreachable!(),
     }
 }
 
-async fn exec(fixture: &mut Fixture, response: &Response) -> Result<ExecOutcome, EngineError> {
+async fn exec(
+    fixture: &mut FakeGuestFixture,
+    response: &Response,
+) -> Result<ExecOutcome, EngineError> {
     exec_with(fixture, response, ExecOptions::new()).await
 }
 
@@ -105,7 +111,7 @@ async fn frames_in_wrong_order_end_the_sandbox() {
         (true, vec![started(), exited(none), started()]),
     ];
     for (has_started, response) in wrong {
-        let mut fixture = Fixture::new();
+        let mut fixture = FakeGuestFixture::new();
         match exec_with(
             &mut fixture,
             &response,
@@ -126,7 +132,7 @@ async fn frames_in_wrong_order_end_the_sandbox() {
 /// Numbers without a sum cause no panic, and the outcome can be serialized.
 #[tokio::test(start_paused = true)]
 async fn largest_numbers_give_a_valid_outcome() {
-    let mut fixture = Fixture::new();
+    let mut fixture = FakeGuestFixture::new();
     for _ in 0..3 {
         let exit = exec(&mut fixture, &vec![started(), exited(LARGEST)]).await.unwrap();
         assert_eq!(exit.verdict(), crucible_core::judge(&exit.evidence));
@@ -149,7 +155,7 @@ async fn largest_numbers_give_a_valid_outcome() {
 /// Wait statuses that wait4(2) cannot return for an ended process.
 #[tokio::test(start_paused = true)]
 async fn invalid_wait_status_is_no_success() {
-    let mut fixture = Fixture::new();
+    let mut fixture = FakeGuestFixture::new();
     for wait_status in [0x7f, 0x137f, 0xffff, -1, i32::MIN, 65, 126] {
         let response = vec![
             started(),
@@ -170,7 +176,7 @@ async fn status_without_a_layer_is_an_error() {
         &text.replace("NoNewPrivs:\t1", "NoNewPrivs:\t0"),
         &text.replace("CapEff:\t0", "CapEff:\tff"),
     ] {
-        let mut fixture = Fixture::new();
+        let mut fixture = FakeGuestFixture::new();
         let response = vec![started_with(CONFINED, status.as_bytes()), exited(Exited::default())];
         let done = exec(&mut fixture, &response).await;
         assert_eq!(done.unwrap_err().kind(), EngineErrorKind::LayerUnavailable, "{status:?}");
@@ -181,7 +187,7 @@ async fn status_without_a_layer_is_an_error() {
         Confinement { seccomp: 0, ..CONFINED },
         Confinement::NONE,
     ] {
-        let mut fixture = Fixture::new();
+        let mut fixture = FakeGuestFixture::new();
         let done =
             exec(&mut fixture, &vec![started_with(confinement, STATUS), exited(Exited::default())])
                 .await;
@@ -192,7 +198,7 @@ async fn status_without_a_layer_is_an_error() {
 #[tokio::test(start_paused = true)]
 async fn guest_that_starts_no_command_is_killed() {
     for reads in [true, false] {
-        let mut fixture = Fixture::new();
+        let mut fixture = FakeGuestFixture::new();
         let began = Instant::now();
         let huge = "x".repeat(100_000);
         let command =
@@ -222,7 +228,7 @@ async fn guest_that_starts_no_command_is_killed() {
 #[tokio::test(start_paused = true)]
 async fn guest_that_never_reports_the_exit_is_killed() {
     for cancelled in [false, true] {
-        let mut fixture = Fixture::new();
+        let mut fixture = FakeGuestFixture::new();
         let cancel = CancellationToken::new();
         let options =
             ExecOptions::new().with_wall(Duration::from_secs(7)).with_cancel(cancel.clone());
@@ -242,13 +248,14 @@ async fn guest_that_never_reports_the_exit_is_killed() {
     }
 }
 
-/// The guest reports that all processes have ended and stays, or reports survivors and then nothing.
+/// The guest reports that all processes have ended and stays, or reports survivors and then
+/// nothing.
 #[tokio::test(start_paused = true)]
 async fn guest_that_does_not_exit_as_reported_is_killed() {
     for (empty, after) in
         [(true, OnExit::Seal), (false, OnExit::Seal), (false, OnExit::KillBackground)]
     {
-        let mut fixture = Fixture::new();
+        let mut fixture = FakeGuestFixture::new();
         let response = vec![
             started(),
             exited(Exited { empty, free_bytes: 1, free_inodes: 1, ..Exited::default() }),
@@ -263,7 +270,7 @@ async fn guest_that_does_not_exit_as_reported_is_killed() {
 #[tokio::test(start_paused = true)]
 async fn endless_late_responses_end_the_command() {
     for has_started in [false, true] {
-        let mut fixture = Fixture::new();
+        let mut fixture = FakeGuestFixture::new();
         let command = Command::new(["true"]);
         let flood = async {
             let Some((dropped, _)) = fixture.guest.receive().await else { return };
@@ -296,7 +303,7 @@ async fn endless_late_responses_end_the_command() {
 /// Without a cgroup, the guest reports the CPU time, and two numbers may have no sum.
 #[tokio::test(start_paused = true)]
 async fn overflowing_cpu_time_exceeds_the_limit() {
-    let mut fixture = Fixture::without(&[Layer::CpuCgroup]);
+    let mut fixture = FakeGuestFixture::without(&[Layer::CpuCgroup]);
     let command = Command::new(["true"]);
     let usage = bytes(|w| {
         ProcUsage { user_us: u64::MAX, system_us: u64::MAX, processes: u32::MAX }.encode(w)

@@ -7,7 +7,7 @@ use crucible_core::{EngineError, EngineErrorKind, FileReason, Sandbox as _, Sand
 use crucible_guest::protocol::{EntryKind, EntryRef, Failure, FrameKind, ReadRequest, Step};
 use tokio::time::Instant;
 
-use super::{FakeGuest, Fixture, bytes};
+use super::{FakeGuest, FakeGuestFixture, bytes};
 
 /// The size of a full page of entries.
 const PAGE: usize = 200 * 1024;
@@ -38,7 +38,7 @@ fn kind<T>(result: &Result<T, EngineError>) -> Option<EngineErrorKind> {
 }
 
 /// Asserts that the guest was killed and the sandbox is closed.
-async fn assert_closed(fixture: &mut Fixture) {
+async fn assert_closed(fixture: &mut FakeGuestFixture) {
     assert!(fixture.process.dies());
     assert_eq!(kind(&fixture.sandbox.read(&path(), 1).await), Some(EngineErrorKind::Closed));
 }
@@ -67,7 +67,7 @@ async fn invalid_data_is_a_protocol_error() {
         malformed(FrameKind::Exited, b"\x01x"),
         malformed(FrameKind::Failed, b"\x01"),
     ] {
-        let mut fixture = Fixture::new();
+        let mut fixture = FakeGuestFixture::new();
         let answers = answer(&mut fixture.guest, |_| response.clone());
         let read = meanwhile(fixture.sandbox.read(&path(), 100), answers).await;
         assert_eq!(kind(&read), Some(EngineErrorKind::Protocol), "{response:?}: {read:?}");
@@ -78,7 +78,7 @@ async fn invalid_data_is_a_protocol_error() {
 /// The guest always reports more data.
 #[tokio::test(start_paused = true)]
 async fn endless_file_is_too_large() {
-    let mut fixture = Fixture::new();
+    let mut fixture = FakeGuestFixture::new();
     let mut asked = 0;
     let answers = answer(&mut fixture.guest, |request| {
         let length = ReadRequest::decode(request).unwrap().length;
@@ -96,7 +96,7 @@ async fn endless_file_is_too_large() {
 
 #[tokio::test(start_paused = true)]
 async fn invalid_error_number_is_an_error() {
-    let mut fixture = Fixture::new();
+    let mut fixture = FakeGuestFixture::new();
     for errno in [0, -1, i32::MIN, i32::MAX, 1 << 20] {
         let failure = Failure { step: Step(u16::MAX), errno };
         let response = bytes(|writer| failure.encode(writer));
@@ -115,7 +115,7 @@ async fn invalid_error_number_is_an_error() {
 /// The guest sends full pages for ever.
 #[tokio::test(start_paused = true)]
 async fn endless_listing_is_truncated() {
-    let mut fixture = Fixture::new();
+    let mut fixture = FakeGuestFixture::new();
     let mut page = vec![1, 0, 0, 0, 0, 0, 0, 0];
     while page.len() < PAGE {
         page.extend(entry(b"x"));
@@ -147,7 +147,7 @@ async fn invalid_listing_is_a_protocol_error() {
         pages.push([&more[..], &entry].concat());
     }
     for page in pages {
-        let mut fixture = Fixture::new();
+        let mut fixture = FakeGuestFixture::new();
         let answers = answer(&mut fixture.guest, |_| (FrameKind::Entries, page.clone()));
         let listing = meanwhile(fixture.sandbox.list(&SandboxPath::root()), answers).await;
         assert_eq!(kind(&listing), Some(EngineErrorKind::Protocol), "{page:?}: {listing:?}");
@@ -158,7 +158,7 @@ async fn invalid_listing_is_a_protocol_error() {
 /// Each page with one entry is in time, and all pages together are not.
 #[tokio::test(start_paused = true)]
 async fn slow_endless_listing_has_a_deadline() {
-    let mut fixture = Fixture::new();
+    let mut fixture = FakeGuestFixture::new();
     let page = [&9_u64.to_le_bytes()[..], &entry(b"x")].concat();
     let drip = async {
         while let Some((header, _)) = fixture.guest.receive().await {
@@ -177,7 +177,7 @@ async fn silent_guest_has_a_deadline() {
     let much = Bytes::from(vec![0; 3 << 20]);
     for reads in [true, false] {
         for request in 0..3 {
-            let mut fixture = Fixture::new();
+            let mut fixture = FakeGuestFixture::new();
             let began = Instant::now();
             let silence = async {
                 if reads {
@@ -201,7 +201,7 @@ async fn silent_guest_has_a_deadline() {
 /// The guest sends a byte every 50 ms. 256 KiB would take hours.
 #[tokio::test(start_paused = true)]
 async fn slow_response_has_a_deadline() {
-    let mut fixture = Fixture::new();
+    let mut fixture = FakeGuestFixture::new();
     let drip = async {
         let Some((header, _)) = fixture.guest.receive().await else { return };
         for byte in super::frame(FrameKind::Data, header.id, &[1; 100_000]) {
@@ -219,7 +219,7 @@ async fn slow_response_has_a_deadline() {
 /// The guest confirms a file before it was sent.
 #[tokio::test(start_paused = true)]
 async fn response_before_its_request_is_a_protocol_error() {
-    let mut fixture = Fixture::new();
+    let mut fixture = FakeGuestFixture::new();
     fixture.guest.send(FrameKind::Done, 1, &[]).await;
     fixture.guest.send(FrameKind::Data, 2, b"\x01stolen").await;
     let answers = answer(&mut fixture.guest, |_| (FrameKind::Data, b"\x01x".to_vec()));

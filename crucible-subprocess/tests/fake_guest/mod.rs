@@ -24,10 +24,10 @@ use rustix::process::{Pid, PidfdFlags};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
-use super::channel::{GuestChannel, GuestSocket};
-use super::engine::SubprocessEngine;
-use super::resources::SandboxSize;
-use super::sandbox::SubprocessSandbox;
+use crate::linux::channel::{GuestChannel, GuestSocket};
+use crate::linux::engine::SubprocessEngine;
+use crate::linux::resources::SandboxSize;
+use crate::linux::sandbox::SubprocessSandbox;
 
 /// The guest's end of a channel.
 struct FakeGuest {
@@ -140,7 +140,7 @@ impl Drop for GuestProcess {
 }
 
 /// An engine, and an open sandbox with a fake guest.
-struct Fixture {
+struct FakeGuestFixture {
     sandbox: Box<SubprocessSandbox>,
     guest: FakeGuest,
     process: GuestProcess,
@@ -153,12 +153,12 @@ fn limits() -> Limits {
     Limits::new().with_wall(Duration::from_secs(20))
 }
 
-impl Fixture {
+impl FakeGuestFixture {
     fn new() -> Self {
         Self::without(&[])
     }
 
-    /// Creates a fixture whose engine waives these layers.
+    /// Creates a fixture with an engine that waives these layers.
     fn without(waived: &[Layer]) -> Self {
         let privileged =
             [Layer::MemoryCgroup, Layer::PidsCgroup, Layer::CpuCgroup, Layer::DedicatedUser];

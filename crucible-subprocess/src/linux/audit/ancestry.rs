@@ -12,8 +12,8 @@ const ATTEMPTS: usize = 16;
 /// process is.
 const SLOT: &[u8] = b"crucible-slot";
 
-/// Returns the guest that a process or a thread belongs to: the ancestor, or the process itself,
-/// whose parent is the spawner or a slot.
+/// Returns the guest that a process or a thread belongs to: the child of the spawner or of a slot
+/// among the process and its ancestors.
 ///
 /// The result is correct if the process is still alive afterwards: until it ends, its process 1
 /// cannot end.

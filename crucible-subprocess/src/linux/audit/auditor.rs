@@ -37,14 +37,14 @@ pub(crate) struct Auditor {
     /// The error with which the last spawner got no listener, or 0.
     no_listener: AtomicI32,
     /// `None` once the auditor is stopped.
-    listeners: Mutex<Option<Sender<SeccompListener>>>,
+    listeners: Mutex<Option<Sender<FilterListener>>>,
     wake: WakeEvent,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// The listener of one spawner's filter. It reports the calls of the spawner's descendants.
 #[derive(Debug)]
-struct SeccompListener {
+struct FilterListener {
     fd: OwnedFd,
     spawner: u32,
 }
@@ -83,7 +83,7 @@ impl Auditor {
         // On failure the listener is closed, and the kernel refuses the calls by itself.
         let sent = listeners
             .as_ref()
-            .is_some_and(|sender| sender.send(SeccompListener { fd, spawner }).is_ok());
+            .is_some_and(|sender| sender.send(FilterListener { fd, spawner }).is_ok());
         if !sent {
             tracing::error!("the auditor has ended: violations are refused and not reported");
         }
@@ -133,10 +133,10 @@ impl Drop for Auditor {
 /// The state of the thread.
 struct AuditorThread {
     violations: Arc<ViolationLog>,
-    arriving: Receiver<SeccompListener>,
+    arriving: Receiver<FilterListener>,
     wake: WakeEvent,
     /// By number, because an index changes when an earlier listener ends.
-    listeners: Vec<(u64, SeccompListener)>,
+    listeners: Vec<(u64, FilterListener)>,
     next_number: u64,
     /// Bounded by the threads of all sandboxes: each waits for one answer at most.
     delayed: BinaryHeap<Reverse<DelayedAnswer>>,
@@ -283,7 +283,7 @@ impl AuditorThread {
     }
 }
 
-impl SeccompListener {
+impl FilterListener {
     fn guest_of(&self, call: &Notification) -> Option<GuestId> {
         let pid = ancestry::guest_of(call.pid, self.spawner)?;
         let process = Pid::from_raw(i32::try_from(pid).ok()?)?;

@@ -75,7 +75,7 @@ impl CgroupPool {
         if group.limits() == Some(limits) { Ok(group) } else { limited(group, limits) }
     }
 
-    /// Takes back a group whose processes have died. Keeps it if fewer than `wanted` are ready, and
+    /// Takes back a group without live processes. Keeps it if fewer than `wanted` are ready, and
     /// removes it otherwise.
     ///
     /// Fails with `EBUSY` while a process runs in the group, and leaves it in place.

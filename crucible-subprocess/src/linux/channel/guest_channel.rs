@@ -120,7 +120,7 @@ impl GuestChannel {
         self.pidfd().is_some_and(|pidfd| sys::is_readable_within(pidfd, patience))
     }
 
-    /// Sends a frame whose payload is `head` and then `body`. Descriptors go with its first byte.
+    /// Sends a frame with the payload `head` and then `body`. Descriptors go with its first byte.
     ///
     /// # Cancel safety
     /// Dropping the future may leave a partial frame in the socket. The channel is then unusable.

@@ -3,8 +3,8 @@
 //! The proxy decrypts nothing. It rejects every ambiguous message: a second name, a second list of
 //! names, or extra bytes make a ClientHello invalid.
 
-/// The most bytes of a ClientHello, including its record headers. Hellos with post-quantum keys have
-/// about 2 KiB.
+/// The most bytes of a ClientHello, including its record headers. Hellos with post-quantum keys
+/// have about 2 KiB.
 pub(super) const HELLO_MAX: usize = 16 * 1024;
 
 const RECORD_HANDSHAKE: u8 = 22;
@@ -280,7 +280,8 @@ mod tests {
             let at = at % stream.len();
             stream[at] = to;
             if let ClientHello::For(name) = ClientHello::parse(&stream) {
-                let differing = name.bytes().zip("name.example".bytes()).filter(|(a, b)| a != b).count();
+                let pairs = name.bytes().zip("name.example".bytes());
+                let differing = pairs.filter(|(a, b)| a != b).count();
                 prop_assert!(differing <= 1 && name.len() == 12, "{}", name);
             }
         }

@@ -13,9 +13,9 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::client_hello::{ClientHello, HELLO_MAX};
+use super::egress_refusal::EgressRefusal;
 use super::egress_resolver::EgressResolver;
 use super::proxy_request::{HEAD_MAX, ProxyMode, ProxyRequest};
-use super::refusal::Refusal;
 use super::relay::{EgressTraffic, relay};
 
 /// How long a program may take to send its request, and its ClientHello.
@@ -48,15 +48,15 @@ pub(super) struct ConnectionHandler {
 /// The reason why a connection was not established.
 enum ConnectError {
     /// The program gets an answer with the reason.
-    Refused(Refusal),
+    Refused(EgressRefusal),
     /// The program already got a success answer. The connection is closed.
-    RefusedInTunnel(Refusal),
+    RefusedInTunnel(EgressRefusal),
     /// The program has closed the connection.
     Closed(io::Error),
 }
 
-impl From<Refusal> for ConnectError {
-    fn from(refusal: Refusal) -> Self {
+impl From<EgressRefusal> for ConnectError {
+    fn from(refusal: EgressRefusal) -> Self {
         Self::Refused(refusal)
     }
 }
@@ -111,7 +111,7 @@ impl ConnectionHandler {
         let _answered = timeout(REFUSAL_TIMEOUT, answer(&mut client, refusal)).await;
     }
 
-    fn note(&self, refusal: Refusal) {
+    fn note(&self, refusal: EgressRefusal) {
         self.refused.fetch_add(1, Ordering::Relaxed);
         tracing::debug!(reason = refusal.reason(), "the proxy of a sandbox refused a connection");
     }
@@ -123,17 +123,17 @@ impl ConnectionHandler {
         let mut bytes = Vec::new();
         let request = timeout(REQUEST_TIMEOUT, read_request(client, &mut bytes));
         let ProxyRequest { endpoint, mode, length } =
-            request.await.map_err(|_| Refusal::TooSlow)??;
+            request.await.map_err(|_| EgressRefusal::TooSlow)??;
         let rest = bytes.split_off(length.min(bytes.len()));
         if !self.endpoints.contains(&endpoint) {
-            return Err(Refusal::NotListed.into());
+            return Err(EgressRefusal::NotListed.into());
         }
         let addresses = {
-            let _permit = self.resolving.acquire().await.map_err(|_| Refusal::Unresolved)?;
+            let _permit = self.resolving.acquire().await.map_err(|_| EgressRefusal::Unresolved)?;
             self.resolver.addresses(&endpoint).await?
         };
         let server = timeout(CONNECT_TIMEOUT, connect_any(&addresses)).await;
-        let server = server.ok().flatten().ok_or(Refusal::Unreachable)?;
+        let server = server.ok().flatten().ok_or(EgressRefusal::Unreachable)?;
         server.set_nodelay(true)?;
         let first = match mode {
             ProxyMode::Forward(head) => [head, rest].concat(),
@@ -173,7 +173,7 @@ async fn check_hello(
             match ClientHello::parse(&bytes) {
                 ClientHello::For(name) if name == endpoint.host => return Ok(()),
                 ClientHello::For(_) | ClientHello::Invalid => {
-                    return Err(ConnectError::RefusedInTunnel(Refusal::OtherName));
+                    return Err(ConnectError::RefusedInTunnel(EgressRefusal::OtherName));
                 }
                 ClientHello::Incomplete => read_more(client, &mut bytes, HELLO_MAX).await?,
             }
@@ -181,7 +181,7 @@ async fn check_hello(
     };
     match timeout(REQUEST_TIMEOUT, checked).await {
         Ok(done) => done.map(|()| bytes),
-        Err(_) => Err(ConnectError::RefusedInTunnel(Refusal::TooSlow)),
+        Err(_) => Err(ConnectError::RefusedInTunnel(EgressRefusal::TooSlow)),
     }
 }
 
@@ -210,7 +210,7 @@ async fn connect_any(addresses: &[SocketAddr]) -> Option<TcpStream> {
     None
 }
 
-async fn answer(client: &mut TcpStream, refusal: Refusal) -> io::Result<()> {
+async fn answer(client: &mut TcpStream, refusal: EgressRefusal) -> io::Result<()> {
     client.write_all(refusal.response().as_bytes()).await?;
     client.shutdown().await?;
     tokio::io::copy(&mut client.take(REFUSED_BYTES), &mut tokio::io::sink()).await.map(drop)

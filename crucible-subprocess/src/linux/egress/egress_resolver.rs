@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crucible_core::Endpoint;
 
+use super::egress_refusal::EgressRefusal;
 use super::public_address::is_public;
-use super::refusal::Refusal;
 use crate::resolver::Resolver;
 
 /// How long the resolution of one name may take.
@@ -37,7 +37,10 @@ impl EgressResolver {
 
     /// Returns the addresses of an allow-listed endpoint. The proxy connects to no others, so a
     /// later change of the name has no effect.
-    pub(super) async fn addresses(&self, endpoint: &Endpoint) -> Result<Vec<SocketAddr>, Refusal> {
+    pub(super) async fn addresses(
+        &self,
+        endpoint: &Endpoint,
+    ) -> Result<Vec<SocketAddr>, EgressRefusal> {
         if let Some(pinned) = self.pins.get(endpoint) {
             return Ok(vec![*pinned]);
         }
@@ -47,16 +50,16 @@ impl EgressResolver {
             Ok(Ok(addresses)) => addresses,
             Ok(Err(error)) => {
                 tracing::debug!(%endpoint, %error, "cannot resolve an allow-listed name");
-                return Err(Refusal::Unresolved);
+                return Err(EgressRefusal::Unresolved);
             }
-            Err(_) => return Err(Refusal::Unresolved),
+            Err(_) => return Err(EgressRefusal::Unresolved),
         };
         if addresses.is_empty() {
-            return Err(Refusal::Unresolved);
+            return Err(EgressRefusal::Unresolved);
         }
         // One private address is enough to refuse: a mixed answer suggests an attack.
         if !addresses.iter().copied().all(is_public) {
-            return Err(Refusal::NotPublic);
+            return Err(EgressRefusal::NotPublic);
         }
         let tried = addresses.into_iter().take(ADDRESSES_MAX);
         Ok(tried.map(|address| SocketAddr::new(address, endpoint.port)).collect())

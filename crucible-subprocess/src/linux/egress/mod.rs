@@ -7,11 +7,11 @@
 mod client_hello;
 mod connection_handler;
 mod egress_proxy;
+mod egress_refusal;
 mod egress_resolver;
 mod proxy_request;
 mod proxy_variables;
 mod public_address;
-mod refusal;
 mod relay;
 
 pub(crate) use egress_proxy::EgressProxy;

@@ -1,9 +1,10 @@
-//! A request to the proxy: `CONNECT name:port`, or a request for an `http` address (RFC 9112, section 3.2).
+//! A request to the proxy: `CONNECT name:port`, or a request for an `http` address (RFC 9112,
+//! section 3.2).
 
 use crucible_core::Endpoint;
 use httparse::{Error, Header, Status};
 
-use super::refusal::Refusal;
+use super::egress_refusal::EgressRefusal;
 
 /// The most bytes of a head.
 pub(super) const HEAD_MAX: usize = 8 * 1024;
@@ -42,26 +43,27 @@ pub(super) enum ProxyMode {
 
 impl ProxyRequest {
     /// Parses a head. Returns `None` if bytes are missing.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, Refusal> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, EgressRefusal> {
         let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
         let mut request = httparse::Request::new(&mut fields);
         let length = match request.parse(bytes) {
             Ok(Status::Complete(length)) => length,
             Ok(Status::Partial) if bytes.len() < HEAD_MAX => return Ok(None),
-            Ok(Status::Partial) | Err(Error::TooManyHeaders) => return Err(Refusal::TooLong),
-            Err(_) => return Err(Refusal::Malformed),
+            Ok(Status::Partial) | Err(Error::TooManyHeaders) => return Err(EgressRefusal::TooLong),
+            Err(_) => return Err(EgressRefusal::Malformed),
         };
         let (Some(method), Some(target)) = (request.method, request.path) else {
-            return Err(Refusal::Malformed);
+            return Err(EgressRefusal::Malformed);
         };
         let (endpoint, mode) = if method == "CONNECT" {
-            (authority(target, None).ok_or(Refusal::Malformed)?, ProxyMode::Tunnel)
+            (authority(target, None).ok_or(EgressRefusal::Malformed)?, ProxyMode::Tunnel)
         } else {
             let (endpoint, path) = http_address(target)?;
             let head = forwarded_head(method, &endpoint, &path, request.headers);
             (endpoint, ProxyMode::Forward(head))
         };
-        // With two hosts in one request, the proxy would check one and the server would use the other.
+        // With two hosts in one request, the proxy would check one and the server would use the
+        // other.
         let mut hosts =
             request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("host"));
         if let Some(host) = hosts.next() {
@@ -70,7 +72,7 @@ impl ProxyRequest {
                 .ok()
                 .and_then(|text| authority(text, Some(default)));
             if named.as_ref() != Some(&endpoint) || hosts.next().is_some() {
-                return Err(Refusal::Malformed);
+                return Err(EgressRefusal::Malformed);
             }
         }
         Ok(Some(Self { endpoint, mode, length }))
@@ -91,12 +93,13 @@ fn authority(text: &str, default: Option<u16>) -> Option<Endpoint> {
 }
 
 /// Parses the endpoint and the path of an `http` address.
-fn http_address(target: &str) -> Result<(Endpoint, String), Refusal> {
+fn http_address(target: &str) -> Result<(Endpoint, String), EgressRefusal> {
     let scheme = target.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("http://"));
-    let rest = scheme.and_then(|scheme| target.get(scheme.len()..)).ok_or(Refusal::NotSupported)?;
+    let rest =
+        scheme.and_then(|scheme| target.get(scheme.len()..)).ok_or(EgressRefusal::NotSupported)?;
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (host, path) = rest.split_at(end);
-    let endpoint = authority(host, Some(80)).ok_or(Refusal::Malformed)?;
+    let endpoint = authority(host, Some(80)).ok_or(EgressRefusal::Malformed)?;
     let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
     Ok((endpoint, path))
 }
@@ -125,7 +128,7 @@ mod tests {
 
     use super::*;
 
-    fn parsed(text: &str) -> Result<Option<ProxyRequest>, Refusal> {
+    fn parsed(text: &str) -> Result<Option<ProxyRequest>, EgressRefusal> {
         ProxyRequest::parse(text.as_bytes())
     }
 
@@ -161,34 +164,34 @@ mod tests {
             "GET http://a.example/ HTTP/1.1\r\nHost: b.example\r\n\r\n",
             "GET http://a.example:81/ HTTP/1.1\r\nHost: a.example\r\n\r\n",
         ] {
-            assert_eq!(parsed(head), Err(Refusal::Malformed), "{head:?}");
+            assert_eq!(parsed(head), Err(EgressRefusal::Malformed), "{head:?}");
         }
     }
 
     #[test]
     fn other_requests_are_refused() {
         for (head, refusal) in [
-            ("CONNECT a.example HTTP/1.1\r\n\r\n", Refusal::Malformed),
-            ("CONNECT a.example: HTTP/1.1\r\n\r\n", Refusal::Malformed),
-            ("CONNECT :443 HTTP/1.1\r\n\r\n", Refusal::Malformed),
-            ("CONNECT .:443 HTTP/1.1\r\n\r\n", Refusal::Malformed),
-            ("CONNECT a.example:+443 HTTP/1.1\r\n\r\n", Refusal::Malformed),
-            ("CONNECT a.example:65979 HTTP/1.1\r\n\r\n", Refusal::Malformed),
-            ("CONNECT a.example:443 HTTP/9\r\n\r\n", Refusal::Malformed),
-            ("\x16\x03\x01\x02\x00\x01", Refusal::Malformed),
-            ("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n", Refusal::NotSupported),
-            ("GET https://a.example/ HTTP/1.1\r\n\r\n", Refusal::NotSupported),
-            ("GET ftp://a.example/ HTTP/1.1\r\n\r\n", Refusal::NotSupported),
-            ("OPTIONS * HTTP/1.1\r\n\r\n", Refusal::NotSupported),
-            ("GET http:///x HTTP/1.1\r\n\r\n", Refusal::Malformed),
+            ("CONNECT a.example HTTP/1.1\r\n\r\n", EgressRefusal::Malformed),
+            ("CONNECT a.example: HTTP/1.1\r\n\r\n", EgressRefusal::Malformed),
+            ("CONNECT :443 HTTP/1.1\r\n\r\n", EgressRefusal::Malformed),
+            ("CONNECT .:443 HTTP/1.1\r\n\r\n", EgressRefusal::Malformed),
+            ("CONNECT a.example:+443 HTTP/1.1\r\n\r\n", EgressRefusal::Malformed),
+            ("CONNECT a.example:65979 HTTP/1.1\r\n\r\n", EgressRefusal::Malformed),
+            ("CONNECT a.example:443 HTTP/9\r\n\r\n", EgressRefusal::Malformed),
+            ("\x16\x03\x01\x02\x00\x01", EgressRefusal::Malformed),
+            ("GET / HTTP/1.1\r\nHost: a.example\r\n\r\n", EgressRefusal::NotSupported),
+            ("GET https://a.example/ HTTP/1.1\r\n\r\n", EgressRefusal::NotSupported),
+            ("GET ftp://a.example/ HTTP/1.1\r\n\r\n", EgressRefusal::NotSupported),
+            ("OPTIONS * HTTP/1.1\r\n\r\n", EgressRefusal::NotSupported),
+            ("GET http:///x HTTP/1.1\r\n\r\n", EgressRefusal::Malformed),
         ] {
             assert_eq!(parsed(head), Err(refusal), "{head:?}");
         }
         let long = format!("CONNECT a.example:443 HTTP/1.1\r\nX: {}", "x".repeat(HEAD_MAX));
-        assert_eq!(parsed(&long), Err(Refusal::TooLong));
+        assert_eq!(parsed(&long), Err(EgressRefusal::TooLong));
         let many =
             format!("CONNECT a.example:443 HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(FIELDS_MAX + 1));
-        assert_eq!(parsed(&many), Err(Refusal::TooLong));
+        assert_eq!(parsed(&many), Err(EgressRefusal::TooLong));
     }
 
     /// Addresses are parsed as endpoints that no allow-list contains.
@@ -208,7 +211,8 @@ mod tests {
     #[test]
     fn forwarded_request_has_no_hop_by_hop_fields() {
         let head = "GET HTTP://A.example:8080/x?y=1 HTTP/1.1\r\nHost: a.EXAMPLE:8080\r\n\
-                    Proxy-Connection: keep-alive\r\nConnection: keep-alive\r\nProxy-Authorization: secret\r\n\
+                    Proxy-Connection: keep-alive\r\nConnection: keep-alive\r\n\
+                    Proxy-Authorization: secret\r\n\
                     Accept: */*\r\nContent-Length: 3\r\n\r\nabc";
         let request = parsed(head).unwrap().unwrap();
         assert_eq!(request.endpoint.to_string(), "a.example:8080");
@@ -234,16 +238,22 @@ mod tests {
         }
 
         #[test]
-        fn forwarded_head_has_no_smuggled_lines(target in "http://[ -~\r\n]{0,40}", value in "[ -~\r\n\t]{0,40}") {
+        fn forwarded_head_has_no_smuggled_lines(
+            target in "http://[ -~\r\n]{0,40}",
+            value in "[ -~\r\n\t]{0,40}",
+        ) {
+            let head = format!("GET {target} HTTP/1.1\r\nX: {value}\r\n\r\n");
             if let Ok(Some(ProxyRequest { mode: ProxyMode::Forward(head), .. })) =
-                ProxyRequest::parse(format!("GET {target} HTTP/1.1\r\nX: {value}\r\n\r\n").as_bytes())
+                ProxyRequest::parse(head.as_bytes())
             {
                 let text = String::from_utf8(head).unwrap();
                 let lines: Vec<_> = text.split("\r\n").collect();
-                prop_assert!(lines[0].ends_with(" HTTP/1.1") && lines[0].split(' ').count() == 3, "{:?}", text);
+                prop_assert!(lines[0].ends_with(" HTTP/1.1"), "{:?}", text);
+                prop_assert_eq!(lines[0].split(' ').count(), 3, "{:?}", text);
                 prop_assert!(text.ends_with("\r\nConnection: close\r\n\r\n"));
                 prop_assert_eq!(text.matches("\r\n\r\n").count(), 1);
-                prop_assert_eq!(lines.iter().filter(|line| line.to_ascii_lowercase().starts_with("host:")).count(), 1);
+                let is_host = |line: &&&str| line.to_ascii_lowercase().starts_with("host:");
+                prop_assert_eq!(lines.iter().filter(is_host).count(), 1);
             }
         }
     }

@@ -23,7 +23,7 @@ use crate::linux::interpreter::ReadyLanguage;
 use crate::linux::pool::{ReadyCache, ReadyCacheConfig};
 use crate::linux::resources::{AllocatorParts, ResourceAllocator, UserIdPool};
 use crate::linux::sandbox::{ContextParts, SandboxContext};
-use crate::linux::spawner::{RootTemplate, Spawner, SpawnerConfig};
+use crate::linux::spawner::{Spawner, SpawnerConfig, TemplatePlan};
 use crate::linux::sys::HostInfo;
 use crate::linux::teardown::Reaper;
 
@@ -48,7 +48,7 @@ impl SubprocessEngine {
         };
         let auditor = Auditor::start().map_err(|error| setup("start the auditor", error))?;
         let auditor = Arc::new(auditor);
-        let config = spawner_config(&host, &waived, RootTemplate::new(&builder.root)?);
+        let config = spawner_config(&host, &waived, TemplatePlan::new(&builder.root)?);
         let spawner =
             Spawner::start(config, Arc::clone(&auditor)).map_err(|error| explain(error, &host))?;
         let enforcement = enforcement(&host, &waived, cgroups.as_ref(), &ids, &auditor);
@@ -175,7 +175,7 @@ fn find_ids(
 fn spawner_config(
     host: &HostInfo,
     waived: &BTreeSet<Layer>,
-    template: RootTemplate,
+    template: TemplatePlan,
 ) -> SpawnerConfig {
     let mut flags = InitFlags::default();
     if !host.is_root() {

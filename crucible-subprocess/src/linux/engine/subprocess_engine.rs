@@ -92,7 +92,7 @@ impl Engine for SubprocessEngine {
 #[derive(Debug)]
 struct SingleRunEngine {
     engine: SubprocessEngine,
-    /// The language whose interpreter may be ready.
+    /// The language with possibly a ready interpreter.
     language: Option<usize>,
     /// The tenant of the run, if the engine keeps slots.
     tenant: Option<String>,

@@ -67,7 +67,8 @@ impl WaitingInterpreter {
     /// detects that and fails.
     ///
     /// # Cancel safety
-    /// Dropping the future may leave a partial message in the channel. The sandbox is then unusable.
+    /// Dropping the future may leave a partial message in the channel. The sandbox is then
+    /// unusable.
     pub(crate) async fn start<'a>(
         self,
         channel: &'a GuestChannel,

@@ -74,7 +74,7 @@ impl ReadyCache {
         Arc::<SlotPool>::clone(&self.slots)
     }
 
-    /// Returns the languages whose interpreters start ahead of time.
+    /// Returns the languages of ready interpreters.
     pub(crate) fn languages(&self) -> &[Arc<ReadyLanguage>] {
         &self.languages
     }
@@ -207,7 +207,7 @@ impl SandboxCache for ReadyCache {
     }
 }
 
-/// Takes an item whose guest is alive, and schedules the teardown of dead ones.
+/// Takes an item with a live guest, and schedules the teardown of dead ones.
 fn take_alive<K: PartialEq + Clone, T>(
     context: &SandboxContext,
     pool: &ReadyPool<K, T>,

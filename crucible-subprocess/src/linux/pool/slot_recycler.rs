@@ -32,7 +32,7 @@ impl SlotOwner for SlotPool {
     }
 }
 
-/// A slot whose sandbox exits. Dropping it tears the slot down.
+/// A slot during the exit of its sandbox. Dropping it tears the slot down.
 struct SlotRecycler {
     slots: Arc<SlotPool>,
     context: Arc<SandboxContext>,

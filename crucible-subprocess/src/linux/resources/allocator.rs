@@ -31,7 +31,7 @@ pub(crate) struct AllocatorParts {
     pub(crate) host: HostInfo,
     pub(crate) waived: BTreeSet<Layer>,
     pub(crate) spawner: Spawner,
-    /// The spawner whose filter admits TCP, for sandboxes with an allow-list. Dormant until the
+    /// The spawner of sandboxes with an allow-list: its filter admits TCP. Dormant until the
     /// first one.
     pub(crate) tcp_spawner: Spawner,
     pub(crate) auditor: Arc<Auditor>,
@@ -259,7 +259,7 @@ impl ResourceAllocator {
         self.dying.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Counts a dying sandbox whose slot has opened the next one.
+    /// Counts a dying sandbox as replaced: its slot has opened the next one.
     pub(crate) fn note_recycled(&self) {
         self.dying.fetch_sub(1, Ordering::Relaxed);
     }

@@ -40,8 +40,8 @@ pub(crate) struct ContextParts {
 
 /// The parts of an engine that its sandboxes use.
 ///
-/// Dropped with the engine's last handle and last sandbox. The drop ends the spawners, and waits for
-/// the teardown of their sandboxes.
+/// Dropped with the engine's last handle and last sandbox. The drop ends the spawners, and waits
+/// for the teardown of their sandboxes.
 #[derive(Debug)]
 pub(crate) struct SandboxContext {
     parts: ContextParts,

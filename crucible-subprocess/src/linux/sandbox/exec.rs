@@ -68,8 +68,20 @@ pub(super) async fn exec(
         let elapsed = u64::try_from(kill_log.elapsed().as_micros()).unwrap_or(u64::MAX);
         exited.wall_us = exited.wall_us.min(elapsed);
     }
-    conclude(context, open, session, run, (meter.bytes(), captured), (was_waiting, is_sampled))
-        .await
+    let output_bytes = meter.bytes();
+    let finished = FinishedCommand { run, captured, output_bytes, was_waiting, is_sampled };
+    conclude(context, open, session, finished).await
+}
+
+/// A command that has ended, and its output.
+struct FinishedCommand {
+    run: CommandRun,
+    captured: [Captured; 2],
+    output_bytes: u64,
+    /// A waiting interpreter ran the command.
+    was_waiting: bool,
+    /// The guest sent the command's status file.
+    is_sampled: bool,
 }
 
 /// Derives the outcome of a command, and waits for the end of a sealed sandbox.
@@ -77,10 +89,9 @@ async fn conclude(
     context: &SandboxContext,
     open: &OpenSandbox,
     session: CommandSession<'_>,
-    run: CommandRun,
-    (output_bytes, [stdout, stderr]): (u64, [Captured; 2]),
-    (was_waiting, is_sampled): (bool, bool),
+    finished: FinishedCommand,
 ) -> Result<ExecOutcome, EngineError> {
+    let FinishedCommand { run, captured, output_bytes, was_waiting, is_sampled } = finished;
     let is_regular = !run.kill_log.has_killed() && !run.end.gone;
     let memory_limit = open.limits.memory_bytes;
     let builder = session.evidence_builder(run, open.counters()?, memory_limit, output_bytes);
@@ -109,6 +120,7 @@ async fn conclude(
     if is_over && !is_deferred && !open.confirm_death().await {
         evidence.push(Evidence::NotConfirmedDead);
     }
+    let [stdout, stderr] = captured;
     Ok(ExecOutcome::new(evidence)
         .with_output(stdout, stderr)
         .with_usage(usage)
@@ -161,8 +173,8 @@ async fn supervise<K: Fn() + Send + Sync>(
         let run = session.supervise(exchange, meters, readers.as_mut(), feed.as_mut()).await?;
         if !run.output_ended {
             let on_exit = session.on_exit();
-            // The exiting guest keeps the other ends of the pipes open, so that no end of file wakes
-            // this task.
+            // The exiting guest keeps the other ends of the pipes open, so that no end of file
+            // wakes this task.
             complete.store(on_exit == OnExit::Seal && run.end.is_complete(), Ordering::Relaxed);
             started.store(true, Ordering::Relaxed);
             let keeps_background = on_exit == OnExit::KeepBackground;

@@ -71,7 +71,7 @@ impl GuestSandbox for OpenSandbox {
 }
 
 impl OpenSandbox {
-    /// Creates a sandbox whose guest is at the other end of `socket`.
+    /// Creates a sandbox with its guest at the other end of `socket`.
     pub(super) fn new(mut reservation: Reservation, limits: Limits, socket: GuestSocket) -> Self {
         let start = reservation.group.as_ref().map(SandboxCgroup::start).unwrap_or_default();
         let channel = match &mut reservation.slot {
@@ -137,8 +137,8 @@ impl OpenSandbox {
 
     /// Kills the guest if the kernel counts no other process. Returns `true` if it did.
     ///
-    /// No untrusted process is alive then, and none can start. The reaper waits for the guest's end,
-    /// and releases no resource before it.
+    /// No untrusted process is alive then, and none can start. The reaper waits for the guest's
+    /// end, and releases no resource before it.
     pub(super) fn kill_lone_guest(&self) -> bool {
         let count =
             self.reservation.group.as_ref().and_then(|group| group.processes().ok().flatten());

@@ -11,8 +11,8 @@ const INTERVAL: u32 = 50;
 /// Samples of the status file (proc(5)) of programs, read right after execve(2): of the first
 /// program, and of every fiftieth after it.
 ///
-/// Reading the file takes some 20 us of a run. Guests set up every program by the same steps, so one
-/// sample stands for all of them. Each guest reports the state of its own program in
+/// Reading the file takes some 20 us of a run. Guests set up every program by the same steps, so
+/// one sample stands for all of them. Each guest reports the state of its own program in
 /// [`Confinement`](crucible_guest::protocol::Confinement).
 #[derive(Debug, Default)]
 pub(super) struct StatusSampler {

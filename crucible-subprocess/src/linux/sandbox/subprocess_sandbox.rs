@@ -48,7 +48,7 @@ impl SubprocessSandbox {
         Ok(Self::new(context, reservation, limits, socket))
     }
 
-    /// Creates a sandbox whose guest is at the other end of `socket`.
+    /// Creates a sandbox with its guest at the other end of `socket`.
     pub(crate) fn new(
         context: &Arc<SandboxContext>,
         reservation: Reservation,

@@ -3,10 +3,10 @@
 mod guest_program;
 mod packet_socket;
 mod process;
-mod root_template;
 #[expect(clippy::module_inception, reason = "the file is named for its type")]
 mod spawner;
+mod template_plan;
 
 pub(crate) use process::SpawnerConfig;
-pub(crate) use root_template::RootTemplate;
 pub(crate) use spawner::{SpawnError, Spawner};
+pub(crate) use template_plan::TemplatePlan;

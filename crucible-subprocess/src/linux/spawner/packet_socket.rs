@@ -22,7 +22,7 @@ const FDS_MAX: usize = 8;
 pub(super) struct PacketSocket(OwnedFd);
 
 impl PacketSocket {
-    /// Creates a socket whose operations fail after `timeout`. Returns the spawner's end too.
+    /// Creates a socket with a timeout on each operation. Returns the spawner's end too.
     pub(super) fn pair(timeout: Duration) -> Result<(Self, OwnedFd), EngineError> {
         let (socket, theirs) = rustix::net::socketpair(
             AddressFamily::UNIX,

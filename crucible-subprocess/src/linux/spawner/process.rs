@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::net::SendFlags;
 
 use super::packet_socket::{PacketSocket, encode_packet};
-use super::root_template::RootTemplate;
+use super::template_plan::TemplatePlan;
 use crate::linux::audit::Auditor;
 
 /// How long one step may take before the spawner counts as stuck.
@@ -26,7 +26,7 @@ pub(crate) struct SpawnerConfig {
     pub(crate) flags: InitFlags,
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    pub(crate) template: RootTemplate,
+    pub(crate) template: TemplatePlan,
 }
 
 /// A running spawner, ended on drop.

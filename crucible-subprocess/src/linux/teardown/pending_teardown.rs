@@ -17,7 +17,7 @@ use crate::linux::sys::is_readable;
 /// How long a guest may take to die before the log reports it as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
 
-/// A sandbox whose resources are not released yet.
+/// An ended sandbox with unreleased resources.
 #[derive(Debug)]
 pub(super) struct PendingTeardown {
     remnants: Remnants,
@@ -126,7 +126,7 @@ impl PendingTeardown {
         let slot = self.remnants.reservation.slot.as_ref().map(|slot| is_dead(slot.process()));
         match (guest, slot) {
             (None, None) => self.is_dead,
-            // The end of its slot ends a guest, whose pidfd is unknown if it had just started.
+            // The end of its slot ends a guest. The pidfd of a guest that just started is unknown.
             (guest, slot) => guest != Some(false) && slot != Some(false),
         }
     }

@@ -115,7 +115,7 @@ struct ReaperThread<C> {
     cache: Arc<C>,
     jobs: Receiver<Remnants>,
     wake: WakeEvent,
-    /// Sandboxes that are alive, or whose cgroup was busy.
+    /// Sandboxes that are alive, or were left with a busy cgroup.
     pending: Vec<PendingTeardown>,
     workers: TeardownWorkers,
 }
@@ -185,7 +185,7 @@ impl<C: SandboxCache> ReaperThread<C> {
         self.pending.extend(incomplete);
     }
 
-    /// Returns the number of sandboxes whose resources are not released.
+    /// Returns the number of sandboxes with unreleased resources.
     fn remaining(&self) -> usize {
         self.pending.len() + self.workers.in_progress()
     }

@@ -60,7 +60,7 @@ impl TeardownWorkers {
         }
     }
 
-    /// Returns the sandboxes whose resources could not be released yet.
+    /// Returns the sandboxes with resources that could not be released yet.
     pub(super) fn incomplete(&mut self) -> Vec<PendingTeardown> {
         let mut incomplete = Vec::new();
         while let Ok(result) = self.results.try_recv() {

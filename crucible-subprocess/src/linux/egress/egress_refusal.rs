@@ -2,7 +2,7 @@
 
 /// The reason for a refused connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum EgressRefusal {
     /// The bytes are not a request to a proxy.
     Malformed,
     /// The head is longer than any sensible one.
@@ -23,7 +23,7 @@ pub(super) enum Refusal {
     OtherName,
 }
 
-impl Refusal {
+impl EgressRefusal {
     /// Returns the status line's code and reason (RFC 9110, section 15).
     fn status(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! The template of the root file system, as operations that the spawner executes.
+//! The plan of the root file system: the operations that the spawner executes.
 
 use std::fs;
 use std::io;
@@ -63,14 +63,14 @@ enum OwnedOp {
     Proc,
 }
 
-/// The template of the root file system.
+/// The plan of the root file system that sandboxes inherit.
 #[derive(Debug, Clone)]
-pub(crate) struct RootTemplate {
+pub(crate) struct TemplatePlan {
     ops: Vec<OwnedOp>,
     mount_point: PathBuf,
 }
 
-impl RootTemplate {
+impl TemplatePlan {
     /// Reads the host's directories and plans the template.
     pub(crate) fn new(root: &RootFs) -> Result<Self, EngineError> {
         let mut builder = TemplateBuilder::default();
@@ -333,7 +333,7 @@ fn mount_point(ops: &[OwnedOp]) -> Result<PathBuf, EngineError> {
 mod tests {
     use super::*;
 
-    fn binds(template: &RootTemplate) -> Vec<&Path> {
+    fn binds(template: &TemplatePlan) -> Vec<&Path> {
         template
             .ops
             .iter()
@@ -346,7 +346,7 @@ mod tests {
 
     #[test]
     fn host_template_binds_system_directories_only() {
-        let template = RootTemplate::new(&RootFs::host()).unwrap();
+        let template = TemplatePlan::new(&RootFs::host()).unwrap();
         assert!(binds(&template).contains(&Path::new("usr")));
         for path in binds(&template) {
             let system = SYSTEM.iter().any(|name| path == Path::new(name));
@@ -368,10 +368,10 @@ mod tests {
     #[test]
     fn read_only_path_must_be_absolute_and_exist() {
         for path in ["relative", "/", "/usr/../etc", "/does/not/exist"] {
-            assert!(RootTemplate::new(&RootFs::host().with_read_only(path)).is_err(), "{path}");
+            assert!(TemplatePlan::new(&RootFs::host().with_read_only(path)).is_err(), "{path}");
         }
         let root = RootFs::host().with_read_only("/etc/alternatives");
-        let template = RootTemplate::new(&root).unwrap();
+        let template = TemplatePlan::new(&root).unwrap();
         assert!(binds(&template).contains(&Path::new("etc/alternatives")));
     }
 
@@ -379,7 +379,7 @@ mod tests {
     fn large_file_is_split_into_packets() {
         let data = vec![7; 3 * CHUNK + 5];
         let ops = vec![OwnedOp::File { path: "big".into(), mode: 0o644, data }];
-        let template = RootTemplate { ops, mount_point: "/mnt".into() };
+        let template = TemplatePlan { ops, mount_point: "/mnt".into() };
         let mut total = 0;
         let applied = template.apply(|op, _| {
             let mut packet = vec![0; PACKET_MAX];
