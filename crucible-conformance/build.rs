@@ -1,7 +1,7 @@
-//! Compiles the attacks, one static program, with the compiler that compiles this crate, for embedding.
+//! Compiles the attack programs into one static executable, which the crate embeds.
 //!
-//! It needs nothing but that compiler, its `core` and a linker. For a target that the program does not know, nothing is
-//! embedded.
+//! The build needs only the compiler of this crate, its `core`, and a linker. For a target that the
+//! programs do not support, the crate embeds nothing.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ fn main() {
     }
     println!("cargo::rustc-check-cfg=cfg(has_attacks)");
     if variable("CARGO_CFG_TARGET_OS") != "linux" || variable("CARGO_CFG_TARGET_ARCH") != "x86_64" {
-        println!("cargo::warning=the attacks are programs for Linux on x86_64 only");
+        println!("cargo::warning=the attack programs are built for Linux on x86_64 only");
         return;
     }
     let output = PathBuf::from(variable("OUT_DIR")).join("attacks");
@@ -26,7 +26,7 @@ fn compile(target: &str, output: &Path) {
     let mut command = Command::new(variable("RUSTC"));
     command.args(["--edition", "2024", "--crate-type", "bin", "--crate-name", "crucible_attacks"]);
     command.args(["--target", target]);
-    // Small, and all in one: no unwinding, no relocation at start, no interpreter, no symbol.
+    // A small, self-contained executable: no unwinding, relocations, interpreter, or symbols.
     command.args([
         "-C",
         "opt-level=s",
@@ -46,19 +46,19 @@ fn compile(target: &str, output: &Path) {
     if let Ok(linker) = env::var("RUSTC_LINKER") {
         command.args(["-C", &format!("linker={linker}")]);
     }
-    // A program that is in no list, and one that is listed and is not there, do not compile.
+    // A program that is missing from the list of names is dead code, and fails the build.
     command.args(["-D", "dead_code", "-D", "unused_must_use"]);
     command.arg("-o").arg(output).arg("attacks/main.rs");
     let status = match command.status() {
         Ok(status) => status,
-        Err(error) => panic!("cannot run the compiler for the attacks: {error}"),
+        Err(error) => panic!("cannot run the compiler for the attack programs: {error}"),
     };
-    assert!(status.success(), "the attacks do not compile: {status}");
+    assert!(status.success(), "cannot compile the attack programs: {status}");
 }
 
 fn variable(name: &str) -> String {
     match env::var(name) {
         Ok(value) => value,
-        Err(error) => panic!("`{name}`: {error}"),
+        Err(error) => panic!("cannot read the variable `{name}`: {error}"),
     }
 }

@@ -1,33 +1,35 @@
-//! What surrounds an attack: what there is on the host for it to reach, and how it says what it did.
+//! The context of an attack: the host objects to attack, and the report of the attempts.
 
 use core::ffi::CStr;
 
 use super::report::ReportLine;
 use super::sys::{self, Errno};
 
-/// The arguments of a program, in their order.
+/// The arguments of a program, in the order of the command line.
 pub(crate) struct AttackContext {
     pub(crate) name: &'static CStr,
-    /// Begins every line of the report. Nobody else knows it.
+    /// The secret prefix of every report line.
     pub(crate) mark: &'static CStr,
-    /// A process of the host that must live on.
+    /// A process of the host that must survive.
     pub(crate) pid: i32,
-    /// A file of the host that must be neither read nor written to.
+    /// A file of the host that must be neither read nor changed.
     pub(crate) file: &'static CStr,
-    /// A port of the host's loopback on which somebody listens (TCP), and one (UDP).
+    /// A TCP port of the host's loopback with a listener.
     pub(crate) tcp: u16,
+    /// A UDP port of the host's loopback with a listener.
     pub(crate) udp: u16,
-    /// The name of an abstract socket on which somebody listens.
+    /// The name of an abstract socket with a listener.
     pub(crate) abstract_name: &'static CStr,
-    /// The path of a socket on which somebody listens.
+    /// The path of a socket with a listener.
     pub(crate) socket: &'static CStr,
-    /// A directory that may be written to.
+    /// A writable directory.
     pub(crate) work_dir: &'static CStr,
-    /// What this attack needs besides.
+    /// The further parameter of this attack.
     pub(crate) parameter: &'static CStr,
 }
 
 impl AttackContext {
+    /// Parses the arguments of a program.
     pub(crate) fn from_arguments(arguments: &[&'static CStr]) -> Option<Self> {
         let mut arguments = arguments.iter().copied();
         let name = arguments.next()?;
@@ -52,17 +54,18 @@ impl AttackContext {
         line
     }
 
+    /// Reports that the program runs.
     pub(crate) fn begin(&self) {
         self.line(b"begin").write();
     }
 
-    /// Everything was tried.
+    /// Reports that every attempt was made, and exits.
     pub(crate) fn end(&self) -> ! {
         self.line(b"end").write();
         sys::exit(0)
     }
 
-    /// Something was tried: the report has its error number, 0 if it was done.
+    /// Reports an attempt with its error number, or with 0 if it succeeded.
     pub(crate) fn report_attempt<T>(&self, what: &[u8], result: &Result<T, Errno>) {
         let errno = match result {
             Ok(_) => 0,
@@ -71,17 +74,17 @@ impl AttackContext {
         self.line(b"tried ").push(what).push(b" ").number(errno).write();
     }
 
-    /// What must not be possible has been done.
+    /// Reports harm.
     pub(crate) fn report_harm(&self, what: &[u8]) {
         self.line(b"harm ").push(what).write();
     }
 
-    /// Something was found, for the host to judge.
+    /// Reports something for the host to judge.
     pub(crate) fn report_finding(&self, what: &[u8]) {
         self.line(b"found ").push(what).write();
     }
 
-    /// The context itself cannot be set up: nothing was tried.
+    /// Reports that the attack could not be prepared, and exits.
     pub(crate) fn abort_setup(&self, what: &[u8], error: Errno) -> ! {
         self.line(b"broken ")
             .push(what)
@@ -91,7 +94,7 @@ impl AttackContext {
         sys::exit(3)
     }
 
-    /// A path in the directory that may be written to.
+    /// Returns a path in the writable directory.
     pub(crate) fn path_in_work_dir(&self, name: &[u8]) -> ReportLine {
         let mut path = ReportLine::new();
         path.push(self.work_dir.to_bytes()).push(b"/").push(name);
@@ -99,7 +102,7 @@ impl AttackContext {
     }
 }
 
-/// A decimal number; 0 if it is none.
+/// Parses a decimal number. Returns 0 if the text is not one.
 pub(crate) fn parse_number(text: &CStr) -> u64 {
     text.to_bytes()
         .iter()

@@ -1,4 +1,4 @@
-//! What the host has: files, processes, devices, settings, descriptors, variables.
+//! Attacks on host objects: files, processes, devices, kernel settings, descriptors, variables.
 
 use core::ffi::CStr;
 
@@ -7,7 +7,7 @@ use super::nr;
 use super::report::ReportLine;
 use super::sys::{self, O_DIRECTORY, O_RDWR, O_WRONLY};
 
-/// By its path, and by the ways in which paths have been got round.
+/// Reads the file by its path and by paths that have bypassed checks before.
 pub(crate) fn read_a_host_file(context: &AttackContext) {
     let mut ways = [ReportLine::new(), ReportLine::new(), ReportLine::new(), ReportLine::new()];
     let starts = [b"".as_slice(), b"/proc/self/root", b"/proc/1/root", b"/../../../.."];
@@ -15,7 +15,7 @@ pub(crate) fn read_a_host_file(context: &AttackContext) {
         let mut bytes = [0; 256];
         let opened = sys::open(way.push(start).push(context.file.to_bytes()).path(), 0);
         if let Ok(count) = opened.and_then(|file| sys::read(file, &mut bytes)) {
-            // The host knows what is in it.
+            // The host recognizes the content.
             context.report_finding(bytes.get(..count).unwrap_or_default());
         }
     }
@@ -28,7 +28,7 @@ pub(crate) fn write_a_host_file(context: &AttackContext) {
     let _removed = sys::unlink(context.file);
 }
 
-/// Each process whose command line has somebody else's mark, and how many there are.
+/// Counts the visible processes and reads the command line of a host process.
 pub(crate) fn see_host_processes(context: &AttackContext) {
     let directory = match sys::open(c"/proc", O_DIRECTORY) {
         Ok(directory) => directory,
@@ -73,14 +73,15 @@ fn attempt_open_all(context: &AttackContext, paths: &[&CStr], flags: usize) {
     }
 }
 
-/// Opened only.
+/// Opens the files without reading them.
 pub(crate) fn kernel_memory(context: &AttackContext) {
     for path in [c"/proc/kcore", c"/dev/mem", c"/dev/kmsg", c"/proc/kmsg"] {
         context.report_attempt(path.to_bytes(), &sys::open(path, 0));
     }
 }
 
-/// Opened only: those that lead out of containers by the program that the kernel starts.
+/// Opens settings for writing, without writing. Some of them have led out of containers, because
+/// they name a program that the kernel starts.
 pub(crate) fn kernel_settings(context: &AttackContext) {
     let paths = [
         c"/proc/sys/kernel/core_pattern",
@@ -95,7 +96,8 @@ pub(crate) fn sysrq(context: &AttackContext) {
     attempt_open_all(context, &[c"/proc/sysrq-trigger", c"/proc/sys/kernel/sysrq"], O_WRONLY);
 }
 
-/// The program that the kernel starts when a cgroup is empty (CVE-2022-0492).
+/// Mounts a cgroup hierarchy to set the program that the kernel starts when a group is empty
+/// (CVE-2022-0492).
 pub(crate) fn release_agent(context: &AttackContext) {
     let cgroup = sys::cstr_ptr(c"cgroup");
     let mounted = sys::call(
@@ -124,7 +126,7 @@ pub(crate) fn raw_devices(context: &AttackContext) {
             context.report_harm(path.to_bytes());
         }
     }
-    // Those that there are must be of use.
+    // The harmless devices must work.
     for path in [c"/dev/null", c"/dev/zero", c"/dev/urandom"] {
         if let Err(error) = sys::open(path, 0) {
             context.abort_setup(path.to_bytes(), error);

@@ -1,7 +1,8 @@
-//! Doors of the kernel that have let programs out before, or lead to parts that programs do without.
+//! Attacks on system calls that have led out of sandboxes before, or that ordinary programs do not
+//! use.
 //!
-//! Each is tried with arguments that do nothing if they are let through: what counts is how far the kernel goes. An error
-//! other than a refusal means that the door is open.
+//! The arguments have no effect if the kernel accepts the call. An error other than a refusal means
+//! that the call got past the sandbox.
 
 use super::context::AttackContext;
 use super::nr;
@@ -41,7 +42,7 @@ pub(crate) fn mount_bind(context: &AttackContext) {
     );
 }
 
-/// As it is, so that a control changes nothing.
+/// Remounts with the current flags, so that a control changes nothing.
 pub(crate) fn remount_root(context: &AttackContext) {
     let flags = MS_REMOUNT | MS_BIND;
     attempt_call(context, b"mount", nr::MOUNT, [0, sys::cstr_ptr(c"/"), 0, flags, 0]);
@@ -57,7 +58,8 @@ pub(crate) fn unmount(context: &AttackContext) {
     attempt_call(context, b"umount", nr::UMOUNT2, [sys::cstr_ptr(c"/proc"), MNT_DETACH]);
 }
 
-/// The interface by descriptors, whose checks are its own (CVE-2022-0185 was in `fsconfig`).
+/// Uses the mount interface with descriptors, which has separate checks (CVE-2022-0185 was in
+/// `fsconfig`).
 pub(crate) fn new_mount_api(context: &AttackContext) {
     attempt_call(context, b"fsopen", nr::FSOPEN, [sys::cstr_ptr(c"tmpfs"), 0]);
     attempt_call(context, b"fspick", nr::FSPICK, [AT_FDCWD, sys::cstr_ptr(c"/"), 0]);
@@ -87,7 +89,7 @@ pub(crate) fn change_root(context: &AttackContext) {
     attempt_call(context, b"chroot", nr::CHROOT, [sys::cstr_ptr(c"/")]);
 }
 
-/// A file by its handle, past every path (the escape known as Shocker).
+/// Opens a file by its handle, which bypasses every path check (the escape known as Shocker).
 pub(crate) fn file_handles(context: &AttackContext) {
     #[repr(C)]
     struct Handle {
@@ -103,7 +105,7 @@ pub(crate) fn file_handles(context: &AttackContext) {
         [AT_FDCWD, path, sys::mut_ptr(&mut handle), sys::mut_ptr(&mut mount), 0],
     );
     if named.is_err() {
-        // Any will do: what counts is whether the kernel looks at it.
+        // Any handle is enough: the attempt shows whether the kernel reads it.
         handle.size = 8;
     }
     let place = match sys::open(context.work_dir, 0) {
@@ -125,7 +127,7 @@ pub(crate) fn keyrings(context: &AttackContext) {
     let (kind, name, data) =
         (sys::cstr_ptr(c"user"), sys::cstr_ptr(c"crucible"), sys::cstr_ptr(c"x"));
     attempt_call(context, b"add_key", nr::ADD_KEY, [kind, name, data, 1, session]);
-    // Without a helper to make it: there is none, or there is one.
+    // Without a helper program, so that the kernel only searches.
     attempt_call(context, b"request_key", nr::REQUEST_KEY, [kind, name, 0, session]);
 }
 
@@ -160,12 +162,12 @@ pub(crate) fn perf_events(context: &AttackContext) {
 }
 
 pub(crate) fn user_faults(context: &AttackContext) {
-    // `UFFD_USER_MODE_ONLY` would be for everybody.
+    // Without `UFFD_USER_MODE_ONLY`, which unprivileged programs may use.
     attempt_call(context, b"userfaultfd", nr::USERFAULTFD, [0]);
 }
 
 pub(crate) fn kexec(context: &AttackContext) {
-    // No segment: what is loaded is unloaded, and nothing is.
+    // No segments: the call only unloads, and nothing is loaded.
     attempt_call(context, b"kexec_load", nr::KEXEC_LOAD, [0, 0, 0, 0]);
     attempt_call(
         context,
@@ -193,7 +195,7 @@ pub(crate) fn load_module(context: &AttackContext) {
 }
 
 pub(crate) fn quotas(context: &AttackContext) {
-    // `Q_SYNC` of user quotas, on a device that is none.
+    // `Q_GETFMT` of user quotas, on a file that is not a block device.
     const Q_GETFMT_USER: usize = 0x80_0004_00;
     let mut format = 0u32;
     let arguments = [Q_GETFMT_USER, sys::cstr_ptr(c"/dev/null"), 0, sys::mut_ptr(&mut format)];
@@ -205,7 +207,7 @@ pub(crate) fn swap(context: &AttackContext) {
     attempt_call(context, b"swapon", nr::SWAPON, [path, 0]);
 }
 
-/// With numbers that mean nothing.
+/// Calls reboot(2) with an undefined command.
 pub(crate) fn restart(context: &AttackContext) {
     attempt_call(context, b"reboot", nr::REBOOT, [0xfee1_dead, 672_274_793, 0x1234_5678, 0]);
 }
@@ -221,7 +223,7 @@ pub(crate) fn kernel_log(context: &AttackContext) {
     );
 }
 
-/// Off, as it is.
+/// Switches process accounting off, which is its current state.
 pub(crate) fn accounting(context: &AttackContext) {
     attempt_call(context, b"acct", nr::ACCT, [0]);
 }
@@ -245,25 +247,25 @@ pub(crate) fn move_pages(context: &AttackContext) {
     );
 }
 
-/// Segments of its own in the processor's table (CVE-2015-5157 and others).
+/// Writes a segment descriptor into the processor's local table (CVE-2015-5157 and others).
 pub(crate) fn local_descriptors(context: &AttackContext) {
-    // number, base, limit, flags: an empty one.
+    // number, base, limit, flags: an empty descriptor.
     let descriptor = [0u32, 0, 0, 0x28];
     attempt_call(context, b"modify_ldt", nr::MODIFY_LDT, [1, sys::ptr(&descriptor), 16]);
 }
 
-/// Where the name is the sandbox's own, it takes a privilege to change it nevertheless.
+/// Changes the host name. This needs a privilege even in a UTS namespace of the sandbox.
 pub(crate) fn host_name(context: &AttackContext) {
     attempt_call(context, b"sethostname", nr::SETHOSTNAME, [sys::cstr_ptr(c"owned"), 5]);
     attempt_call(context, b"setdomainname", nr::SETDOMAINNAME, [sys::cstr_ptr(c"owned"), 5]);
 }
 
-/// In a child, which may be ended for it.
+/// Makes a call of another ABI in a child, because a filter may kill the caller.
 fn attempt_foreign_abi(context: &AttackContext, what: &'static [u8], call: impl FnOnce() -> bool) {
     let child = children::start(|| sys::exit(if call() { 42 } else { 43 }));
     match child.and_then(|pid| sys::wait(pid, 0)) {
         Ok((_, status)) if status == 42 << 8 => context.report_harm(what),
-        // An exit with 43, or the signal that the filter sends.
+        // An exit with 43, or a signal from the filter.
         Ok((_, status)) => {
             context.report_finding(if status == 43 << 8 { b"refused" } else { b"ended" })
         }
@@ -276,7 +278,7 @@ pub(crate) fn calls_of_x32(context: &AttackContext) {
     attempt_foreign_abi(context, b"getpid of x32", || sys::call(X32 | nr::GETPID, []).is_ok());
 }
 
-/// `getpid` has the number 20 there.
+/// Calls `getpid`, which has the number 20 in this ABI.
 pub(crate) fn calls_of_i386(context: &AttackContext) {
     attempt_foreign_abi(context, b"getpid of i386", || arch::syscall_32(20) > 0);
 }

@@ -1,8 +1,8 @@
-//! The programs that attack a sandbox, all in one: `attacks NAME MARK ...` runs the one with that name.
+//! The attack programs in one executable: `attacks NAME MARK ...` runs the program with that name.
 //!
-//! A static program without libc and without the standard library, compiled by the build script of this crate and
-//! embedded in it, so that nothing but itself need be in the sandbox. Every program bounds itself: where nothing stops
-//! it, it has done its harm soon, says so, and ends.
+//! The executable is static and uses neither libc nor the standard library, so that a sandbox needs
+//! no other file. The build script compiles it, and the crate embeds it. Every program bounds
+//! itself: if nothing stops it, it does its harm within seconds, reports it, and exits.
 
 #![no_std]
 #![no_main]
@@ -38,7 +38,7 @@ use context::AttackContext;
 
 macro_rules! find {
     ($($family:ident: $($name:ident),+;)+) => {
-        /// The program with this name.
+        /// Returns the program with this name.
         fn find(name: &[u8]) -> Option<fn(&AttackContext)> {
             $($(
                 if name == stringify!($name).as_bytes() {
@@ -52,15 +52,15 @@ macro_rules! find {
 
 attacks!(find);
 
-/// Runs the program that the first argument names.
+/// Runs the program or the role that the first argument names.
 pub(crate) fn main(arguments: &[&'static core::ffi::CStr]) -> ! {
     match arguments.first().map(|name| name.to_bytes()) {
-        Some(b"scratch") => roles::main(arguments),
+        Some(b"scratch") => roles::run_in_scratch_namespaces(arguments),
         Some(b"bystander") => roles::bystander(),
         Some(b"linger") => children::linger_and_exit(),
-        Some(b"share") => roles::shared(arguments, true),
+        Some(b"share") => roles::manage_shared_ipc(arguments, true),
         Some(b"forget") => roles::forget(arguments),
-        Some(b"unshare") => roles::shared(arguments, false),
+        Some(b"unshare") => roles::manage_shared_ipc(arguments, false),
         _ => {}
     }
     let Some(context) = AttackContext::from_arguments(arguments) else { sys::exit(2) };

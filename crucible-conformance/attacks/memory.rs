@@ -1,4 +1,5 @@
-//! Memory, by every way in which a program can hold it. Three times the limit of the suite, a piece at a time.
+//! Attacks by memory, in every form that a program can hold: three times the limit of the suite, in
+//! pieces.
 
 use super::children;
 use super::context::AttackContext;
@@ -27,7 +28,7 @@ pub(crate) fn touch(context: &AttackContext) {
     report_failure(context, &hold(context, MAP_PRIVATE));
 }
 
-/// The parent lives on, and would end with 0.
+/// Holds memory in a child. The parent survives and would exit with 0.
 pub(crate) fn touch_in_a_child(context: &AttackContext) {
     match children::start(|| report_failure(context, &hold(context, MAP_PRIVATE))) {
         Ok(pid) => {
@@ -74,7 +75,7 @@ pub(crate) fn fill_segment(context: &AttackContext) {
         Err(error) => context.abort_setup(b"shmget", error),
     };
     let attached = sys::call(nr::SHMAT, [segment, 0, 0]);
-    // It goes when the last who has attached it goes.
+    // The kernel removes the segment after the last process has detached it.
     let _removed = sys::call(nr::SHMCTL, [segment, IPC_RMID, 0]);
     match attached {
         Ok(start) => {
@@ -82,12 +83,12 @@ pub(crate) fn fill_segment(context: &AttackContext) {
             context.report_harm(b"192 MiB");
             let _detached = sys::call(nr::SHMDT, [start]);
         }
-        // Its address space may be limited instead.
+        // The limit may be on the address space instead.
         Err(error) => context.report_attempt::<()>(b"shmat", &Err(error)),
     }
 }
 
-/// Asks the kernel to write each piece to swap.
+/// Touches memory and asks the kernel to write each piece to swap.
 pub(crate) fn page_out(context: &AttackContext) {
     const MADV_PAGEOUT: usize = 21;
     for _ in 0..PIECES {

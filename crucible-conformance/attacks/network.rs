@@ -1,4 +1,4 @@
-//! The host's loopback, other machines, and being reached.
+//! Attacks on the host's loopback, on other machines, and by inbound connections.
 
 use super::context::AttackContext;
 use super::nr;
@@ -25,7 +25,7 @@ fn v6_loopback(port: u16) -> [u8; 28] {
     for (slot, byte) in address.iter_mut().zip([f0, f1, high, low]) {
         *slot = byte;
     }
-    // The last byte of the address, which follows the flow.
+    // The last byte of the address, which follows the flow label.
     if let Some(slot) = address.get_mut(23) {
         *slot = 1;
     }
@@ -74,12 +74,13 @@ pub(crate) fn raw_sockets(context: &AttackContext) {
             &sys::call(nr::SOCKET, [usize::from(AF_INET), SOCK_RAW, protocol]),
         );
     }
-    // ICMP for everybody (`net.ipv4.ping_group_range`) is refused or not; it is no matter of privilege.
+    // Unprivileged ICMP sockets (`net.ipv4.ping_group_range`) need no privilege and prove nothing.
     context
         .report_attempt(b"ICMPv6", &sys::call(nr::SOCKET, [usize::from(AF_INET6), SOCK_RAW, 58]));
 }
 
-/// The address at which clouds tell a machine its secrets. A connection that is on its way is one that is allowed.
+/// Connects to the address at which clouds serve a machine's secrets. A connection in progress
+/// means that the kernel allowed it.
 pub(crate) fn metadata_service(context: &AttackContext) {
     const EINPROGRESS: i32 = 115;
     let kind = SOCK_STREAM | NON_BLOCKING;
@@ -88,12 +89,12 @@ pub(crate) fn metadata_service(context: &AttackContext) {
         sys::call(nr::CONNECT, [socket, sys::ptr(&address), size_of_val(&address)])
     });
     match connected {
-        Err(sys::Errno(EINPROGRESS)) => context.report_harm(b"a connection is on its way"),
+        Err(sys::Errno(EINPROGRESS)) => context.report_harm(b"a connection is in progress"),
         other => context.report_attempt(b"connect", &other),
     }
 }
 
-/// Listens where the host could connect to, for as long as the host tries.
+/// Listens on a port that the host tries to connect to.
 pub(crate) fn inbound(context: &AttackContext) {
     let port = u16::try_from(super::context::parse_number(context.parameter)).unwrap_or_default();
     let listening =

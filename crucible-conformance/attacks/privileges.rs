@@ -1,4 +1,4 @@
-//! Namespaces, credentials, and other processes' memory and descriptors.
+//! Attacks on namespaces, credentials, and other processes' memory and descriptors.
 
 use super::children;
 use super::context::AttackContext;
@@ -10,7 +10,7 @@ const CLONE_NEWUSER: usize = 0x1000_0000;
 const PR_SET_NO_NEW_PRIVS: usize = 38;
 const PR_GET_NO_NEW_PRIVS: usize = 39;
 
-/// In a child: what is made must not be had for what comes after.
+/// Makes an attempt in a child, so that a success does not change the later attempts.
 fn attempt_in_child(
     context: &AttackContext,
     what: &'static [u8],
@@ -59,7 +59,8 @@ pub(crate) fn clone3_user(context: &AttackContext) {
     context.report_attempt(b"clone3", &forked);
 }
 
-/// Its own: to join even that takes a privilege, and the next could be another's.
+/// Joins the program's own namespaces. Even this needs a privilege, and with it a program could
+/// join the namespaces of another process.
 pub(crate) fn join_namespace(context: &AttackContext) {
     for (what, path) in [
         (b"network".as_slice(), c"/proc/self/ns/net"),
@@ -75,16 +76,16 @@ pub(crate) fn join_namespace(context: &AttackContext) {
     }
 }
 
-/// To be the host's root, not somebody who is called so inside.
+/// Becomes root of the host, not root of a user namespace.
 pub(crate) fn become_root(context: &AttackContext) {
     context.report_attempt(b"setuid", &sys::call(nr::SETUID, [0]));
-    // Nobody in particular: the group of nobody's.
+    // The group of root.
     let groups = [0u32];
     context.report_attempt(b"setgroups", &sys::call(nr::SETGROUPS, [1, sys::ptr(&groups)]));
 }
 
 pub(crate) fn drop_no_new_privs(context: &AttackContext) {
-    // The kernel lets nobody take it off; should it, the next line sees it.
+    // The kernel does not allow this. If it did, the next call would show it.
     let _refused = sys::call(nr::PRCTL, [PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0]);
     if sys::call(nr::PRCTL, [PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0]) == Ok(0) {
         context.report_harm(b"programs can gain privileges");
@@ -94,7 +95,7 @@ pub(crate) fn drop_no_new_privs(context: &AttackContext) {
 pub(crate) fn raise_capabilities(context: &AttackContext) {
     const PR_CAPBSET_READ: usize = 23;
     const PR_GET_SECUREBITS: usize = 27;
-    /// `NOROOT` and its lock, and that of `KEEP_CAPS`.
+    /// `NOROOT`, its lock, and the lock of `KEEP_CAPS`.
     const LOCKED: usize = 0x23;
     let header = [0x2008_0522u32, 0];
     let mut sets = [0u32; 6];
@@ -112,7 +113,7 @@ pub(crate) fn raise_capabilities(context: &AttackContext) {
     if sys::call(nr::PRCTL, [PR_GET_SECUREBITS, 0, 0, 0, 0])
         .is_ok_and(|bits| bits & LOCKED != LOCKED)
     {
-        context.report_harm(b"root would be special again");
+        context.report_harm(b"user id 0 would regain capabilities");
     }
 }
 
@@ -127,7 +128,7 @@ pub(crate) fn read_supervisor_memory(context: &AttackContext) {
     for name in [b"mem".as_slice(), b"environ", b"maps"] {
         let opened =
             sys::open(proc_path(parent, name).path(), if name == b"mem" { O_RDWR } else { 0 });
-        // Some files can be opened by anybody and read by few.
+        // Some files can be opened without the permission to read them.
         context.report_attempt(
             name,
             &opened.and_then(
@@ -159,7 +160,8 @@ struct IoVec {
     length: usize,
 }
 
-/// The program is the same, and spoofing where it spoofing here: there is something to read.
+/// Reads and writes memory of other processes. In a control the process above is the same
+/// executable at the same address, so that there is something to read.
 pub(crate) fn read_process_memory(context: &AttackContext) {
     let mut bytes = [0u8; 16];
     let here = IoVec { start: sys::mut_ptr(&mut bytes), length: 16 };
@@ -176,7 +178,7 @@ pub(crate) fn read_process_memory(context: &AttackContext) {
 }
 
 pub(crate) fn take_descriptor(context: &AttackContext) {
-    // Its own first, to have one: of itself it may.
+    // Descriptor 0 of the parent process.
     let own = sys::call(nr::PIDFD_OPEN, [sys::signed(sys::getppid()), 0]);
     let taken = own.and_then(|pidfd| sys::call(nr::PIDFD_GETFD, [pidfd, 0, 0]));
     context.report_attempt(b"pidfd_getfd", &taken);
@@ -193,7 +195,7 @@ pub(crate) fn compare_processes(context: &AttackContext) {
 
 pub(crate) fn advise_a_process(context: &AttackContext) {
     const MADV_COLD: usize = 20;
-    // Where this spoofing, it spoofing there too, if that is the same program.
+    // The address is mapped in the other process as well, if it is the same executable.
     static HERE: [u8; 8192] = [1; 8192];
     let piece = IoVec { start: sys::ptr(&HERE).next_multiple_of(4096), length: 4096 };
     let advised = sys::call(nr::PIDFD_OPEN, [sys::signed(sys::getppid()), 0]).and_then(|pidfd| {
@@ -202,7 +204,7 @@ pub(crate) fn advise_a_process(context: &AttackContext) {
     context.report_attempt(b"process_madvise", &advised);
 }
 
-/// The links of a process lead to where it is: its root, its directory, its program.
+/// Opens files through the links in `/proc` to another process's root and working directory.
 pub(crate) fn core_of_another(context: &AttackContext) {
     for pid in [sys::getppid(), context.pid] {
         for name in [b"root/etc/passwd".as_slice(), b"cwd/."] {

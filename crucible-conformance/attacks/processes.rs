@@ -1,36 +1,36 @@
-//! Processes that are too many, outlive their end, cannot be ended, or end others.
+//! Attacks by processes: too many of them, survivors, unkillable ones, and signals to others.
 
 use super::children::{self, MANY};
 use super::context::AttackContext;
 use super::nr;
 use super::sys::{self, SIGKILL, SIGSTOP, SIGTERM};
 
-/// Starts as many as it may; all of them at once would be the harm.
+/// Starts processes until the kernel refuses. A success for all of them is harm.
 fn bomb(context: &AttackContext, start: impl Fn() -> sys::Result<i32>) {
     for _ in 0..MANY {
         if let Err(error) = start() {
             context.report_attempt::<()>(b"start", &Err(error));
-            // They are all still there.
+            // The engine observes the limit while the processes still run.
             sys::sleep_ms(50);
             return;
         }
     }
-    context.report_harm(b"200 at once");
+    context.report_harm(b"200 processes at the same time");
 }
 
 pub(crate) fn fork_bomb(context: &AttackContext) {
     bomb(context, || children::start(children::linger));
 }
 
-extern "C" fn leave_one_behind() -> ! {
+extern "C" fn start_orphan() -> ! {
     // The caller of vfork(2) waits for this process, not for its child.
-    let _left = children::start(children::linger);
+    let _orphan = children::start(children::linger);
     sys::exit(0)
 }
 
 pub(crate) fn vfork_bomb(context: &AttackContext) {
-    bomb(context, || children::start_vfork(leave_one_behind));
-    // An orphan that could not be made is not seen from here.
+    bomb(context, || children::start_vfork(start_orphan));
+    // A refused orphan is not visible here, so that this counts the processes that live.
     let alive =
         (2..4 * MANY).filter(|pid| sys::kill(i32::try_from(*pid).unwrap_or_default(), 0).is_ok());
     context.report_finding(if alive.count() > MANY {
@@ -47,7 +47,7 @@ pub(crate) fn thread_bomb(context: &AttackContext) {
 pub(crate) fn exec_bomb(context: &AttackContext) {
     bomb(context, || {
         children::start(|| {
-            // By the mark in its command line it is found if it outlives its end.
+            // The mark in the command line identifies the process if it survives.
             let arguments =
                 [c"attacks".as_ptr(), c"linger".as_ptr(), context.mark.as_ptr(), core::ptr::null()];
             let _failed = sys::execute(c"/proc/self/exe", &arguments);
@@ -70,7 +70,7 @@ pub(crate) fn subreaper_flood(context: &AttackContext) {
             let orphan = children::start(|| {});
             sys::exit(usize::from(orphan.is_err()));
         })?;
-        // The parent is reaped; its child, which is ours now, is not.
+        // The parent is reaped. Its child, now a child of this process, is not.
         match sys::wait(parent, 0)? {
             (_, 0) => Ok(parent),
             // `EAGAIN`
@@ -104,15 +104,15 @@ pub(crate) fn holder_of_stdout(context: &AttackContext) {
     }
 }
 
-pub(crate) fn deaf_to_signals(context: &AttackContext) {
+pub(crate) fn ignore_every_signal(context: &AttackContext) {
     children::ignore_all_signals();
-    context.report_finding(b"deaf");
+    context.report_finding(b"all signals ignored");
     children::linger();
 }
 
 pub(crate) fn stopped_for_ever(context: &AttackContext) {
     children::ignore_all_signals();
-    // Should anybody continue it, it ends by itself.
+    // If something continues this process, it ends by itself.
     context.report_attempt(b"stop", &sys::kill(sys::getpid(), SIGSTOP));
     children::linger();
 }
@@ -142,7 +142,7 @@ pub(crate) fn new_session(context: &AttackContext) {
     }
 }
 
-/// The state of a process as `/proc` has it; `None` if it cannot be seen.
+/// Returns the state of a process from `/proc`, or `None` if the process is invisible.
 fn state_of(pid: i32) -> Option<u8> {
     let mut path = super::report::ReportLine::new();
     path.push(b"/proc/").number(u64::from(pid.unsigned_abs())).push(b"/stat");
@@ -161,7 +161,7 @@ pub(crate) fn stop_the_supervisor(context: &AttackContext) {
     sys::sleep_ms(100);
     if state_of(parent) == Some(b'T') {
         context.report_harm(b"the supervisor is stopped");
-        // Whoever runs this as a control wants it back.
+        // Continues the supervisor of a control.
         let _continued = sys::kill(parent, 18);
     }
 }
@@ -179,7 +179,7 @@ pub(crate) fn kill_the_supervisor(context: &AttackContext) {
 
 pub(crate) fn kill_everything(context: &AttackContext) {
     let result = sys::kill(-1, SIGKILL);
-    context.report_finding(if result.is_ok() { b"sent" } else { b"nobody there" });
+    context.report_finding(if result.is_ok() { b"sent" } else { b"no process" });
     sys::sleep_ms(50);
 }
 
@@ -200,17 +200,18 @@ pub(crate) fn signal_the_group(context: &AttackContext) {
     }
 }
 
-/// As many as go by before a number comes round, were there few numbers.
+/// Starts and ends processes and signals each number after its process is gone.
 pub(crate) fn churn_of_processes(context: &AttackContext) {
     for _ in 0..1000 {
         match children::start(|| {}) {
             Ok(pid) => {
                 let _reaped = sys::wait(pid, 0);
-                // It is gone: this hits nobody, or whoever has the number now.
+                // The process is gone: the signal reaches no process, or a new one with this
+                // number.
                 let _sent = sys::kill(pid, SIGKILL);
             }
             Err(error) => context.abort_setup(b"fork", error),
         }
     }
-    context.report_finding(b"1000 came and went");
+    context.report_finding(b"1000 processes started and ended");
 }

@@ -1,21 +1,23 @@
-//! What an attack says: lines on standard output, each of which begins with the mark that the host gave it.
+//! Report lines on standard output. Each begins with the mark that the host passed.
 
 use super::sys::{self, Errno};
 
-/// A line under construction. What does not fit is cut off.
+/// A line or a path under construction. Bytes beyond the buffer are cut off.
 pub(crate) struct ReportLine {
     bytes: [u8; 512],
     length: usize,
 }
 
 impl ReportLine {
+    /// Creates an empty line.
     pub(crate) const fn new() -> Self {
         Self { bytes: [0; 512], length: 0 }
     }
 
+    /// Appends a text.
     pub(crate) fn push(&mut self, text: &[u8]) -> &mut Self {
         for byte in text {
-            // The last is for the end of the line.
+            // The last byte is for the line feed.
             if self.length + 1 < self.bytes.len()
                 && let Some(slot) = self.bytes.get_mut(self.length)
             {
@@ -26,6 +28,7 @@ impl ReportLine {
         self
     }
 
+    /// Appends a decimal number.
     pub(crate) fn number(&mut self, number: u64) -> &mut Self {
         let mut digits = [0; 20];
         let mut at = digits.len();
@@ -43,7 +46,7 @@ impl ReportLine {
         self.push(digits.get(at..).unwrap_or_default())
     }
 
-    /// The text with a NUL, as a path.
+    /// Returns the text as a path.
     pub(crate) fn path(&mut self) -> &core::ffi::CStr {
         if let Some(slot) = self.bytes.get_mut(self.length) {
             *slot = 0;
@@ -52,13 +55,13 @@ impl ReportLine {
         core::ffi::CStr::from_bytes_until_nul(text).unwrap_or_default()
     }
 
-    /// Writes the line in one piece: lines of processes that write at once do not mix.
+    /// Writes the line in one call, so that lines of concurrent processes do not mix.
     pub(crate) fn write(&mut self) {
         if let Some(slot) = self.bytes.get_mut(self.length) {
             *slot = b'\n';
             self.length += 1;
         }
-        // There is nobody else to tell.
+        // There is no other channel to report a failure.
         let _written: Result<usize, Errno> =
             sys::write(sys::STDOUT, self.bytes.get(..self.length).unwrap_or_default());
     }

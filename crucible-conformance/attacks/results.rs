@@ -1,4 +1,4 @@
-//! What is put where results are looked for: links to what is not the program's, and files that are none.
+//! Attacks on the collection of results: links out of the sandbox, and files that are not regular.
 
 use core::ffi::CStr;
 
@@ -7,7 +7,7 @@ use super::nr;
 use super::report::ReportLine;
 use super::sys::{self, O_CREAT, O_WRONLY};
 
-/// Where results are looked for, in the working directory.
+/// The result directory in the working directory.
 const OUT: &CStr = c"out";
 
 fn prepare(context: &AttackContext) {
@@ -18,7 +18,7 @@ fn prepare(context: &AttackContext) {
 
 fn report_created(context: &AttackContext, what: &[u8], result: &sys::Result<usize>) {
     if let Err(error) = result {
-        // It may be forbidden to make such a thing in the first place.
+        // The kernel may refuse to create such an object.
         context.report_attempt::<()>(what, &Err(*error));
     } else {
         context.report_finding(what);
@@ -50,7 +50,7 @@ pub(crate) fn chain_of_links(context: &AttackContext) {
     report_created(context, b"the first link", &sys::symlink(c"2", c"out/result"));
 }
 
-/// The directory above the file, by a link, and the file by its name in it.
+/// Links to the directory that contains the file.
 pub(crate) fn linked_directory(context: &AttackContext) {
     prepare(context);
     let path = context.file.to_bytes();
@@ -92,7 +92,7 @@ pub(crate) fn socket(context: &AttackContext) {
     );
 }
 
-/// What these lead to depends on who follows them.
+/// Creates links whose targets depend on the process that follows them.
 pub(crate) fn magic_link(context: &AttackContext) {
     prepare(context);
     report_created(context, b"environ", &sys::symlink(c"/proc/self/environ", c"out/result"));
@@ -105,10 +105,10 @@ pub(crate) fn sparse_file(context: &AttackContext) {
     prepare(context);
     let made = sys::open(c"out/result", O_CREAT | O_WRONLY)
         .and_then(|file| sys::call(nr::FTRUNCATE, [file, 1 << 40]));
-    report_created(context, b"1 TiB of nothing", &made);
+    report_created(context, b"a sparse file of 1 TiB", &made);
 }
 
-/// As many files as the limit on inodes lets there be, and the limit on results does not.
+/// Creates more files than a collection takes, and fewer than the inode limit.
 pub(crate) fn many_results(context: &AttackContext) {
     prepare(context);
     for number in 0..context::parse_number(context.parameter) {
@@ -122,7 +122,8 @@ pub(crate) fn many_results(context: &AttackContext) {
     context.report_finding(b"many files");
 }
 
-/// A line feed, what is not UTF-8, a terminal's escape sequence, what looks like an option, what looks like a way up.
+/// Creates names with a line feed, bytes that are not UTF-8, and a terminal's escape sequence, and
+/// names that look like an option or a parent directory.
 pub(crate) fn strange_names(context: &AttackContext) {
     prepare(context);
     for name in [

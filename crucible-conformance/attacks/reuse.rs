@@ -1,4 +1,4 @@
-//! What is left for the next: each is run twice in a row, and looks first for what it left before.
+//! Attacks by leftovers. Each program runs twice in a row, and first looks for what it left before.
 
 use core::ffi::CStr;
 
@@ -7,7 +7,7 @@ use super::report::ReportLine;
 use super::sys::{self, O_CREAT, O_WRONLY};
 use super::{children, nr, sockets};
 
-/// The places that can be written to, by every name that they have.
+/// Directories that can be writable, under all their names.
 const PLACES: [&CStr; 7] =
     [c"/tmp", c"/var/tmp", c"/dev/shm", c"/box", c"/dev/mqueue", c"/run/lock", c"/run"];
 
@@ -18,7 +18,7 @@ pub(crate) fn leave_files(context: &AttackContext) {
         path.push(place.to_bytes()).push(b"/").push(context.parameter.to_bytes());
         path
     };
-    // Some are the same place by another name, so that all are looked at before any is written to.
+    // Some names lead to the same directory, so that the program reads all before it writes to any.
     let mut found = false;
     for place in places() {
         if sys::open(path_in(place).path(), 0).is_ok() {
@@ -34,7 +34,7 @@ pub(crate) fn leave_files(context: &AttackContext) {
     context.report_finding(if left > 0 { b"left some" } else { b"left none" });
 }
 
-/// The number of the segment that a name stands for.
+/// Returns the segment key of a name.
 pub(crate) fn key(name: &CStr) -> usize {
     name.to_bytes().iter().fold(7, |key, byte| key * 31 % 0x7fff_ffff + usize::from(*byte))
 }
@@ -69,7 +69,7 @@ pub(crate) fn leave_queue(context: &AttackContext) {
     }
 }
 
-/// By a process that goes on, since nothing else keeps a socket.
+/// Leaves a process that keeps an abstract socket open.
 pub(crate) fn leave_abstract_socket(context: &AttackContext) {
     match sockets::listen(context.parameter.to_bytes()) {
         Ok(_) => {
@@ -80,12 +80,12 @@ pub(crate) fn leave_abstract_socket(context: &AttackContext) {
             context.report_finding(b"left one");
         }
         // `EADDRINUSE`
-        Err(sys::Errno(98)) => context.report_harm(b"somebody listens"),
+        Err(sys::Errno(98)) => context.report_harm(b"a listener"),
         Err(error) => context.abort_setup(b"listen", error),
     }
 }
 
-/// The processes whose command line has the same text besides its own.
+/// Leaves a daemon, and looks for other processes with the same mark in the command line.
 pub(crate) fn leave_process(context: &AttackContext) {
     for pid in 2..2000 {
         let mut path = ReportLine::new();
@@ -124,7 +124,7 @@ pub(crate) fn leave_host_name(context: &AttackContext) {
     context.report_finding(if named.is_ok() { b"left one" } else { b"left none" });
 }
 
-/// In the keyring of the user.
+/// Leaves a key in the keyring of the user.
 pub(crate) fn leave_keys(context: &AttackContext) {
     const KEYCTL_SEARCH: usize = 10;
     let keyring = sys::signed(-4);
@@ -136,7 +136,7 @@ pub(crate) fn leave_keys(context: &AttackContext) {
     context.report_finding(if made.is_ok() { b"left one" } else { b"left none" });
 }
 
-/// How readily the kernel ends the process when memory runs out.
+/// Leaves a process with a raised OOM score, which the kernel kills first.
 pub(crate) fn leave_oom_score(context: &AttackContext) {
     let mut score = [0; 8];
     let read =

@@ -1,4 +1,4 @@
-//! What is no attack: the other roles of this program, on the host's side.
+//! The other roles of this executable, on the host's side.
 
 use core::ffi::{CStr, c_char};
 
@@ -12,15 +12,16 @@ use super::{nr, reuse};
 const WNOHANG: usize = 1;
 const SETUP_FAILED: usize = 4;
 
-/// Lives until its standard input ends: a process that attacks must leave alone.
+/// Lives until its standard input ends: a process that attacks must not end.
 pub(crate) fn bystander() -> ! {
     let mut byte = [0];
     while sys::read(0, &mut byte).is_ok_and(|count| count > 0) {}
     sys::exit(0)
 }
 
-/// `share KEY QUEUE`, `unshare KEY QUEUE`: makes or removes a memory segment and a message queue.
-pub(crate) fn shared(arguments: &[&'static CStr], made: bool) -> ! {
+/// Creates (`share KEY QUEUE`) or removes (`unshare KEY QUEUE`) a memory segment and a message
+/// queue.
+pub(crate) fn manage_shared_ipc(arguments: &[&'static CStr], made: bool) -> ! {
     let [_, key, queue, ..] = arguments else { sys::exit(2) };
     let key = usize::try_from(parse_number(key)).unwrap_or_default();
     let done =
@@ -28,20 +29,21 @@ pub(crate) fn shared(arguments: &[&'static CStr], made: bool) -> ! {
     sys::exit(if done.is_ok() { 0 } else { SETUP_FAILED })
 }
 
-/// `forget NAME`: removes what programs without a namespace of their own have left for the next under this name.
+/// Removes the objects that an unsandboxed program left under a name (`forget NAME`).
 pub(crate) fn forget(arguments: &[&'static CStr]) -> ! {
     let [_, name, ..] = arguments else { sys::exit(2) };
-    // Most leave neither.
+    // Most programs leave neither object.
     let _removed = sockets::remove_shared(reuse::key(name), name);
     sys::exit(0)
 }
 
-/// `scratch KINDS NAME MARK ...`: runs an attack in namespaces of its own, in which it may do harm.
+/// Runs an attack in scratch namespaces, in which it may do harm (`scratch KINDS NAME MARK ...`).
 ///
-/// The kinds are letters: `m`ount, `u`ts, `i`pc, `n`etwork, `p`id (with a process beside the attack, whose end is told),
-/// and `U`ser, for those who are not root; `t` for a terminal of its own, `2` for two runs in a row, and `s` for a
-/// supervisor: a process above the attack, in a session of its own, that waits for it.
-pub(crate) fn main(arguments: &[&'static CStr]) -> ! {
+/// The kinds are letters: `m`ount, `u`ts, `i`pc, `n`etwork, `p`id, and `U`ser for ordinary users.
+/// With `p`, a bystander runs beside the attack, and its end is reported as harm. `t` adds a
+/// terminal, `2` runs the attack twice in a row, and `s` adds a supervisor: a parent process in its
+/// own session that waits for the attack.
+pub(crate) fn run_in_scratch_namespaces(arguments: &[&'static CStr]) -> ! {
     let [_, kinds, rest @ ..] = arguments else { sys::exit(2) };
     let kinds = kinds.to_bytes();
     let flags = [
@@ -61,9 +63,9 @@ pub(crate) fn main(arguments: &[&'static CStr]) -> ! {
     }
     if kinds.contains(&b'U') {
         let (Ok(uid), Ok(gid)) = (uid, gid) else { sys::exit(SETUP_FAILED) };
-        map(c"/proc/self/setgroups", b"deny", None);
-        map(c"/proc/self/uid_map", b"0 ", Some(uid));
-        map(c"/proc/self/gid_map", b"0 ", Some(gid));
+        map_ids(c"/proc/self/setgroups", b"deny", None);
+        map_ids(c"/proc/self/uid_map", b"0 ", Some(uid));
+        map_ids(c"/proc/self/gid_map", b"0 ", Some(gid));
     }
     if kinds.contains(&b'm') {
         const PRIVATE_AND_ALL_BENEATH: usize = 1 << 18 | 0x4000;
@@ -71,7 +73,7 @@ pub(crate) fn main(arguments: &[&'static CStr]) -> ! {
             sys::exit(SETUP_FAILED);
         }
     }
-    if kinds.contains(&b't') && lead_a_terminal().is_err() {
+    if kinds.contains(&b't') && open_controlling_terminal().is_err() {
         sys::exit(SETUP_FAILED);
     }
     if kinds.contains(&b'2')
@@ -85,16 +87,16 @@ pub(crate) fn main(arguments: &[&'static CStr]) -> ! {
     if !kinds.contains(&b'p') {
         execute(rest);
     }
-    // The first child is process 1 of the new namespace.
-    match children::start(|| first(rest)).and_then(|pid| sys::wait(pid, 0)) {
-        Ok((_, status)) => end_like(status),
+    // The first child is process 1 of the new PID namespace.
+    match children::start(|| run_as_init(rest)).and_then(|pid| sys::wait(pid, 0)) {
+        Ok((_, status)) => exit_like(status),
         Err(_) => sys::exit(SETUP_FAILED),
     }
 }
 
 const GETGID: u32 = 104;
 
-fn map(path: &CStr, start: &[u8], id: Option<usize>) {
+fn map_ids(path: &CStr, start: &[u8], id: Option<usize>) {
     let mut line = ReportLine::new();
     line.push(start);
     if let Some(id) = id {
@@ -107,8 +109,8 @@ fn map(path: &CStr, start: &[u8], id: Option<usize>) {
     }
 }
 
-/// A new pseudoterminal becomes standard input, and the session's own.
-fn lead_a_terminal() -> sys::Result<()> {
+/// Opens a pseudoterminal as standard input and as the controlling terminal of a new session.
+fn open_controlling_terminal() -> sys::Result<()> {
     const TIOCSCTTY: usize = 0x540E;
     const TIOCSPTLCK: usize = 0x4004_5431;
     const TIOCGPTN: usize = 0x8004_5430;
@@ -129,19 +131,19 @@ fn supervise(rest: &[&'static CStr]) -> ! {
     let supervisor = children::start(|| {
         let _session = sys::call(nr::SETSID, []);
         match children::start(|| execute(rest)).and_then(|pid| sys::wait(pid, 0)) {
-            Ok((_, status)) => end_like(status),
+            Ok((_, status)) => exit_like(status),
             Err(_) => sys::exit(SETUP_FAILED),
         }
     });
     match supervisor.and_then(|pid| sys::wait(pid, 0)) {
-        Ok((_, status)) => end_like(status),
+        Ok((_, status)) => exit_like(status),
         Err(_) => sys::exit(SETUP_FAILED),
     }
 }
 
-fn first(rest: &[&'static CStr]) -> ! {
+fn run_as_init(rest: &[&'static CStr]) -> ! {
     let beside = children::start(|| {
-        // Longer than any attack, and it ends with the namespace.
+        // Longer than any attack. The end of the namespace ends this process as well.
         sys::sleep_ms(60_000);
     });
     let attack = children::start(|| execute(rest));
@@ -151,13 +153,13 @@ fn first(rest: &[&'static CStr]) -> ! {
         let mark = rest.get(1).copied().unwrap_or_default();
         ReportLine::new()
             .push(mark.to_bytes())
-            .push(b" harm a process beside it was ended")
+            .push(b" harm a process beside the attack was ended")
             .write();
     }
-    end_like(status)
+    exit_like(status)
 }
 
-fn end_like(status: u32) -> ! {
+fn exit_like(status: u32) -> ! {
     if status & 0x7f == 0 {
         sys::exit(usize::try_from(status >> 8 & 0xff).unwrap_or(SETUP_FAILED));
     }
@@ -168,7 +170,7 @@ fn end_like(status: u32) -> ! {
 
 fn execute(rest: &[&'static CStr]) -> ! {
     let mut arguments: [*const c_char; 20] = [core::ptr::null(); 20];
-    // The last stays null.
+    // The last pointer stays null.
     for (slot, argument) in arguments.iter_mut().take(19).zip([c"attacks"].iter().chain(rest)) {
         *slot = argument.as_ptr();
     }

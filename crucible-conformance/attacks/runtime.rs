@@ -1,5 +1,5 @@
-//! What a program without libc and standard library needs to stand: an entry point, a panic handler, and the memory
-//! functions that the compiler calls.
+//! The runtime of a program without libc and the standard library: an entry point, a panic handler,
+//! and the memory functions that the compiler calls.
 
 use core::arch::{asm, naked_asm};
 use core::ffi::{CStr, c_char};
@@ -9,7 +9,7 @@ use crate::sys;
 
 /// The exit status of a bug.
 const BUG: usize = 101;
-/// The most arguments that are looked at.
+/// The most arguments that are read.
 const ARGUMENTS_MAX: usize = 16;
 
 #[panic_handler]
@@ -17,7 +17,8 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     sys::exit(BUG)
 }
 
-/// Where the kernel starts the program: the stack pointer points at the number of arguments (the x86-64 psABI, 3.4.1).
+/// Receives control from the kernel. The stack pointer points to the number of arguments (x86-64
+/// psABI, 3.4.1).
 ///
 /// # Safety
 /// Only the kernel calls this, once.
@@ -25,17 +26,19 @@ fn panic(_: &PanicInfo<'_>) -> ! {
 #[unsafe(no_mangle)]
 #[unsafe(naked)]
 unsafe extern "C" fn _start() -> ! {
-    naked_asm!("xor ebp, ebp", "mov rdi, rsp", "and rsp, -16", "call {main}", "ud2", main = sym main)
+    naked_asm!(
+        "xor ebp, ebp", "mov rdi, rsp", "and rsp, -16", "call {main}", "ud2", main = sym main
+    )
 }
 
 extern "C" fn main(stack: *const usize) -> ! {
     // SAFETY: the kernel puts the number of arguments at the initial stack pointer.
     let count = unsafe { stack.read() };
-    // SAFETY: the pointers to the arguments follow it, a null pointer, then those to the environment.
+    // SAFETY: the argument pointers follow, then a null pointer, then the environment pointers.
     let pointers = unsafe { stack.add(1) }.cast::<*const c_char>();
     let mut arguments = [c""; ARGUMENTS_MAX];
     let mut used = 0;
-    // The first is the program's own name.
+    // The first argument is the name of the program.
     for index in 1..count.min(ARGUMENTS_MAX + 1) {
         // SAFETY: there are `count` pointers.
         let pointer = unsafe { pointers.add(index).read() };
@@ -51,19 +54,20 @@ extern "C" fn main(stack: *const usize) -> ! {
     crate::main(arguments.get(..used).unwrap_or_default())
 }
 
-/// The compiler's own code refers to it even where nothing unwinds.
-// SAFETY: it is never called; the symbol is not defined elsewhere in this program.
+/// Satisfies references from `core`, even in a program that does not unwind.
+// SAFETY: the function is never called, and no other definition of the symbol exists.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 
-/// memcpy(3).
+/// Implements memcpy(3).
 ///
 /// # Safety
-/// As memcpy(3) has it: both ranges are valid and do not overlap.
-// SAFETY: nothing else in this program defines the symbol, and it does what its name says.
+/// As for memcpy(3): both ranges are valid and do not overlap.
+// SAFETY: no other definition of the symbol exists, and the function implements its contract.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
-    // SAFETY: the caller gives two valid ranges of `count` bytes; the direction flag is clear by the ABI.
+    // SAFETY: the caller passes two valid ranges of `count` bytes. The ABI keeps the direction flag
+    // clear.
     unsafe {
         asm!("rep movsb", inout("rcx") count => _, inout("rdi") to => _, inout("rsi") from => _,
             options(nostack, preserves_flags));
@@ -71,11 +75,11 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut 
     to
 }
 
-/// memmove(3), byte by byte.
+/// Implements memmove(3), byte by byte.
 ///
 /// # Safety
-/// As memmove(3) has it: both ranges are valid.
-// SAFETY: nothing else in this program defines the symbol, and it does what its name says.
+/// As for memmove(3): both ranges are valid.
+// SAFETY: no other definition of the symbol exists, and the function implements its contract.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
     let forwards = (to as usize).wrapping_sub(from as usize) >= count;
@@ -89,30 +93,31 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, count: usize) -> *mut
     to
 }
 
-/// memset(3).
+/// Implements memset(3).
 ///
 /// # Safety
-/// As memset(3) has it: the range is valid.
-// SAFETY: nothing else in this program defines the symbol, and it does what its name says.
+/// As for memset(3): the range is valid.
+// SAFETY: no other definition of the symbol exists, and the function implements its contract.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memset(to: *mut u8, byte: i32, count: usize) -> *mut u8 {
-    // SAFETY: the caller gives a valid range of `count` bytes; the direction flag is clear by the ABI.
+    // SAFETY: the caller passes a valid range of `count` bytes. The ABI keeps the direction flag
+    // clear.
     unsafe {
-        asm!("rep stosb", inout("rcx") count => _, inout("rdi") to => _, in("al") byte.to_le_bytes()[0],
-            options(nostack, preserves_flags));
+        asm!("rep stosb", inout("rcx") count => _, inout("rdi") to => _,
+            in("al") byte.to_le_bytes()[0], options(nostack, preserves_flags));
     }
     to
 }
 
-/// memcmp(3).
+/// Implements memcmp(3).
 ///
 /// # Safety
-/// As memcmp(3) has it: both ranges are valid.
-// SAFETY: nothing else in this program defines the symbol, and it does what its name says.
+/// As for memcmp(3): both ranges are valid.
+// SAFETY: no other definition of the symbol exists, and the function implements its contract.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, count: usize) -> i32 {
     for index in 0..count {
-        // Volatile, so that the compiler does not make a call to memcmp of this very loop.
+        // Volatile, so that the compiler does not replace this loop by a call to memcmp.
         // SAFETY: `index` is within the caller's first range.
         let left = unsafe { a.add(index).read_volatile() };
         // SAFETY: `index` is within the caller's second range.
@@ -124,27 +129,27 @@ unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, count: usize) -> i32 {
     0
 }
 
-/// bcmp(3): memcmp(3) without an order.
+/// Implements bcmp(3) by memcmp(3).
 ///
 /// # Safety
-/// As memcmp(3) has it: both ranges are valid.
-// SAFETY: nothing else in this program defines the symbol, and it does what its name says.
+/// As for memcmp(3): both ranges are valid.
+// SAFETY: no other definition of the symbol exists, and the function implements its contract.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, count: usize) -> i32 {
     // SAFETY: the caller's ranges are valid.
     unsafe { memcmp(a, b, count) }
 }
 
-/// strlen(3)
+/// Implements strlen(3).
 ///
 /// # Safety
-/// As strlen(3) has it: there is a NUL.
-// SAFETY: nothing else in this program defines the symbol, and it does what its name says.
+/// As for strlen(3): the text ends with NUL.
+// SAFETY: no other definition of the symbol exists, and the function implements its contract.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn strlen(text: *const u8) -> usize {
     let mut length = 0;
-    // Volatile, so that the compiler does not make a call to strlen of this very loop.
-    // SAFETY: no byte before this one was the NUL, so that this one is within the caller's string.
+    // Volatile, so that the compiler does not replace this loop by a call to strlen.
+    // SAFETY: no earlier byte was NUL, so that this byte is within the caller's string.
     while unsafe { text.add(length).read_volatile() } != 0 {
         length += 1;
     }

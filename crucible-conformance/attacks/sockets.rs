@@ -1,4 +1,4 @@
-//! Sockets of the local machine, of strange families, and other ways to talk to a neighbour.
+//! Attacks by local sockets, uncommon socket families, and shared IPC objects.
 
 use super::context::AttackContext;
 use super::nr;
@@ -9,7 +9,7 @@ const SOCK_STREAM: usize = 1;
 const SOCK_DGRAM: usize = 2;
 const SOCK_RAW: usize = 3;
 
-/// An address of the local family: a path, or a name that starts with NUL.
+/// Returns an address of the Unix family: a path, or an abstract name that starts with NUL.
 fn local_address(start: &[u8], name: &[u8]) -> ([u8; 110], usize) {
     let mut address = [0; 110];
     let bytes =
@@ -71,27 +71,27 @@ pub(crate) fn netlink_diag(context: &AttackContext) {
     open(context, b"NETLINK_SOCK_DIAG", 16, SOCK_RAW, 4);
 }
 
-/// The way to nf_tables (CVE-2024-1086).
+/// Opens the interface to nf_tables (CVE-2024-1086).
 pub(crate) fn netlink_firewall(context: &AttackContext) {
     open(context, b"NETLINK_NETFILTER", 16, SOCK_RAW, 12);
 }
 
-/// CVE-2026-31431 and others.
+/// Opens a socket of the kernel's cryptography (CVE-2026-31431 and others).
 pub(crate) fn crypto_socket(context: &AttackContext) {
     open(context, b"AF_ALG", 38, 5, 0);
 }
 
-/// CVE-2020-14386.
+/// Opens packet sockets (CVE-2020-14386).
 pub(crate) fn packet_socket(context: &AttackContext) {
     open(context, b"AF_PACKET", 17, SOCK_RAW, 0);
     open(context, b"AF_PACKET datagrams", 17, SOCK_DGRAM, 0);
 }
 
-/// A segment that somebody of the host made, under a number that the host tells.
+/// Looks for a segment of the host under the key from the parameter.
 pub(crate) fn shared_segment(context: &AttackContext) {
     let key = usize::try_from(super::context::parse_number(context.parameter)).unwrap_or_default();
     match sys::call(nr::SHMGET, [key, 0, 0]) {
-        Ok(_) => context.report_harm(b"somebody else's segment"),
+        Ok(_) => context.report_harm(b"a segment of the host"),
         Err(Errno(2)) => context.report_finding(b"no segment"),
         Err(error) => context.report_attempt::<()>(b"shmget", &Err(error)),
     }
@@ -99,27 +99,27 @@ pub(crate) fn shared_segment(context: &AttackContext) {
 
 pub(crate) fn message_queue(context: &AttackContext) {
     match sys::call(nr::MQ_OPEN, [sys::cstr_ptr(context.parameter), O_RDWR, 0, 0]) {
-        Ok(_) => context.report_harm(b"somebody else's queue"),
+        Ok(_) => context.report_harm(b"a queue of the host"),
         Err(Errno(2)) => context.report_finding(b"no queue"),
         Err(error) => context.report_attempt::<()>(b"mq_open", &Err(error)),
     }
 }
 
-/// Makes what the two above look for.
+/// Creates the objects of [`shared_segment`] and [`message_queue`].
 pub(crate) fn make_shared(key: usize, queue: &core::ffi::CStr) -> sys::Result<()> {
     const IPC_CREAT: usize = 0o1000;
     sys::call(nr::SHMGET, [key, 4096, IPC_CREAT | 0o666])?;
     make_queue(queue).map(drop)
 }
 
-/// A small one: what a user may have in queues is not much.
+/// Creates a small message queue, because the quota of a user is small.
 pub(crate) fn make_queue(name: &core::ffi::CStr) -> sys::Result<usize> {
-    // flags, the most messages, their size, how many there are
+    // flags, maximum number of messages, message size, current number
     let attributes = [0i64, 1, 64, 0];
     sys::call(nr::MQ_OPEN, [sys::cstr_ptr(name), O_RDWR | O_CREAT, 0o666, sys::ptr(&attributes)])
 }
 
-/// Removes what [`make_shared`] made.
+/// Removes the objects from [`make_shared`].
 pub(crate) fn remove_shared(key: usize, queue: &core::ffi::CStr) -> sys::Result<()> {
     const IPC_RMID: usize = 0;
     let removed =

@@ -1,4 +1,4 @@
-//! Disk space, files that are no files, and what is the system's.
+//! Attacks on disk space, inodes, special files, and system directories.
 
 use super::children;
 use super::context::AttackContext;
@@ -30,7 +30,7 @@ pub(crate) fn fill_tmp(context: &AttackContext) {
     fill(context, context.path_in_work_dir(b"full").path());
 }
 
-/// The working directory, where results are looked for.
+/// Fills the working directory, which holds the results.
 pub(crate) fn fill_box(context: &AttackContext) {
     fill(context, c"full");
 }
@@ -42,7 +42,7 @@ pub(crate) fn reserve(context: &AttackContext) {
         Ok(_) => context.report_harm(b"64 MiB"),
         Err(error) => {
             context.report_attempt::<()>(b"fallocate", &Err(error));
-            // fallocate(2) leaves nothing behind where it fails; what is written bit by bit does.
+            // A failed fallocate(2) leaves the disk unchanged. Writing in pieces fills it.
             fill(context, context.path_in_work_dir(b"full").path());
         }
     }
@@ -77,7 +77,7 @@ pub(crate) fn many_files(context: &AttackContext) {
     });
 }
 
-/// Each in the one before.
+/// Creates nested directories.
 pub(crate) fn many_directories(context: &AttackContext) {
     if let Err(error) = sys::chdir(context.work_dir) {
         context.abort_setup(b"chdir", error);
@@ -100,7 +100,7 @@ pub(crate) fn many_links(context: &AttackContext) {
     });
 }
 
-/// Opened for writing, and not written to: that would be the harm.
+/// Opens files for writing, without writing, because that would harm a control's host.
 pub(crate) fn write_to_the_system(context: &AttackContext) {
     for path in [c"/etc/passwd", c"/usr/bin/env", c"/etc/group"] {
         context.report_attempt(path.to_bytes(), &sys::open(path, O_WRONLY));
@@ -119,7 +119,7 @@ pub(crate) fn write_to_the_system(context: &AttackContext) {
 pub(crate) fn make_devices(context: &AttackContext) {
     const CHARACTER: usize = 0o020_600;
     const BLOCK: usize = 0o060_600;
-    // `/dev/mem`, the first disk.
+    // `/dev/mem` and the first disk.
     for (name, mode, device) in
         [(b"mem".as_slice(), CHARACTER, 1 << 8 | 1), (b"disk", BLOCK, 254 << 8)]
     {
@@ -130,7 +130,7 @@ pub(crate) fn make_devices(context: &AttackContext) {
     }
 }
 
-/// A child that aborts, with as large a limit as may be had.
+/// Aborts a child with the largest core limit that the kernel accepts.
 pub(crate) fn dump_core(context: &AttackContext) {
     const RLIMIT_CORE: usize = 4;
     const CORE_DUMPED: u32 = 0x80;
@@ -162,7 +162,7 @@ pub(crate) fn open_many_files(context: &AttackContext) {
     context.report_harm(b"200 open files");
 }
 
-/// A lease would hold up whoever opens the file (fcntl(2), `F_SETLEASE`).
+/// Takes leases, which delay other processes that open the file (fcntl(2), `F_SETLEASE`).
 pub(crate) fn lease_a_shared_file(context: &AttackContext) {
     const F_SETLEASE: usize = 1024;
     const F_RDLCK: usize = 0;
@@ -173,7 +173,7 @@ pub(crate) fn lease_a_shared_file(context: &AttackContext) {
                 sys::close(file);
                 leased
             }
-            // Not every root has it; one of them there must be.
+            // Not every root has every file; at least one exists.
             Err(Errno(2)) => continue,
             Err(error) => Err(error),
         };
@@ -181,7 +181,7 @@ pub(crate) fn lease_a_shared_file(context: &AttackContext) {
     }
 }
 
-/// Directories that nobody may enter, and a file that has no name any more and is still open.
+/// Creates nested directories without permissions, and open files without a name.
 pub(crate) fn stubborn_files(context: &AttackContext) {
     const CHMOD: u32 = 90;
     let mut path = context.path_in_work_dir(b"stubborn");

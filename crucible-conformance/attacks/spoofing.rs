@@ -1,4 +1,4 @@
-//! What deceives those who judge by exit codes and by text.
+//! Programs that deceive a judge that goes by exit codes and output text.
 
 use super::context::AttackContext;
 use super::sys::{self, SIGKILL, STDERR, STDOUT};
@@ -17,7 +17,7 @@ pub(crate) fn kill_itself(_: &AttackContext) {
     let _sent = sys::kill(sys::getpid(), SIGKILL);
 }
 
-/// What others' supervisors write between the lines.
+/// Writes lines that imitate the reports of several supervisors.
 pub(crate) fn forged_report(_: &AttackContext) {
     let _written = sys::write(
         STDOUT,
@@ -36,10 +36,10 @@ pub(crate) fn closed_streams(_: &AttackContext) {
     sys::exit(7);
 }
 
-/// A stack that overflows looks like memory that ran out.
+/// Overflows the stack, which can look like exhausted memory.
 pub(crate) fn deep_recursion(_: &AttackContext) {
     fn deeper(depth: u64) -> u64 {
-        // Never, and the compiler does not know.
+        // Never true, but the compiler cannot prove it.
         if core::hint::black_box(depth) == u64::MAX {
             return 0;
         }

@@ -1,7 +1,7 @@
 //! System calls as functions.
 //!
-//! An attack does to itself what it likes. The one promise is that a pointer that it passes is to something of its own
-//! that lives as long as the call.
+//! Every caller in this program guarantees one thing: a pointer argument points to memory of the
+//! program that lives as long as the call.
 
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -39,27 +39,27 @@ pub(crate) fn call<const N: usize>(number: u32, arguments: [usize; N]) -> Result
     for (slot, argument) in all.iter_mut().zip(arguments) {
         *slot = argument;
     }
-    // SAFETY: the attacks keep the promise of this file.
+    // SAFETY: callers pass pointers that are valid for the call (see the module documentation).
     let result = unsafe { arch::syscall(number, all) };
     match usize::try_from(result) {
         Ok(value) => Ok(value),
         Err(_) if result >= -4095 => Err(Errno(i32::try_from(-result).unwrap_or(i32::MAX))),
-        // An address in the upper half.
+        // An address in the upper half of the address space.
         Err(_) => Ok(result.cast_unsigned()),
     }
 }
 
-/// A path as an argument.
+/// Returns the address of a path as an argument.
 pub(crate) fn cstr_ptr(path: &CStr) -> usize {
     path.as_ptr().addr()
 }
 
-/// Something as an argument that the call reads.
+/// Returns the address of a value that the call reads.
 pub(crate) fn ptr<T>(value: &T) -> usize {
     core::ptr::from_ref(value).expose_provenance()
 }
 
-/// Something as an argument that the call writes.
+/// Returns the address of a value that the call writes.
 pub(crate) fn mut_ptr<T>(value: &mut T) -> usize {
     core::ptr::from_mut(value).expose_provenance()
 }
@@ -121,19 +121,19 @@ pub(crate) fn kill(pid: i32, signal: usize) -> Result<usize> {
     call(nr::KILL, [signed(pid), signal])
 }
 
-/// A number with a sign as an argument.
+/// Returns a signed number as an argument.
 pub(crate) fn signed(number: i32) -> usize {
     isize::try_from(number).unwrap_or_default().cast_unsigned()
 }
 
-/// Waits for this child, or for any (-1).
+/// Waits for this child, or for any child if `pid` is -1.
 pub(crate) fn wait(pid: i32, options: usize) -> Result<(usize, u32)> {
     let mut status = 0u32;
     let pid = call(nr::WAIT4, [signed(pid), mut_ptr(&mut status), options, 0])?;
     Ok((pid, status))
 }
 
-/// Fresh memory, not touched yet.
+/// Maps new, untouched memory.
 pub(crate) fn map(size: usize, flags: usize, fd: usize) -> Result<usize> {
     call(nr::MMAP, [0, size, PROT_READ | PROT_WRITE, flags, fd, 0])
 }
@@ -145,10 +145,10 @@ pub(crate) const MAP_PRIVATE: usize = 2;
 pub(crate) const MAP_ANONYMOUS: usize = 0x20;
 pub(crate) const NO_FD: usize = usize::MAX;
 
-/// Writes a byte into each page of memory that [`map`] gave.
+/// Writes a byte into each page of memory from [`map`].
 pub(crate) fn touch(start: usize, size: usize) {
     for page in (start..start + size).step_by(4096) {
-        // SAFETY: the page is mapped, writable, and nobody else's.
+        // SAFETY: the page is mapped, writable, and used by this function only.
         unsafe { core::ptr::with_exposed_provenance_mut::<u8>(page).write_volatile(1) };
     }
 }
@@ -159,7 +159,7 @@ struct Timespec {
     nanoseconds: i64,
 }
 
-/// Sleeps, whatever signals come.
+/// Sleeps, and continues after each signal.
 pub(crate) fn sleep_ms(milliseconds: u64) {
     let until = now_ms(CLOCK_MONOTONIC) + milliseconds;
     loop {
@@ -179,14 +179,14 @@ pub(crate) const CLOCK_MONOTONIC: usize = 1;
 pub(crate) const CLOCK_PROCESS_CPUTIME_ID: usize = 2;
 pub(crate) const CLOCK_THREAD_CPUTIME_ID: usize = 3;
 
-/// What a clock shows, in milliseconds.
+/// Returns the time of a clock in milliseconds.
 pub(crate) fn now_ms(clock: usize) -> u64 {
     let mut time = Timespec { seconds: 0, nanoseconds: 0 };
     let _always: Result<usize> = call(nr::CLOCK_GETTIME, [clock, mut_ptr(&mut time)]);
     time.seconds.unsigned_abs() * 1000 + time.nanoseconds.unsigned_abs() / 1_000_000
 }
 
-/// How the process is started again: by its own file.
+/// Replaces the process by a program. Returns only on an error.
 pub(crate) fn execute(path: &CStr, arguments: &[*const c_char]) -> Errno {
     let nothing: [*const c_char; 1] = [core::ptr::null()];
     let result = call(
@@ -198,24 +198,24 @@ pub(crate) fn execute(path: &CStr, arguments: &[*const c_char]) -> Errno {
 
 static ENVIRONMENT: AtomicPtr<*const c_char> = AtomicPtr::new(core::ptr::null_mut());
 
-/// Keeps what the kernel gave at the start.
+/// Stores the environment of the initial stack.
 pub(crate) fn set_environment(environment: *const *const c_char) {
     ENVIRONMENT.store(environment.cast_mut(), Ordering::Relaxed);
 }
 
-/// The environment, a variable at a time.
+/// Returns the variables of the environment.
 pub(crate) fn environment() -> impl Iterator<Item = &'static CStr> {
     let mut next = ENVIRONMENT.load(Ordering::Relaxed).cast_const();
     core::iter::from_fn(move || {
         if next.is_null() {
             return None;
         }
-        // SAFETY: the kernel's list ends with a null pointer, and this is not beyond it.
+        // SAFETY: the kernel's list ends with a null pointer, and `next` is not beyond it.
         let variable = unsafe { next.read() };
         if variable.is_null() {
             return None;
         }
-        // SAFETY: the null pointer was not this one, so there is another.
+        // SAFETY: this pointer is not the final null pointer, so that another one follows.
         next = unsafe { next.add(1) };
         // SAFETY: the kernel's strings end with NUL and live as long as the program.
         Some(unsafe { CStr::from_ptr(variable) })

@@ -1,4 +1,4 @@
-//! The terminal of whoever runs the host program.
+//! Attacks on the operator's terminal.
 
 use super::context::AttackContext;
 use super::nr;
@@ -8,7 +8,7 @@ const TIOCSTI: usize = 0x5412;
 const TIOCLINUX: usize = 0x541C;
 const TIOCSCTTY: usize = 0x540E;
 
-/// Types a character on each terminal within reach (CVE-2017-5226).
+/// Inserts a character into the input of each reachable terminal (CVE-2017-5226).
 pub(crate) fn type_ahead(context: &AttackContext) {
     let character = b'x';
     for fd in 0..3 {
@@ -20,7 +20,7 @@ pub(crate) fn type_ahead(context: &AttackContext) {
     }
 }
 
-/// Pastes the selection of the console.
+/// Pastes the console's selection.
 pub(crate) fn paste(context: &AttackContext) {
     let subcode = 3u8;
     for fd in 0..3 {
@@ -31,7 +31,7 @@ pub(crate) fn paste(context: &AttackContext) {
     }
 }
 
-/// A terminal to lead, in a session of its own.
+/// Opens a terminal as the controlling terminal of a new session.
 pub(crate) fn take_terminal(context: &AttackContext) {
     let _session = sys::call(nr::SETSID, []);
     for path in [c"/dev/tty0", c"/dev/tty1", c"/dev/console", c"/dev/pts/0", c"/dev/ptmx"] {

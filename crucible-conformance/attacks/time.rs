@@ -1,11 +1,11 @@
-//! CPU time, clocks and priorities.
+//! Attacks on CPU time, clocks and priorities.
 
 use super::children;
 use super::context::AttackContext;
 use super::nr;
 use super::sys::{self, CLOCK_PROCESS_CPUTIME_ID, CLOCK_THREAD_CPUTIME_ID};
 
-/// Several times the limit of the suite.
+/// Three times the CPU limit of the suite.
 const BURNT_MS: u64 = 1200;
 
 fn burn(clock: usize, milliseconds: u64) {
@@ -41,7 +41,7 @@ pub(crate) fn spin_in_threads(context: &AttackContext) {
     context.report_harm(b"1.2 s of CPU time");
 }
 
-/// Each is below a limit for single processes.
+/// Burns CPU time in many children, each of which stays below a limit for single processes.
 pub(crate) fn spin_in_children(context: &AttackContext) {
     for _ in 0..BURNT_MS / 100 {
         match children::start(|| burn(CLOCK_PROCESS_CPUTIME_ID, 100)) {
@@ -70,7 +70,7 @@ pub(crate) fn read_for_ever(context: &AttackContext) {
     }
 }
 
-/// To the time that it is: where that is allowed, so is another.
+/// Sets the clock to the current time. A kernel that allows this allows any other time as well.
 pub(crate) fn set_the_clock(context: &AttackContext) {
     let mut now = [0i64; 2];
     if let Err(error) = sys::call(nr::CLOCK_GETTIME, [0, sys::mut_ptr(&mut now)]) {
@@ -80,7 +80,7 @@ pub(crate) fn set_the_clock(context: &AttackContext) {
     let [seconds, nanoseconds] = now;
     let now = [seconds, nanoseconds / 1000];
     context.report_attempt(b"settimeofday", &sys::call(nr::SETTIMEOFDAY, [sys::ptr(&now), 0]));
-    // `modes` is `ADJ_TICK`, and the tick the usual one.
+    // `modes` is `ADJ_TICK`, and the tick is the default.
     let mut timex = [0u64; 26];
     if let Some(modes) = timex.first_mut() {
         *modes = 0x4000;
@@ -102,7 +102,7 @@ pub(crate) fn time_namespace(context: &AttackContext) {
 
 pub(crate) fn raise_priority(context: &AttackContext) {
     context.report_attempt(b"setpriority", &sys::call(nr::SETPRIORITY, [0, 0, sys::signed(-5)]));
-    // `SCHED_FIFO`, and the lowest of its priorities.
+    // `SCHED_FIFO` with its lowest priority.
     let priority = 1u32;
     context.report_attempt(
         b"sched_setscheduler",

@@ -1,4 +1,4 @@
-//! Output without end: several times the limit of the suite.
+//! Attacks by output: several times the output limit of the suite.
 
 use super::context::AttackContext;
 use super::sys::{self, STDERR, STDOUT};
@@ -32,17 +32,18 @@ pub(crate) fn endless_both(context: &AttackContext) {
     flood(context, &[STDOUT, STDERR]);
 }
 
-/// A piece that is no text: a NUL, bytes that begin no character, half of one.
+/// A chunk that is not UTF-8: a NUL, invalid bytes, and truncated characters.
 const BINARY: [u8; 8] = [0, 0xff, 0xfe, b'a', 0x80, 0xc3, 0, 0xe2];
 
-/// 64 KiB without the end of a line, and half a character last.
+/// Writes 64 KiB without a line feed, ending in a truncated character.
 pub(crate) fn binary_output(_: &AttackContext) {
     for _ in 0..8192 {
         let _written = sys::write(STDERR, &BINARY);
     }
 }
 
-/// A title, a clipboard, a screen that is cleared, a question whose answer is typed: in seven bits and in eight.
+/// Writes sequences that set a title, fill the clipboard, clear the screen, and query the terminal,
+/// in 7-bit and 8-bit forms.
 pub(crate) fn escape_sequences(_: &AttackContext) {
     let _written = sys::write(
         STDERR,
@@ -50,7 +51,8 @@ pub(crate) fn escape_sequences(_: &AttackContext) {
     );
 }
 
-/// More than a pipe holds, to each stream, before anybody can have waited for the end.
+/// Writes more than the capacity of a pipe to each stream, so that a host that waits for the exit
+/// before it reads blocks.
 pub(crate) fn more_than_a_pipe(_: &AttackContext) {
     let text = [b'x'; 4096];
     for _ in 0..64 {
@@ -61,7 +63,7 @@ pub(crate) fn more_than_a_pipe(_: &AttackContext) {
     sys::exit(5)
 }
 
-/// A write for each byte.
+/// Writes each byte with its own call.
 pub(crate) fn small_writes(_: &AttackContext) {
     for _ in 0..50_000 {
         let _written = sys::write(STDERR, b".");

@@ -21,14 +21,14 @@
 //! # Core concepts
 //!
 //! - **Harm is observed from outside.** The host checks a canary file, a bystander process, canary
-//!   sockets, and surviving processes. A program's own report can count against the engine. It counts
-//!   for the engine only if it contains the error of each refused attempt. A program that did not run
-//!   to its end proves nothing.
-//! - **The control** runs the same program by an engine without the layers that stop it. If there is
-//!   no such engine, the program runs as a plain process, in scratch namespaces if it would harm the
-//!   machine. The control must do its harm.
-//! - **The matrix.** [`AttackSuite::matrix`] runs every attack once for each layer that can be waived,
-//!   without that layer.
+//!   sockets, and surviving processes. A program's own report can count against the engine. It
+//!   counts for the engine only if it contains the error of each refused attempt. A program that
+//!   did not run to its end proves nothing.
+//! - **The control** runs the same program by an engine without the layers that stop it. If there
+//!   is no such engine, the program runs as a plain process, in scratch namespaces if it would harm
+//!   the machine. The control must do its harm.
+//! - **The matrix.** [`AttackSuite::matrix`] runs every attack once for each layer that can be
+//!   waived, without that layer.
 //! - **Requirements.** Linux on x86-64 for the programs; root for the controls whose harm only root
 //!   can do.
 

@@ -1,11 +1,11 @@
-//! What every [`EventBus`](crucible_core::EventBus) must do.
+//! The cases for every [`EventBus`](crucible_core::EventBus).
 
 mod support;
 
 suite! {
     $
-    /// Makes a test of each case of [`bus`](crate::bus) for a kind of bus: the module's name, and a closure that makes a
-    /// fresh bus.
+    /// Generates a test for each case of [`bus`](crate::bus). The arguments are the name of a
+    /// module and a closure that creates a new bus.
     bus_conformance: bus with dyn EventBus;
 
     publish:

@@ -1,16 +1,16 @@
-//! What every [`Engine`](crucible_core::Engine) must do.
+//! The cases for every [`Engine`](crucible_core::Engine).
 //!
-//! The root file system of the engine under test must have `sh`, `python3` and `cc`.
+//! The root file system of the engine under test must contain `sh`, `python3` and `cc`.
 //!
-//! Where the host has waived a layer, a case that depends on it asserts that an evaluation which requires the layer is
-//! refused, and that outcomes say `waived`; it asserts no more.
+//! If the host has waived a layer, a case that depends on the layer asserts only two things: the
+//! engine refuses an evaluation that requires the layer, and outcomes report the layer as `waived`.
 
 mod support;
 
 suite! {
     $
-    /// Makes a test of each case of [`engine`](crate::engine) for a kind of engine: the module's name, and a closure that
-    /// makes an engine.
+    /// Generates a test for each case of [`engine`](crate::engine). The arguments are the name of a
+    /// module and a closure that creates an engine.
     engine_conformance: engine with dyn Engine;
 
     verdicts:

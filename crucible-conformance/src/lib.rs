@@ -1,8 +1,8 @@
-//! What every Crucible backend must do, as suites that any backend can run: those of this workspace, and those of other
-//! projects.
+//! Conformance suites for Crucible backends, in this workspace and in other projects.
 //!
-//! A suite is a macro. It makes one `#[test]` for each case, so that none can be forgotten; a case is the
-//! `# Behavior` bullet of a trait method, as code. Put this crate into the `dev-dependencies`, and in a test:
+//! A suite is a macro. It generates one `#[test]` for each case, so that no case can be forgotten.
+//! A case tests one `# Behavior` bullet of a trait method. Add this crate to the
+//! `dev-dependencies`, and call the macro in a test:
 //!
 //! ```
 //! use crucible_conformance::bus_conformance;
@@ -11,9 +11,9 @@
 //! # fn main() {}
 //! ```
 //!
-//! The first argument names the module of the tests; the second makes a fresh, empty subject for each of them. It runs
-//! within a tokio runtime with several threads and all drivers, in which the case then runs too. A single case can be run
-//! by hand:
+//! The first argument names the module of the tests. The second argument is a closure that creates
+//! a new, empty subject for each test. The closure and the case run in a multi-threaded tokio
+//! runtime with all drivers. A single case is an ordinary function:
 //!
 //! ```
 //! # #[tokio::main(flavor = "current_thread")]
@@ -30,18 +30,22 @@
 //! | [`engine_conformance!`] | [`Engine`](crucible_core::Engine) | [`engine`] |
 //! | [`bus_conformance!`] | [`EventBus`](crucible_core::EventBus) | [`bus`] |
 //!
-//! Engines can be attacked as well: [`attack`] has programs that try to get out, to lie and to harm others, each with a
-//! control that shows its harm.
+//! The module [`attack`] has programs that try to escape, to deceive, and to harm others. Each has
+//! a control that shows its harm.
 //!
 //! # Core concepts
 //!
-//! - **Time is real.** Subjects may live on other hosts, so no clock is mocked. Leases and delays are a few hundred
-//!   milliseconds, deadlines many seconds: a slow subject passes, one that hangs fails.
-//!   `CRUCIBLE_TEST_SLOWNESS=5` allows five times as long, on machines that are emulated in software.
-//! - **Subjects are fresh.** One that lives on a shared server needs a name of its own for each test.
-//! - **What is not tested:** durability, which needs a restart; ageing, whose step is the queue's own.
+//! - **Real time.** Subjects can live on other hosts, so that no clock is mocked. Leases and delays
+//!   take a few hundred milliseconds, and deadlines many seconds. A slow subject passes; a subject
+//!   that hangs fails. `CRUCIBLE_TEST_SLOWNESS=5` multiplies deadlines by five, for emulated
+//!   machines.
+//! - **New subjects.** A subject on a shared server needs its own name for each test.
+//! - **Not tested:** durability, which needs a restart, and ageing, whose step each queue chooses.
 
-#![deny(dead_code, reason = "a case that is in no suite's table is dead code, and would never run")]
+#![deny(
+    dead_code,
+    reason = "a case that is missing from its suite's table is dead code and would never run"
+)]
 #![forbid(unsafe_code)]
 #![doc(test(attr(deny(warnings), allow(dead_code))))]
 #![expect(

@@ -1,14 +1,15 @@
-//! What every [`Queue`](crucible_core::Queue) must do.
+//! The cases for every [`Queue`](crucible_core::Queue).
 
 mod support;
 
-/// How many tickets must have room in the queue under test.
+/// The capacity of the queue under test, in tickets.
 pub const CAPACITY: u64 = 16;
 
 suite! {
     $
-    /// Makes a test of each case of [`queue`](crate::queue) for a kind of queue: the module's name, and a closure that
-    /// makes a fresh queue with a capacity of [`queue::CAPACITY`](crate::queue::CAPACITY).
+    /// Generates a test for each case of [`queue`](crate::queue). The arguments are the name of a
+    /// module and a closure that creates a new queue with a capacity of
+    /// [`queue::CAPACITY`](crate::queue::CAPACITY).
     queue_conformance: queue with dyn Queue;
 
     enqueue:

@@ -1,11 +1,11 @@
-//! What every [`Storage`](crucible_core::Storage) must do.
+//! The cases for every [`Storage`](crucible_core::Storage).
 
 mod support;
 
 suite! {
     $
-    /// Makes a test of each case of [`storage`](crate::storage) for a kind of storage: the module's name, and a closure
-    /// that makes a fresh storage.
+    /// Generates a test for each case of [`storage`](crate::storage). The arguments are the name of
+    /// a module and a closure that creates a new storage.
     storage_conformance: storage with dyn Storage;
 
     append:

@@ -1,18 +1,20 @@
-//! What a suite is made of.
+//! The macro that defines a suite, and the runner of a case.
 
 use std::future::Future;
 use std::time::Duration;
 
 use tokio::time::timeout;
 
-/// No case takes longer. The longest sums of leases and delays are a few seconds; the rest is for slow machines.
+/// The deadline of a case. The leases and delays of a case add up to a few seconds; the rest is for
+/// slow machines.
 const DEADLINE: Duration = Duration::from_secs(120);
 
-/// How many times longer than usual everything may take that is no limit under test: `CRUCIBLE_TEST_SLOWNESS`, for
-/// machines that are emulated in software. A test of a backend multiplies its deadlines by it.
+/// Returns the factor by which tests multiply deadlines that are not under test.
+///
+/// The factor is the variable `CRUCIBLE_TEST_SLOWNESS`, which is for emulated machines, or 1.
 ///
 /// # Panics
-/// The variable is no number.
+/// Panics if the variable is not a number.
 #[must_use]
 pub fn slowness() -> u32 {
     match std::env::var("CRUCIBLE_TEST_SLOWNESS") {
@@ -21,7 +23,7 @@ pub fn slowness() -> u32 {
     }
 }
 
-/// Runs a case to its end in a runtime of its own.
+/// Runs a case to its end in a new runtime.
 pub fn run(case: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -30,18 +32,19 @@ pub fn run(case: impl Future<Output = ()>) {
         .expect("the machine has threads for a runtime");
     let deadline = DEADLINE * slowness();
     let ended = runtime.block_on(async { timeout(deadline, case).await });
-    // What a case left running is not waited for.
+    // Tasks that a case left behind are abandoned.
     runtime.shutdown_background();
     assert!(ended.is_ok(), "the case did not end within {deadline:?}");
 }
 
-/// Makes a suite of the cases that its table lists: makes them public, and defines the macro that makes a test of each.
+/// Defines a suite: re-exports the cases of its table, and defines the macro that generates a test
+/// for each of them.
 ///
-/// The table is the only way by which a case becomes public, so a case that it forgets is dead code, and this crate does
-/// not compile.
+/// Only the table makes a case public. A case that is missing from it is dead code and fails the
+/// build.
 macro_rules! suite {
     (
-        // The `$` of the macro that is defined: there is no other way yet to write one.
+        // The `$` of the inner macro. Stable Rust has no other way to write it.
         $d:tt
         $(#[$doc:meta])*
         $suite:ident: $module:ident with dyn $subject:ident;
@@ -51,8 +54,9 @@ macro_rules! suite {
 
         $(#[$doc])*
         ///
-        /// With `or skip` as a third argument the closure gives a `Result`: on an `Err` each test says `SKIPPED` with the reason,
-        /// for backends that need what not every machine has. Where it has to be there, the closure panics instead.
+        /// With `or skip` as the third argument, the closure returns a `Result`. On an `Err` each
+        /// test prints `SKIPPED` and the reason. This is for backends that need a service that not
+        /// every machine has. The closure panics where the service is required.
         #[macro_export]
         macro_rules! $suite {
             ($d name:ident, $d make:expr, or skip) => {

@@ -1,4 +1,4 @@
-//! Passing events on.
+//! Cases on publishing.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::support::{Subject, assert_next, entry, listen, next, output, publish};
 
-/// A listener gets what is published, as it was published.
+/// A subscriber receives each event as it was published.
 pub async fn subscriber_receives_events_as_published(bus: Subject) {
     let id = EvaluationId::new();
     let mut stream = listen(&bus, EventFilter::all()).await;
@@ -19,17 +19,17 @@ pub async fn subscriber_receives_events_as_published(bus: Subject) {
     assert_next(&mut stream, &events).await;
 }
 
-/// Nobody listens: that is no error, and nothing piles up for whoever comes.
+/// Publishing without a subscriber succeeds.
 pub async fn publish_without_subscribers_succeeds(bus: Subject) {
     for sequence in 1..100 {
         publish(&bus, &[entry(EvaluationId::new(), sequence)]).await;
     }
 }
 
-/// It never waits for a listener: one that does not listen holds up nobody.
+/// Publishing never waits for a subscriber, not even for one that does not read.
 pub async fn publish_with_idle_subscriber_does_not_block(bus: Subject) {
     let id = EvaluationId::new();
-    let _deaf = listen(&bus, EventFilter::all()).await;
+    let _idle = listen(&bus, EventFilter::all()).await;
     let mut stream = listen(&bus, EventFilter::all().without_signals()).await;
     let began = Instant::now();
     let bytes = Bytes::from(vec![b'x'; 4096]);
@@ -42,8 +42,8 @@ pub async fn publish_with_idle_subscriber_does_not_block(bus: Subject) {
     assert_next(&mut stream, &[last]).await;
 }
 
-/// Events of one evaluation that are published one after another arrive in that order, whatever else is published at
-/// the same time.
+/// Events of one evaluation arrive in the order in which they were published, while other events
+/// are published at the same time.
 pub async fn events_of_one_evaluation_arrive_in_order(bus: Subject) {
     const EVENTS: u64 = 200;
     const EVALUATIONS: usize = 5;

@@ -1,14 +1,14 @@
-//! Listening.
+//! Cases on subscriptions.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use crucible_core::{Event, EventFilter, EventKind, EvaluationId};
+use crucible_core::{EvaluationId, Event, EventFilter, EventKind};
 
 use super::support::{Subject, assert_next, assert_silent, entry, listen, next, output, publish};
 
-/// Listening begins when `subscribe` returns: what came before does not come.
+/// A subscription begins when `subscribe` returns. Earlier events do not arrive.
 pub async fn subscription_receives_only_later_events(bus: Subject) {
     let id = EvaluationId::new();
     publish(&bus, &[entry(id, 1)]).await;
@@ -18,7 +18,7 @@ pub async fn subscription_receives_only_later_events(bus: Subject) {
     assert_silent(&mut stream).await;
 }
 
-/// Everybody who listens gets every event.
+/// Every subscriber receives every event.
 pub async fn every_subscriber_receives_every_event(bus: Subject) {
     let id = EvaluationId::new();
     let mut streams = Vec::new();
@@ -34,7 +34,7 @@ pub async fn every_subscriber_receives_every_event(bus: Subject) {
     }
 }
 
-/// A filter lets through what it asks for, and nothing else.
+/// A filter passes exactly the events that match.
 pub async fn filter_passes_exactly_the_matching_events(bus: Subject) {
     let (mine, yours) = (EvaluationId::new(), EvaluationId::new());
     let mut both = EventFilter::evaluation(mine);
@@ -55,7 +55,12 @@ pub async fn filter_passes_exactly_the_matching_events(bus: Subject) {
     }
     let mut events = Vec::new();
     for id in [mine, yours] {
-        events.extend([entry(id, 1), entry(id, 2), output(id, 0, Bytes::from_static(b"x")), entry(id, 3)]);
+        events.extend([
+            entry(id, 1),
+            entry(id, 2),
+            output(id, 0, Bytes::from_static(b"x")),
+            entry(id, 3),
+        ]);
     }
     publish(&bus, &events).await;
     for (filter, stream) in filters.iter().zip(&mut streams) {
@@ -65,7 +70,7 @@ pub async fn filter_passes_exactly_the_matching_events(bus: Subject) {
     }
 }
 
-/// A listener that waits is woken by what comes.
+/// A matching event wakes a waiting subscriber.
 pub async fn waiting_subscriber_is_woken_by_matching_event(bus: Subject) {
     let id = EvaluationId::new();
     let mut stream = listen(&bus, EventFilter::evaluation(id)).await;
@@ -77,8 +82,8 @@ pub async fn waiting_subscriber_is_woken_by_matching_event(bus: Subject) {
     assert_eq!(waiting.await.unwrap(), Ok(event));
 }
 
-/// A listener that is too slow loses the oldest events, and is told how many before it gets the next. More is published
-/// here than any buffer may hold: 80 MB.
+/// A subscriber that is too slow loses the oldest events, and receives their number before the next
+/// event. The case publishes 80 MB, more than a buffer may hold.
 pub async fn slow_subscriber_gets_count_of_missed_events(bus: Subject) {
     const EVENTS: u64 = 20_000;
     let id = EvaluationId::new();
@@ -99,7 +104,10 @@ pub async fn slow_subscriber_gets_count_of_missed_events(bus: Subject) {
             }
             Ok(event) => match event.kind {
                 EventKind::Output { offset, .. } => {
-                    assert_eq!(offset, expected, "what is missing was told before");
+                    assert_eq!(
+                        offset, expected,
+                        "the number of missed events comes before the next event"
+                    );
                     expected += 1;
                 }
                 _ => {
@@ -110,36 +118,41 @@ pub async fn slow_subscriber_gets_count_of_missed_events(bus: Subject) {
         }
     }
     assert_eq!(expected, EVENTS);
-    assert!(missed > 0, "a listener that does not listen has a bounded buffer");
-    // Who has caught up gets everything again.
+    assert!(missed > 0, "the buffer of a subscriber that does not read is bounded");
+    // A subscriber that has caught up receives every event again.
     let events = [entry(id, 4), entry(id, 5)];
     publish(&bus, &events).await;
     assert_next(&mut slow, &events).await;
 }
 
-/// Dropping the stream ends the subscription: nothing is kept for it any more.
+/// Dropping the stream ends the subscription, and the bus releases the events of the stream.
 pub async fn dropped_stream_ends_subscription(bus: Subject) {
     let id = EvaluationId::new();
-    let mut stays = listen(&bus, EventFilter::all()).await;
-    for filter in [EventFilter::all(), EventFilter::evaluation(id), EventFilter::all().without_signals()] {
+    let mut other = listen(&bus, EventFilter::all()).await;
+    for filter in
+        [EventFilter::all(), EventFilter::evaluation(id), EventFilter::all().without_signals()]
+    {
         let unread = entry(id, 1);
         let stream = listen(&bus, filter.clone()).await;
         publish(&bus, &[Arc::clone(&unread)]).await;
         drop(stream);
-        assert_next(&mut stays, &[Arc::clone(&unread)]).await;
+        assert_next(&mut other, &[Arc::clone(&unread)]).await;
         assert_released(&unread).await;
-        let unheard = entry(id, 2);
-        publish(&bus, &[Arc::clone(&unheard)]).await;
-        assert_next(&mut stays, &[Arc::clone(&unheard)]).await;
-        assert_released(&unheard).await;
+        let later = entry(id, 2);
+        publish(&bus, &[Arc::clone(&later)]).await;
+        assert_next(&mut other, &[Arc::clone(&later)]).await;
+        assert_released(&later).await;
     }
 }
 
-/// Nobody but the case has the event any more.
+/// Asserts that the case has the only reference to the event.
 async fn assert_released(event: &Arc<Event>) {
     let began = Instant::now();
     while Arc::strong_count(event) > 1 {
-        assert!(began.elapsed() < Duration::from_secs(10), "an event is kept for a stream that was dropped");
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "the bus keeps an event for a dropped stream"
+        );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

@@ -1,4 +1,4 @@
-//! What the cases share.
+//! Helpers of the cases.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use tokio::time::timeout;
 
 pub(super) type Subject = Arc<dyn EventBus>;
 
-/// How long a case waits for what must come.
+/// The time in which an expected event must arrive.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a case waits for what must not come.
+/// The time in which no unexpected event may arrive.
 const SILENCE: Duration = Duration::from_millis(200);
 
-/// An entry of some journal. Buses do not look at chains.
+/// Returns a journal entry. A bus does not verify the hash chain.
 pub(super) fn entry(id: EvaluationId, sequence: u64) -> Arc<Event> {
     let kind = match sequence {
         1 => EventKind::Submitted { evaluation: Arc::new(Evaluation::command(["true"])) },
@@ -30,7 +30,7 @@ pub(super) fn entry(id: EvaluationId, sequence: u64) -> Arc<Event> {
     Arc::new(Event::sealed(id, sequence, Timestamp::now(), kind, Digest::ZERO))
 }
 
-/// A piece of output that says how much came before it.
+/// Returns a chunk of output at an offset.
 pub(super) fn output(id: EvaluationId, offset: u64, bytes: Bytes) -> Arc<Event> {
     Arc::new(Event::signal(
         id,
@@ -49,10 +49,10 @@ pub(super) async fn publish(bus: &Subject, events: &[Arc<Event>]) {
     }
 }
 
-/// What comes next, and must come.
+/// Returns the next item, which must arrive in time.
 pub(super) async fn next(stream: &mut EventStream) -> Result<Arc<Event>, Lagged> {
-    let item = timeout(PATIENCE, stream.next()).await.expect("something comes in time");
-    item.expect("the stream goes on")
+    let item = timeout(PATIENCE, stream.next()).await.expect("an event arrives in time");
+    item.expect("the stream continues")
 }
 
 pub(super) async fn assert_next(stream: &mut EventStream, expected: &[Arc<Event>]) {
@@ -63,6 +63,6 @@ pub(super) async fn assert_next(stream: &mut EventStream, expected: &[Arc<Event>
 
 pub(super) async fn assert_silent(stream: &mut EventStream) {
     if let Ok(item) = timeout(SILENCE, stream.next()).await {
-        panic!("{item:?} where nothing was to come");
+        panic!("unexpected event: {item:?}");
     }
 }

@@ -1,12 +1,16 @@
-//! What a program sees of the host: nothing.
+//! Cases on isolation: a program sees nothing of the host.
 
 use std::time::Duration;
 
-use crucible_core::{Command, Deviation, Ending, Evaluation, Evidence, ExecOptions, Layer, Verdict};
+use crucible_core::{
+    Command, Deviation, Ending, Evaluation, Evidence, ExecOptions, Layer, Verdict,
+};
 
-use super::support::{Subject, enforces, limits, open, python, run, stdout_of, sh, shell, exec_stdout};
+use super::support::{
+    Subject, enforces, exec_stdout, limits, open, python, run, sh, shell, stdout_of,
+};
 
-/// No address family but the local one, or nothing that it could reach; no interface that is up.
+/// The program can reach no address, and has no interface except the loopback and no route.
 pub async fn network_is_unreachable(engine: Subject) {
     if !enforces(&engine, &[Layer::NetworkNamespace]).await {
         return;
@@ -32,7 +36,7 @@ with open('/proc/net/route') as file:
     assert_eq!(python(&engine, source).await, "[]\n0\n");
 }
 
-/// Not one of them, by name or by number.
+/// Host processes are invisible by name and by number.
 pub async fn host_processes_are_invisible(engine: Subject) {
     if !enforces(&engine, &[Layer::PidNamespace]).await {
         return;
@@ -54,14 +58,14 @@ except OSError:
     assert_eq!(python(&engine, &source).await, "[]\n");
 }
 
-/// A file of the host is not there, whoever could read it outside.
+/// Host files do not exist in the sandbox, whatever their permissions on the host.
 pub async fn host_files_are_invisible(engine: Subject) {
     if !enforces(&engine, &[Layer::MountNamespace]).await {
         return;
     }
     let canary = std::env::temp_dir().join(format!("crucible-canary-{}", std::process::id()));
     std::fs::write(&canary, "a canary of the host").unwrap();
-    let mut places = vec![
+    let mut paths = vec![
         canary.display().to_string(),
         std::env::current_exe().unwrap().display().to_string(),
         format!("/proc/{}/root", std::process::id()),
@@ -69,18 +73,21 @@ pub async fn host_files_are_invisible(engine: Subject) {
         "/run/dbus/system_bus_socket".to_owned(),
     ];
     if !engine.info().images {
-        // An image has its own of these.
-        places.extend(["/etc/shadow", "/root/.profile", "/var/log", "/sys/kernel"].map(str::to_owned));
+        // An image has its own copies of these paths.
+        paths.extend(
+            ["/etc/shadow", "/root/.profile", "/var/log", "/sys/kernel"].map(str::to_owned),
+        );
     }
-    let script = format!("for place in {}; do ls -d \"$place\" 2>/dev/null; done; true", places.join(" "));
+    let script =
+        format!("for path in {}; do ls -d \"$path\" 2>/dev/null; done; true", paths.join(" "));
     let seen = shell(&engine, &script).await;
     std::fs::remove_file(&canary).unwrap();
     assert_eq!(seen, "");
 }
 
-/// Standard input, output and error, and nothing above.
+/// The program has standard input, output and error, and no further descriptor.
 pub async fn host_descriptors_are_not_inherited(engine: Subject) {
-    // The last is the directory that is being listed.
+    // The last descriptor is the directory that the program lists.
     let source = "
 import os
 fds = sorted(int(name) for name in os.listdir('/proc/self/fd'))
@@ -91,7 +98,7 @@ print([os.readlink(f'/proc/self/fd/{fd}').split(':')[0] for fd in fds[:3]])
     assert!(text.starts_with("[0, 1, 2] []\n"), "{text}");
 }
 
-/// `/tmp`, `/box` and `/dev/shm`, wherever else they are seen; the rest is read-only, also for whoever is told to be root.
+/// Only `/tmp`, `/box` and `/dev/shm` are writable, also for a program that runs as root inside.
 pub async fn only_scratch_directories_are_writable(engine: Subject) {
     let source = "
 import os
@@ -122,7 +129,7 @@ for path in ('/etc/passwd', '/usr/bin/env', '/proc/sys/kernel/hostname', '/proc/
     assert_eq!(python(&engine, source).await, "['/box', '/tmp']\n");
 }
 
-/// No privilege, and no way to one.
+/// The program has no privilege and no way to gain one.
 pub async fn program_has_no_privileges(engine: Subject) {
     let source = "
 import os
@@ -133,14 +140,14 @@ print(int(status['CapBnd'], 16))
 ";
     let text = python(&engine, source).await;
     if engine.info().differs(Deviation::LessInProc) {
-        // Nor does it say that nothing can be gained; the attacks do.
+        // This `/proc` does not show the flag. The attacks show its effect.
         assert!(text.starts_with("True True unknown\n[0]\n"), "{text}");
     } else {
         assert_eq!(text, "True True 1\n[0]\n0\n");
     }
 }
 
-/// The host's name stays outside.
+/// The host name in the sandbox differs from the host's.
 pub async fn host_name_differs_from_host(engine: Subject) {
     if enforces(&engine, &[Layer::UtsNamespace]).await {
         let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
@@ -148,7 +155,7 @@ pub async fn host_name_differs_from_host(engine: Subject) {
     }
 }
 
-/// Every place that can be written to is empty again, and so are queues and shared memory.
+/// In the next sandbox, every writable directory and the shared memory are empty.
 pub async fn next_sandbox_starts_empty(engine: Subject) {
     let leave = "
 import os
@@ -157,17 +164,17 @@ for directory in ('/tmp', '/box', '/dev/shm', '/var/tmp'):
         with open(directory + '/left', 'w') as file:
             file.write('left')
     except OSError:
-        # Where there is no such place to write to, nothing can be left in it.
+        # A directory that is not writable cannot keep a file.
         assert directory == '/var/tmp', directory
 ";
     python(&engine, leave).await;
     let look = "ls -A /tmp /dev/shm /var/tmp /box | grep left; cat /proc/sysvipc/shm 2>/dev/null | wc -l; true";
-    // A line of headings, where the kernel has such a file.
+    // One line of headings, if the kernel has the file.
     let headings = if engine.info().differs(Deviation::LessInProc) { "0" } else { "1" };
     assert_eq!(shell(&engine, look).await.trim(), headings);
 }
 
-/// Two sandboxes at one time: no file, no abstract socket, no shared memory of one is there in the other.
+/// Two concurrent sandboxes share no file, no abstract socket, and no shared memory.
 pub async fn concurrent_sandboxes_share_nothing(engine: Subject) {
     if !enforces(&engine, &[Layer::NetworkNamespace, Layer::IpcNamespace]).await {
         return;
@@ -181,7 +188,7 @@ try:
     listener.listen()
     print('alone')
 except OSError as error:
-    print('somebody is here', error)
+    print('another listener', error)
 open('/tmp/meeting', 'x').close()
 open('/dev/shm/meeting of others', 'x').close()
 time.sleep(1)
@@ -191,7 +198,7 @@ time.sleep(1)
     assert_eq!((stdout_of(&one), stdout_of(&other)), ("alone\n".to_owned(), "alone\n".to_owned()));
 }
 
-/// A signal to everybody reaches nobody outside.
+/// A signal to all processes does not leave the sandbox.
 pub async fn signals_stay_inside_sandbox(engine: Subject) {
     let neighbour = Evaluation::shell("sleep 1.5; echo alive").with_limits(limits());
     let attack = async {
@@ -203,8 +210,8 @@ pub async fn signals_stay_inside_sandbox(engine: Subject) {
     assert_eq!(stdout_of(&neighbour), "alive\n");
 }
 
-/// The first process of the sandbox is the engine's own, and may have the program's user: it takes no harm, and the next
-/// command is told the truth about.
+/// The first process of the sandbox belongs to the engine and may have the program's user. A
+/// program cannot harm it, and the next command gets its true verdict.
 pub async fn guest_process_survives_program_attacks(engine: Subject) {
     let attack = "
 import os, resource, signal
@@ -245,9 +252,9 @@ for name in os.listdir('/proc/1/fd'):
             os.open('/proc/1/fd/' + name, flags | os.O_NONBLOCK)
         except OSError:
             continue
-        place = os.readlink('/proc/1/fd/' + name)
-        if place not in ('/dev/null', '/box', '/tmp', '/dev/shm'):
-            print('opened', place)
+        target = os.readlink('/proc/1/fd/' + name)
+        if target not in ('/dev/null', '/box', '/tmp', '/dev/shm'):
+            print('opened', target)
 ";
         let command = Command::new(["python3", "-c", open]);
         assert_eq!(exec_stdout(&sandbox.exec(&command, ExecOptions::new()).await.unwrap()), "");
@@ -259,7 +266,7 @@ for name in os.listdir('/proc/1/fd'):
     sandbox.close().await.unwrap();
 }
 
-/// Nobody becomes root in a namespace of his own.
+/// A program cannot create namespaces, in which it would be root.
 pub async fn nested_namespaces_are_refused(engine: Subject) {
     if !enforces(&engine, &[Layer::Seccomp]).await {
         return;
@@ -274,18 +281,23 @@ print(libc.mount(b'none', b'/tmp', b'tmpfs', 0, None), libc.chroot(b'/tmp'))
 ";
     let outcome = run(&engine, &Evaluation::python(source).with_limits(limits())).await;
     assert_eq!(outcome.stdout.to_text(), "-1 -1\n", "{}", outcome.stderr.to_text());
-    assert_eq!(outcome.ending(), Some(Ending::Exited { code: 0 }), "it was refused, and nothing else");
-    // An engine that sees what it refuses says so; one that does not must not make anything up.
+    assert_eq!(
+        outcome.ending(),
+        Some(Ending::Exited { code: 0 }),
+        "the calls were refused, and the program continued"
+    );
+    // An engine that observes refusals reports them. Another engine must not invent any.
     match outcome.verdict() {
         Verdict::PolicyViolation { .. } => {
-            let told = |fact: &Evidence| matches!(fact, Evidence::Violation { what } if !what.is_empty());
-            assert!(outcome.evidence().iter().any(told));
+            let is_violation =
+                |fact: &Evidence| matches!(fact, Evidence::Violation { what } if !what.is_empty());
+            assert!(outcome.evidence().iter().any(is_violation));
         }
         verdict => assert_eq!(*verdict, Verdict::Exited { code: 0 }),
     }
 }
 
-/// What the engine reports is what the kernel says.
+/// The layers in the engine's report match the state in the kernel's files.
 pub async fn reported_layers_match_kernel_state(engine: Subject) {
     let info = engine.info();
     let source = "

@@ -1,4 +1,4 @@
-//! What a program writes.
+//! Cases on the output of a program.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,9 +9,11 @@ use crucible_core::{
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::support::{MIB, PATIENCE, Subject, assert_verdict, limits, program, run, run_in, stdout_of, slowness};
+use super::support::{
+    MIB, PATIENCE, Subject, assert_verdict, limits, program, run, run_in, slowness, stdout_of,
+};
 
-/// 200 MiB in 64 KiB of memory: the count is exact, both ends are there, the hash is of all of it.
+/// Of 200 MiB, the capture keeps both ends in 64 KiB. Count and hash cover every byte.
 pub async fn large_output_is_counted_exactly(engine: Subject) {
     let evaluation = Evaluation::python(program!("much_output.py"))
         .with_limits(limits().with_output_bytes(300 * MIB))
@@ -31,7 +33,7 @@ pub async fn large_output_is_counted_exactly(engine: Subject) {
     assert_eq!(stdout.sha256, digest.finish());
 }
 
-/// A program that writes more than a pipe holds, to both streams, and ends.
+/// A program can write more than the capacity of a pipe to both streams, and exit.
 pub async fn output_beyond_pipe_capacity_does_not_deadlock(engine: Subject) {
     let source = "import os\nos.write(2, b'e' * 200000)\nos.write(1, b'o' * 200000)\n";
     let outcome = run(&engine, &Evaluation::python(source).with_limits(limits())).await;
@@ -39,14 +41,14 @@ pub async fn output_beyond_pipe_capacity_does_not_deadlock(engine: Subject) {
     assert_eq!((outcome.stdout.total_bytes, outcome.stderr.total_bytes), (200_000, 200_000));
 }
 
-/// Bytes, not text.
+/// Output is captured as bytes, not as text.
 pub async fn output_bytes_are_kept_unchanged(engine: Subject) {
     let source = "import os\nos.write(1, bytes(range(256)))\n";
     let outcome = run(&engine, &Evaluation::python(source).with_limits(limits())).await;
     assert_eq!(outcome.stdout.head, (0..=255).collect::<Vec<u8>>());
 }
 
-/// Every byte comes live, each at its place.
+/// Live output contains every byte at its offset.
 pub async fn live_output_is_complete_and_ordered(engine: Subject) {
     let (sender, mut receiver) = mpsc::channel(1);
     let seen = Arc::new(Mutex::new(0_usize));
@@ -57,7 +59,8 @@ pub async fn live_output_is_complete_and_ordered(engine: Subject) {
     let collect = async {
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         while let Some(piece) = receiver.recv().await {
-            let stream = if piece.stream == OutputStream::Stdout { &mut stdout } else { &mut stderr };
+            let stream =
+                if piece.stream == OutputStream::Stdout { &mut stdout } else { &mut stderr };
             assert_eq!(piece.offset, stream.len() as u64);
             stream.extend_from_slice(&piece.bytes);
         }
@@ -75,7 +78,7 @@ pub async fn live_output_is_complete_and_ordered(engine: Subject) {
     assert_eq!(*seen.lock().unwrap(), stdout.len() + stderr.len());
 }
 
-/// Whoever has stopped listening is no reason to stop.
+/// A dropped receiver does not stop the run.
 pub async fn dropped_output_receiver_does_not_stop_run(engine: Subject) {
     let (sender, receiver) = mpsc::channel(1);
     drop(receiver);
@@ -84,13 +87,16 @@ pub async fn dropped_output_receiver_does_not_stop_run(engine: Subject) {
     assert_eq!(stdout_of(&run_in(&engine, &evaluation, &context).await), "one\ntwo\n");
 }
 
-/// A receiver that does not receive makes the program wait, and its limits run on; the outcome comes all the same, with
-/// the exact count.
+/// A receiver that does not read makes the program wait while its limits continue. The outcome
+/// still arrives, with the exact count.
 pub async fn stalled_output_receiver_does_not_block_outcome(engine: Subject) {
     let (sender, _receiver) = mpsc::channel(1);
     let context = RunContext::new().with_output(OutputSink::none().with_channel(sender));
     let limits = limits().with_wall(Duration::from_secs(1) * slowness());
-    let evaluation = Evaluation::shell("echo one; sleep 0.1; echo two; sleep 0.1; echo three").with_limits(limits);
-    let outcome = timeout(PATIENCE, run_in(&engine, &evaluation, &context)).await.expect("the outcome comes");
+    let evaluation = Evaluation::shell("echo one; sleep 0.1; echo two; sleep 0.1; echo three")
+        .with_limits(limits);
+    let outcome = timeout(PATIENCE, run_in(&engine, &evaluation, &context))
+        .await
+        .expect("the outcome arrives");
     assert_eq!(stdout_of(&outcome), "one\ntwo\nthree\n");
 }

@@ -1,10 +1,10 @@
-//! What is asked for, and should not be.
+//! Cases on invalid and unenforceable evaluations.
 
 use std::time::Duration;
 
 use crucible_core::{
-    EngineError, EngineErrorKind, Endpoint, Evaluation, InvalidInput, Isolation, Layer, LayerStatus, Limits, Network,
-    RunContext, Secret,
+    Endpoint, EngineError, EngineErrorKind, Evaluation, InvalidInput, Isolation, Layer,
+    LayerStatus, Limits, Network, RunContext, Secret,
 };
 
 use super::support::Subject;
@@ -12,7 +12,7 @@ use super::support::Subject;
 async fn refusal(engine: &Subject, evaluation: &Evaluation) -> EngineError {
     match engine.run(evaluation, &RunContext::new()).await {
         Err(error) => error,
-        Ok(outcome) => panic!("it ran: {}", outcome.verdict()),
+        Ok(outcome) => panic!("the evaluation ran: {}", outcome.verdict()),
     }
 }
 
@@ -23,22 +23,28 @@ async fn invalid(engine: &Subject, evaluation: &Evaluation) -> InvalidInput {
     }
 }
 
-/// Not the first, all of them.
+/// The error contains every problem, not only the first.
 pub async fn invalid_evaluation_reports_every_problem(engine: Subject) {
     let evaluation = Evaluation::source("cobol", "")
         .with_file("../out", "")
         .with_limits(Limits::new().with_wall(Duration::ZERO).with_processes(0));
-    let fields: Vec<_> =
-        invalid(&engine, &evaluation).await.problems().iter().map(|problem| problem.field.clone()).collect();
+    let fields: Vec<_> = invalid(&engine, &evaluation)
+        .await
+        .problems()
+        .iter()
+        .map(|problem| problem.field.clone())
+        .collect();
     assert_eq!(fields, ["limits.wall_us", "limits.processes", "files[0].path", "language"]);
 }
 
-/// A layer that is not in force, a network policy that cannot be: refused, by name.
+/// A required layer that is not enforced, or a network policy that the engine lacks, is refused by
+/// name.
 pub async fn unenforceable_requirement_is_refused(engine: Subject) {
     let info = engine.info();
     for layer in Layer::ALL {
         if info.enforcement.status(*layer) != LayerStatus::Enforced {
-            let evaluation = Evaluation::shell("exit 0").with_isolation(Isolation::require([*layer]));
+            let evaluation =
+                Evaluation::shell("exit 0").with_isolation(Isolation::require([*layer]));
             let error = refusal(&engine, &evaluation).await;
             assert_eq!(error.kind(), EngineErrorKind::LayerUnavailable);
             assert!(error.to_string().contains(layer.name()), "{error}");
@@ -51,19 +57,27 @@ pub async fn unenforceable_requirement_is_refused(engine: Subject) {
     }
 }
 
-/// 3 MB of arguments.
+/// An argument list of 3 MB is refused.
 pub async fn too_long_argument_list_is_refused(engine: Subject) {
     let long = Evaluation::command((0..30).map(|_| "x".repeat(100_000)));
     assert_eq!(invalid(&engine, &long).await.problems()[0].field, "command");
-    assert_eq!(invalid(&engine, &Evaluation::command([""])).await.problems()[0].field, "command[0]");
-    assert_eq!(invalid(&engine, &Evaluation::command(["a\0b"])).await.problems()[0].field, "command[0]");
-    // As much as is accepted is also what the kernel takes.
-    let most = Evaluation::command(std::iter::once("true".to_owned()).chain((0..19).map(|_| "x".repeat(100_000))));
+    assert_eq!(
+        invalid(&engine, &Evaluation::command([""])).await.problems()[0].field,
+        "command[0]"
+    );
+    assert_eq!(
+        invalid(&engine, &Evaluation::command(["a\0b"])).await.problems()[0].field,
+        "command[0]"
+    );
+    // The kernel accepts the longest list that the engine accepts.
+    let most = Evaluation::command(
+        std::iter::once("true".to_owned()).chain((0..19).map(|_| "x".repeat(100_000))),
+    );
     let outcome = engine.run(&most, &RunContext::new()).await.unwrap();
     assert!(outcome.is_success(), "{}", outcome.verdict());
 }
 
-/// 100,000 variables.
+/// 100,000 environment variables are refused.
 pub async fn too_many_variables_are_refused(engine: Subject) {
     let mut evaluation = Evaluation::command(["true"]);
     for number in 0..100_000 {
@@ -73,7 +87,7 @@ pub async fn too_many_variables_are_refused(engine: Subject) {
     assert!(problems.to_string().contains("100000 variables"), "{problems}");
 }
 
-/// Zero and overflow are never 'no limit'.
+/// Zero and overflow never mean 'no limit'.
 pub async fn zero_and_overflowing_limits_are_refused(engine: Subject) {
     let zero = [
         Limits::new().with_wall(Duration::ZERO),
@@ -92,7 +106,7 @@ pub async fn zero_and_overflowing_limits_are_refused(engine: Subject) {
     }
 }
 
-/// What was not stored cannot be run, and says which.
+/// An evaluation whose secret was not stored is refused, and the error contains its name.
 pub async fn lost_secret_is_refused_by_name(engine: Subject) {
     let evaluation = Evaluation::shell("echo $TOKEN").with_env("TOKEN", Secret::new("hunter2"));
     let stored = serde_json::to_string(&evaluation).unwrap();
@@ -101,7 +115,7 @@ pub async fn lost_secret_is_refused_by_name(engine: Subject) {
     assert!(error.to_string().contains("TOKEN"), "{error}");
 }
 
-/// Its health is asked for, and it is well.
+/// A healthy engine passes its health check.
 pub async fn healthy_engine_passes_health_check(engine: Subject) {
     engine.health().await.unwrap();
 }

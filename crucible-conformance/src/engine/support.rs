@@ -1,4 +1,4 @@
-//! What the cases share.
+//! Helpers of the cases.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +15,10 @@ pub(super) type Subject = Arc<dyn Engine>;
 
 pub(super) const MIB: u64 = 1024 * 1024;
 
-/// How long a case waits for what must come.
+/// The time in which an expected event must happen.
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A program of the suite, by its file name.
+/// Includes a program of the suite by its file name.
 macro_rules! program {
     ($file:literal) => {
         include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/programs/", $file))
@@ -26,12 +26,12 @@ macro_rules! program {
 }
 pub(super) use program;
 
-/// The same for an engine whose system calls take long.
+/// Returns the factor for deadlines, which is larger for an engine with slow system calls.
 pub(super) fn slowness_of(engine: &Subject) -> u32 {
     slowness() * if engine.info().differs(Deviation::SlowCalls) { 10 } else { 1 }
 }
 
-/// Limits under which every program of the suite gets its verdict soon.
+/// Returns limits under which every program of the suite gets its verdict soon.
 pub(super) fn limits() -> Limits {
     Limits::new()
         .with_wall(Duration::from_secs(20) * slowness())
@@ -43,13 +43,15 @@ pub(super) fn limits() -> Limits {
         .with_inodes(1000)
 }
 
-/// Runs an evaluation. Whatever it does, the outcome must hold together.
+/// Runs an evaluation and checks that the outcome is consistent.
 pub(super) async fn run(engine: &Subject, evaluation: &Evaluation) -> Outcome {
     run_in(engine, evaluation, &RunContext::new()).await
 }
 
-/// Runs an evaluation that must come to this verdict. An engine whose sandbox ends as a whole when it is out of memory may hear of the
-/// end and not of the reason; it says then that the run is lost, which is to be retried, and must not be its usual answer.
+/// Runs an evaluation that must get this verdict.
+///
+/// An engine whose whole sandbox ends when memory runs out may learn of the end without the reason.
+/// It reports a lost run, which the caller retries. A few retries must be enough.
 pub(super) async fn run_to(
     engine: &Subject,
     evaluation: &Evaluation,
@@ -89,7 +91,7 @@ pub(super) async fn run_in(
     outcome
 }
 
-/// What must hold of every outcome.
+/// Asserts the invariants of every outcome.
 fn check(engine: &Subject, outcome: &Outcome) {
     let info = engine.info();
     assert_eq!(outcome.engine, info.name);
@@ -108,23 +110,23 @@ fn check(engine: &Subject, outcome: &Outcome) {
     assert_eq!(read.verdict(), outcome.verdict());
 }
 
-/// Runs a shell script and gives what it wrote. It must exit with 0.
+/// Runs a shell script, which must exit with 0, and returns its output.
 pub(super) async fn shell(engine: &Subject, script: &str) -> String {
     stdout_of(&run(engine, &Evaluation::shell(script).with_limits(limits())).await)
 }
 
-/// Runs Python and gives what it wrote. It must exit with 0.
+/// Runs a Python program, which must exit with 0, and returns its output.
 pub(super) async fn python(engine: &Subject, source: &str) -> String {
     stdout_of(&run(engine, &Evaluation::python(source).with_limits(limits())).await)
 }
 
-/// What a program that exited with 0 wrote.
+/// Returns the output of a program that exited with 0.
 pub(super) fn stdout_of(outcome: &Outcome) -> String {
     assert!(outcome.is_success(), "{}: {}", outcome.verdict(), outcome.stderr.to_text());
     outcome.stdout.to_text().into_owned()
 }
 
-/// What a command that exited with 0 wrote.
+/// Returns the output of a command that exited with 0.
 pub(super) fn exec_stdout(exit: &ExecOutcome) -> String {
     assert!(exit.verdict().is_success(), "{}: {}", exit.verdict(), exit.stderr.to_text());
     exit.stdout.to_text().into_owned()
@@ -146,13 +148,15 @@ pub(super) fn assert_verdict(outcome: &Outcome, verdict: &Verdict) {
     );
 }
 
-/// The first of what was written: there can be much of it.
+/// Returns the beginning of captured output.
 fn excerpt(captured: &Captured) -> String {
     captured.to_text().chars().take(2000).collect()
 }
 
-/// Whether the engine enforces all of these layers. For one that the host has waived, asserts that nobody is deceived:
-/// what requires it is refused by its name, and outcomes say that it was waived.
+/// Returns `true` if the engine enforces all of these layers.
+///
+/// For a waived layer, asserts that the engine refuses a sandbox that requires it, and that
+/// outcomes report it as waived.
 pub(super) async fn enforces(engine: &Subject, layers: &[Layer]) -> bool {
     let enforcement = engine.info().enforcement;
     let mut all = true;
@@ -165,7 +169,9 @@ pub(super) async fn enforces(engine: &Subject, layers: &[Layer]) -> bool {
                     Err(EngineError::LayerUnavailable { missing }) => {
                         assert_eq!(missing[0].layer, *layer);
                     }
-                    other => panic!("`{layer}` is {status} and what requires it got {other:?}"),
+                    other => panic!(
+                        "`{layer}` is {status}, and a sandbox that requires it got {other:?}"
+                    ),
                 }
                 let outcome =
                     run(engine, &Evaluation::command(["true"]).with_limits(limits())).await;
@@ -180,7 +186,7 @@ pub(super) async fn enforces(engine: &Subject, layers: &[Layer]) -> bool {
 pub(super) async fn open(engine: &Subject) -> Box<dyn Sandbox> {
     match engine.open(SandboxSpec::new().with_limits(limits())).await {
         Ok(sandbox) => sandbox,
-        Err(error) => panic!("no sandbox: {}", crucible_core::error_chain(&error)),
+        Err(error) => panic!("cannot open a sandbox: {}", crucible_core::error_chain(&error)),
     }
 }
 

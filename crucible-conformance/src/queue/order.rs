@@ -1,10 +1,10 @@
-//! Who comes next.
+//! Cases on the order of tickets.
 
 use crucible_core::{EvaluationId, Priority};
 
 use super::support::{LONG, Subject, take, ticket_of};
 
-/// Puts a ticket for each letter, which is its tenant.
+/// Enqueues a ticket for each letter, which is the tenant.
 async fn put_all(queue: &Subject, tenants: &str) -> Vec<EvaluationId> {
     let mut ids = Vec::new();
     for tenant in tenants.chars() {
@@ -15,7 +15,7 @@ async fn put_all(queue: &Subject, tenants: &str) -> Vec<EvaluationId> {
     ids
 }
 
-/// A more urgent ticket comes first.
+/// A ticket with a higher priority is claimed first.
 pub async fn higher_priority_is_claimed_first(queue: Subject) {
     use Priority::{High, Low, Normal};
     for priority in [Low, High, Normal, Low, High, Normal] {
@@ -34,14 +34,14 @@ pub async fn tickets_of_one_tenant_are_fifo(queue: Subject) {
     }
 }
 
-/// Within a priority, tenants take turns: who has many tickets does not keep others waiting.
+/// Within a priority, tenants take turns. A tenant with many tickets does not delay the others.
 pub async fn tenants_take_turns(queue: Subject) {
     let ids = put_all(&queue, "aaaaabbc").await;
-    let mut came = Vec::new();
+    let mut claimed = Vec::new();
     for _ in &ids {
-        came.push(take(&queue, LONG).await.ticket);
+        claimed.push(take(&queue, LONG).await.ticket);
     }
-    let tenants: Vec<&str> = came.iter().map(|ticket| ticket.tenant.as_str()).collect();
+    let tenants: Vec<&str> = claimed.iter().map(|ticket| ticket.tenant.as_str()).collect();
     let sorted = |round: &[&str]| {
         let mut round = round.to_vec();
         round.sort_unstable();
@@ -50,8 +50,11 @@ pub async fn tenants_take_turns(queue: Subject) {
     assert_eq!(sorted(&tenants[..3]), "abc", "the first round of {tenants:?}");
     assert_eq!(sorted(&tenants[3..5]), "ab", "the second round of {tenants:?}");
     for (tenant, own) in [("a", &ids[..5]), ("b", &ids[5..7]), ("c", &ids[7..])] {
-        let order: Vec<_> =
-            came.iter().filter(|ticket| ticket.tenant == tenant).map(|ticket| ticket.evaluation).collect();
+        let order: Vec<_> = claimed
+            .iter()
+            .filter(|ticket| ticket.tenant == tenant)
+            .map(|ticket| ticket.evaluation)
+            .collect();
         assert_eq!(order, own, "the tickets of {tenant}");
     }
 }

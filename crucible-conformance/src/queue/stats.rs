@@ -1,17 +1,18 @@
-//! Counting tickets.
+//! Cases on statistics.
 
 use std::time::{Duration, Instant};
 
 use crucible_core::QueueStats;
 
 use super::CAPACITY;
-use super::support::{LONG, PATIENCE, SHORT, Subject, held, put};
+use super::support::{LONG, PATIENCE, SHORT, Subject, put, put_and_take};
 
-/// Ready, delayed and claimed tickets are told apart.
+/// The statistics count ready, delayed and claimed tickets.
 pub async fn stats_count_ready_delayed_and_claimed_tickets(queue: Subject) {
     let stats = |ready, delayed, claimed| QueueStats::new(ready, delayed, claimed, Some(CAPACITY));
     assert_eq!(queue.stats().await.unwrap(), stats(0, 0, 0));
-    let claims = [held(&queue).await, held(&queue).await, held(&queue).await];
+    let claims =
+        [put_and_take(&queue).await, put_and_take(&queue).await, put_and_take(&queue).await];
     for _ in 0..3 {
         put(&queue).await;
     }
@@ -24,7 +25,7 @@ pub async fn stats_count_ready_delayed_and_claimed_tickets(queue: Subject) {
     assert_eq!(queue.stats().await.unwrap(), stats(4, 1, 0));
     assert!(queue.remove(claims[0].ticket.evaluation).await.unwrap());
     assert_eq!(queue.stats().await.unwrap(), stats(4, 0, 0));
-    // A lease that runs out makes its ticket ready without anybody's doing.
+    // An expired lease makes its ticket ready without a further call.
     let began = Instant::now();
     assert!(queue.claim(&claims[1].worker, SHORT, PATIENCE).await.unwrap().is_some());
     while queue.stats().await.unwrap() != stats(4, 0, 0) {

@@ -1,4 +1,4 @@
-//! What the cases share.
+//! Helpers of the cases.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -9,15 +9,15 @@ use tokio::time::timeout;
 
 pub(super) type Subject = Arc<dyn Queue>;
 
-/// A lease that does not run out during a case.
+/// A lease that does not expire during a case.
 pub(super) const LONG: Duration = Duration::from_secs(300);
-/// A lease or a delay whose end a case waits for.
+/// A lease or a delay that a case waits for.
 pub(super) const SHORT: Duration = Duration::from_millis(300);
-/// How long a case waits for what must come.
+/// The time in which an expected ticket must arrive.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a case waits for what must not come.
+/// The time in which no unexpected ticket may arrive.
 pub(super) const SILENCE: Duration = Duration::from_millis(200);
-/// By how much clocks may differ, and be rounded.
+/// The tolerance for different and rounded clocks.
 pub(super) const CLOCK: Duration = Duration::from_millis(20);
 
 pub(super) fn ticket() -> Ticket {
@@ -32,43 +32,43 @@ pub(super) fn worker() -> WorkerId {
     WorkerId::new("conformance/0")
 }
 
-/// Puts a fresh ticket.
+/// Enqueues a new ticket.
 pub(super) async fn put(queue: &Subject) -> Ticket {
     let ticket = ticket();
     queue.enqueue(ticket.clone()).await.unwrap();
     ticket
 }
 
-/// Claims a ticket that is there, or must come.
+/// Claims a ticket, which must arrive in time.
 pub(super) async fn take(queue: &Subject, lease: Duration) -> Claim {
     queue.claim(&worker(), lease, PATIENCE).await.unwrap().expect("there is a ticket")
 }
 
-/// Puts a fresh ticket and claims it.
-pub(super) async fn held(queue: &Subject) -> Claim {
+/// Enqueues a new ticket and claims it.
+pub(super) async fn put_and_take(queue: &Subject) -> Claim {
     put(queue).await;
     take(queue, LONG).await
 }
 
-pub(super) async fn assert_nothing_comes(queue: &Subject) {
+pub(super) async fn assert_nothing_ready(queue: &Subject) {
     let claimed = queue.claim(&worker(), LONG, SILENCE).await.unwrap();
-    assert_eq!(claimed, None, "this ticket must not be handed out");
+    assert_eq!(claimed, None, "the queue handed out an unexpected ticket");
 }
 
-pub(super) fn assert_lost(answer: Result<(), QueueError>, claim: &Claim) {
+pub(super) fn assert_claim_lost(answer: Result<(), QueueError>, claim: &Claim) {
     let lost = claim.ticket.evaluation;
     assert!(
         matches!(answer, Err(QueueError::Lost { evaluation }) if evaluation == lost),
-        "{answer:?} where the claim is lost"
+        "the queue returned {answer:?} for a lost claim"
     );
 }
 
-/// Drops a call some time after it began; says what came of it if it was faster.
+/// Drops a call after some time. Returns its result if the call was faster.
 pub(super) async fn dropped<T>(call: impl Future<Output = T>, after: Duration) -> Option<T> {
     timeout(after, call).await.ok()
 }
 
-/// Moments at which calls are dropped: at the first wait, and later and later.
-pub(super) fn moments() -> impl Iterator<Item = Duration> {
+/// Returns the times after which calls are dropped, from the first wait on.
+pub(super) fn drop_delays() -> impl Iterator<Item = Duration> {
     [0, 0, 50, 200, 500, 1000, 2000].into_iter().map(Duration::from_micros)
 }

@@ -1,11 +1,12 @@
-//! Writing to journals.
+//! Cases on appending to journals.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use crucible_core::{
-    Digest, EvaluationId, Event, EventKind, OutputStream, Record, RecordState, StorageError, StorageErrorKind, Timestamp,
+    Digest, EvaluationId, Event, EventKind, OutputStream, Record, RecordState, StorageError,
+    StorageErrorKind, Timestamp,
 };
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -19,7 +20,7 @@ fn assert_refused(answer: Result<Record, StorageError>) {
     assert_eq!(kind.err(), Some(StorageErrorKind::Transition), "{answer:?}");
 }
 
-/// All events are appended, or none.
+/// An append writes all events or none.
 pub async fn append_is_all_or_nothing(storage: Subject) {
     let id = EvaluationId::new();
     let first = submitted(id, evaluation());
@@ -29,7 +30,7 @@ pub async fn append_is_all_or_nothing(storage: Subject) {
     let record = storage.append(id, 0, events.clone()).await.unwrap();
     assert_eq!((record.state, record.sequence), (RecordState::Running, 3));
     assert_journal(&storage, id, &events).await;
-    // The first fits; the second does not, for the evaluation has not gone back to the queue.
+    // The first event is valid. The second is not, because the evaluation was not requeued.
     let fits = record.next(finished());
     let after = Record::apply(Some(&record), &fits).unwrap();
     assert_refused(storage.append(id, 3, vec![fits, after.next(started(2))]).await);
@@ -41,16 +42,18 @@ pub async fn append_is_all_or_nothing(storage: Subject) {
     assert_journal(&storage, another, &[]).await;
 }
 
-/// A journal of another length is a conflict that says its length.
+/// A wrong expected length is a conflict that contains the actual length.
 pub async fn wrong_expected_length_is_conflict_with_actual(storage: Subject) {
     let record = put(&storage).await;
     let old = sealed(&record, vec![EventKind::Expired]);
     let record = append(&storage, &record, vec![started(1), finished()]).await.unwrap();
     let unknown = EvaluationId::new();
-    for (id, wrong, actual) in [(record.id, 1, 3), (record.id, 0, 3), (record.id, 4, 3), (unknown, 1, 0)] {
+    for (id, wrong, actual) in
+        [(record.id, 1, 3), (record.id, 0, 3), (record.id, 4, 3), (unknown, 1, 0)]
+    {
         match storage.append(id, wrong, old.clone()).await {
-            Err(StorageError::Conflict { evaluation, expected, actual: said }) => {
-                assert_eq!((evaluation, expected, said), (id, wrong, actual));
+            Err(StorageError::Conflict { evaluation, expected, actual: reported }) => {
+                assert_eq!((evaluation, expected, reported), (id, wrong, actual));
             }
             other => panic!("{other:?} where {wrong} entries are expected and {actual} are there"),
         }
@@ -59,7 +62,7 @@ pub async fn wrong_expected_length_is_conflict_with_actual(storage: Subject) {
     assert_eq!(storage.record(unknown).await.unwrap(), None);
 }
 
-/// Of many who write at once, exactly one writes, and the others find out.
+/// Exactly one of several concurrent appends succeeds. The others return a conflict.
 pub async fn concurrent_appends_let_exactly_one_succeed(storage: Subject) {
     for _ in 0..10 {
         let record = put(&storage).await;
@@ -83,13 +86,15 @@ pub async fn concurrent_appends_let_exactly_one_succeed(storage: Subject) {
     }
 }
 
-/// Every event must follow by `Record::apply`.
+/// Each event must be valid for `Record::apply`.
 pub async fn invalid_transition_is_refused(storage: Subject) {
     let record = put(&storage).await;
-    let seal = |sequence, kind, previous| Event::sealed(record.id, sequence, Timestamp::now(), kind, previous);
+    let seal = |sequence, kind, previous| {
+        Event::sealed(record.id, sequence, Timestamp::now(), kind, previous)
+    };
     let head = record.head;
     for event in [
-        // In the wrong state, in the wrong place, after the wrong entry, of the wrong attempt.
+        // The wrong state, the wrong sequence, the wrong previous entry, the wrong attempt.
         seal(2, finished(), head),
         seal(3, started(1), head),
         seal(1, started(1), head),
@@ -105,7 +110,7 @@ pub async fn invalid_transition_is_refused(storage: Subject) {
     assert_journal(&storage, id, &[]).await;
 }
 
-/// An event of another evaluation is refused, as the first one too.
+/// An event of another evaluation is refused, also as the first event.
 pub async fn event_of_another_evaluation_is_refused(storage: Subject) {
     let (id, another) = (EvaluationId::new(), EvaluationId::new());
     assert_refused(storage.append(id, 0, vec![submitted(another, evaluation())]).await);
@@ -118,11 +123,15 @@ pub async fn event_of_another_evaluation_is_refused(storage: Subject) {
     assert_eq!(storage.record(yours.id).await.unwrap(), Some(yours));
 }
 
-/// A signal is refused, whatever it says its place is.
+/// A signal is refused, whatever its sequence.
 pub async fn signal_event_is_refused(storage: Subject) {
     let record = put(&storage).await;
     let record = append(&storage, &record, vec![started(1)]).await.unwrap();
-    let output = || EventKind::Output { stream: OutputStream::Stdout, offset: 0, bytes: Bytes::from_static(b"x") };
+    let output = || EventKind::Output {
+        stream: OutputStream::Stdout,
+        offset: 0,
+        bytes: Bytes::from_static(b"x"),
+    };
     let sealed = Event::sealed(record.id, 3, Timestamp::now(), output(), record.head);
     for signal in [Event::signal(record.id, 2, output()), sealed] {
         assert_refused(storage.append(record.id, 2, vec![signal]).await);
@@ -130,7 +139,7 @@ pub async fn signal_event_is_refused(storage: Subject) {
     assert_eq!(storage.journal(record.id, 2).await.unwrap(), []);
 }
 
-/// No event at all gives the record as it is; it does not begin a journal.
+/// An append without events returns the current record, and does not begin a journal.
 pub async fn empty_append_returns_current_record(storage: Subject) {
     let record = put(&storage).await;
     assert_eq!(storage.append(record.id, 1, Vec::new()).await.unwrap(), record);
@@ -141,7 +150,7 @@ pub async fn empty_append_returns_current_record(storage: Subject) {
     assert_journal(&storage, unknown, &[]).await;
 }
 
-/// Dropping the future leaves all events appended, or none.
+/// Dropping the future leaves all events appended or none.
 pub async fn dropped_append_is_all_or_nothing(storage: Subject) {
     for micros in [0, 0, 50, 200, 500, 1000, 2000] {
         let id = EvaluationId::new();
@@ -149,8 +158,9 @@ pub async fn dropped_append_is_all_or_nothing(storage: Subject) {
         let record = Record::apply(None, &first).unwrap();
         let mut events = vec![first];
         events.extend(sealed(&record, vec![started(1), finished()]));
-        let _dropped = timeout(Duration::from_micros(micros), storage.append(id, 0, events.clone())).await;
-        // A call that was dropped may still be under way elsewhere: whoever writes next finds out how it went.
+        let _dropped =
+            timeout(Duration::from_micros(micros), storage.append(id, 0, events.clone())).await;
+        // The dropped call may still be in progress. The next append shows its result.
         match storage.append(id, 0, events.clone()).await {
             Ok(_) | Err(StorageError::Conflict { actual: 3, .. }) => {}
             Err(error) => panic!("{error:?}"),

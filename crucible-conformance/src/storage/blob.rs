@@ -1,4 +1,4 @@
-//! Keeping blobs.
+//! Cases on blobs.
 
 use bytes::Bytes;
 use crucible_core::Digest;
@@ -10,7 +10,7 @@ fn contents() -> Vec<Bytes> {
     vec![Bytes::new(), Bytes::from_static(b"\0"), Bytes::from_static(b"abc"), large.into()]
 }
 
-/// The bytes of a blob have its hash.
+/// A blob is read back by the hash of its bytes.
 pub async fn blob_is_read_back_by_its_hash(storage: Subject) {
     for content in contents() {
         let digest = storage.put_blob(content.clone()).await.unwrap();
@@ -19,7 +19,7 @@ pub async fn blob_is_read_back_by_its_hash(storage: Subject) {
     }
 }
 
-/// The same bytes kept twice are kept once: under one name, and whoever kept them first finds them unharmed.
+/// Equal bytes are one blob with one name. A second write leaves the first intact.
 pub async fn equal_bytes_are_one_blob(storage: Subject) {
     for content in contents() {
         let first = storage.put_blob(content.clone()).await.unwrap();
@@ -31,7 +31,7 @@ pub async fn equal_bytes_are_one_blob(storage: Subject) {
     assert_ne!(different, Digest::of(b"abc"));
 }
 
-/// `None` if there is no such blob.
+/// An unknown blob is `None`.
 pub async fn unknown_blob_is_none(storage: Subject) {
     assert_eq!(storage.blob(Digest::of(b"never kept")).await.unwrap(), None);
     assert_eq!(storage.blob(Digest::ZERO).await.unwrap(), None);

@@ -1,4 +1,4 @@
-//! Reading records.
+//! Cases on single records.
 
 use crucible_core::{EvaluationId, Record, RecordState};
 
@@ -16,7 +16,7 @@ pub async fn record_equals_fold_of_journal(storage: Subject) {
     }
 }
 
-/// `None` if there is none.
+/// The record of an unknown evaluation is `None`.
 pub async fn record_of_unknown_evaluation_is_none(storage: Subject) {
     assert_eq!(storage.record(EvaluationId::new()).await.unwrap(), None);
     let record = put(&storage).await;

@@ -1,6 +1,6 @@
-//! Pages of records.
+//! Cases on pages of records.
 
-use crucible_core::{EvaluationId, RecordPage, Record, RecordQuery, RecordState, Timestamp};
+use crucible_core::{EvaluationId, Record, RecordPage, RecordQuery, RecordState, Timestamp};
 
 use super::support::{Subject, append, evaluation, put, put_that, started, way_to};
 
@@ -12,7 +12,7 @@ async fn page(storage: &Subject, query: &RecordQuery) -> RecordPage {
     storage.records(query).await.unwrap()
 }
 
-/// The ids of all records that a query asks for, page by page.
+/// Returns the ids of all records of a query, page by page.
 async fn all(storage: &Subject, query: &RecordQuery) -> Vec<EvaluationId> {
     let mut query = query.clone();
     let mut all = Vec::new();
@@ -29,7 +29,7 @@ async fn all(storage: &Subject, query: &RecordQuery) -> Vec<EvaluationId> {
     }
 }
 
-/// Records in every state, in turns.
+/// Submits evaluations and brings them into each state in turn.
 async fn put_many(storage: &Subject, count: usize) -> Vec<Record> {
     let mut records = Vec::new();
     for state in RecordState::ALL.into_iter().cycle().take(count) {
@@ -39,7 +39,7 @@ async fn put_many(storage: &Subject, count: usize) -> Vec<Record> {
     records
 }
 
-/// In the order of their ids, which is that of their submission, or the other way round.
+/// Records are sorted by id, which is the order of submission, or in reverse.
 pub async fn records_are_sorted_by_id_in_either_direction(storage: Subject) {
     assert_eq!(page(&storage, &RecordQuery::new()).await, RecordPage::new(Vec::new(), None));
     let mut records = put_many(&storage, 25).await;
@@ -47,13 +47,14 @@ pub async fn records_are_sorted_by_id_in_either_direction(storage: Subject) {
     for query in [RecordQuery::new(), newest_first] {
         let RecordPage { records: found, next, .. } = page(&storage, &query).await;
         assert_eq!(ids(&found), ids(&records));
-        assert_eq!(next, None, "this page has all of them");
-        assert!(found == records, "each is what `record` gives");
+        assert_eq!(next, None, "the page has all records");
+        assert!(found == records, "each equals the result of `record`");
         records.reverse();
     }
 }
 
-/// Following `next` gives every record once, in both directions, with and without conditions, in pages of any size.
+/// Following `next` returns every record once, in both directions, with and without conditions, for
+/// every page size.
 pub async fn paging_returns_every_record_once(storage: Subject) {
     let records = put_many(&storage, 24).await;
     let few = RecordQuery::new().with_state(RecordState::Running).with_state(RecordState::Expired);
@@ -63,18 +64,23 @@ pub async fn paging_returns_every_record_once(storage: Subject) {
     for limit in [1, 2, 5, 23, 24, 25] {
         assert_eq!(all(&storage, &RecordQuery::new().with_limit(limit)).await, ids(&records));
         assert_eq!(all(&storage, &few.clone().with_limit(limit)).await, expected);
-        let mut newest_first = all(&storage, &few.clone().with_newest_first().with_limit(limit)).await;
+        let mut newest_first =
+            all(&storage, &few.clone().with_newest_first().with_limit(limit)).await;
         newest_first.reverse();
         assert_eq!(newest_first, expected);
     }
-    // A cursor need not be a record that matches, or one that is there at all.
+    // A cursor need not match the query, and need not exist.
     let queued = records[12].id;
     let later: Vec<_> = expected.into_iter().filter(|id| *id > queued).collect();
     assert_eq!(all(&storage, &few.clone().with_after(queued)).await, later);
-    assert_eq!(page(&storage, &few.with_after(EvaluationId::new())).await, RecordPage::new(Vec::new(), None));
+    assert_eq!(
+        page(&storage, &few.with_after(EvaluationId::new())).await,
+        RecordPage::new(Vec::new(), None)
+    );
 }
 
-/// What matched throughout comes once, also while other records come, go and change between two pages.
+/// A record that always matches is returned once, while other records are added and change between
+/// two pages.
 pub async fn paging_during_writes_returns_stable_records_once(storage: Subject) {
     let records = put_many(&storage, 60).await;
     let steady: Vec<_> = ids(&records)
@@ -104,13 +110,13 @@ pub async fn paging_during_writes_returns_stable_records_once(storage: Subject) 
     let mut sorted = seen.clone();
     sorted.sort_unstable();
     sorted.dedup();
-    assert_eq!(sorted, seen, "in order, and each once");
+    assert_eq!(sorted, seen, "the records are in order, and each occurs once");
     for id in steady {
-        assert!(seen.contains(&id), "{id} was there all the time");
+        assert!(seen.contains(&id), "{id} matched all the time");
     }
 }
 
-/// A query gives what it asks for and nothing else.
+/// A query returns exactly the matching records.
 pub async fn query_returns_exactly_the_matching_records(storage: Subject) {
     let mut records = Vec::new();
     for (number, state) in RecordState::ALL.into_iter().cycle().take(48).enumerate() {
@@ -135,12 +141,18 @@ pub async fn query_returns_exactly_the_matching_records(storage: Subject) {
         RecordQuery::new().with_submitted(Some(early), Some(late)),
         RecordQuery::new().with_submitted(Some(late), None),
         RecordQuery::new().with_submitted(None, Some(early)),
-        RecordQuery::new().with_state(RecordState::Running).with_tenant("b").with_label("task", "x"),
+        RecordQuery::new()
+            .with_state(RecordState::Running)
+            .with_tenant("b")
+            .with_label("task", "x"),
     ];
     for query in queries {
         let expected: Vec<_> =
             records.iter().filter(|record| query.matches(record)).map(|record| record.id).collect();
-        assert!(!expected.is_empty() && expected.len() < records.len(), "{query:?} tells some from others");
+        assert!(
+            !expected.is_empty() && expected.len() < records.len(),
+            "{query:?} selects a part of the records"
+        );
         assert_eq!(all(&storage, &query.clone().with_limit(3)).await, expected, "{query:?}");
         let mut newest_first = all(&storage, &query.clone().with_newest_first()).await;
         newest_first.reverse();
@@ -157,18 +169,23 @@ pub async fn query_returns_exactly_the_matching_records(storage: Subject) {
     }
 }
 
-/// A page is no longer than asked for, and no longer than the longest that there is; it has at least one record if there
-/// is one.
+/// A page has at most the requested and the maximum number of records. It has at least one record
+/// if one matches.
 pub async fn page_respects_requested_and_maximum_size(storage: Subject) {
     for _ in 0..=RecordQuery::LIMIT_MAX {
         put(&storage).await;
     }
-    for (limit, expected) in
-        [(0, 1), (1, 1), (7, 7), (RecordQuery::LIMIT_MAX, RecordQuery::LIMIT_MAX), (usize::MAX, RecordQuery::LIMIT_MAX)]
-    {
-        let RecordPage { records, next, .. } = page(&storage, &RecordQuery::new().with_limit(limit)).await;
+    for (limit, expected) in [
+        (0, 1),
+        (1, 1),
+        (7, 7),
+        (RecordQuery::LIMIT_MAX, RecordQuery::LIMIT_MAX),
+        (usize::MAX, RecordQuery::LIMIT_MAX),
+    ] {
+        let RecordPage { records, next, .. } =
+            page(&storage, &RecordQuery::new().with_limit(limit)).await;
         assert_eq!(records.len(), expected);
-        assert_eq!(next, records.last().map(|record| record.id), "there are more");
+        assert_eq!(next, records.last().map(|record| record.id), "more records follow");
     }
     assert_eq!(page(&storage, &RecordQuery::new()).await.records.len(), 100, "the default");
 }

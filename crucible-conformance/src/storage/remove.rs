@@ -1,27 +1,29 @@
-//! Removing what has ended.
+//! Cases on removal.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use crucible_core::{
-    Artifact, EventKind, Outcome, RecordPage, Record, RecordQuery, SandboxPath, RecordState, StorageError,
+    Artifact, EventKind, Outcome, Record, RecordPage, RecordQuery, RecordState, SandboxPath,
+    StorageError,
 };
 use tokio::task::JoinSet;
 
 use super::support::{
-    Subject, append, assert_journal, evaluation, failed, finished, put, put_that, refused, started, way_to,
+    Subject, append, assert_journal, evaluation, failed, finished, put, put_that, refused, started,
+    way_to,
 };
 
-/// An evaluation that has ended and names these bytes as its artifacts, which it keeps first.
-async fn put_with_artifacts(storage: &Subject, contents: &[&'static [u8]]) -> Record {
+/// Stores these blobs and a finished evaluation that references them as artifacts.
+async fn put_blobs_and_references(storage: &Subject, contents: &[&'static [u8]]) -> Record {
     for content in contents {
         storage.put_blob(Bytes::from_static(content)).await.unwrap();
     }
-    name_artifacts(storage, contents).await
+    put_references(storage, contents).await
 }
 
-/// The same, without keeping them.
-async fn name_artifacts(storage: &Subject, contents: &[&'static [u8]]) -> Record {
+/// Stores a finished evaluation that references these blobs as artifacts.
+async fn put_references(storage: &Subject, contents: &[&'static [u8]]) -> Record {
     let artifacts = contents.iter().enumerate().map(|(index, content)| {
         let path = SandboxPath::new(format!("file{index}")).unwrap();
         let mut artifact = Artifact::new(path, Bytes::from_static(content), false);
@@ -40,7 +42,7 @@ async fn has(storage: &Subject, content: &'static [u8]) -> bool {
     kept.is_some()
 }
 
-/// Nothing of it can be found any more; others are as they were.
+/// No query finds a removed evaluation. Others are unchanged.
 pub async fn removed_evaluation_cannot_be_found(storage: Subject) {
     let evaluation = || evaluation().with_tenant("a").with_label("course", "x");
     let mut records = Vec::new();
@@ -66,16 +68,20 @@ pub async fn removed_evaluation_cannot_be_found(storage: Subject) {
             if query.newest_first {
                 expected.reverse();
             }
-            assert_eq!(storage.records(query).await.unwrap(), RecordPage::new(expected, None), "{query:?}");
+            assert_eq!(
+                storage.records(query).await.unwrap(),
+                RecordPage::new(expected, None),
+                "{query:?}"
+            );
         }
     }
-    assert_eq!(records.len(), 8, "what has not ended is left");
+    assert_eq!(records.len(), 8, "the evaluations that have not ended remain");
     for record in records {
         assert_eq!(storage.record(record.id).await.unwrap(), Some(record));
     }
 }
 
-/// An evaluation that has not ended is refused, and stays.
+/// An evaluation that has not ended is not removed.
 pub async fn unended_evaluation_is_not_removed(storage: Subject) {
     for way in [Vec::new(), vec![started(1)], vec![started(1), EventKind::CancelRequested]] {
         let record = put(&storage).await;
@@ -90,7 +96,7 @@ pub async fn unended_evaluation_is_not_removed(storage: Subject) {
     }
 }
 
-/// A journal of another length is a conflict that says its length, and stays.
+/// A wrong expected length is a conflict that contains the actual length, and nothing is removed.
 pub async fn remove_with_wrong_length_is_conflict(storage: Subject) {
     let record = put(&storage).await;
     let record = append(&storage, &record, vec![started(1), finished()]).await.unwrap();
@@ -105,7 +111,7 @@ pub async fn remove_with_wrong_length_is_conflict(storage: Subject) {
     assert_eq!(storage.record(record.id).await.unwrap(), Some(record));
 }
 
-/// `false` for what was never there, and for what was removed before.
+/// Removing an unknown or removed evaluation returns `false`.
 pub async fn remove_of_unknown_evaluation_returns_false(storage: Subject) {
     for expected in [0, 1] {
         assert!(!storage.remove(crucible_core::EvaluationId::new(), expected).await.unwrap());
@@ -116,7 +122,8 @@ pub async fn remove_of_unknown_evaluation_returns_false(storage: Subject) {
     assert!(!storage.remove(record.id, record.sequence).await.unwrap());
 }
 
-/// Its key can be used again; removing one that had lost its key takes nothing from whoever has it since.
+/// A removed evaluation releases its key. Removing a refused evaluation does not take the key from
+/// its new owner.
 pub async fn removed_evaluation_releases_its_key(storage: Subject) {
     let with_key = || evaluation().with_tenant("a").with_idempotency_key("once");
     let first = put_that(&storage, with_key()).await.unwrap();
@@ -124,59 +131,63 @@ pub async fn removed_evaluation_releases_its_key(storage: Subject) {
     let second = put_that(&storage, with_key()).await.unwrap();
     assert!(storage.remove(first.id, first.sequence).await.unwrap());
     let answer = put_that(&storage, with_key()).await;
-    assert!(matches!(answer, Err(StorageError::KeyTaken { existing, .. }) if existing == second.id));
+    assert!(
+        matches!(answer, Err(StorageError::KeyTaken { existing, .. }) if existing == second.id)
+    );
     let second = append(&storage, &second, vec![failed()]).await.unwrap();
     assert!(storage.remove(second.id, second.sequence).await.unwrap());
     put_that(&storage, with_key()).await.unwrap();
 }
 
-/// A blob that another evaluation names as well stays until that one is removed too.
+/// A blob is removed with the last evaluation that references it.
 pub async fn blob_is_removed_with_its_last_reference(storage: Subject) {
-    let first = put_with_artifacts(&storage, &[b"shared", b"its own"]).await;
-    // One that names the same bytes twice counts twice, and lets go of them twice.
-    let second = put_with_artifacts(&storage, &[b"shared", b"shared"]).await;
+    let first = put_blobs_and_references(&storage, &[b"shared", b"its own"]).await;
+    // An evaluation with two references to a blob adds and removes both.
+    let second = put_blobs_and_references(&storage, &[b"shared", b"shared"]).await;
     assert!(storage.remove(first.id, first.sequence).await.unwrap());
     assert!(has(&storage, b"shared").await && !has(&storage, b"its own").await);
     assert!(storage.remove(second.id, second.sequence).await.unwrap());
     assert!(!has(&storage, b"shared").await);
-    // What is kept anew after that is there again.
-    let third = put_with_artifacts(&storage, &[b"shared"]).await;
+    // A new write restores the blob.
+    let third = put_blobs_and_references(&storage, &[b"shared"]).await;
     assert!(has(&storage, b"shared").await);
     assert!(storage.remove(third.id, third.sequence).await.unwrap());
     assert!(!has(&storage, b"shared").await);
 }
 
-/// A blob that somebody has kept and not named yet stays, whoever else is removed meanwhile.
+/// A blob without a reference yet survives the removal of other evaluations.
 pub async fn unreferenced_blob_survives_removal_of_others(storage: Subject) {
-    let first = put_with_artifacts(&storage, &[b"shared"]).await;
+    let first = put_blobs_and_references(&storage, &[b"shared"]).await;
     storage.put_blob(Bytes::from_static(b"shared")).await.unwrap();
     assert!(storage.remove(first.id, first.sequence).await.unwrap());
-    assert!(has(&storage, b"shared").await, "it was kept again");
-    let second = name_artifacts(&storage, &[b"shared"]).await;
+    assert!(has(&storage, b"shared").await, "the blob was written again");
+    let second = put_references(&storage, &[b"shared"]).await;
     assert!(has(&storage, b"shared").await);
     assert!(storage.remove(second.id, second.sequence).await.unwrap());
     assert!(!has(&storage, b"shared").await);
 }
 
-/// Of many who remove at once, and many who write the same bytes meanwhile, each finds what is true.
+/// Exactly one of several concurrent removals succeeds, while others write the same blob.
 pub async fn concurrent_removes_let_exactly_one_succeed(storage: Subject) {
     for _ in 0..10 {
-        let old = put_with_artifacts(&storage, &[b"contested"]).await;
+        let old = put_blobs_and_references(&storage, &[b"contested"]).await;
         let mut tasks = JoinSet::new();
         for _ in 0..4 {
             let storage = Arc::clone(&storage);
-            tasks.spawn(async move { usize::from(storage.remove(old.id, old.sequence).await.unwrap()) });
+            tasks.spawn(
+                async move { usize::from(storage.remove(old.id, old.sequence).await.unwrap()) },
+            );
         }
         for _ in 0..4 {
             let storage = Arc::clone(&storage);
             tasks.spawn(async move {
-                let record = put_with_artifacts(&storage, &[b"contested"]).await;
-                assert!(has(&storage, b"contested").await, "it was kept and named");
+                let record = put_blobs_and_references(&storage, &[b"contested"]).await;
+                assert!(has(&storage, b"contested").await, "the blob was written and referenced");
                 assert!(storage.remove(record.id, record.sequence).await.unwrap());
                 0
             });
         }
         assert_eq!(tasks.join_all().await.into_iter().sum::<usize>(), 1);
-        assert!(!has(&storage, b"contested").await, "nobody names it any more");
+        assert!(!has(&storage, b"contested").await, "the blob has no reference");
     }
 }

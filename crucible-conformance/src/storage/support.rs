@@ -1,4 +1,4 @@
-//! What the cases share.
+//! Helpers of the cases.
 
 use std::sync::Arc;
 
@@ -32,16 +32,16 @@ pub(super) fn cancelled() -> EventKind {
     EventKind::Cancelled { reason: "on request".to_owned(), outcome: Some(Arc::new(outcome)) }
 }
 
-/// What ends an evaluation that the queue did not take.
+/// Returns the event that ends an evaluation that the queue refused.
 pub(super) fn refused() -> EventKind {
     EventKind::Cancelled { reason: "not queued: the queue is full".to_owned(), outcome: None }
 }
 
 pub(super) fn failed() -> EventKind {
-    EventKind::Failed { error: ErrorReport::new("poison", "three workers died") }
+    EventKind::Failed { error: ErrorReport::new("poison", "three leases expired") }
 }
 
-/// The events that bring a queued evaluation into `state`.
+/// Returns the events that bring a queued evaluation into `state`.
 pub(super) fn way_to(state: RecordState) -> Vec<EventKind> {
     match state {
         RecordState::Queued => vec![],
@@ -50,11 +50,11 @@ pub(super) fn way_to(state: RecordState) -> Vec<EventKind> {
         RecordState::Failed => vec![failed()],
         RecordState::Cancelled => vec![cancelled()],
         RecordState::Expired => vec![EventKind::Expired],
-        other => panic!("the suite does not know state `{other}`"),
+        other => panic!("the suite has no events for the state `{other}`"),
     }
 }
 
-/// Submits an evaluation, with the least that there is to it.
+/// Submits a minimal evaluation.
 pub(super) async fn put(storage: &Subject) -> Record {
     put_that(storage, evaluation()).await.unwrap()
 }
@@ -67,7 +67,7 @@ pub(super) async fn put_that(
     storage.append(id, 0, vec![submitted(id, evaluation)]).await
 }
 
-/// Appends events of these kinds, one after another in one go.
+/// Appends events of these kinds in one call.
 pub(super) async fn append(
     storage: &Subject,
     record: &Record,
@@ -76,19 +76,19 @@ pub(super) async fn append(
     storage.append(record.id, record.sequence, sealed(record, kinds)).await
 }
 
-/// The events of these kinds that follow `record`.
+/// Returns events of these kinds that follow `record`.
 pub(super) fn sealed(record: &Record, kinds: Vec<EventKind>) -> Vec<Event> {
     let mut record = record.clone();
     let mut events = Vec::new();
     for kind in kinds {
         let event = record.next(kind);
-        record = Record::apply(Some(&record), &event).expect("the suite makes events that follow");
+        record = Record::apply(Some(&record), &event).expect("the suite creates valid events");
         events.push(event);
     }
     events
 }
 
-/// The storage says the same of an evaluation in every way in which it can be asked.
+/// Asserts that the journal and the record of an evaluation agree with these events.
 pub(super) async fn assert_journal(storage: &Subject, id: EvaluationId, expected: &[Event]) {
     assert_eq!(storage.journal(id, 0).await.unwrap(), expected);
     assert_eq!(storage.record(id).await.unwrap(), Record::fold(expected).unwrap());

@@ -1,4 +1,4 @@
-//! Every attack of the suite, with its control, on this engine.
+//! The attack suite on this engine.
 
 use std::sync::Arc;
 
@@ -6,11 +6,11 @@ use crucible_conformance::attack::{AttackStatus, AttackSuite};
 use crucible_core::{Engine, EngineError, Layer};
 use crucible_subprocess::SubprocessEngine;
 
-use super::support::not_for_this_user;
+use super::support::unavailable_layers;
 
-/// An engine with every layer that this user can have, but for these.
+/// Creates an engine with every available layer except these.
 fn engine_without(without: &[Layer]) -> Result<Arc<dyn Engine>, EngineError> {
-    let layers = without.iter().chain(not_for_this_user());
+    let layers = without.iter().chain(unavailable_layers());
     let builder = layers.fold(SubprocessEngine::builder(), |builder, layer| builder.waive(*layer));
     Ok(Arc::new(builder.build()?))
 }
@@ -21,7 +21,7 @@ fn every_attack_is_blocked_and_every_control_does_harm() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let suite = AttackSuite::new(engine_without).unwrap();
     let report = runtime.block_on(suite.run(|_| {})).unwrap();
-    let red: Vec<String> = report
+    let failures: Vec<String> = report
         .findings
         .iter()
         .filter(|finding| {
@@ -29,6 +29,6 @@ fn every_attack_is_blocked_and_every_control_does_harm() {
         })
         .map(ToString::to_string)
         .collect();
-    assert!(report.is_green(), "{report}:\n{}", red.join("\n"));
+    assert!(report.is_green(), "{report}:\n{}", failures.join("\n"));
     assert!(report.count(AttackStatus::Blocked) >= 90, "{report}");
 }

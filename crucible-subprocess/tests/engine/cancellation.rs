@@ -1,4 +1,4 @@
-//! Giving up at any moment: every await point of a run, by dropping it and by cancelling it.
+//! Tests that abandon a run at every await point, by dropping and by cancelling it.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -13,7 +13,7 @@ use crucible_subprocess::SubprocessEngine;
 use proptest::prelude::*;
 use tokio_util::sync::CancellationToken;
 
-/// Polls a future a number of times, and then does something before each further poll.
+/// A future that is polled a number of times, with an action before each further poll.
 struct ActAfterPolls<F, A> {
     future: F,
     polls: u32,
@@ -21,7 +21,7 @@ struct ActAfterPolls<F, A> {
 }
 
 impl<F: Future + Unpin, A: FnMut() -> bool + Unpin> Future for ActAfterPolls<F, A> {
-    /// `None`: it was given up.
+    /// `None` if the action ended the future.
     type Output = Option<F::Output>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -36,7 +36,7 @@ impl<F: Future + Unpin, A: FnMut() -> bool + Unpin> Future for ActAfterPolls<F, 
     }
 }
 
-/// Evaluations that go through different parts of a run, and the verdict that each gets if it is left alone.
+/// Returns evaluations that use different parts of a run, and their verdicts without interference.
 fn evaluations() -> Vec<(Evaluation, Verdict)> {
     let limits = Limits::new().with_wall(Duration::from_secs(30));
     let exited = |code| Verdict::Exited { code };
@@ -57,7 +57,7 @@ fn evaluations() -> Vec<(Evaluation, Verdict)> {
     ]
     .into_iter()
     .map(|(evaluation, verdict)| {
-        // A compiler on a slow machine takes its time.
+        // A compiler can take long on a slow machine.
         let compile = Limits::for_compiling()
             .with_wall(Duration::from_secs(60))
             .with_cpu(Duration::from_secs(60));
@@ -70,7 +70,7 @@ fn not_started() -> Verdict {
     Verdict::NotStarted { reason: crucible_core::NotStartedReason::NoSuchProgram }
 }
 
-async fn give_up(
+async fn abandon(
     engine: &SubprocessEngine,
     evaluation: &Evaluation,
     polls: u32,
@@ -88,7 +88,7 @@ async fn give_up(
     ActAfterPolls { future: run, polls, action }.await
 }
 
-/// How many polls a run takes, about: two more than the most that were seen.
+/// Returns the number of polls of a run: the maximum of several runs, plus two.
 async fn polls_of(engine: &SubprocessEngine, evaluation: &Evaluation) -> u32 {
     let mut most = 0;
     for _ in 0..5 {
@@ -106,7 +106,7 @@ async fn polls_of(engine: &SubprocessEngine, evaluation: &Evaluation) -> u32 {
     most + 2
 }
 
-fn nothing_is_left(engine: &SubprocessEngine, files: usize) {
+fn assert_nothing_remains(engine: &SubprocessEngine, files: usize) {
     if has_cgroups() {
         let directories = cgroups(engine);
         eventually(Duration::from_secs(10), "processes in the engine's cgroups", || {
@@ -115,11 +115,11 @@ fn nothing_is_left(engine: &SubprocessEngine, files: usize) {
         });
     }
     eventually(Duration::from_secs(10), "processes", || {
-        // This process, and the spawner.
+        // This process and the spawner.
         let found = descendants(i32::try_from(std::process::id()).unwrap());
         if found.len() == 2 { Ok(()) } else { Err(found) }
     });
-    // Groups and namespaces are kept ready: a few descriptors more or less.
+    // The number of ready groups and namespaces varies by a few descriptors.
     eventually(Duration::from_secs(10), "descriptors", || {
         let found = open_files();
         if found <= files + 40 { Ok(()) } else { Err(found) }
@@ -130,35 +130,35 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
-/// Each await point of each kind of run, once by dropping and once by cancelling.
+/// Abandons each kind of run at each await point, once by dropping and once by cancelling.
 #[test]
-fn giving_up_at_every_await_point_leaves_nothing() {
+fn run_abandoned_at_any_await_point_leaves_nothing() {
     let (runtime, engine) = (runtime(), engine());
     runtime.block_on(async {
         let files = open_files();
         for (evaluation, verdict) in evaluations() {
             for polls in 0..polls_of(&engine, &evaluation).await {
                 for by_dropping in [true, false] {
-                    let result = give_up(&engine, &evaluation, polls, by_dropping).await;
+                    let result = abandon(&engine, &evaluation, polls, by_dropping).await;
                     check(result, &verdict, by_dropping, polls);
                 }
             }
-            nothing_is_left(&engine, files);
+            assert_nothing_remains(&engine, files);
         }
         let outcome = engine.run(&Evaluation::shell("exit 9"), &RunContext::new()).await.unwrap();
         assert_eq!(*outcome.verdict(), Verdict::Exited { code: 9 });
     });
 }
 
-/// A guest that is killed while the spawner still sets it up does not take the spawner with it, nor other sandboxes.
+/// Killing a guest during its setup affects neither the spawner nor other sandboxes.
 #[test]
-fn giving_up_a_sandbox_that_is_being_made_leaves_the_others_alone() {
+fn sandbox_abandoned_during_setup_affects_no_other() {
     let (runtime, engine) = (runtime(), engine());
     runtime.block_on(async {
         let sandbox = engine.open(crucible_core::SandboxSpec::new()).await.unwrap();
         for round in 0..40 {
             let run =
-                give_up(&engine, &Evaluation::command(["sleep", "1000"]), 1 + round % 4, true)
+                abandon(&engine, &Evaluation::command(["sleep", "1000"]), 1 + round % 4, true)
                     .await;
             assert!(run.is_none(), "a sandbox was lost");
             std::thread::sleep(Duration::from_micros(u64::from(round) * 50));
@@ -176,12 +176,12 @@ fn check(
     polls: u32,
 ) {
     match result {
-        // It was dropped.
+        // The run was dropped.
         None => assert!(by_dropping),
         Some(Ok(outcome)) => {
-            let truth = [&Verdict::Cancelled, verdict];
+            let expected = [&Verdict::Cancelled, verdict];
             assert!(
-                truth.contains(&outcome.verdict()),
+                expected.contains(&outcome.verdict()),
                 "{} after {polls} polls",
                 outcome.verdict()
             );
@@ -193,9 +193,9 @@ fn check(
 proptest! {
     #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// The same at random, several runs at once, in a runtime with threads.
+    /// Abandons several concurrent runs at random await points, in a multi-threaded runtime.
     #[test]
-    fn giving_up_at_random_leaves_nothing(
+    fn runs_abandoned_at_random_leave_nothing(
         plan in proptest::collection::vec((0..5_usize, 0..40_u32, 0..30_u64, any::<bool>()), 1..5),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -205,8 +205,8 @@ proptest! {
             for (kind, polls, wait, by_dropping) in plan {
                 runs.spawn(async move {
                     let (evaluation, verdict) = evaluations().swap_remove(kind);
-                    let run = give_up(engine, &evaluation, polls, by_dropping);
-                    // Also by time: a run that is dropped while it waits.
+                    let run = abandon(engine, &evaluation, polls, by_dropping);
+                    // Also drops the run after a time, while it waits.
                     let result = match tokio::time::timeout(Duration::from_millis(200 + wait), run).await {
                         Ok(result) => result,
                         Err(_) => return,
@@ -219,7 +219,7 @@ proptest! {
             }
         });
         drop(runtime);
-        nothing_is_left(engine, 64);
+        assert_nothing_remains(engine, 64);
     }
 }
 

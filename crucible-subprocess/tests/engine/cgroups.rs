@@ -1,7 +1,7 @@
-//! What is in force in the kernel's own files while a program runs, and what the kernel counted when it has ended: by version 1
-//! and by version 2.
+//! Tests of cgroup settings during a run, and of the kernel's counters after it, for versions 1 and
+//! 2.
 //!
-//! `CRUCIBLE_TEST_CGROUPS=2` says that version 2 must be what is found.
+//! With `CRUCIBLE_TEST_CGROUPS=2` the tests fail on a host without version 2.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ fn limits() -> Limits {
     Limits::new().with_memory_bytes(96 * MIB).with_processes(17).with_wall(Duration::from_secs(100))
 }
 
-/// Whether version 2 is what engines use here.
+/// Returns `true` if engines use version 2 on this host.
 fn is_v2() -> bool {
     let report = doctor();
     let places = report.fact("cgroups").unwrap();
@@ -41,7 +41,7 @@ fn read(directory: &Path, file: &str) -> String {
         .to_owned()
 }
 
-/// The groups of the engine in which something runs: of one sandbox, if there is but one.
+/// Returns the engine's groups that contain processes.
 fn groups_in_use(engine: &SubprocessEngine) -> Vec<PathBuf> {
     let beneath = |directory: PathBuf| std::fs::read_dir(directory).into_iter().flatten().flatten();
     let groups = cgroups(engine).into_iter().flat_map(beneath).map(|entry| entry.path());
@@ -52,7 +52,7 @@ fn groups_in_use(engine: &SubprocessEngine) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The group with a file of this name.
+/// Returns the group that has a file with this name.
 fn with_file<'a>(groups: &'a [PathBuf], file: &str) -> &'a Path {
     groups
         .iter()
@@ -60,7 +60,7 @@ fn with_file<'a>(groups: &'a [PathBuf], file: &str) -> &'a Path {
         .unwrap_or_else(|| panic!("no {file} in {groups:?}"))
 }
 
-/// Looks at the groups of one sandbox in which a program sleeps.
+/// Calls `look` with the groups of one sandbox while a program sleeps in it.
 fn while_it_sleeps(look: impl FnOnce(&SubprocessEngine, Vec<PathBuf>)) {
     let engine = without(&[]);
     let runtime =
@@ -76,7 +76,7 @@ fn while_it_sleeps(look: impl FnOnce(&SubprocessEngine, Vec<PathBuf>)) {
             .collect();
         if names.contains("sleep\n") { Ok(()) } else { Err(names) }
     });
-    // The sandbox of the engine's own trial may still be on its way out.
+    // The engine's trial sandbox may still be closing.
     eventually(Duration::from_secs(60), "the groups of one sandbox", || {
         let found = members(&cgroups(&engine));
         if found.len() == 2 { Ok(()) } else { Err(found) }
@@ -86,21 +86,22 @@ fn while_it_sleeps(look: impl FnOnce(&SubprocessEngine, Vec<PathBuf>)) {
 }
 
 #[test]
-fn limits_are_in_the_kernels_own_files() {
+fn limits_are_set_in_kernel_files() {
     if !has_cgroups() {
         return;
     }
     let v2 = is_v2();
     while_it_sleeps(|_, groups| {
         let memory = (96 * MIB).to_string();
-        // The guest is one more.
+        // The guest adds one process.
         assert_eq!(read(with_file(&groups, "pids.max"), "pids.max"), "18");
         if v2 {
             let [group] = groups.as_slice() else { panic!("{groups:?}") };
             assert_eq!(read(group, "memory.max"), memory);
             assert_eq!(read(group, "memory.swap.max"), "0");
             assert_eq!(read(group, "memory.oom.group"), "0");
-            // A time budget is counted and not throttled, so that CPU time and wall time can be told apart.
+            // The engine counts CPU time and does not throttle it, to tell CPU time and wall time
+            // apart.
             if group.join("cpu.max").exists() {
                 assert_eq!(read(group, "cpu.max").split(' ').next(), Some("max"));
             }
@@ -114,9 +115,9 @@ fn limits_are_in_the_kernels_own_files() {
     });
 }
 
-/// In version 2 nobody is ever moved into a group: a program is in it from the first moment (`CLONE_INTO_CGROUP`).
+/// With version 2 the guest starts in its group (`CLONE_INTO_CGROUP`) and is not moved.
 #[test]
-fn the_guest_and_its_program_are_in_their_group_and_the_host_is_not() {
+fn group_contains_guest_and_program_without_host() {
     if !has_cgroups() {
         return;
     }
@@ -132,10 +133,10 @@ fn the_guest_and_its_program_are_in_their_group_and_the_host_is_not() {
     });
 }
 
-/// `cgroup.kill` (version 2, Linux 5.14) ends all of a sandbox at once; and a sandbox that was killed by somebody else is the
-/// infrastructure's failure, not the program's.
+/// `cgroup.kill` (version 2, Linux 5.14) ends a sandbox at once. A sandbox that another process
+/// killed is an infrastructure failure, not the program's.
 #[test]
-fn what_is_killed_by_its_group_is_dead_at_once_and_no_verdict() {
+fn group_kill_ends_sandbox_and_gives_no_verdict() {
     if !has_cgroups() || !is_v2() {
         return;
     }
@@ -177,9 +178,9 @@ fn members_of(group: &Path) -> Vec<i32> {
     read(group, "cgroup.procs").lines().filter_map(|pid| pid.parse().ok()).collect()
 }
 
-/// The kernel's counters tell that a child was killed for memory, which its parent's exit code does not.
+/// The kernel's counters show that a child was killed for memory. Its parent's exit code does not.
 #[test]
-fn a_child_that_is_killed_for_memory_is_told_by_the_counters() {
+fn child_killed_for_memory_is_found_by_counters() {
     if !has_cgroups() {
         return;
     }
@@ -206,21 +207,21 @@ sys.exit(0)";
     });
     let (count, limit_hits, limit_bytes, peak_bytes) = counted.unwrap();
     assert_eq!((count, limit_bytes), (1, 96 * MIB));
-    // In version 1 what is refused is not always counted; then the peak tells.
+    // Version 1 does not count every refusal. Then the peak shows it.
     assert!(limit_hits > 0 || (!v2 && peak_bytes == Some(limit_bytes)), "{:?}", outcome.evidence());
 }
 
-/// A program that ends by the same signal without any need of memory has nothing of that in evidence.
+/// The evidence of a program that kills itself contains no OOM kill.
 #[test]
-fn a_kill_of_its_own_is_no_lack_of_memory() {
+fn own_sigkill_is_not_an_oom_kill() {
     let outcome = run(&without(&[]), &Evaluation::shell("kill -KILL $$").with_limits(limits()));
     assert_eq!(*outcome.verdict(), Verdict::Signaled { signal: crucible_core::Signal::KILL });
     assert!(!outcome.evidence().iter().any(|fact| matches!(fact, Evidence::OomKilled { .. })));
 }
 
-/// Kernels from 5.19 keep it in version 2; in version 1 all do.
+/// The memory peak is the kernel's count: with version 2 from Linux 5.19, with version 1 always.
 #[test]
-fn the_most_memory_is_what_the_kernel_counted() {
+fn memory_peak_is_the_kernel_count() {
     if !has_cgroups() {
         return;
     }
@@ -230,8 +231,8 @@ fn the_most_memory_is_what_the_kernel_counted() {
         "{}",
         doctor()
     );
-    // Two processes with 24 MiB each at the same time: no process alone has as much. The child stays until its parent has
-    // its own, and says so by the end of the pipe.
+    // Two processes hold 24 MiB each at the same time, so that the peak is above each of them. The
+    // child waits on the pipe until its parent holds its memory as well.
     let source = "
 import os
 read, write = os.pipe()
@@ -251,7 +252,7 @@ os.wait()";
 }
 
 #[test]
-fn forks_that_are_refused_are_counted() {
+fn refused_forks_are_counted() {
     if !has_cgroups() {
         return;
     }

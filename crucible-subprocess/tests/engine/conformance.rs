@@ -1,4 +1,4 @@
-//! The engine suite on this engine: as whoever runs the tests, and as an ordinary user.
+//! The conformance suite of engines: as the current user, and as an ordinary user.
 
 use std::sync::Arc;
 
@@ -28,9 +28,9 @@ engine_conformance!(subprocess_without_faults, || async {
     FaultyEngine::new(engine(), Faults::none())
 });
 
-/// The whole suite once more, by a process of an ordinary user: the layers that it cannot have are waived by name, the
-/// rest must hold.
+/// Runs the suite in a process of an ordinary user. Unavailable layers are waived by name, and the
+/// others must hold.
 #[test]
-fn the_suite_as_an_ordinary_user() {
+fn suite_passes_as_ordinary_user() {
     run_as_unprivileged_user("suite", &["conformance::subprocess::".to_owned()], 2);
 }

@@ -1,4 +1,4 @@
-//! What the host has open, and what its environment says, is the host's.
+//! Tests that sandboxes inherit neither descriptors nor environment variables of the host.
 
 use std::fs::File;
 use std::net::TcpListener;
@@ -9,7 +9,7 @@ use super::runs::{printed, python, run, without};
 use super::support::descendants;
 use crucible_core::{Evaluation, Limits};
 
-/// Open descriptors of the program itself: the one that lists them is gone when it is looked at again.
+/// Prints the open descriptors of the program, without the one that lists them.
 const LIST: &str = "
 import os
 def is_open(number):
@@ -20,7 +20,7 @@ def is_open(number):
         return False
 print(*sorted(int(name) for name in os.listdir('/proc/self/fd') if is_open(int(name))))";
 
-/// A copy that is open across execve(2), with this number or the next that is free.
+/// Duplicates a descriptor as inheritable, with a number of at least `least`.
 fn inheritable(fd: impl AsFd, least: i32) -> OwnedFd {
     let copy = rustix::io::fcntl_dupfd_cloexec(fd, least).unwrap();
     rustix::io::fcntl_setfd(&copy, rustix::io::FdFlags::empty()).unwrap();
@@ -28,7 +28,7 @@ fn inheritable(fd: impl AsFd, least: i32) -> OwnedFd {
     copy
 }
 
-/// A file, a listener and a socket, under low numbers and high ones.
+/// Opens a file, a listener and a socket as inheritable descriptors with low and high numbers.
 fn leak() -> Vec<OwnedFd> {
     let file = File::open("/proc/self/status").unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -43,8 +43,8 @@ fn leak() -> Vec<OwnedFd> {
 }
 
 #[test]
-fn a_child_of_the_host_has_what_is_leaked() {
-    // Else the tests below would prove nothing.
+fn child_of_host_inherits_leaked_descriptors() {
+    // The control of the tests below.
     let leaked = leak();
     let output =
         std::process::Command::new("/usr/bin/python3").args(["-c", LIST]).output().unwrap();
@@ -56,7 +56,7 @@ fn a_child_of_the_host_has_what_is_leaked() {
 }
 
 #[test]
-fn programs_have_three_descriptors_whatever_the_host_has_open() {
+fn programs_have_only_three_descriptors() {
     let _before = leak();
     let engine = without(&[]);
     let _after = leak();
@@ -64,13 +64,13 @@ fn programs_have_three_descriptors_whatever_the_host_has_open() {
         assert_eq!(python(&engine, &Limits::new(), LIST), "0 1 2");
     }
     let list = "for name in /proc/self/fd/*; do [ -e $name ] && echo ${name##*/}; done; true";
-    // The shell's own: the directory that it reads is gone when the names are looked at.
+    // The shell has closed the directory when it tests the names.
     assert_eq!(printed(&run(&engine, &Evaluation::command(["sh", "-c", list]))), "0\n1\n2");
 }
 
-/// The spawner, from which everything comes, has nothing of the host's either.
+/// The spawner, the parent of every sandbox, inherits no descriptor either.
 #[test]
-fn the_spawner_has_nothing_of_the_hosts() {
+fn spawner_inherits_no_descriptors() {
     let file = File::open("/proc/self/status").unwrap();
     let marker = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
     let _before = inheritable(&file, 300);
@@ -85,7 +85,7 @@ fn the_spawner_has_nothing_of_the_hosts() {
         .collect();
     assert!(!spawners.is_empty());
     for pid in spawners {
-        // Those of an ordinary user's spawner cannot be seen: it is undumpable.
+        // An ordinary user cannot read the descriptors of its spawner, which is undumpable.
         for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten() {
             let target = std::fs::read_link(entry.path()).unwrap_or_default();
             assert_ne!(target, marker, "descriptor {:?} of {pid}", entry.file_name());
@@ -95,9 +95,9 @@ fn the_spawner_has_nothing_of_the_hosts() {
 }
 
 #[test]
-fn programs_do_not_have_the_hosts_environment() {
+fn programs_have_no_variables_of_host() {
     let host = std::env::vars().map(|(name, _)| name).collect::<Vec<_>>();
-    assert!(!host.is_empty(), "there is something to be seen");
+    assert!(!host.is_empty(), "the host has variables");
     let engine = without(&[]);
     let evaluation = Evaluation::command(["/usr/bin/env"]).with_env("GIVEN", "value");
     let found = printed(&run(&engine, &evaluation));
@@ -105,14 +105,14 @@ fn programs_do_not_have_the_hosts_environment() {
         found.lines().filter_map(|line| Some(line.split_once('=')?.0)).collect();
     names.sort_unstable();
     assert!(names.contains(&"GIVEN"), "{found}");
-    // What every program gets, whatever the host has.
+    // The variables that every program gets.
     let usual =
         ["GIVEN", "HOME", "LANG", "LC_ALL", "PATH", "PWD", "SHLVL", "TERM", "TMPDIR", "USER", "_"];
     for name in names {
         assert!(usual.contains(&name), "{found}");
     }
     for (name, value) in std::env::vars() {
-        // Short values, `1` or a path that is the same everywhere, say nothing of the host.
+        // Short values and common paths do not identify the host.
         if value.len() > 12 && !["PATH", "HOME", "LANG", "TERM"].contains(&name.as_str()) {
             assert!(!found.contains(&value), "{name}: {found}");
         }

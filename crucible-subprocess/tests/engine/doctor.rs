@@ -1,4 +1,4 @@
-//! What the doctor says of this host, and that it is so.
+//! Tests of the host report.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crucible_core::{Engine as _, Layer};
 use crucible_subprocess::doctor;
 
 #[test]
-fn every_layer_has_a_line() {
+fn report_has_a_line_for_every_layer() {
     let report = doctor();
     let layers: Vec<_> = report.layers.iter().map(|probe| probe.layer).collect();
     assert_eq!(layers.len(), Layer::ALL.len(), "{report}");
@@ -21,7 +21,7 @@ fn every_layer_has_a_line() {
 }
 
 #[test]
-fn what_is_missing_has_a_fix_and_what_is_there_needs_none() {
+fn only_missing_layers_have_a_fix() {
     let report = doctor();
     for probe in &report.layers {
         assert_eq!(probe.available, probe.fix.is_empty(), "{report}");
@@ -30,9 +30,9 @@ fn what_is_missing_has_a_fix_and_what_is_there_needs_none() {
     assert_eq!(report.is_complete(), rustix::process::geteuid().is_root(), "{report}");
 }
 
-/// The engine of these tests has every layer that its user can have.
+/// The engine of these tests has every available layer.
 #[test]
-fn an_engine_enforces_what_the_doctor_finds() {
+fn engine_enforces_available_layers() {
     let report = doctor();
     let enforcement = without(&[]).info().enforcement;
     for probe in &report.layers {
@@ -41,7 +41,7 @@ fn an_engine_enforces_what_the_doctor_finds() {
 }
 
 #[test]
-fn asking_leaves_nothing_and_may_be_done_at_any_time() {
+fn concurrent_reports_agree_beside_an_engine() {
     let engine = without(&[]);
     let reports: Vec<_> = (0..3).map(|_| std::thread::spawn(doctor)).collect();
     let reports: BTreeSet<_> =

@@ -1,4 +1,4 @@
-//! Evidence before belief, for the cgroups: what they count and bound that nothing else does.
+//! Tests of counts and limits that only cgroups provide.
 
 use super::runs::{printed, run, without};
 use crucible_core::{Evaluation, Evidence, Layer, Limit, Limits, Outcome, Verdict};
@@ -13,9 +13,10 @@ fn outcome_with_and_without(layer: Layer, limits: &Limits, source: &str) -> (Out
     (with, without)
 }
 
-/// Without the layer the kernel's limit for a user stands in: it bounds, but nobody is told.
+/// Without the layer the kernel's limit for a user bounds the processes, but no refusal is
+/// reported.
 #[test]
-fn the_pids_cgroup_counts_who_is_refused() {
+fn pids_cgroup_counts_refused_processes() {
     let source = "
 import os, signal, time
 children = []
@@ -44,9 +45,9 @@ print(len(children))";
     }
 }
 
-/// Each of four processes is within the limit, and all together are not.
+/// Each of four processes is within the limit, and together they exceed it.
 #[test]
-fn the_memory_cgroup_limits_all_processes_together() {
+fn memory_cgroup_limits_all_processes_together() {
     let source = "
 import os
 ends = []
@@ -81,9 +82,9 @@ os.kill(0, 9)";
     }
 }
 
-/// The counter of the kernel has all that ever ran; samples of `/proc` have what was there when somebody looked.
+/// The kernel's counter includes processes that samples of `/proc` miss.
 #[test]
-fn the_cpu_cgroup_counts_what_nobody_waited_for() {
+fn cpu_cgroup_counts_unreaped_processes() {
     let source = "
 import os, time
 if os.fork() == 0:

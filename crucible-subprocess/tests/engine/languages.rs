@@ -1,7 +1,7 @@
-//! Compilers and runtimes do their work under the filter, and none of what they do is a violation.
+//! Tests that compilers and runtimes work under the filter, without violations.
 //!
-//! What is not installed on this machine cannot be shown here: `REQUIRED` names what must be, and with
-//! `CRUCIBLE_REQUIRE_LANGUAGES` set everything must.
+//! The programs in `REQUIRED` must be installed. Tests of other languages are skipped if they are
+//! not installed, unless `CRUCIBLE_REQUIRE_LANGUAGES` is set.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::support::engine;
 use crucible_core::{Evaluation, Evidence, Limits};
 use crucible_subprocess::{RootFs, SubprocessEngine};
 
-/// Without these the tests fail. Node, Go, Rust and Java are tried where they are.
+/// Programs that must be installed. Node, Go, Rust and Java are optional.
 const REQUIRED: [&str; 4] = ["/usr/bin/python3", "/usr/bin/gcc", "/usr/bin/bash", "/usr/bin/perl"];
 
 fn limits() -> Limits {
@@ -24,7 +24,8 @@ fn limits() -> Limits {
         .with_processes(256)
 }
 
-/// Runs a script in `/box`, beside a file. It must end well, with this as its last line, and without a violation.
+/// Runs a script beside a source file in `/box`. The script must succeed without a violation, and
+/// print `works` as its last line.
 #[track_caller]
 fn works(engine: &SubprocessEngine, name: &str, source: &str, script: &str) {
     let evaluation = Evaluation::shell(script)
@@ -40,14 +41,14 @@ fn works(engine: &SubprocessEngine, name: &str, source: &str, script: &str) {
 }
 
 #[test]
-fn what_is_required_is_there() {
+fn required_programs_are_installed() {
     for program in REQUIRED {
         assert!(Path::new(program).exists(), "install {program}");
     }
 }
 
 #[test]
-fn python() {
+fn python_works_without_violation() {
     let source = "
 import asyncio, concurrent.futures, mmap, multiprocessing, os, signal, socket, sqlite3, subprocess, tempfile, threading
 
@@ -137,15 +138,15 @@ int main(void) {
 "#;
 
 #[test]
-fn gcc() {
+fn gcc_works_without_violation() {
     let engine = engine();
     works(&engine, "work.c", C, "gcc -O2 -Wall -pthread -o work work.c && ./work");
-    // Its own processes, and a linker that runs in several threads.
+    // With several processes and a multi-threaded linker.
     works(&engine, "work.c", C, "gcc -O2 -flto=2 -pipe -pthread -g -o work work.c && ./work");
 }
 
 #[test]
-fn bash() {
+fn bash_works_without_violation() {
     let script = "
 set -eu
 exec 3< <(seq 1 100)
@@ -169,7 +170,7 @@ echo works
 }
 
 #[test]
-fn perl() {
+fn perl_works_without_violation() {
     let source = r#"
 use strict; use warnings;
 use IO::Socket::UNIX; use IPC::Open3; use POSIX ":sys_wait_h"; use File::Temp; use Socket;
@@ -189,23 +190,23 @@ print "works\n";
     works(&engine(), "work.pl", source, "perl work.pl");
 }
 
-/// Where a program is, if it is installed.
+/// Returns the path of a program, if it is installed.
 fn find(name: &str) -> Option<PathBuf> {
     let found = ["/usr/bin", "/usr/local/bin", "/usr/local/go/bin"]
         .map(|place| Path::new(place).join(name));
     found.into_iter().find(|path| path.exists())
 }
 
-/// Says that a program is not there: such a test shows nothing, and fails where `CRUCIBLE_REQUIRE_LANGUAGES` is set.
-fn absent(name: &str) {
+/// Skips a test whose program is not installed. Fails if `CRUCIBLE_REQUIRE_LANGUAGES` is set.
+fn skip(name: &str) {
     assert!(std::env::var_os("CRUCIBLE_REQUIRE_LANGUAGES").is_none(), "{name} is not installed");
-    println!("{name} is not installed: nothing is shown of it here");
+    println!("SKIPPED: {name} is not installed");
 }
 
 #[test]
-fn node() {
+fn node_works_without_violation() {
     if find("node").is_none() {
-        return absent("node");
+        return skip("node");
     }
     let source = r"
 const { Worker, isMainThread, parentPort } = require('worker_threads');
@@ -226,7 +227,7 @@ const { execFile } = require('child_process'), { promisify } = require('util'), 
     assert.equal(zlib.gunzipSync(await fs.promises.readFile('/tmp/file')).length, 100000);
     await promisify(crypto.pbkdf2)('p', 's', 1000, 32, 'sha256');
     const signal = new Promise((done) => process.once('SIGUSR2', done));
-    // Waiting for a signal alone keeps no program alive.
+    // Waiting for a signal does not keep Node alive.
     const alive = setInterval(() => {}, 1000);
     process.kill(process.pid, 'SIGUSR2');
     await signal;
@@ -238,9 +239,9 @@ const { execFile } = require('child_process'), { promisify } = require('util'), 
 }
 
 #[test]
-fn java() {
+fn java_works_without_violation() {
     if find("javac").is_none() {
-        return absent("a Java compiler");
+        return skip("a Java compiler");
     }
     let source = r#"
 import java.nio.file.*;
@@ -265,7 +266,7 @@ public class Work {
     }
 }
 "#;
-    // What is linked to beneath `/etc` has to be shown.
+    // Java follows links into `/etc`, so that their targets must be visible.
     let settings = Path::new("/etc").read_dir().unwrap().flatten().map(|entry| entry.path());
     let settings = settings.filter(|path| path.to_string_lossy().starts_with("/etc/java"));
     let root = settings.fold(RootFs::host(), RootFs::with_read_only);
@@ -275,8 +276,8 @@ public class Work {
 }
 
 #[test]
-fn go() {
-    let Some(go) = find("go") else { return absent("go") };
+fn go_works_without_violation() {
+    let Some(go) = find("go") else { return skip("go") };
     let source = r#"
 package main
 import ("fmt"; "net"; "os"; "os/exec"; "os/signal"; "sync"; "syscall")
@@ -320,12 +321,12 @@ fn main() {
 }
 "#;
 
-/// The tool chain that compiles this test, where sandboxes may see it: it must be open to everybody.
+/// Uses the toolchain of this test. Other users must be able to read it.
 #[test]
-fn rust() {
+fn rust_works_without_violation() {
     let output = std::process::Command::new("rustc").args(["--print", "sysroot"]).output();
     let Some(output) = output.ok().filter(|output| output.status.success()) else {
-        return absent("rustc");
+        return skip("rustc");
     };
     let tools = PathBuf::from(String::from_utf8(output.stdout).unwrap().trim());
     let root = RootFs::host().with_read_only(&tools);

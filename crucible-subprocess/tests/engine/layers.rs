@@ -1,6 +1,6 @@
-//! Evidence before belief: for each layer something that works without it and fails with it.
+//! Tests of single layers: each has an action that works without the layer and fails with it.
 //!
-//! Nothing shows one layer alone where another forbids the same; then the other is waived on both sides.
+//! If another layer forbids the same action, both engines waive that other layer.
 
 use std::collections::BTreeSet;
 use std::os::linux::net::SocketAddrExt as _;
@@ -10,7 +10,8 @@ use super::runs::{printed, python, run, without};
 use super::support::has_cgroups;
 use crucible_core::{Engine as _, Evaluation, Layer, Limits, Verdict};
 
-/// What Python source prints with all layers but `others`, and what without `layer` as well.
+/// Returns the output of a Python program with all layers except `others`, and without `layer` as
+/// well.
 #[track_caller]
 fn with_and_without(layer: Layer, others: &[Layer], source: &str) -> (String, String) {
     let both: Vec<_> = others.iter().copied().chain([layer]).collect();
@@ -20,7 +21,8 @@ fn with_and_without(layer: Layer, others: &[Layer], source: &str) -> (String, St
 
 #[test]
 fn seccomp_refuses_namespaces_and_keyrings() {
-    // `CLONE_NEWUSER`; `KEYCTL_GET_KEYRING_ID` of the session keyring, made if there is none.
+    // `CLONE_NEWUSER`, and `KEYCTL_GET_KEYRING_ID` of the session keyring, which it creates if
+    // missing.
     let source = "
 import ctypes
 libc = ctypes.CDLL(None, use_errno=True)
@@ -34,7 +36,7 @@ print(libc.syscall(250, 0, -3, 1) > 0, libc.unshare(0x10000000) == 0)";
 }
 
 #[test]
-fn the_network_namespace_has_no_interface_of_the_host() {
+fn network_namespace_hides_host_interfaces() {
     let source = "
 import os
 print(os.readlink('/proc/self/ns/net'))
@@ -47,7 +49,7 @@ print(*sorted(line.split(':')[0].strip() for line in open('/proc/net/dev') if ':
     let hosts = format!("{}\n{}", hosts.display(), names.into_iter().collect::<Vec<_>>().join(" "));
     assert_eq!(without, hosts);
     assert_ne!(with.lines().next(), hosts.lines().next());
-    // Some kernels put tunnels that lead nowhere into every namespace.
+    // Some kernels create unconnected tunnels in every namespace.
     let fallback = [
         "lo", "tunl0", "gre0", "gretap0", "erspan0", "ip_vti0", "ip6_vti0", "sit0", "ip6tnl0",
         "ip6gre0",
@@ -57,7 +59,7 @@ print(*sorted(line.split(':')[0].strip() for line in open('/proc/net/dev') if ':
     }
 }
 
-/// A socket of the host that has a name and no file, and the Python source that connects to it.
+/// Returns an abstract socket of the host, and a Python program that connects to it.
 fn abstract_socket(name: &str) -> (UnixListener, String) {
     let name = format!("crucible-test-{name}-{}", std::process::id());
     let listener =
@@ -75,16 +77,17 @@ except OSError as error:
 }
 
 #[test]
-fn the_network_namespace_has_no_socket_of_the_host() {
+fn network_namespace_hides_host_abstract_sockets() {
     let (_listener, source) = abstract_socket("network");
     let (with, without) = with_and_without(Layer::NetworkNamespace, &[Layer::Landlock], &source);
     assert_eq!((with.as_str(), without.as_str()), ("Connection refused", "connected"));
 }
 
-/// The mounts forbid all that the ruleset forbids on files, and the network namespace all TCP. What is left to see is
-/// the scope for abstract sockets, which came with the sixth ABI; before it nothing tells the layer from its absence.
+/// The mounts forbid every file access that the ruleset forbids, and the network namespace forbids
+/// TCP. Only the scope for abstract sockets shows this layer alone. It exists since the sixth ABI;
+/// before it, the layer has no effect that this test can observe.
 #[test]
-fn landlock_refuses_abstract_sockets_of_the_host() {
+fn landlock_refuses_host_abstract_sockets() {
     let enforcement = without(&[]).info().enforcement;
     let report =
         enforcement.reports().iter().find(|report| report.layer == Layer::Landlock).unwrap();
@@ -96,7 +99,7 @@ fn landlock_refuses_abstract_sockets_of_the_host() {
 }
 
 #[test]
-fn the_uts_namespace_has_a_name_of_its_own() {
+fn uts_namespace_has_its_own_host_name() {
     let source = "import os; print(os.uname().nodename)";
     let (with, without) = with_and_without(Layer::UtsNamespace, &[], source);
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
@@ -104,18 +107,18 @@ fn the_uts_namespace_has_a_name_of_its_own() {
 }
 
 #[test]
-fn the_cgroup_namespace_hides_the_hosts_tree() {
+fn cgroup_namespace_hides_host_tree() {
     let source =
         "print({line.split(':', 2)[2].strip() for line in open('/proc/self/cgroup')} == {'/'})";
     let (with, without) = with_and_without(Layer::CgroupNamespace, &[], source);
     assert_eq!(with, "True");
-    // Whoever has no cgroup of its own may be at the root of the host's, with or without.
+    // A user without a cgroup may be in the root group of the host, with or without the layer.
     if has_cgroups() {
         assert_eq!(without, "False");
     }
 }
 
-/// A shared memory segment of the host that is open to everybody; removed when dropped.
+/// A shared memory segment of the host that every user can read; removed when dropped.
 struct Segment(String);
 
 impl Segment {
@@ -127,24 +130,24 @@ libc.shmat.restype = ctypes.c_void_p
 number = libc.shmget(0, 4096, 0o1666)
 ctypes.memmove(libc.shmat(number, None, 0), b'the secret', 11)
 print(number)";
-        Self(of_the_host(source))
+        Self(run_on_host(source))
     }
 }
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        of_the_host(&format!("import ctypes; ctypes.CDLL(None).shmctl({}, 0, None)", self.0));
+        run_on_host(&format!("import ctypes; ctypes.CDLL(None).shmctl({}, 0, None)", self.0));
     }
 }
 
-fn of_the_host(source: &str) -> String {
+fn run_on_host(source: &str) -> String {
     let output =
         std::process::Command::new("/usr/bin/python3").args(["-c", source]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().trim().to_owned()
 }
 
 #[test]
-fn the_ipc_namespace_has_no_memory_of_the_host() {
+fn ipc_namespace_hides_host_shared_memory() {
     let segment = Segment::new();
     let source = format!(
         "
@@ -177,9 +180,9 @@ print(len(files) < 64)";
     assert!(without.ends_with("\nFalse") && !without.contains("Too many"), "{without}");
 }
 
-/// Without the layer all sandboxes of root share `nobody`.
+/// Without the layer all sandboxes of root run as the same user, `nobody`.
 #[test]
-fn a_dedicated_user_is_nobody_elses() {
+fn dedicated_user_is_in_the_reserved_range() {
     let source = "print(*[line.split()[1] for line in open('/proc/self/uid_map') if line.split()[0] == '1000'])";
     let (with, without) = with_and_without(Layer::DedicatedUser, &[], source);
     if rustix::process::geteuid().is_root() {

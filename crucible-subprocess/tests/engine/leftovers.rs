@@ -1,4 +1,4 @@
-//! Nothing is left: after many runs, after the host was killed, after an engine's own end.
+//! Tests that nothing remains after many runs, after a killed host, and after a dropped engine.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -15,7 +15,7 @@ use crucible_core::{Engine as _, Evaluation, Limits, RunContext, Verdict};
 use crucible_subprocess::SubprocessEngine;
 use tokio::sync::Semaphore;
 
-/// Programs of many kinds, each with the exit code that it must get.
+/// Returns one of several kinds of programs, and its expected verdict.
 fn evaluation(number: usize) -> (Evaluation, Verdict) {
     let exited = |code| Verdict::Exited { code };
     let code = i32::try_from(number % 7).unwrap();
@@ -39,10 +39,12 @@ fn segv() -> Verdict {
     Verdict::Signaled { signal: crucible_core::Signal::SEGV }
 }
 
-/// Processes, mounts, cgroups, descriptors, threads, files: as many after a thousand runs as before.
+/// After a thousand runs there are as many processes, mounts, cgroups, descriptors, threads and
+/// files as before.
 #[test]
-fn a_thousand_runs_at_sixteen_at_once_leave_nothing() {
-    // Where tokio handles signals it keeps a pair of sockets, once there has been a runtime, for as long as the process lives.
+fn thousand_concurrent_runs_leave_nothing() {
+    // With the first runtime, tokio opens a socket pair for signals and keeps it until the process
+    // exits.
     drop(tokio::runtime::Runtime::new().unwrap());
     let before = (open_descriptors(), mounts(), threads(), descendants(own_pid()).len());
     let files_before = temporary_files();
@@ -50,16 +52,16 @@ fn a_thousand_runs_at_sixteen_at_once_leave_nothing() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let engine = engine();
     let directories = if has_cgroups() { cgroups(&engine) } else { Vec::new() };
-    // What the engine keeps ready while it has nothing to do.
+    // The objects that an idle engine keeps ready.
     let ready = || (open_descriptors(), groups(&directories));
     let idle = settled(ready);
     runtime.block_on(async {
-        let room = Arc::new(Semaphore::new(16));
+        let semaphore = Arc::new(Semaphore::new(16));
         let mut runs = tokio::task::JoinSet::new();
         for number in 0..1000 {
-            let (engine, room) = (engine.clone(), Arc::clone(&room));
+            let (engine, semaphore) = (engine.clone(), Arc::clone(&semaphore));
             runs.spawn(async move {
-                let _place = room.acquire().await.unwrap();
+                let _permit = semaphore.acquire().await.unwrap();
                 let (evaluation, verdict) = evaluation(number);
                 let outcome = engine.run(&evaluation, &RunContext::new()).await;
                 let outcome = outcome
@@ -71,15 +73,15 @@ fn a_thousand_runs_at_sixteen_at_once_leave_nothing() {
             run.unwrap();
         }
     });
-    // The engine still lives: its spawner, and as many groups as before, in which nothing runs.
+    // The engine still has its spawner and as many empty groups as before.
     eventually_equal("processes in the engine's cgroups", &BTreeSet::new(), || {
         members(&directories)
     });
-    eventually_equal("descriptors and groups that are ready", &idle, ready);
+    eventually_equal("ready descriptors and groups", &idle, ready);
     drop(engine);
     drop(runtime);
     for directory in &directories {
-        assert!(!directory.exists(), "{directory:?} is left");
+        assert!(!directory.exists(), "{directory:?} remains");
     }
     assert_eq!(temporary_files(), files_before);
     eventually_equal("descriptors, mounts, threads, processes", &before, || {
@@ -87,13 +89,13 @@ fn a_thousand_runs_at_sixteen_at_once_leave_nothing() {
     });
 }
 
-/// How many groups there are beneath these directories.
+/// Returns the number of groups beneath these directories.
 fn groups(directories: &[PathBuf]) -> usize {
     let entries = directories.iter().flat_map(|directory| std::fs::read_dir(directory).unwrap());
     entries.filter(|entry| entry.as_ref().unwrap().path().is_dir()).count()
 }
 
-/// What a figure is once it has not changed for a while.
+/// Returns a value once it has not changed for half a second.
 fn settled<T: PartialEq>(look: impl Fn() -> T) -> T {
     let mut last = look();
     let mut since = Instant::now();
@@ -111,13 +113,13 @@ fn own_pid() -> i32 {
     i32::try_from(std::process::id()).unwrap()
 }
 
-/// What this library could have left in places for temporary files.
+/// Returns files that this library could have left in temporary directories.
 fn temporary_files() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for directory in ["/tmp", "/var/tmp", "/dev/shm", "/run"] {
         for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
             let name = entry.file_name().to_string_lossy().into_owned();
-            // Other tests have their own.
+            // Names with a dash belong to other tests.
             if name.contains("crucible") && name != "crucible" && !name.contains('-') {
                 names.insert(format!("{directory}/{name}"));
             }
@@ -126,19 +128,19 @@ fn temporary_files() -> BTreeSet<String> {
     names
 }
 
-/// Tells `a_host_under_load` that it is the host of the test after it, and goes on until it is killed.
+/// The variable that makes `host_under_load_gets_right_verdicts` run until it is killed.
 const ENDLESS: &str = "CRUCIBLE_TEST_ENDLESS_HOST";
 
-/// Hosts are under load all the time; the next test starts one of its own, which it kills.
+/// Runs a host under load. The next test starts it in another process and kills it.
 #[test]
-fn a_host_under_load() {
+fn host_under_load_gets_right_verdicts() {
     let rounds = if std::env::var_os(ENDLESS).is_some() { usize::MAX } else { 5 };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let engine = engine();
     let directories = if has_cgroups() { cgroups(&engine) } else { Vec::new() };
     let directories: Vec<_> = directories.iter().map(|path| path.display().to_string()).collect();
-    // On a line of its own: the test harness has written the beginning of one.
+    // Begins a new line, because the test harness has written the beginning of one.
     println!("\nready {}", directories.join(" "));
     runtime.block_on(async {
         let mut runs = tokio::task::JoinSet::new();
@@ -148,8 +150,9 @@ fn a_host_under_load() {
                 for round in 0..rounds {
                     let (evaluation, verdict) = if (worker + round) % 2 == 0 {
                         let limits = Limits::new().with_wall(Duration::from_millis(700));
-                        let stubborn = "trap '' HUP TERM INT; setsid sleep 1000 & sleep 1000";
-                        (Evaluation::shell(stubborn).with_limits(limits), WALL)
+                        let ignores_signals =
+                            "trap '' HUP TERM INT; setsid sleep 1000 & sleep 1000";
+                        (Evaluation::shell(ignores_signals).with_limits(limits), WALL)
                     } else {
                         evaluation(round)
                     };
@@ -164,14 +167,15 @@ fn a_host_under_load() {
     });
 }
 
-/// A host that is killed takes everything that runs with it, and the next engine removes the rest.
+/// The processes of a killed host end with it, and the next engine removes its other objects.
 #[test]
-fn a_host_that_is_killed_leaves_nothing_that_runs() {
-    // Where a group was delegated, this moves to a place in it where the hosts below are in nobody's way.
+fn killed_host_leaves_no_process() {
+    // In a delegated group, this moves the test process into a group of its own, so that the hosts
+    // below can create theirs.
     drop(engine());
     for round in 0..3 {
         let mut host = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "leftovers::a_host_under_load", "--nocapture"])
+            .args(["--exact", "leftovers::host_under_load_gets_right_verdicts", "--nocapture"])
             .env(ENDLESS, "1")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -182,7 +186,7 @@ fn a_host_that_is_killed_leaves_nothing_that_runs() {
             lines.by_ref().map(Result::unwrap).find(|line| line.starts_with("ready")).unwrap();
         let directories: Vec<String> = ready.split(' ').skip(1).map(str::to_owned).collect();
         let pid = i32::try_from(host.id()).unwrap();
-        eventually(Duration::from_secs(20), "sandboxes under way", || {
+        eventually(Duration::from_secs(20), "running sandboxes", || {
             let count = descendants(pid).len();
             if count > 20 { Ok(()) } else { Err(count) }
         });
@@ -197,7 +201,7 @@ fn a_host_that_is_killed_leaves_nothing_that_runs() {
                 family.iter().filter(|(pid, start)| started(*pid) == Some(*start)).collect();
             if left.is_empty() { Ok(()) } else { Err(left.len()) }
         });
-        // Some may have been made between the look at its family and the kill.
+        // Processes may have started between the listing and the kill.
         eventually(Duration::from_secs(2), "processes in the dead host's groups", || {
             let left: BTreeSet<_> =
                 directories.iter().flat_map(|directory| members(&[directory.into()])).collect();
@@ -206,12 +210,12 @@ fn a_host_that_is_killed_leaves_nothing_that_runs() {
         assert!(killed.elapsed() < Duration::from_secs(2));
         drop(engine());
         for directory in &directories {
-            assert!(!Path::new(directory).exists(), "{directory} is left");
+            assert!(!Path::new(directory).exists(), "{directory} remains");
         }
     }
 }
 
-/// When a process was started; `None` if there is none, or it is dead and waits for its parent.
+/// Returns the start time of a process, or `None` if it does not exist or is a zombie.
 fn started(pid: i32) -> Option<u64> {
     let mut stat = String::new();
     std::fs::File::open(format!("/proc/{pid}/stat")).ok()?.read_to_string(&mut stat).ok()?;
@@ -222,9 +226,9 @@ fn started(pid: i32) -> Option<u64> {
     fields.split(' ').nth(19)?.parse().ok()
 }
 
-/// A sandbox that is dropped, and an engine that is dropped with it, end what runs.
+/// Dropping the last sandbox of a dropped engine ends its processes and the spawner.
 #[test]
-fn an_engine_that_is_dropped_takes_its_sandboxes_with_it() {
+fn dropped_engine_and_sandbox_end_all_processes() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let engine = engine();
     let before = descendants(own_pid());
@@ -248,17 +252,17 @@ fn an_engine_that_is_dropped_takes_its_sandboxes_with_it() {
     let of_the_sandbox = || descendants(own_pid()).difference(&before).count();
     assert!(of_the_sandbox() >= 3);
     drop(engine);
-    // The sandbox keeps the engine alive, outside of any runtime.
+    // The sandbox keeps the engine alive, also without a runtime.
     drop(runtime);
     assert!(of_the_sandbox() >= 3);
     drop(sandbox);
     eventually_equal("processes", &BTreeSet::from([own_pid()]), || descendants(own_pid()));
 }
 
-/// A spawner that dies takes its sandboxes with it; the run is lost, as the infrastructure's doing, and the next run is
-/// right.
+/// The sandboxes of a killed spawner end with it. Their runs are lost as infrastructure failures,
+/// and the next run succeeds.
 #[test]
-fn a_spawner_that_dies_is_started_again() {
+fn killed_spawner_is_restarted() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let engine: SubprocessEngine = engine();
@@ -269,7 +273,8 @@ fn a_spawner_that_dies_is_started_again() {
         });
         let spawner = loop {
             let family = descendants(own_pid());
-            // The program itself: a guest could be that of the engine's own trial, on its way out.
+            // Looks for the program, because a guest can belong to the engine's closing trial
+            // sandbox.
             let runs = family.iter().any(|pid| name(*pid) == "sleep");
             let spawner = family.iter().find(|pid| name(**pid) == "crucible-spawn").copied();
             if let (Some(spawner), true) = (spawner, runs) {

@@ -1,6 +1,7 @@
-//! The engine on this machine's kernel: as root all of it, as an ordinary user what such a user can have.
+//! Tests of the engine on this machine's kernel: with every layer as root, with fewer as an
+//! ordinary user.
 
-#![expect(clippy::unwrap_used, reason = "in a test it is how a failure is reported")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod attacks;
 mod cancellation;

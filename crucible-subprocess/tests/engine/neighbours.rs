@@ -1,5 +1,5 @@
-//! Neighbours that misbehave: what runs beside them gets its right verdict. What they cost is for the benchmark of this
-//! name to say.
+//! A test of correct verdicts beside misbehaving neighbours. The benchmark of the same name
+//! measures their cost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,23 +10,23 @@ use crucible_subprocess::SubprocessEngine;
 
 use super::support::engine;
 
-const RIGHT: usize = 200;
-const AT_ONCE: usize = 4;
+const RUNS: usize = 200;
+const CONCURRENT_RUNS: usize = 4;
 
 const NEIGHBOURS: [&str; 3] = [
     "bomb() { bomb | bomb; }; bomb",
-    "while :; do echo a line of no use to anybody; done",
+    "while :; do echo an endless line; done",
     "while :; do cat /dev/zero > /tmp/full; done",
 ];
 
-/// Runs a neighbour again and again; it is always ended at a limit.
+/// Runs a neighbour repeatedly. A limit ends each of its runs.
 async fn disturb(engine: SubprocessEngine, script: &'static str, stop: Arc<AtomicBool>) -> usize {
     let limits = Limits::new().with_wall(Duration::from_secs(2)).with_processes(64);
     let evaluation = Evaluation::shell(script).with_limits(limits);
     let mut ended = 0;
     while !stop.load(Ordering::Relaxed) {
         let outcome = engine.run(&evaluation, &RunContext::new()).await.unwrap();
-        // As an ordinary user nothing counts the processes that were refused, and a bomb that fizzles out ends itself.
+        // Without the cgroup nothing counts refused processes, and a fork bomb can end by itself.
         let counted = !engine
             .info()
             .enforcement
@@ -39,7 +39,7 @@ async fn disturb(engine: SubprocessEngine, script: &'static str, stop: Arc<Atomi
     ended
 }
 
-/// Exits with a code of its own, and says so.
+/// Runs a program with its own output and exit code.
 async fn behave(engine: SubprocessEngine, number: usize) {
     let code = i32::try_from(number % 100).unwrap();
     let script =
@@ -52,7 +52,7 @@ async fn behave(engine: SubprocessEngine, number: usize) {
 }
 
 #[test]
-fn neighbours_that_misbehave_change_no_verdict() {
+fn misbehaving_neighbours_change_no_verdict() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
@@ -61,8 +61,8 @@ fn neighbours_that_misbehave_change_no_verdict() {
         let neighbours = NEIGHBOURS
             .map(|script| tokio::spawn(disturb(engine.clone(), script, Arc::clone(&stop))));
         let mut behaving = tokio::task::JoinSet::new();
-        for number in 0..RIGHT {
-            if behaving.len() == AT_ONCE {
+        for number in 0..RUNS {
+            if behaving.len() == CONCURRENT_RUNS {
                 behaving.join_next().await.unwrap().unwrap();
             }
             behaving.spawn(behave(engine.clone(), number));

@@ -1,4 +1,5 @@
-//! What an ordinary user gets: a refusal by name, with a fix for each layer; and sandboxes, once those are waived.
+//! Tests for an ordinary user: unavailable layers are refused by name with a fix, and can be
+//! waived.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +8,9 @@ use super::unprivileged_target::run_as_unprivileged_user;
 use crucible_core::{EngineError, Evaluation, Layer, UnavailableMechanism};
 use crucible_subprocess::{SubprocessEngine, doctor};
 
-/// The tests below, and those of other files that hold for everybody, by a process of an ordinary user.
+/// Runs the tests below and other tests in a process of an ordinary user.
 #[test]
-fn the_other_tests_as_an_ordinary_user() {
+fn other_tests_pass_as_ordinary_user() {
     let modules = [
         "ordinary",
         "waivers",
@@ -28,21 +29,21 @@ fn the_other_tests_as_an_ordinary_user() {
         "egress::reach",
         "egress::refused",
     ];
-    as_an_ordinary_user("others", &modules, 2);
+    run_modules("others", &modules, 2);
 }
 
-/// Those that count what their process has, or look for its children, one at a time.
+/// Runs tests that count the objects of their process, one at a time.
 #[test]
-fn tests_that_count_as_an_ordinary_user() {
-    as_an_ordinary_user("counted", &["egress::counted", "slots"], 1);
+fn counting_tests_pass_as_ordinary_user() {
+    run_modules("counted", &["egress::counted", "slots"], 1);
 }
 
-fn as_an_ordinary_user(name: &str, modules: &[&str], threads: usize) {
+fn run_modules(name: &str, modules: &[&str], threads: usize) {
     let filters: Vec<String> = modules.iter().map(|module| format!("{module}::")).collect();
     run_as_unprivileged_user(name, &filters, threads);
 }
 
-/// What an engine with every layer lacks for this user: nothing, for root.
+/// Returns the mechanisms that this user lacks for an engine with every layer. Root lacks none.
 fn missing() -> Vec<UnavailableMechanism> {
     match SubprocessEngine::new() {
         Ok(_) => Vec::new(),
@@ -56,15 +57,15 @@ fn names(missing: &[UnavailableMechanism]) -> BTreeSet<Layer> {
 }
 
 #[test]
-fn what_is_missing_is_refused_by_name_with_a_fix() {
+fn missing_layers_are_refused_by_name_with_a_fix() {
     let missing = missing();
     if rustix::process::geteuid().is_root() {
-        // Root has everything; the rest of this test is for those who have not.
+        // Root has every layer. The rest of the test is for an ordinary user.
         assert_eq!(names(&missing), BTreeSet::new());
         return;
     }
     assert!(names(&missing).contains(&Layer::DedicatedUser), "{missing:?}");
-    assert_eq!(names(&missing).len(), missing.len(), "each is named once");
+    assert_eq!(names(&missing).len(), missing.len(), "each layer is in the error once");
     for UnavailableMechanism { layer, reason, fix, .. } in &missing {
         assert!(!reason.is_empty() && !fix.is_empty(), "{layer}: {reason:?}, {fix:?}");
     }
@@ -75,7 +76,7 @@ fn what_is_missing_is_refused_by_name_with_a_fix() {
 }
 
 #[test]
-fn what_is_not_waived_is_still_missing() {
+fn layer_without_waiver_is_still_refused() {
     let missing = names(&missing());
     for layer in &missing {
         let others = missing.iter().filter(|other| *other != layer);
@@ -85,13 +86,13 @@ fn what_is_not_waived_is_still_missing() {
             Err(EngineError::LayerUnavailable { missing }) => {
                 assert_eq!(names(&missing), BTreeSet::from([*layer]));
             }
-            other => panic!("without `{layer}` there is {other:?}"),
+            other => panic!("without a waiver of `{layer}` the result is {other:?}"),
         }
     }
 }
 
 #[test]
-fn with_what_is_missing_waived_programs_run() {
+fn programs_run_with_missing_layers_waived() {
     let missing = names(&missing());
     let builder =
         missing.iter().fold(SubprocessEngine::builder(), |builder, layer| builder.waive(*layer));
@@ -101,7 +102,7 @@ fn with_what_is_missing_waived_programs_run() {
 }
 
 #[test]
-fn the_doctor_misses_what_the_engine_misses() {
+fn doctor_and_engine_agree_on_missing_layers() {
     let report = doctor();
     assert_eq!(
         report.missing().map(|probe| probe.layer).collect::<BTreeSet<_>>(),

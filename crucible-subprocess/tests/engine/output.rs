@@ -1,4 +1,4 @@
-//! A host that reads more slowly than a program writes.
+//! A test with a host that reads more slowly than the program writes.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use super::support::engine;
 use crucible_core::{Engine as _, Evaluation, Limits, OutputSink, RunContext, Verdict};
 use tokio_util::sync::CancellationToken;
 
-/// While there is always more to read, whoever has to end the program is heard all the same.
+/// A run can be cancelled although there is always more output to read.
 #[test]
-fn a_program_that_writes_faster_than_it_is_read_can_be_ended() {
+fn run_with_backlogged_output_can_be_cancelled() {
     let engine = engine();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let cancel = CancellationToken::new();
     let token = cancel.clone();
-    // By the time a piece is dealt with the pipe is full again.
+    // The pipe is full again when the watcher returns.
     let slow = OutputSink::none().with_watcher(move |_| {
         std::thread::sleep(Duration::from_millis(20));
         token.cancel();

@@ -1,4 +1,4 @@
-//! Interpreters that are started before there is a program for them: a program must not be able to tell.
+//! Tests of interpreters that are started ahead of time. A program must not see a difference.
 
 use std::time::{Duration, Instant};
 
@@ -8,15 +8,15 @@ use crucible_core::{
 };
 use crucible_subprocess::{SubprocessBuilder, SubprocessEngine};
 
-use super::support::{cgroups, engine, has_cgroups, members, not_for_this_user};
+use super::support::{cgroups, engine, has_cgroups, members, unavailable_layers};
 
 const MODULES: [&str; 4] = ["json", "random", "collections", "no_such_module"];
 
-fn warm(count: usize) -> SubprocessEngine {
+fn engine_with_interpreters(count: usize) -> SubprocessEngine {
     let builder = SubprocessEngine::builder()
         .ready_interpreters(Language::python(), MODULES)
         .ready_interpreter_count(count);
-    let builder = not_for_this_user()
+    let builder = unavailable_layers()
         .iter()
         .fold(builder, |builder: SubprocessBuilder, layer| builder.waive(*layer));
     builder.build().unwrap()
@@ -38,7 +38,7 @@ async fn run(engine: &SubprocessEngine, evaluation: &Evaluation) -> Outcome {
     engine.run(evaluation, &RunContext::new()).await.unwrap()
 }
 
-/// What a program can see of how it was started, and ways to end.
+/// Programs that inspect how they were started, and ways to end.
 const PROGRAMS: [(&str, &str); 17] = [
     (
         "itself",
@@ -57,7 +57,7 @@ const PROGRAMS: [(&str, &str); 17] = [
     ("an interrupt", "raise KeyboardInterrupt"),
     ("a signal", "import os, signal\nos.kill(os.getpid(), signal.SIGTERM)"),
     ("an abort", "import os\nos.abort()"),
-    ("what is done at exit", "import atexit\natexit.register(print, 'bye')\nprint('hello')"),
+    ("exit handlers", "import atexit\natexit.register(print, 'bye')\nprint('hello')"),
     (
         "threads and processes",
         "import threading, multiprocessing, os\n\
@@ -74,16 +74,16 @@ const PROGRAMS: [(&str, &str); 17] = [
     ),
     ("a module that is not there", "import no_such_module"),
     (
-        "what is let go at the end",
+        "finalizers",
         "import weakref\n\
-         class Told:\n\
+         class Noisy:\n\
          \x20   def __init__(self, name): self.name = name\n\
          \x20   def __del__(self): print('gone', self.name)\n\
-         mine = Told('mine')\n\
+         mine = Noisy('mine')\n\
          weakref.finalize(mine, print, 'finalized')",
     ),
     (
-        "what the interpreter has noted",
+        "interpreter state",
         "import sys, site, atexit, os\n\
          print(sys.path_importer_cache.get('/box/main.py', 'nothing'), 'usercustomize' in sys.modules)\n\
          print([hook.__qualname__ for hook in sys.path_hooks], 'gc' in sys.modules)\n\
@@ -101,8 +101,8 @@ const PROGRAMS: [(&str, &str); 17] = [
 ];
 
 #[tokio::test]
-async fn a_program_cannot_tell() {
-    let (warm, cold) = (warm(1), engine());
+async fn program_in_ready_interpreter_sees_no_difference() {
+    let (warm, cold) = (engine_with_interpreters(1), engine());
     for (what, source) in PROGRAMS {
         if has_cgroups() {
             wait_for(&warm, 1);
@@ -133,9 +133,9 @@ async fn a_program_cannot_tell() {
 }
 
 #[tokio::test]
-async fn what_was_imported_ahead_is_there() {
+async fn preimported_modules_are_loaded() {
     let source = "import sys\nprint(*(name in sys.modules for name in ('json', 'random', 'collections', 'no_such_module')))";
-    let engine = warm(1);
+    let engine = engine_with_interpreters(1);
     if has_cgroups() {
         wait_for(&engine, 1);
     }
@@ -146,8 +146,8 @@ async fn what_was_imported_ahead_is_there() {
 }
 
 #[tokio::test]
-async fn nothing_is_shared_between_two() {
-    let engine = warm(2);
+async fn interpreters_share_no_state() {
+    let engine = engine_with_interpreters(2);
     let source = "import random, os, sys\nprint(hash('x'), random.random(), id(object()), os.urandom(4), len(sys.modules))\n\
                   open('/tmp/left', 'x'); open('left', 'x'); sys.modules['mine'] = 1";
     let mut seen = std::collections::BTreeSet::new();
@@ -163,10 +163,10 @@ async fn nothing_is_shared_between_two() {
     }
 }
 
-/// Time that passed before there was a program is not the program's.
+/// Limits count from the start of the program, not of the interpreter.
 #[tokio::test]
-async fn limits_count_from_when_the_program_begins() {
-    let engine = warm(1);
+async fn limits_count_from_program_start() {
+    let engine = engine_with_interpreters(1);
     let limits =
         Limits::new().with_wall(Duration::from_millis(600)).with_cpu(Duration::from_millis(300));
     let with = |source: &str| Evaluation::python(source).with_limits(limits.clone());
@@ -188,11 +188,11 @@ async fn limits_count_from_when_the_program_begins() {
 }
 
 #[tokio::test]
-async fn what_is_used_is_what_the_program_used() {
+async fn usage_excludes_interpreter_startup() {
     if !has_cgroups() {
         return;
     }
-    let (warm, cold) = (warm(1), engine());
+    let (warm, cold) = (engine_with_interpreters(1), engine());
     wait_for(&warm, 1);
     std::thread::sleep(Duration::from_millis(300));
     let evaluation = Evaluation::python("pass");
@@ -209,8 +209,8 @@ async fn what_is_used_is_what_the_program_used() {
 }
 
 #[tokio::test]
-async fn what_cannot_wait_is_run_as_ever() {
-    let engine = warm(1);
+async fn unsuitable_evaluations_run_without_interpreter() {
+    let engine = engine_with_interpreters(1);
     for (evaluation, stdout) in [
         (Evaluation::shell("echo shell"), "shell\n"),
         (Evaluation::python("print(hash('x'))").with_env("PYTHONHASHSEED", "0"), ""),
@@ -232,10 +232,10 @@ async fn what_cannot_wait_is_run_as_ever() {
     assert_eq!(engine.ready_interpreter_stats().hits, 0);
 }
 
-/// A word that does not fit into a pipe is taken up while it is given.
+/// Arguments and variables beyond the capacity of a pipe reach the program.
 #[tokio::test]
-async fn a_program_can_have_many_arguments() {
-    let engine = warm(1);
+async fn long_arguments_reach_ready_interpreter() {
+    let engine = engine_with_interpreters(1);
     if has_cgroups() {
         wait_for(&engine, 1);
     }
@@ -250,13 +250,13 @@ async fn a_program_can_have_many_arguments() {
     assert_eq!(engine.ready_interpreter_stats().hits, u64::from(has_cgroups()));
 }
 
-/// One whose interpreter was killed meanwhile is none, and nobody notices but the count.
+/// A killed interpreter is not handed out. Only the statistics show it.
 #[tokio::test]
-async fn one_that_has_died_runs_nothing() {
+async fn dead_interpreter_is_not_handed_out() {
     if !has_cgroups() {
         return;
     }
-    let engine = warm(1);
+    let engine = engine_with_interpreters(1);
     wait_for(&engine, 1);
     let directories = cgroups(&engine);
     let began = Instant::now();
@@ -273,9 +273,9 @@ async fn one_that_has_died_runs_nothing() {
     };
     let pid = rustix::process::Pid::from_raw(interpreter).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-    // Until it is gone it may still look like one that waits, and the run is lost.
+    // Before it is gone, the engine could hand it out, and the run would be lost.
     while members(&directories).contains(&interpreter) {
-        assert!(began.elapsed() < Duration::from_secs(20), "it does not die");
+        assert!(began.elapsed() < Duration::from_secs(20), "the interpreter is alive");
         std::thread::sleep(Duration::from_millis(2));
     }
     let outcome = run(&engine, &Evaluation::python("print('there')")).await;
@@ -289,7 +289,7 @@ async fn one_that_has_died_runs_nothing() {
 }
 
 #[test]
-fn what_cannot_be_started_ahead_is_refused() {
+fn unsupported_language_or_module_is_refused() {
     let sh = Languages::builtin().get("sh").unwrap().clone();
     let error = SubprocessEngine::builder().ready_interpreters(sh, [""; 0]).build().unwrap_err();
     assert_eq!(error.kind(), EngineErrorKind::Invalid);

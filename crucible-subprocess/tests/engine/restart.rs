@@ -1,6 +1,7 @@
-//! The spawner dies, and the engine goes on with another.
+//! A test of the engine after its spawner was killed.
 //!
-//! In a process with other tests this would be anybody's spawner: the tests that ordinary users run do not include it.
+//! The test assumes that it has the only spawner of its process. It is therefore not among the
+//! tests that run as an ordinary user, which share one process.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use super::runs::{run, without};
 use super::support::{descendants, eventually};
 use crucible_core::{Engine as _, Evaluation, Evidence, Limits};
 
-/// The only spawner of this process, unless it is dead.
+/// Returns the only spawner of this process, unless it is dead.
 fn spawner() -> Option<i32> {
     let own = std::process::id().to_string();
     descendants(i32::try_from(std::process::id()).unwrap()).into_iter().find(|pid| {
@@ -20,12 +21,12 @@ fn spawner() -> Option<i32> {
 }
 
 #[test]
-fn violations_are_reported_after_the_spawner_has_died() {
+fn violations_are_reported_after_spawner_restart() {
     let engine = without(&[]);
     let source = "import ctypes; ctypes.CDLL(None).mount(b'none', b'/tmp', b'tmpfs', 0, None)";
     let wanted = Evidence::Violation { what: "mount(2) was refused, once".to_owned() };
     let check = || {
-        // Loading what makes system calls takes long on a slow machine.
+        // Importing ctypes takes long on a slow machine.
         let limits = Limits::new().with_wall(Duration::from_secs(60));
         let outcome = run(&engine, &Evaluation::python(source).with_limits(limits));
         assert!(outcome.evidence().contains(&wanted), "{:?}", outcome.evidence());

@@ -1,4 +1,4 @@
-//! A root file system that the host names: a directory with one static program in it.
+//! Tests with a configured root file system: a directory with one static program.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use super::runs::{printed, run, with_root};
 use crucible_core::{EngineError, Evaluation, NotStartedReason, Verdict};
 use crucible_subprocess::RootFs;
 
-/// A program that needs no library.
+/// A static program.
 const BUSYBOX: &str = "/bin/busybox";
 
-/// A directory that goes with the test.
+/// A temporary directory; removed when dropped.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -24,7 +24,7 @@ impl Directory {
         Self(path)
     }
 
-    /// With `/bin/busybox` and a file of ours.
+    /// Creates a directory with `/bin/busybox` and some files.
     fn with_busybox() -> Self {
         let root = Self::new();
         make(&root.0.join("bin"));
@@ -51,18 +51,18 @@ fn busybox(script: &str) -> Evaluation {
     Evaluation::command([BUSYBOX, "sh", "-c", script])
 }
 
-/// What a shell in this root prints.
+/// Returns the output of a shell script in this root.
 #[track_caller]
-fn says(root: RootFs, script: &str) -> String {
+fn shell_output(root: RootFs, script: &str) -> String {
     let engine =
         with_root(root).unwrap_or_else(|error| panic!("{}", crucible_core::error_chain(&error)));
     printed(&run(&engine, &busybox(script)))
 }
 
 #[test]
-fn programs_see_the_directory_and_nothing_of_the_host() {
+fn programs_see_the_directory_and_no_host_files() {
     let root = Directory::with_busybox();
-    let found = says(
+    let found = shell_output(
         RootFs::directory(&root.0),
         "cat /bin/note /top /sbin/note; for name in /*; do echo $name; done",
     );
@@ -78,7 +78,7 @@ fn programs_see_the_directory_and_nothing_of_the_host() {
 }
 
 #[test]
-fn the_root_cannot_be_written_to_and_the_rest_can() {
+fn root_is_read_only_and_scratch_is_writable() {
     let root = Directory::with_busybox();
     let script = "
         for path in /new /bin/new /bin/note /top /dev/new /sys/new /proc/new; do
@@ -90,57 +90,57 @@ fn the_root_cannot_be_written_to_and_the_rest_can() {
         $busybox mkdir /directory 2>/dev/null && echo made
         for path in /tmp/new /box/new /dev/shm/new; do (echo x > $path) && echo fine $path; done
         true";
-    let found = says(RootFs::directory(&root.0), script);
+    let found = shell_output(RootFs::directory(&root.0), script);
     assert_eq!(found, "fine /tmp/new\nfine /box/new\nfine /dev/shm/new");
     assert_eq!(std::fs::read(root.0.join("bin/note")).unwrap(), b"ours");
     assert_eq!(std::fs::read_dir(root.0.join("bin")).unwrap().count(), 2);
 }
 
 #[test]
-fn more_of_the_host_is_shown_by_name() {
+fn read_only_paths_of_host_are_shown() {
     let (root, extra) = (Directory::with_busybox(), Directory::new());
     std::fs::write(extra.0.join("data"), "shown").unwrap();
     let path = extra.0.join("data");
     let shown = RootFs::directory(&root.0).with_read_only(&extra.0);
-    // What is shown in `/tmp` is covered by the sandbox's own.
+    // The sandbox's own `/tmp` covers a path beneath the host's `/tmp`.
     let under_tmp = extra.0.starts_with("/tmp");
     let script = format!("cat {} 2>/dev/null || echo covered", path.display());
-    assert_eq!(says(shown, &script), if under_tmp { "covered" } else { "shown" });
+    assert_eq!(shell_output(shown, &script), if under_tmp { "covered" } else { "shown" });
     let shown = RootFs::directory(&root.0).with_read_only("/usr/bin/env");
     assert_eq!(
-        says(shown, "ls /usr/bin; (echo x > /usr/bin/env) 2>/dev/null || echo refused"),
+        shell_output(shown, "ls /usr/bin; (echo x > /usr/bin/env) 2>/dev/null || echo refused"),
         "env\nrefused"
     );
 }
 
-/// Not where the path was, but what it led to when the engine was made.
+/// The engine uses the directory that the path led to at its creation.
 #[test]
-fn a_path_with_links_and_one_from_here_lead_to_the_same_directory() {
+fn linked_and_relative_paths_lead_to_same_directory() {
     let (root, other) = (Directory::with_busybox(), Directory::new());
     let link = other.0.join("link");
     symlink(&root.0, &link).unwrap();
-    assert_eq!(says(RootFs::directory(&link), "cat /bin/note"), "ours");
+    assert_eq!(shell_output(RootFs::directory(&link), "cat /bin/note"), "ours");
     let up = "../".repeat(std::env::current_dir().unwrap().components().count());
     let relative = Path::new(&up).join(root.0.strip_prefix("/").unwrap());
-    assert_eq!(says(RootFs::directory(relative), "cat /bin/note"), "ours");
+    assert_eq!(shell_output(RootFs::directory(relative), "cat /bin/note"), "ours");
 }
 
 #[test]
-fn a_directory_that_is_none_is_a_clear_error() {
+fn invalid_root_directory_is_a_clear_error() {
     let place = Directory::new();
     std::fs::write(place.0.join("file"), "").unwrap();
     for (name, why) in [("missing", "No such file"), ("file", "Not a directory")] {
         let path = place.0.join(name);
         let error = with_root(RootFs::directory(&path)).unwrap_err();
         assert!(matches!(error, EngineError::Setup { .. }), "{error:?}");
-        let words = crucible_core::error_chain(&error);
-        assert!(words.contains(path.to_str().unwrap()) && words.contains(why), "{words}");
+        let text = crucible_core::error_chain(&error);
+        assert!(text.contains(path.to_str().unwrap()) && text.contains(why), "{text}");
     }
 }
 
-/// A root without a program is a root: what is missing is told of each program that is not there.
+/// An empty root is valid. Each program that does not exist is not started.
 #[test]
-fn an_empty_directory_has_no_program() {
+fn empty_root_starts_no_program() {
     let root = Directory::new();
     let engine = with_root(RootFs::directory(&root.0)).unwrap();
     let outcome = run(&engine, &busybox("true"));

@@ -1,4 +1,4 @@
-//! Sandboxes that follow one another in a slot.
+//! Tests of slots, in which sandboxes follow one another.
 
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,15 @@ use crucible_subprocess::{ReadyStats, SlotSharing, SubprocessBuilder, Subprocess
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::support::{cgroups, has_cgroups, members, not_for_this_user};
+use super::support::{cgroups, has_cgroups, members, unavailable_layers};
 
 fn builder(slots: usize) -> SubprocessBuilder {
     let builder = SubprocessEngine::builder().slots(slots);
-    not_for_this_user().iter().fold(builder, |builder, layer| builder.waive(*layer))
+    unavailable_layers().iter().fold(builder, |builder, layer| builder.waive(*layer))
 }
 
-/// Gives the runtime time meanwhile: it is a task that brings a slot back.
+/// Waits until the statistics meet a condition. It yields to the runtime, because a task returns
+/// slots.
 async fn until(
     engine: &SubprocessEngine,
     what: &str,
@@ -40,18 +41,18 @@ async fn run(engine: &SubprocessEngine, evaluation: &Evaluation) -> Outcome {
     engine.run(evaluation, &RunContext::new()).await.unwrap()
 }
 
-/// Runs one when a slot waits for it, and says whether that was used.
+/// Waits for a ready slot, runs an evaluation, and asserts that it used the slot.
 async fn run_in_slot(engine: &SubprocessEngine, evaluation: &Evaluation) -> Outcome {
-    until(engine, "one waits", |stats| stats.ready > 0).await;
+    until(engine, "a slot is ready", |stats| stats.ready > 0).await;
     let before = engine.slot_stats().hits;
     let outcome = run(engine, evaluation).await;
     assert_eq!(engine.slot_stats().hits, before + 1, "{:?}", engine.slot_stats());
     outcome
 }
 
-/// What one leaves is not there for the next, and what it sees of itself is the same each time.
+/// A sandbox in a slot finds nothing of the previous one, and sees the same environment each time.
 #[tokio::test]
-async fn the_next_finds_nothing_of_the_one_before() {
+async fn next_sandbox_in_slot_starts_empty() {
     let engine = builder(1).build().unwrap();
     let leave = Evaluation::shell(
         "ls -A /tmp /box /dev/shm; set -- /proc/[0-9]*; echo $#; echo $$; hostname; cat /proc/self/cgroup; \
@@ -68,20 +69,16 @@ async fn the_next_finds_nothing_of_the_one_before() {
         namespaces.push(outcome.stderr.to_text().into_owned());
     }
     let stats = engine.slot_stats();
-    assert_eq!(
-        (stats.made, stats.aged, stats.failed),
-        (1, 0, 0),
-        "it was the same slot all the time"
-    );
+    assert_eq!((stats.made, stats.aged, stats.failed), (1, 0, 0), "all runs used the same slot");
     let count = namespaces.len();
     assert!(namespaces[0].starts_with("pid:["), "{namespaces:?}");
     namespaces.dedup();
-    assert!(namespaces.len() > count / 2, "one after the other in one namespace: {namespaces:?}");
+    assert!(namespaces.len() > count / 2, "sandboxes share a PID namespace: {namespaces:?}");
 }
 
-/// Its layers, its verdicts and what it counts are those of any other sandbox.
+/// A sandbox in a slot has the same layers, verdicts, and counts as any other.
 #[tokio::test]
-async fn it_is_as_closed_and_as_well_counted_as_any_other() {
+async fn sandbox_in_slot_has_same_layers_and_counts() {
     let engine = builder(1).build().unwrap();
     let cold = super::support::engine();
     let burns = "
@@ -94,7 +91,7 @@ if children == [0]: os._exit(0)
 os.wait()";
     let burns = Evaluation::python(burns);
     let small = Evaluation::shell("true");
-    // Others before it, whose counts are none of its own.
+    // The counts of earlier sandboxes in the slot must not be included.
     for evaluation in [&small, &burns, &small, &burns, &small] {
         let (warm, cold) = (run_in_slot(&engine, evaluation).await, run(&cold, evaluation).await);
         assert_eq!(
@@ -109,7 +106,7 @@ os.wait()";
         assert_eq!(warm.usage.processes_peak, cold.usage.processes_peak);
         let cpu = |outcome: &Outcome| outcome.usage.cpu_user + outcome.usage.cpu_system;
         let (warm_cpu, cold_cpu) = (cpu(&warm), cpu(&cold));
-        // A busy machine is slower one time than another.
+        // CPU time varies on a busy machine.
         let slack = cold_cpu / 2 + Duration::from_millis(20);
         assert!(warm_cpu.abs_diff(cold_cpu) < slack, "{warm_cpu:?} {cold_cpu:?}");
         if has_cgroups() {
@@ -119,9 +116,9 @@ os.wait()";
     }
 }
 
-/// After whatever was not as it should be, a slot is ended; the verdict is what it would be otherwise.
+/// A limit or a violation retires the slot. The verdict is the same as without a slot.
 #[tokio::test]
-async fn after_a_limit_or_a_violation_it_is_another_slot() {
+async fn limit_or_violation_retires_slot() {
     let engine = builder(1).build().unwrap();
     let limits =
         Limits::new().with_wall(Duration::from_millis(300)).with_cpu(Duration::from_secs(20));
@@ -129,7 +126,7 @@ async fn after_a_limit_or_a_violation_it_is_another_slot() {
     for round in 1..4 {
         let outcome = run_in_slot(&engine, &too_long).await;
         assert_eq!(*outcome.verdict(), Verdict::LimitExceeded { limit: Limit::Wall });
-        until(&engine, "it is given up", |stats| stats.aged == round).await;
+        until(&engine, "the slot is retired", |stats| stats.aged == round).await;
     }
     let mounts = Evaluation::python(
         "import ctypes, os\nprint(ctypes.CDLL(None).mount(b'x', b'/tmp', b'tmpfs', 0, None))",
@@ -138,55 +135,57 @@ async fn after_a_limit_or_a_violation_it_is_another_slot() {
     let is_violation =
         |fact: &Evidence| matches!(fact, Evidence::Violation { what } if what.contains("mount"));
     if outcome.evidence().iter().any(is_violation) {
-        until(&engine, "it is given up", |stats| stats.aged == 4).await;
+        until(&engine, "the slot is retired", |stats| stats.aged == 4).await;
     }
     let fine = run_in_slot(&engine, &Evaluation::shell("echo fine")).await;
     assert_eq!(fine.stdout.to_text(), "fine\n");
 }
 
 #[tokio::test]
-async fn a_slot_is_ended_after_many_sandboxes() {
+async fn slot_is_retired_after_many_sandboxes() {
     let engine = builder(1).build().unwrap();
     let evaluation = Evaluation::command(["/bin/true"]);
-    until(&engine, "one waits", |stats| stats.ready == 1).await;
+    until(&engine, "a slot is ready", |stats| stats.ready == 1).await;
     for _ in 0..1100 {
         assert!(run(&engine, &evaluation).await.is_success());
     }
-    let stats = until(&engine, "one waits again", |stats| stats.ready == 1).await;
+    let stats = until(&engine, "a slot is ready again", |stats| stats.ready == 1).await;
     let expected = 1 + stats.hits / 1000;
     assert_eq!((stats.made, stats.aged), (expected, expected - 1), "{stats:?}");
 }
 
 #[tokio::test]
-async fn where_tenants_do_not_share_each_has_slots_of_its_own() {
+async fn tenants_without_sharing_have_their_own_slots() {
     let engine = builder(1).slot_sharing(SlotSharing::Tenant).build().unwrap();
     let of = |tenant: &str| Evaluation::shell("echo fine").with_tenant(tenant);
     for _ in 0..3 {
         run_in_slot(&engine, &of("a")).await;
     }
     assert_eq!(engine.slot_stats().made, 1);
-    until(&engine, "one waits", |stats| stats.ready == 1).await;
-    // It is not this tenant's: the evaluation has a sandbox of its own, and a new slot is made.
+    until(&engine, "a slot is ready", |stats| stats.ready == 1).await;
+    // The slot belongs to another tenant: the evaluation gets its own sandbox, and a new slot is
+    // made.
     assert!(run(&engine, &of("b")).await.is_success());
-    let stats = until(&engine, "another waits", |stats| stats.made == 2 && stats.ready == 1).await;
+    let stats =
+        until(&engine, "another slot is ready", |stats| stats.made == 2 && stats.ready == 1).await;
     assert_eq!((stats.hits, stats.misses, stats.aged), (3, 1, 1));
     run_in_slot(&engine, &of("b")).await;
     assert_eq!(engine.slot_stats().made, 2);
 }
 
-/// One whose process was killed meanwhile is none, and nobody notices but the count.
+/// A slot whose process was killed is not handed out. Only the statistics show it.
 #[tokio::test]
-async fn one_that_has_died_is_not_handed_out() {
+async fn dead_slot_is_not_handed_out() {
     let engine = builder(1).build().unwrap();
-    until(&engine, "one waits", |stats| stats.ready == 1).await;
-    // It is ready as soon as there is a process, which then gives itself its name.
+    until(&engine, "a slot is ready", |stats| stats.ready == 1).await;
+    // A slot is ready as soon as its process exists. The process sets its name afterwards.
     let began = Instant::now();
     let slots = loop {
         let slots = processes_named("crucible-slot");
         if !slots.is_empty() {
             break slots;
         }
-        assert!(began.elapsed() < Duration::from_secs(20), "it has no name");
+        assert!(began.elapsed() < Duration::from_secs(20), "the slot has no name");
         std::thread::sleep(Duration::from_millis(2));
     };
     for slot in &slots {
@@ -194,19 +193,19 @@ async fn one_that_has_died_is_not_handed_out() {
     }
     let began = Instant::now();
     while slots.iter().any(|slot| rustix::process::test_kill_process(*slot).is_ok()) {
-        assert!(began.elapsed() < Duration::from_secs(20), "it does not die");
+        assert!(began.elapsed() < Duration::from_secs(20), "the slot is alive");
         std::thread::sleep(Duration::from_millis(2));
     }
-    // Its guest ends after it.
+    // The guest ends after its slot.
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(run(&engine, &Evaluation::shell("echo there")).await.stdout.to_text(), "there\n");
-    // Another may have been made by then.
+    // A new slot may exist by now.
     let stats = engine.slot_stats();
     assert_eq!((stats.hits + stats.misses, stats.failed), (1, 1));
     run_in_slot(&engine, &Evaluation::shell("true")).await;
 }
 
-/// The children of this process's spawners that have this name.
+/// Returns the children of this process's spawners with this name.
 fn processes_named(name: &str) -> Vec<rustix::process::Pid> {
     let status = |pid: &str, key: &str| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
@@ -227,16 +226,16 @@ fn processes_named(name: &str) -> Vec<rustix::process::Pid> {
 }
 
 #[tokio::test]
-async fn one_that_has_waited_too_long_is_ended_and_with_the_engine_all_are() {
+async fn aged_slots_and_slots_of_dropped_engine_end() {
     let engine = builder(2).ready_age(Duration::from_millis(50)).build().unwrap();
-    until(&engine, "both are given up", |stats| stats.aged >= 2 && stats.ready == 0).await;
+    until(&engine, "both slots are retired", |stats| stats.aged >= 2 && stats.ready == 0).await;
     let began = Instant::now();
     while !processes_named("crucible-slot").is_empty() {
-        assert!(began.elapsed() < Duration::from_secs(20), "they live on");
+        assert!(began.elapsed() < Duration::from_secs(20), "slots are alive");
         std::thread::sleep(Duration::from_millis(2));
     }
     let engine = builder(8).build().unwrap();
-    until(&engine, "eight wait", |stats| stats.ready == 8).await;
+    until(&engine, "eight slots are ready", |stats| stats.ready == 8).await;
     let directories = if has_cgroups() { cgroups(&engine) } else { Vec::new() };
     drop(engine);
     assert!(processes_named("crucible-slot").is_empty());
@@ -244,9 +243,9 @@ async fn one_that_has_waited_too_long_is_ended_and_with_the_engine_all_are() {
     assert!(directories.iter().all(|directory| !directory.exists()), "{directories:?}");
 }
 
-/// A runtime that ends in between takes no slot with it that anybody waits for.
+/// Slots survive the end of the runtime in which they ran.
 #[test]
-fn a_runtime_that_ends_loses_nothing() {
+fn ended_runtime_loses_no_slot() {
     let engine = builder(2).build().unwrap();
     for _ in 0..20 {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -254,9 +253,9 @@ fn a_runtime_that_ends_loses_nothing() {
         drop(runtime);
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(until(&engine, "both wait", |stats| stats.ready == 2));
+    runtime.block_on(until(&engine, "both slots are ready", |stats| stats.ready == 2));
     if has_cgroups() {
-        // A slot is in none of its sandboxes' groups: those that wait have a guest each.
+        // A slot is not in its sandboxes' groups. Each ready slot has one guest.
         let began = Instant::now();
         while members(&cgroups(&engine)).len() > 2 {
             assert!(began.elapsed() < Duration::from_secs(20), "{:?}", members(&cgroups(&engine)));
@@ -266,7 +265,7 @@ fn a_runtime_that_ends_loses_nothing() {
 }
 
 #[test]
-fn there_is_a_most() {
+fn too_many_slots_are_refused() {
     let error = SubprocessEngine::builder().slots(129).build().unwrap_err();
     assert_eq!(error.kind(), EngineErrorKind::Invalid);
     assert!(
@@ -276,16 +275,17 @@ fn there_is_a_most() {
     );
 }
 
-/// An engine that runs everything in the one slot that it has for each size, and nothing of interest in the first of its sandboxes.
+/// An engine that runs every evaluation in a used slot: for each size it has one slot, and it runs
+/// a trivial program in it first.
 #[derive(Debug)]
-struct InSlots {
+struct UsedSlotEngine {
     engine: SubprocessEngine,
     runs: AtomicU64,
     hits: AtomicU64,
 }
 
 #[async_trait]
-impl Engine for InSlots {
+impl Engine for UsedSlotEngine {
     fn info(&self) -> EngineInfo {
         self.engine.info()
     }
@@ -306,7 +306,7 @@ impl Engine for InSlots {
             self.engine.run(&nothing, &RunContext::new()).await?;
             let are_back =
                 |stats: ReadyStats| stats.ready + stats.aged + stats.failed == stats.made;
-            until(&self.engine, "all slots wait", are_back).await;
+            until(&self.engine, "all slots are ready", are_back).await;
             if hits() > before {
                 break;
             }
@@ -323,32 +323,33 @@ impl Engine for InSlots {
     }
 }
 
-/// The whole suite of attacks, each in a slot that was used before; those that come again find nothing of themselves.
+/// Runs the attack suite in used slots. Attacks that run twice find nothing of their first run.
 #[test]
 fn every_attack_is_blocked_in_a_used_slot() {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let plain = SubprocessEngine::builder().slots(1);
-    let engine = not_for_this_user()
+    let engine = unavailable_layers()
         .iter()
         .fold(plain, |builder, layer| builder.waive(*layer))
         .build()
         .unwrap();
-    let in_slots = Arc::new(InSlots { engine, runs: AtomicU64::new(0), hits: AtomicU64::new(0) });
+    let in_slots =
+        Arc::new(UsedSlotEngine { engine, runs: AtomicU64::new(0), hits: AtomicU64::new(0) });
     let shared = Arc::clone(&in_slots);
     let suite = AttackSuite::new(move |without| {
         if without.is_empty() {
             let engine: Arc<dyn Engine> = shared.clone();
             return Ok(engine);
         }
-        let layers = without.iter().chain(not_for_this_user());
+        let layers = without.iter().chain(unavailable_layers());
         let builder =
             layers.fold(SubprocessEngine::builder(), |builder, layer| builder.waive(*layer));
         Ok(Arc::new(builder.build()?))
     })
     .unwrap();
     let report = runtime.block_on(suite.run(|_| {})).unwrap();
-    let red: Vec<String> = report
+    let failures: Vec<String> = report
         .findings
         .iter()
         .filter(|finding| {
@@ -356,10 +357,10 @@ fn every_attack_is_blocked_in_a_used_slot() {
         })
         .map(ToString::to_string)
         .collect();
-    assert!(report.is_green(), "{report}:\n{}", red.join("\n"));
+    assert!(report.is_green(), "{report}:\n{}", failures.join("\n"));
     let (runs, hits) =
         (in_slots.runs.load(Ordering::Relaxed), in_slots.hits.load(Ordering::Relaxed));
-    // Those with an allow-list never are.
+    // Evaluations with an allow-list never use a slot.
     assert!(
         hits * 10 >= runs * 9,
         "{hits} of {runs} were in a slot: {:?}",

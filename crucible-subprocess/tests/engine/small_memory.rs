@@ -1,9 +1,10 @@
-//! The smallest memory limit that there is: a small program runs, a larger one gets its verdict, and no run is lost.
+//! Tests with the smallest memory limit: small programs run, larger ones get a verdict, and no run
+//! is lost.
 
 use super::runs::{run, without};
 use crucible_core::{Evaluation, Layer, Limit, Limits, Verdict};
 
-/// The least that [`Limits`] accepts.
+/// The smallest limit that [`Limits`] accepts.
 const SMALLEST: u64 = 4 * 1024 * 1024;
 const MEMORY: Verdict = Verdict::LimitExceeded { limit: Limit::Memory };
 
@@ -13,13 +14,13 @@ fn busybox(arguments: &[&str]) -> Evaluation {
 }
 
 #[test]
-fn it_is_the_smallest() {
+fn smaller_limit_is_refused() {
     assert!(Limits::new().with_memory_bytes(SMALLEST).problems("limits").is_empty());
     assert!(!Limits::new().with_memory_bytes(SMALLEST - 1).problems("limits").is_empty());
 }
 
 #[test]
-fn a_static_program_runs_or_is_out_of_memory() {
+fn static_program_runs_or_exceeds_memory() {
     let engine = without(&[]);
     for round in 0..10 {
         for arguments in
@@ -27,9 +28,9 @@ fn a_static_program_runs_or_is_out_of_memory() {
         {
             let outcome = run(&engine, &busybox(arguments));
             let code = if arguments.len() > 2 { 3 } else { 0 };
-            let truth = [Verdict::Exited { code }, MEMORY];
+            let expected = [Verdict::Exited { code }, MEMORY];
             assert!(
-                truth.contains(outcome.verdict()),
+                expected.contains(outcome.verdict()),
                 "{arguments:?}, {round}: {:?}",
                 outcome.evidence()
             );
@@ -38,22 +39,23 @@ fn a_static_program_runs_or_is_out_of_memory() {
 }
 
 #[test]
-fn too_much_is_out_of_memory_at_once() {
+fn large_allocation_exceeds_memory() {
     let engine = without(&[]);
     for arguments in [&["tail", "/dev/zero"][..], &["sh", "-c", "x=x; while :; do x=$x$x; done"]] {
         let outcome = run(&engine, &busybox(arguments));
         if outcome.enforcement.enforces(Layer::MemoryCgroup) {
             assert_eq!(*outcome.verdict(), MEMORY, "{arguments:?}: {:?}", outcome.evidence());
         } else {
-            // The limit of each process refuses more, which a program may take as it likes.
+            // The limit of each process refuses an allocation, and the program decides how to
+            // react.
             assert!(!outcome.is_success(), "{arguments:?}: {:?}", outcome.evidence());
         }
     }
 }
 
-/// A program with a libc and an interpreter may be too large: then that is what is said.
+/// A dynamically linked program may be too large. It gets a verdict, not an infrastructure failure.
 #[test]
-fn a_larger_program_gets_a_verdict_too() {
+fn dynamic_program_gets_a_verdict() {
     let engine = without(&[]);
     let limits = Limits::new().with_memory_bytes(SMALLEST);
     for evaluation in [Evaluation::python("print(1)"), Evaluation::shell("exit 0")] {

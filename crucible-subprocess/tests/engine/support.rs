@@ -1,4 +1,4 @@
-//! What the tests of this engine share.
+//! Helpers of the tests.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use crucible_core::{Engine as _, Layer};
 use crucible_subprocess::{SubprocessBuilder, SubprocessEngine};
 
-/// What this user cannot have: nothing, for root; for an ordinary user what takes other ids than its own, and, unless a group
-/// was delegated to it, what takes groups.
-pub(crate) fn not_for_this_user() -> &'static [Layer] {
+/// Returns the layers that are unavailable to this user.
+///
+/// Root has every layer. An ordinary user has only its own user id, and has cgroups only if one was
+/// delegated to it.
+pub(crate) fn unavailable_layers() -> &'static [Layer] {
     if rustix::process::geteuid().is_root() {
         &[]
     } else if is_delegated() {
@@ -19,50 +21,52 @@ pub(crate) fn not_for_this_user() -> &'static [Layer] {
     }
 }
 
-/// Whether this ordinary user has a delegated group. Whoever delegates one says so; then it must be of use.
+/// Returns `true` if a cgroup was delegated to this ordinary user. The test environment sets the
+/// variable when it delegates one, and the group must then be usable.
 fn is_delegated() -> bool {
     std::env::var_os("CRUCIBLE_TEST_DELEGATED").is_some()
 }
 
-/// Whether engines of this user make groups.
+/// Returns `true` if engines of this user create cgroups.
 pub(crate) fn has_cgroups() -> bool {
-    !not_for_this_user().contains(&Layer::CpuCgroup)
+    !unavailable_layers().contains(&Layer::CpuCgroup)
 }
 
-/// An engine with every layer that this user can have.
+/// Creates an engine with every available layer.
 pub(crate) fn engine() -> SubprocessEngine {
     built(SubprocessEngine::builder())
 }
 
-/// One that keeps sandboxes open for those to come.
+/// Creates an engine that keeps sandboxes ready.
 pub(crate) fn engine_with_ready_sandboxes() -> SubprocessEngine {
     built(SubprocessEngine::builder().ready_sandboxes(2))
 }
 
-/// One in whose slots sandboxes follow one another.
+/// Creates an engine with reusable slots.
 pub(crate) fn engine_with_slots() -> SubprocessEngine {
     built(SubprocessEngine::builder().slots(2))
 }
 
 fn built(builder: SubprocessBuilder) -> SubprocessEngine {
-    match not_for_this_user().iter().fold(builder, |builder, layer| builder.waive(*layer)).build() {
+    match unavailable_layers().iter().fold(builder, |builder, layer| builder.waive(*layer)).build()
+    {
         Ok(engine) => engine,
         Err(error) => panic!("{}", crucible_core::error_chain(&error)),
     }
 }
 
-/// The directories of an engine's cgroups: its report says where they are.
+/// Returns the directories of an engine's cgroups, from its report.
 pub(crate) fn cgroups(engine: &SubprocessEngine) -> Vec<PathBuf> {
     let info = engine.info();
     let report = info.enforcement.reports().iter().find(|report| report.layer == Layer::CpuCgroup);
     let detail = report.map(|report| report.detail.clone()).unwrap_or_default();
     let directories: Vec<PathBuf> =
         detail.split(", ").filter(|path| path.starts_with('/')).map(PathBuf::from).collect();
-    assert!(!directories.is_empty(), "the report says where the cgroups are");
+    assert!(!directories.is_empty(), "the report has the directories of the cgroups");
     directories
 }
 
-/// The processes in all groups beneath these directories.
+/// Returns the processes in all cgroups beneath these directories.
 pub(crate) fn members(directories: &[PathBuf]) -> BTreeSet<i32> {
     let mut pids = BTreeSet::new();
     for directory in directories {
@@ -75,7 +79,7 @@ pub(crate) fn members(directories: &[PathBuf]) -> BTreeSet<i32> {
     pids
 }
 
-/// A process and all that descend from it, as far as they can be seen now.
+/// Returns a process and its visible descendants.
 pub(crate) fn descendants(root: i32) -> BTreeSet<i32> {
     let mut parents = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
@@ -100,20 +104,20 @@ pub(crate) fn descendants(root: i32) -> BTreeSet<i32> {
     }
 }
 
-/// Open descriptors of this process, but for the one that lists them.
+/// Returns the number of open descriptors of this process, without the one that lists them.
 pub(crate) fn open_files() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count() - 1
 }
 
-/// What this process has open, kind by kind.
+/// Returns the kinds of this process's open descriptors, sorted.
 pub(crate) fn open_descriptors() -> Vec<String> {
     let entries = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
-    // The one that lists them is gone by the time it is read.
+    // The descriptor that lists the others is closed when its link is read.
     let links = entries.filter_map(|entry| std::fs::read_link(entry.path()).ok());
     let mut kinds: Vec<String> = links
         .map(|link| link.to_string_lossy().split(":[").next().unwrap_or_default().to_owned())
         .filter(|link| !link.starts_with("/proc/"))
-        // Groups have numbers for names; in version 2 their directories are open themselves.
+        // Cgroups have numbers as names. With version 2 their directories are open.
         .map(|link| match link.strip_prefix("/sys/fs/cgroup/") {
             Some(path) => match path.rsplit('/').next().unwrap_or_default() {
                 number if number.parse::<u64>().is_ok() => "cgroup".to_owned(),
@@ -134,10 +138,10 @@ pub(crate) fn threads() -> usize {
     std::fs::read_dir("/proc/self/task").unwrap().count()
 }
 
-/// Waits until something holds; panics with what was found last if it does not in time.
+/// Waits until `find` succeeds. Panics with its last error after the deadline.
 #[track_caller]
 pub(crate) fn eventually<T: std::fmt::Debug>(
-    patience: Duration,
+    deadline: Duration,
     what: &str,
     mut find: impl FnMut() -> Result<(), T>,
 ) {
@@ -145,15 +149,15 @@ pub(crate) fn eventually<T: std::fmt::Debug>(
     loop {
         match find() {
             Ok(()) => return,
-            Err(found) if began.elapsed() > patience => {
-                panic!("{what}: {found:?} after {patience:?}")
+            Err(found) if began.elapsed() > deadline => {
+                panic!("{what}: {found:?} after {deadline:?}")
             }
             Err(_) => std::thread::sleep(Duration::from_millis(5)),
         }
     }
 }
 
-/// That these are equal, sooner or later.
+/// Waits until `find` returns the wanted value.
 #[track_caller]
 pub(crate) fn eventually_equal<T: PartialEq + std::fmt::Debug>(
     what: &str,

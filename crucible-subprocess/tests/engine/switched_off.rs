@@ -1,13 +1,14 @@
-//! User namespaces that the host has switched off: what is said then.
+//! A test of the error on a host that has disabled user namespaces.
 
 use crucible_core::{EngineError, Layer};
 use crucible_subprocess::{SubprocessEngine, doctor};
 
-/// Names the setting that whoever runs these tests has set so that there are no user namespaces.
+/// The variable with the name of the setting by which the test environment disabled user
+/// namespaces.
 const SWITCHED_OFF: &str = "CRUCIBLE_TEST_SWITCHED_OFF";
 
 #[test]
-fn the_setting_that_is_in_the_way_is_named_and_nothing_else_is() {
+fn disabling_setting_is_the_only_reported_cause() {
     let report = doctor();
     let fact = report.fact("user namespaces").unwrap();
     let line = report.layers.iter().find(|probe| probe.layer == Layer::UserNamespace).unwrap();
@@ -21,7 +22,7 @@ fn the_setting_that_is_in_the_way_is_named_and_nothing_else_is() {
         !line.available && line.detail.contains(&named) && line.fix.contains(&command),
         "{report}"
     );
-    let builder = super::support::not_for_this_user().iter();
+    let builder = super::support::unavailable_layers().iter();
     let builder = builder.fold(SubprocessEngine::builder(), |builder, layer| builder.waive(*layer));
     let error = builder.build().unwrap_err();
     let EngineError::LayerUnavailable { missing } = &error else { panic!("{error:?}") };

@@ -1,19 +1,20 @@
-//! Tests of this program once more, by a process of an ordinary user.
+//! A helper that runs tests of this executable as an ordinary user.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-/// A user whom no file belongs to, as `nobody` is.
+/// A user that owns no files, such as `nobody`.
 const NOBODY_ID: u32 = 65_534;
 
-/// Runs the tests that `filters` name as an ordinary user; every filter must name one. For who is no root already, the
-/// tests do it themselves.
+/// Runs the tests that match `filters` as an ordinary user. Every filter must match a test.
+///
+/// Does nothing if this process is not root: then the tests already run as an ordinary user.
 pub(crate) fn run_as_unprivileged_user(name: &str, filters: &[String], threads: usize) {
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    // Where the tests are built may be closed to others.
+    // The build directory may be inaccessible to other users.
     let directory =
         std::env::temp_dir().join(format!("crucible-nobody-{name}-{}", std::process::id()));
     std::fs::create_dir(&directory).unwrap();
@@ -37,11 +38,11 @@ pub(crate) fn run_as_unprivileged_user(name: &str, filters: &[String], threads: 
         .filter(|line| line.ends_with(": test"))
         .count();
     let output = output.unwrap();
-    let words = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{words}\n{}", String::from_utf8_lossy(&output.stderr));
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{stdout}\n{}", String::from_utf8_lossy(&output.stderr));
     for filter in filters {
-        assert!(words.contains(&format!("test {filter}")), "{filter} was not run: {words}");
+        assert!(stdout.contains(&format!("test {filter}")), "{filter} matched no test: {stdout}");
     }
     let all = format!("test result: ok. {count} passed; 0 failed; 0 ignored");
-    assert!(words.contains(&all), "of {count}: {words}");
+    assert!(stdout.contains(&all), "not all of {count} tests passed: {stdout}");
 }

@@ -1,4 +1,4 @@
-//! What no ordinary program does is refused and reported: which call, and how often, by whose program.
+//! Tests of policy violations: refused calls are reported with their name and their count.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crucible_core::{
 };
 use crucible_guest::policy::{Action, Condition, RULES, Rule};
 
-/// What every program here begins with. `call` gives the error number.
+/// The beginning of every program. `call` returns the error number.
 const PRELUDE: &str = "
 import ctypes, os, sys
 libc = ctypes.CDLL(None, use_errno=True)
@@ -27,7 +27,7 @@ fn program(source: &str) -> Evaluation {
     Evaluation::python(format!("{PRELUDE}{source}")).with_limits(limits)
 }
 
-fn told(evidence: &[Evidence]) -> Vec<&str> {
+fn violations(evidence: &[Evidence]) -> Vec<&str> {
     evidence
         .iter()
         .filter_map(|fact| match fact {
@@ -37,7 +37,7 @@ fn told(evidence: &[Evidence]) -> Vec<&str> {
         .collect()
 }
 
-/// What was reported of a program that exited with 0 nevertheless, and what it printed.
+/// Returns the violations and the output of a program that exited with 0.
 #[track_caller]
 fn reported(outcome: &Outcome) -> (Vec<&str>, String) {
     let (stdout, stderr) = (outcome.stdout.to_text(), outcome.stderr.to_text());
@@ -46,19 +46,19 @@ fn reported(outcome: &Outcome) -> (Vec<&str>, String) {
         Some(Verdict::Exited { code: 0 }),
         "{stdout}\n{stderr}"
     );
-    let told = told(outcome.evidence());
-    match told.first() {
+    let found = violations(outcome.evidence());
+    match found.first() {
         Some(what) => {
             assert_eq!(*outcome.verdict(), Verdict::PolicyViolation { what: (*what).to_owned() })
         }
         None => assert!(outcome.is_success(), "{}", outcome.verdict()),
     }
-    (told, stdout.trim().to_owned())
+    (found, stdout.trim().to_owned())
 }
 
-/// Arguments that the rule is about.
+/// Returns arguments that match a rule.
 fn arguments(rule: &Rule) -> [u64; 6] {
-    // Without a test: none of those that an earlier rule on the call is about.
+    // A rule without a test matches arguments that no earlier rule on the call matches.
     let first = if rule.conditions.is_empty() { 0x4_0000 } else { 0 };
     let mut arguments = [first, 0, 0, 0, 0, 0];
     for test in rule.conditions {
@@ -73,13 +73,13 @@ fn arguments(rule: &Rule) -> [u64; 6] {
     arguments
 }
 
-/// Every rule, as the kernel carries it out: each refused call fails with its error number, and those that matter are
-/// reported, each once.
+/// Each refused call fails with the error number of its rule, and each reported rule is reported
+/// once.
 #[test]
-fn each_refusal_is_what_the_policy_says() {
+fn each_refusal_matches_the_policy() {
     let engine = without(&[]);
     let rules: Vec<_> = RULES.iter().filter(|rule| rule.action != Action::Allow).collect();
-    // So few that none is kept waiting.
+    // Few enough that the engine does not delay a call.
     for rules in rules.chunks(16) {
         let mut source = String::new();
         let mut numbers = Vec::new();
@@ -95,23 +95,23 @@ fn each_refusal_is_what_the_policy_says() {
             }
         }
         let outcome = run(&engine, &program(&source));
-        let (told, printed) = reported(&outcome);
+        let (found, printed) = reported(&outcome);
         let names: Vec<_> = rules.iter().map(|rule| rule.name).collect();
         assert_eq!(printed.lines().collect::<Vec<_>>(), numbers, "{names:?}");
-        assert_eq!(told, wanted);
+        assert_eq!(found, wanted);
     }
 }
 
 #[test]
-fn calls_are_counted() {
+fn violations_are_counted() {
     let engine = without(&[]);
     let outcome = run(&engine, &program(&format!("for _ in range(3): {MOUNT}\n{SETNS}\n{MOUNT}")));
-    let (told, _) = reported(&outcome);
-    assert_eq!(told, ["mount(2) was refused, 4 times", "setns(2) was refused, once"]);
+    let (found, _) = reported(&outcome);
+    assert_eq!(found, ["mount(2) was refused, 4 times", "setns(2) was refused, once"]);
 }
 
 #[test]
-fn what_libraries_and_runtimes_try_is_no_violation() {
+fn ordinary_refused_calls_are_not_reported() {
     let source = "
 import socket
 for family in (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK):
@@ -126,22 +126,22 @@ print(call(135, 0x40000), call(1000))";
     let engine = without(&[]);
     let outcome = run(&engine, &program(source));
     assert_eq!(printed(&outcome), "97 97 97 1 1 1 1 38 1 1 38 38 38 1 38");
-    assert_eq!(told(outcome.evidence()), Vec::<&str>::new());
+    assert_eq!(violations(outcome.evidence()), Vec::<&str>::new());
 }
 
 #[test]
-fn a_call_of_another_abi_is_reported_and_not_made() {
-    // getpid(2) as x32 has it.
+fn call_of_another_abi_is_refused_and_reported() {
+    // getpid(2) with its number in the x32 ABI.
     let engine = without(&[]);
     let outcome = run(&engine, &program("print(call(0x40000000 + 39), call(-1))"));
-    let (told, printed) = reported(&outcome);
+    let (found, printed) = reported(&outcome);
     assert_eq!(printed, "38 38");
-    assert_eq!(told, ["a call of another ABI (i386, x32) was refused, once"]);
+    assert_eq!(found, ["a call of another ABI (i386, x32) was refused, once"]);
 }
 
-/// A flood is slowed down, and ends at the wall limit. Meanwhile others get their verdicts.
+/// A flood of violations is slowed down until its wall limit. Other sandboxes are not affected.
 #[test]
-fn a_flood_costs_whoever_makes_it() {
+fn violation_flood_slows_only_its_sandbox() {
     let engine = without(&[]);
     let source = format!("for _ in range(10000): {MOUNT}\nprint('through')");
     let wall = Duration::from_secs(3) * crucible_conformance::slowness();
@@ -156,21 +156,21 @@ fn a_flood_costs_whoever_makes_it() {
         (flood.join().unwrap(), others)
     });
     assert!(others > 0);
-    let told = told(flooded.evidence());
-    let [what] = told[..] else { panic!("{told:?}") };
+    let found = violations(flooded.evidence());
+    let [what] = found[..] else { panic!("{found:?}") };
     let count = what
         .strip_prefix("mount(2) was refused, at least ")
         .and_then(|rest| rest.strip_suffix(" times"));
     let count: u32 = count.unwrap_or_else(|| panic!("{what}")).parse().unwrap();
-    // The wall limit leaves time for so many.
+    // The wall limit leaves time for this range.
     assert!((17..10_000).contains(&count), "{what}");
     assert_eq!(*flooded.verdict(), Verdict::PolicyViolation { what: what.to_owned() });
     assert_eq!(flooded.stdout.to_text(), "");
 }
 
-/// Whatever it calls itself, whoever its parent is by now, whichever thread it was.
+/// Violations of descendants and threads count, also of renamed and orphaned processes.
 #[test]
-fn descendants_and_threads_count() {
+fn violations_of_descendants_and_threads_count() {
     let engine = without(&[]);
     let source = format!(
         "
@@ -208,14 +208,14 @@ thread.join()
 print('done')"
     );
     let outcome = run(&engine, &program(&source));
-    let (told, printed) = reported(&outcome);
+    let (found, printed) = reported(&outcome);
     assert_eq!(printed, "done");
-    assert_eq!(told, ["mount(2) was refused, 4 times"]);
+    assert_eq!(found, ["mount(2) was refused, 4 times"]);
 }
 
-/// What a program did is known even if the last thing that it did was that.
+/// A violation is reported even if it is the last call of a program.
 #[test]
-fn nothing_is_lost_at_the_end() {
+fn last_violation_before_exit_is_reported() {
     let engine = without(&[]);
     for _ in 0..50 {
         let outcome = run(&engine, &program(&format!("{MOUNT}; os._exit(0)")));
@@ -224,7 +224,7 @@ fn nothing_is_lost_at_the_end() {
 }
 
 #[test]
-fn commands_of_a_session_have_their_own() {
+fn session_commands_have_their_own_violations() {
     let engine = without(&[]);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -238,19 +238,19 @@ fn commands_of_a_session_have_their_own() {
         };
         for round in 0..3 {
             let exit = exec(&format!("{MOUNT}; {MOUNT}; print('no')")).await;
-            assert_eq!(told(&exit.evidence), ["mount(2) was refused, 2 times"]);
+            assert_eq!(violations(&exit.evidence), ["mount(2) was refused, 2 times"]);
             let exit = exec("print('nothing')").await;
-            assert_eq!(told(&exit.evidence), Vec::<&str>::new(), "round {round}");
+            assert_eq!(violations(&exit.evidence), Vec::<&str>::new(), "round {round}");
             assert_eq!(exit.verdict(), Verdict::Exited { code: 0 });
             let exit = exec(SETNS).await;
-            assert_eq!(told(&exit.evidence), ["setns(2) was refused, once"]);
+            assert_eq!(violations(&exit.evidence), ["setns(2) was refused, once"]);
         }
         sandbox.close().await.unwrap();
     });
 }
 
 #[test]
-fn sandboxes_at_once_do_not_mix() {
+fn concurrent_sandboxes_do_not_mix_violations() {
     let engine = without(&[]);
     let cases: [(String, &[&str]); 3] = [
         (format!("for _ in range(9): {MOUNT}"), &["mount(2) was refused, 9 times"]),
@@ -270,7 +270,7 @@ fn sandboxes_at_once_do_not_mix() {
 }
 
 #[test]
-fn the_report_says_that_violations_are_reported() {
+fn seccomp_layer_reports_violation_support() {
     let engine = without(&[]);
     let detail = |enforcement: &crucible_core::Enforcement| {
         let report =
@@ -282,9 +282,9 @@ fn the_report_says_that_violations_are_reported() {
     assert_eq!(detail(&outcome.enforcement), "1 filter, violations are reported");
 }
 
-/// Without the layer nothing is reported, because nothing is refused by it.
+/// Without the layer there are no violations, because no filter refuses a call.
 #[test]
-fn without_the_layer_nothing_is_reported() {
+fn waived_seccomp_reports_no_violations() {
     let engine = without(&[Layer::Seccomp]);
     let outcome = run(&engine, &program(&format!("print({MOUNT} != 0)")));
     assert_eq!(printed(&outcome), "True");

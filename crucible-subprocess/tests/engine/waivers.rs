@@ -1,15 +1,15 @@
-//! Giving layers up by name: each that can be, and none that cannot.
+//! Tests of waived layers.
 
 use std::collections::BTreeSet;
 
 use super::runs::{printed, run, without};
-use super::support::not_for_this_user;
+use super::support::unavailable_layers;
 use crucible_core::{
     Engine as _, EngineError, Evaluation, Isolation, Layer, LayerStatus, SandboxSpec,
 };
 use crucible_subprocess::SubprocessEngine;
 
-/// Without one of these there is no sandbox.
+/// Layers that cannot be waived.
 const ESSENTIAL: [Layer; 7] = [
     Layer::UserNamespace,
     Layer::PidNamespace,
@@ -24,14 +24,15 @@ fn waivable() -> impl Iterator<Item = Layer> {
     Layer::ALL.iter().copied().filter(|layer| !ESSENTIAL.contains(layer))
 }
 
-/// What is waived in engines of this user anyway.
-fn waived_anyway() -> BTreeSet<Layer> {
-    not_for_this_user().iter().copied().collect()
+/// Returns the layers that every engine of this user waives.
+fn always_waived() -> BTreeSet<Layer> {
+    unavailable_layers().iter().copied().collect()
 }
 
-/// Runs a program without these layers: both the engine and the outcome say so, and that every other is in force.
+/// Runs a program without these layers. Engine and outcome must report them as waived, and every
+/// other layer as enforced.
 fn run_without(layers: &[Layer]) {
-    let waived: BTreeSet<_> = waived_anyway().into_iter().chain(layers.iter().copied()).collect();
+    let waived: BTreeSet<_> = always_waived().into_iter().chain(layers.iter().copied()).collect();
     let engine = without(layers);
     let info = engine.info();
     let outcome = run(&engine, &Evaluation::shell("echo $((6 * 7))"));
@@ -62,13 +63,13 @@ fn run_without(layers: &[Layer]) {
                     [*layer]
                 );
             }
-            other => panic!("what requires `{layer}` got {other:?}"),
+            other => panic!("a sandbox that requires `{layer}` got {other:?}"),
         }
     }
 }
 
 #[test]
-fn each_layer_that_can_be_waived_is_off_alone_and_said_to_be() {
+fn each_waived_layer_is_reported_alone() {
     run_without(&[]);
     for layer in waivable() {
         run_without(&[layer]);
@@ -76,12 +77,12 @@ fn each_layer_that_can_be_waived_is_off_alone_and_said_to_be() {
 }
 
 #[test]
-fn all_layers_that_can_be_waived_are_off_together() {
+fn all_waivable_layers_can_be_waived_together() {
     run_without(&waivable().collect::<Vec<_>>());
 }
 
 #[test]
-fn what_the_engine_is_built_on_cannot_be_waived() {
+fn essential_layers_cannot_be_waived() {
     for layer in ESSENTIAL {
         let error = SubprocessEngine::builder().waive(layer).build().unwrap_err();
         let EngineError::Invalid(input) = &error else { panic!("{error:?}") };
@@ -89,7 +90,7 @@ fn what_the_engine_is_built_on_cannot_be_waived() {
         assert_eq!(problem.field, "waive");
         assert!(problem.message.contains(&format!("`{layer}`")), "{problem}");
     }
-    // All of them are told at once, and what else is waived is no problem.
+    // The error contains all of them, and none of the waivable layers.
     let builder =
         ESSENTIAL.into_iter().fold(SubprocessEngine::builder(), |b, layer| b.waive(layer));
     let error = builder.waive(Layer::Seccomp).build().unwrap_err();

@@ -1,25 +1,25 @@
-//! What the host has: files, processes, devices, settings, descriptors, variables.
+//! Attacks on host objects: files, processes, devices, kernel settings, descriptors, variables.
 
 use crucible_core::{Deviation, Layer};
 
 use crate::attack::definition::{Attack, ControlMethod, FixtureNeeds};
 
 const MOUNTS: &[Layer] = &[Layer::MountNamespace];
-/// Refused, read-only, or not there: the sandbox need not have what the host does.
-const REFUSED_OR_NOT_THERE: &[i32] = &[1, 13, 30, 2, 6, 38];
+/// Refused, read-only, or missing: a sandbox need not have every object of the host.
+const REFUSED_OR_MISSING: &[i32] = &[1, 13, 30, 2, 6, 38];
 
 pub(in crate::attack) fn read_a_host_file() -> Attack {
     Attack::new(
         "D3",
-        "reads a file of the host by every path that has worked before",
-        "its content does not come out",
+        "reads a file of the host by paths that have bypassed checks before",
+        "the program does not get its content",
     )
     .stopped_by(MOUNTS)
     .ends_normally()
 }
 
 pub(in crate::attack) fn write_a_host_file() -> Attack {
-    Attack::new("D3", "writes to a file of the host and removes it", "it stays as it is")
+    Attack::new("D3", "writes to a file of the host and removes it", "the file is unchanged")
         .stopped_by(MOUNTS)
         .ends_normally()
 }
@@ -27,41 +27,45 @@ pub(in crate::attack) fn write_a_host_file() -> Attack {
 pub(in crate::attack) fn see_host_processes() -> Attack {
     Attack::new(
         "G4",
-        "lists processes, and reads the command line of one of the host",
-        "it sees its own",
+        "lists processes, and reads the command line of a host process",
+        "it sees only its own processes",
     )
     .stopped_by(&[Layer::PidNamespace])
     .ends_normally()
 }
 
 pub(in crate::attack) fn kernel_memory() -> Attack {
-    Attack::new("F8", "opens the memory of the kernel and its log", "it cannot")
+    Attack::new("F8", "opens the kernel's memory and log", "every open is refused")
         .stopped_by(&[Layer::DedicatedUser, Layer::Capabilities, Layer::UserNamespace])
-        .refused_with(REFUSED_OR_NOT_THERE)
+        .refused_with(REFUSED_OR_MISSING)
 }
 
 pub(in crate::attack) fn kernel_settings() -> Attack {
     Attack::new(
         "J1",
-        "opens settings of the kernel for writing, those that name a program first",
-        "it cannot",
+        "opens kernel settings for writing, including ones that name a program to start",
+        "every open is refused",
     )
     .stopped_by(&[Layer::DedicatedUser, Layer::UserNamespace, Layer::Landlock])
-    .refused_with(REFUSED_OR_NOT_THERE)
+    .refused_with(REFUSED_OR_MISSING)
 }
 
 pub(in crate::attack) fn sysrq() -> Attack {
-    Attack::new("J1", "opens the keys by which the machine is restarted, for writing", "it cannot")
-        .stopped_by(&[Layer::DedicatedUser, Layer::UserNamespace, Layer::Landlock])
-        .refused_with(REFUSED_OR_NOT_THERE)
-        .with_control(ControlMethod::UnsandboxedIfSupported("", "this kernel has no such keys"))
+    Attack::new(
+        "J1",
+        "opens the SysRq files, which can restart the machine, for writing",
+        "every open is refused",
+    )
+    .stopped_by(&[Layer::DedicatedUser, Layer::UserNamespace, Layer::Landlock])
+    .refused_with(REFUSED_OR_MISSING)
+    .with_control(ControlMethod::UnsandboxedIfSupported("", "this kernel has no SysRq files"))
 }
 
 pub(in crate::attack) fn release_agent() -> Attack {
     Attack::new(
         "F8",
-        "mounts a cgroup hierarchy, and looks for the host's (CVE-2022-0492)",
-        "it cannot",
+        "mounts a cgroup hierarchy, and opens files of the host's hierarchy (CVE-2022-0492)",
+        "every call is refused",
     )
     .stopped_by(&[Layer::Seccomp, Layer::Capabilities])
     .with_scratch_control("m")
@@ -71,25 +75,25 @@ pub(in crate::attack) fn raw_devices() -> Attack {
     Attack::new(
         "D5",
         "opens disks and other devices of the machine",
-        "there are none but the not_applicable ones",
+        "only the harmless devices exist",
     )
     .stopped_by(&[Layer::MountNamespace, Layer::DedicatedUser])
     .ends_normally()
-    .not_applicable_where(Deviation::OwnKernel, "the devices are those of its own kernel")
-    .with_control(ControlMethod::UnsandboxedIfSupported("", "this host has none of these devices"))
+    .not_applicable_where(Deviation::OwnKernel, "the devices belong to the sandbox's own kernel")
+    .with_control(ControlMethod::UnsandboxedIfSupported("", "this host has none of the devices"))
 }
 
 pub(in crate::attack) fn inherited_descriptors() -> Attack {
     Attack::new(
         "G5",
-        "looks for descriptors that the host left open (CVE-2024-21626)",
-        "it has 0, 1 and 2",
+        "looks for inherited descriptors of the host (CVE-2024-21626)",
+        "only the descriptors 0, 1 and 2 are open",
     )
     .ends_normally()
     .with_needs(FixtureNeeds::LeakedDescriptor)
 }
 
 pub(in crate::attack) fn host_environment() -> Attack {
-    Attack::new("G6", "tells the variables that it has", "none of the host's is among them")
+    Attack::new("G6", "reports its environment variables", "it has no variable of the host")
         .ends_normally()
 }

@@ -1,4 +1,4 @@
-//! Memory, by every way in which a program can hold it.
+//! Attacks by memory, in every form that a program can hold.
 
 use crucible_core::{Layer, Limit};
 
@@ -7,11 +7,15 @@ use crate::attack::definition::Attack;
 const MEMORY: &[Layer] = &[Layer::MemoryCgroup];
 const MIB: u64 = 1024 * 1024;
 
-fn hoard(catalogue: &'static str, does: &'static str) -> Attack {
-    Attack::new(catalogue, does, "it never holds more than its limit, and the verdict is `memory`")
-        .stopped_by(MEMORY)
-        .ends_at(Limit::Memory)
-        .with_limits(|limits| limits.with_disk_bytes(1024 * MIB))
+fn hoard(catalogue: &'static str, action: &'static str) -> Attack {
+    Attack::new(
+        catalogue,
+        action,
+        "it never holds more than its limit, and the verdict is `memory`",
+    )
+    .stopped_by(MEMORY)
+    .ends_at(Limit::Memory)
+    .with_limits(|limits| limits.with_disk_bytes(1024 * MIB))
 }
 
 pub(in crate::attack) fn touch() -> Attack {
@@ -19,7 +23,7 @@ pub(in crate::attack) fn touch() -> Attack {
 }
 
 pub(in crate::attack) fn touch_in_a_child() -> Attack {
-    hoard("B4", "touches 192 MiB in a child, and would itself exit with 0")
+    hoard("B4", "touches 192 MiB in a child, while the parent would exit with 0")
 }
 
 pub(in crate::attack) fn touch_shared() -> Attack {
@@ -27,15 +31,15 @@ pub(in crate::attack) fn touch_shared() -> Attack {
 }
 
 pub(in crate::attack) fn fill_tmpfs() -> Attack {
-    hoard("B3", "writes 192 MiB into a file system that is memory")
+    hoard("B3", "writes 192 MiB into a tmpfs")
 }
 
 pub(in crate::attack) fn fill_memfd() -> Attack {
-    hoard("B3", "writes 192 MiB into a file without a name")
+    hoard("B3", "writes 192 MiB into a memfd")
 }
 
 pub(in crate::attack) fn fill_segment() -> Attack {
-    hoard("B3", "touches a System V segment of 192 MiB").with_scratch_control("i")
+    hoard("B3", "touches a System V shared memory segment of 192 MiB").with_scratch_control("i")
 }
 
 pub(in crate::attack) fn page_out() -> Attack {

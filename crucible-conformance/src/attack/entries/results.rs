@@ -1,12 +1,13 @@
-//! What is put where results are looked for.
+//! Attacks on the collection of results.
 
 use crucible_core::Collect;
 
 use crate::attack::definition::{Attack, ControlMethod, FixtureNeeds};
 
 const MIB: u64 = 1024 * 1024;
-/// As many as a collection takes, and as deep as it goes.
+/// The most files that the collection takes.
 const FILES_MAX: usize = 20;
+/// The greatest depth of the collection.
 const DEPTH_MAX: usize = 8;
 
 fn collect() -> Collect {
@@ -16,26 +17,27 @@ fn collect() -> Collect {
         .with_depth_max(DEPTH_MAX)
 }
 
-/// Results are brought out by the engine: there is no layer to give up. The control is somebody who takes no care.
-fn result(catalogue: &'static str, does: &'static str, holds: &'static str) -> Attack {
-    Attack::new(catalogue, does, holds)
+/// Creates an attack on results. The engine itself collects results, so that no layer can be
+/// waived. The control is the naive collector.
+fn result(catalogue: &'static str, action: &'static str, expectation: &'static str) -> Attack {
+    Attack::new(catalogue, action, expectation)
         .ends_normally()
         .with_needs(FixtureNeeds::Results(collect(), 0))
         .with_control(ControlMethod::NaiveCollector)
 }
 
-const NOT_FOLLOWED: &str = "what comes out is not what the link leads to";
+const NOT_FOLLOWED: &str = "the link is not followed";
 
 pub(in crate::attack) fn absolute_link() -> Attack {
     result("E1", "leaves a link to a file of the host by its absolute path", NOT_FOLLOWED)
 }
 
 pub(in crate::attack) fn relative_link() -> Attack {
-    result("E1", "leaves a link to a file of the host by a path that climbs", NOT_FOLLOWED)
+    result("E1", "leaves a link to a file of the host by a relative path with `..`", NOT_FOLLOWED)
 }
 
 pub(in crate::attack) fn chain_of_links() -> Attack {
-    result("E1", "leaves a link to a link to a link to a file of the host", NOT_FOLLOWED)
+    result("E1", "leaves a chain of three links to a file of the host", NOT_FOLLOWED)
 }
 
 pub(in crate::attack) fn linked_directory() -> Attack {
@@ -43,36 +45,40 @@ pub(in crate::attack) fn linked_directory() -> Attack {
 }
 
 pub(in crate::attack) fn hard_link() -> Attack {
-    result("E2", "leaves a hard link to a file of the host", "there is none to link to")
+    result("E2", "leaves a hard link to a file of the host", "the sandbox has no such file")
         .refused_with(&[1, 2, 13, 18])
 }
 
 pub(in crate::attack) fn fifo() -> Attack {
-    result("E2", "leaves a FIFO, at which whoever opens it waits for ever", "nobody waits")
+    result("E2", "leaves a FIFO, which blocks a process that opens it", "the engine does not block")
 }
 
 pub(in crate::attack) fn socket() -> Attack {
-    result("E2", "leaves a socket, which cannot be read as a file", "the other results come out")
+    result(
+        "E2",
+        "leaves a socket, which cannot be read as a file",
+        "the other results are collected",
+    )
 }
 
 pub(in crate::attack) fn magic_link() -> Attack {
-    result("E2", "leaves links into `/proc/self`, which is whoever follows them", NOT_FOLLOWED)
+    result("E2", "leaves links into `/proc/self`, whose target depends on the reader", NOT_FOLLOWED)
 }
 
 pub(in crate::attack) fn sparse_file() -> Attack {
-    result("E3", "leaves a file of 1 TiB of nothing", "no more comes out than asked for")
+    result("E3", "leaves a sparse file of 1 TiB", "the collection stays within its bounds")
 }
 
 pub(in crate::attack) fn many_results() -> Attack {
-    result("E3", "leaves 500 files", "no more come out than asked for")
+    result("E3", "leaves 500 files", "the collection stays within its bounds")
         .with_needs(FixtureNeeds::Results(collect(), 500))
 }
 
 pub(in crate::attack) fn strange_names() -> Attack {
     result(
         "E3",
-        "leaves files whose names have line feeds, escape sequences, no text, or look like options",
-        "each comes out under a name that harms nobody, or is report to have been skipped",
+        "leaves files whose names contain line feeds, escape sequences or invalid UTF-8",
+        "each file is collected under a harmless name, or is listed as skipped",
     )
 }
 
@@ -80,7 +86,7 @@ pub(in crate::attack) fn deep_results() -> Attack {
     result(
         "E3",
         "leaves a file 100 directories deep",
-        "nothing comes out from deeper than asked for",
+        "no file beyond the depth bound is collected",
     )
     .with_needs(FixtureNeeds::Results(collect(), 100))
 }

@@ -1,11 +1,11 @@
-//! What is left for the next. Each is run twice in a row by one engine.
+//! Attacks by leftovers. One engine runs each attack twice in a row.
 
 use crucible_core::Layer;
 
 use crate::attack::definition::{Attack, ControlMethod, FixtureNeeds};
 
-fn left(does: &'static str, layers: &'static [Layer], kinds: &'static str) -> Attack {
-    Attack::new("M1", does, "the second run finds nothing of the first")
+fn leftover(action: &'static str, layers: &'static [Layer], kinds: &'static str) -> Attack {
+    Attack::new("M1", action, "the second run finds no object of the first")
         .stopped_by(layers)
         .ends_normally()
         .with_needs(FixtureNeeds::TwoRuns)
@@ -13,27 +13,27 @@ fn left(does: &'static str, layers: &'static [Layer], kinds: &'static str) -> At
 }
 
 pub(in crate::attack) fn leave_files() -> Attack {
-    left("leaves a file in every place that can be written to", &[Layer::MountNamespace], "2")
+    leftover("leaves a file in every writable directory", &[Layer::MountNamespace], "2")
 }
 
 pub(in crate::attack) fn leave_segment() -> Attack {
-    left("leaves a System V segment", &[Layer::IpcNamespace], "i2")
+    leftover("leaves a System V shared memory segment", &[Layer::IpcNamespace], "i2")
 }
 
 pub(in crate::attack) fn leave_queue() -> Attack {
-    left("leaves a POSIX message queue", &[Layer::IpcNamespace], "i2")
+    leftover("leaves a POSIX message queue", &[Layer::IpcNamespace], "i2")
 }
 
 pub(in crate::attack) fn leave_abstract_socket() -> Attack {
-    left("leaves a process that listens on an abstract socket", &[Layer::PidNamespace], "2")
+    leftover("leaves a process that listens on an abstract socket", &[Layer::PidNamespace], "2")
 }
 
 pub(in crate::attack) fn leave_process() -> Attack {
-    left("leaves a daemon", &[Layer::PidNamespace], "2")
+    leftover("leaves a daemon", &[Layer::PidNamespace], "2")
 }
 
 pub(in crate::attack) fn leave_host_name() -> Attack {
-    left(
+    leftover(
         "leaves another host name",
         &[Layer::Seccomp, Layer::Capabilities, Layer::UtsNamespace],
         "u2",
@@ -41,14 +41,17 @@ pub(in crate::attack) fn leave_host_name() -> Attack {
 }
 
 pub(in crate::attack) fn leave_keys() -> Attack {
-    left("leaves a key in the keyring of its user", &[Layer::Seccomp, Layer::DedicatedUser], "2")
-        .with_control(ControlMethod::UnsandboxedIfSupported("2", "this kernel keeps no keys"))
+    leftover(
+        "leaves a key in the keyring of its user",
+        &[Layer::Seccomp, Layer::DedicatedUser],
+        "2",
+    )
+    .with_control(ControlMethod::UnsandboxedIfSupported("2", "this kernel has no keyrings"))
 }
 
 pub(in crate::attack) fn leave_oom_score() -> Attack {
-    left("leaves a process that the kernel ends first when memory runs out", &[], "2").with_control(
-        ControlMethod::NotShown(
-            "each process has a score of its own, and no process is used twice",
-        ),
-    )
+    leftover("leaves a process that the kernel kills first when memory runs out", &[], "2")
+        .with_control(ControlMethod::NotShown(
+            "each process has its own score, and no process runs two programs",
+        ))
 }

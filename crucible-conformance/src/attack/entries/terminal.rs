@@ -1,4 +1,4 @@
-//! The terminal of whoever runs the host program.
+//! Attacks on the operator's terminal.
 
 use crucible_core::{Deviation, Layer};
 
@@ -9,20 +9,24 @@ const SECCOMP: &[Layer] = &[Layer::Seccomp];
 pub(in crate::attack) fn type_ahead() -> Attack {
     Attack::new(
         "I1",
-        "types on the terminal, as if the operator did (CVE-2017-5226)",
-        "it has no terminal, and could not",
+        "inserts characters into the operator's terminal input (CVE-2017-5226)",
+        "it has no terminal, and the call is refused",
     )
     .stopped_by(SECCOMP)
     .with_scratch_control("t")
 }
 
 pub(in crate::attack) fn paste() -> Attack {
-    Attack::new("I1", "pastes the selection of the console", "it cannot").stopped_by(SECCOMP)
+    Attack::new("I1", "pastes the console's selection", "the call is refused").stopped_by(SECCOMP)
 }
 
 pub(in crate::attack) fn take_terminal() -> Attack {
-    Attack::new("I2", "opens a terminal and takes it for its own session", "there is none")
-        .stopped_by(&[Layer::MountNamespace, Layer::DedicatedUser])
-        .ends_normally()
-        .not_applicable_where(Deviation::OwnKernel, "terminals are those of its own kernel")
+    Attack::new(
+        "I2",
+        "opens a terminal and makes it its controlling terminal",
+        "no terminal exists",
+    )
+    .stopped_by(&[Layer::MountNamespace, Layer::DedicatedUser])
+    .ends_normally()
+    .not_applicable_where(Deviation::OwnKernel, "the terminals belong to the sandbox's own kernel")
 }

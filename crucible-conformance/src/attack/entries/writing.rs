@@ -1,15 +1,16 @@
-//! Output without end.
+//! Attacks by output.
 
 use crucible_core::{Digest, Limit};
 
 use crate::attack::definition::{Attack, ControlMethod};
 
-/// The host counts what it reads: there is no layer to give up.
-fn flood(does: &'static str) -> Attack {
+/// Creates an attack that floods output. The host counts the bytes that it reads, so that no layer
+/// can be waived.
+fn flood(action: &'static str) -> Attack {
     Attack::new(
         "C1",
-        does,
-        "it is ended at its output limit, what the host keeps is bounded, and the verdict is `output`",
+        action,
+        "the engine ends it at its limit, captures a bounded part, and the verdict is `output`",
     )
     .ends_at(Limit::Output)
 }
@@ -23,58 +24,65 @@ pub(in crate::attack) fn endless_stderr() -> Attack {
 }
 
 pub(in crate::attack) fn endless_both() -> Attack {
-    flood("writes 4 MiB to each of both streams, in turns")
+    flood("writes 4 MiB to each stream, alternating between them")
 }
 
-/// Told apart by what is kept: there is no layer to give up. The control is somebody who takes output for text.
-fn kept(catalogue: &'static str, does: &'static str, holds: &'static str) -> Attack {
-    Attack::new(catalogue, does, holds).ends_normally().with_control(ControlMethod::NaiveJudge)
+/// Creates an attack on captured output. The engine itself captures output, so that no layer can be
+/// waived. The control is the naive judge, which reads output as text.
+fn capture(catalogue: &'static str, action: &'static str, expectation: &'static str) -> Attack {
+    Attack::new(catalogue, action, expectation)
+        .ends_normally()
+        .with_control(ControlMethod::NaiveJudge)
 }
 
 pub(in crate::attack) fn binary_output() -> Attack {
-    kept(
+    capture(
         "C2",
-        "writes 64 KiB that are no text and no line",
-        "every byte is counted and kept as it is",
+        "writes 64 KiB without valid UTF-8 or a line feed",
+        "every byte is counted and captured unchanged",
     )
     .with_check(|outcome| {
         let expected = [0, 0xff, 0xfe, b'a', 0x80, 0xc3, 0, 0xe2].repeat(8192);
         let captured = &outcome.stderr;
         let same = captured.total_bytes == 65_536 && captured.sha256 == Digest::of(&expected);
-        (!same).then_some("the output is not what was written")
+        (!same).then_some("the captured output differs from the written output")
     })
 }
 
 pub(in crate::attack) fn escape_sequences() -> Attack {
-    kept(
+    capture(
         "C3",
-        "writes what terminals obey: titles, clipboards, questions",
-        "it is kept raw, and nobody obeys",
+        "writes terminal escape sequences for titles, the clipboard and queries",
+        "the sequences are captured unchanged and have no effect",
     )
     .with_check(|outcome| {
         let raw = outcome.stderr.head.starts_with(b"\x1b]0;owned\x07");
-        (!raw).then_some("the output is not what was written")
+        (!raw).then_some("the captured output differs from the written output")
     })
 }
 
 pub(in crate::attack) fn more_than_a_pipe() -> Attack {
     Attack::new(
         "C5",
-        "writes more to each stream than a pipe holds, and exits with 5",
-        "the verdict is `exited 5`, and nothing is lost",
+        "writes more than the capacity of a pipe to each stream, and exits with 5",
+        "the verdict is `exited 5`, and no output is lost",
     )
     .exits_with(5)
     .with_check(|outcome| (outcome.stderr.total_bytes != 262_144).then_some("output was lost"))
     .with_control(ControlMethod::NotShown(
-        "the control reads as it goes; one that waits for the end first would wait for ever",
+        "the control reads while the program runs, so that it does not block",
     ))
 }
 
 pub(in crate::attack) fn small_writes() -> Attack {
-    Attack::new("C6", "writes 50,000 times a byte", "every byte is counted, and nobody is flooded")
-        .ends_normally()
-        .with_check(|outcome| (outcome.stderr.total_bytes != 50_000).then_some("output was lost"))
-        .with_control(ControlMethod::NotShown(
-            "nothing is isolated here: the case is about what is kept",
-        ))
+    Attack::new(
+        "C6",
+        "writes 50,000 bytes, one call for each",
+        "every byte is counted, and the host stays responsive",
+    )
+    .ends_normally()
+    .with_check(|outcome| (outcome.stderr.total_bytes != 50_000).then_some("output was lost"))
+    .with_control(ControlMethod::NotShown(
+        "the attack aims at captured output only, and a plain process has none",
+    ))
 }

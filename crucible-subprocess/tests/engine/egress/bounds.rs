@@ -1,10 +1,10 @@
-//! A program cannot make the host hold more than a little for it.
+//! Tests that a program cannot make the host hold unbounded state.
 
 use super::support::{Server, allowed, engine_with, lines, program, runtime};
 
-/// Requests that never end hold their places for ten seconds and not for ever.
+/// A request that never ends holds its place for ten seconds.
 #[test]
-fn whoever_does_not_finish_a_request_loses_his_place() {
+fn unfinished_request_loses_its_place() {
     runtime().block_on(async {
         let server = Server::start("127.0.0.1").await;
         let engine = engine_with(&server);
@@ -27,23 +27,23 @@ connection.sendall(b'control')
 print(status, until(connection, b'served')[-6:].decode())
 done.set()
 print(*{place.recv(12)[9:] for place in places})
-# As slow in what must be a ClientHello.
+# A ClientHello that never ends.
 connection, status = tunnel('allowed.test:443')
 connection.sendall(hello('allowed.test')[:20])
 print(status, connection.recv(1))
-# And as long: no end of a head.
+# A request head without an end.
 connection = socket.create_connection(PROXY, timeout=60)
 connection.sendall(b'CONNECT allowed.test:8080 HTTP/1.1\r\nX: ' + b'y' * 9000)
 print(connection.recv(12)[9:])";
         let lines = lines(&engine, allowed(), source).await;
         assert_eq!(lines, ["200 served", "b'408'", "200 b''", "b'431'"]);
-        assert_eq!(server.heard(), [b"control"]);
+        assert_eq!(server.received(), [b"control"]);
     });
 }
 
-/// A server that says more than anybody reads waits, and the host holds no more than its buffers.
+/// Large transfers pass unchanged through bounded buffers.
 #[test]
-fn much_goes_through_unchanged() {
+fn large_transfer_passes_unchanged() {
     runtime().block_on(async {
         let server = Server::start("127.0.0.1").await;
         let engine = engine_with(&server);

@@ -1,6 +1,8 @@
-//! What an allow-list costs the host, and that nothing of it is left: connections, tasks, descriptors, processes.
+//! Tests of the connections, tasks, descriptors and processes that allow-lists cost, and of their
+//! end.
 //!
-//! These tests count what this process has: in a process with other tests they need to run one at a time.
+//! These tests count the objects of this process. In a process with other tests they must run one
+//! at a time.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,10 +18,10 @@ use tokio_util::sync::CancellationToken;
 use super::support::{Server, allowed, detail, engine_with, lines, outcome, program, runtime};
 use crate::support::{descendants, open_descriptors, open_files};
 
-/// At once, for one sandbox.
+/// The most concurrent connections of one sandbox.
 const CONNECTIONS_MAX: usize = 32;
 
-/// Holds ten connections for ever.
+/// A program that holds ten connections endlessly.
 const HOLD: &str = "
 held = [tunnel('allowed.test:8080')[0] for _ in range(10)]
 for connection in held:
@@ -28,13 +30,13 @@ for connection in held:
 print('held', flush=True)
 time.sleep(1000)";
 
-/// What is there of the host's: descriptors, tasks, processes.
+/// Returns the descriptors, tasks and processes of this host.
 fn held() -> (Vec<String>, usize, usize) {
     let own = i32::try_from(std::process::id()).unwrap();
     (open_descriptors(), tasks(), descendants(own).len())
 }
 
-/// Tasks of the engine's runtime.
+/// Returns the number of tasks of the runtime.
 fn tasks() -> usize {
     Handle::current().metrics().num_alive_tasks()
 }
@@ -47,11 +49,11 @@ async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// An engine whose second spawner has been needed, and what is there with it.
+/// Creates an engine, starts its second spawner, and returns the objects of the idle engine.
 async fn settled(server: &Server) -> (SubprocessEngine, (Vec<String>, usize, usize)) {
     let engine = engine_with(server);
     assert_eq!(lines(&engine, allowed(), "print(code('allowed.test:8080'))").await, ["200"]);
-    until("the server is left", || server.open.load(Ordering::SeqCst) == 0).await;
+    until("the server has no connection", || server.open.load(Ordering::SeqCst) == 0).await;
     let mut idle = held();
     let mut same = 0;
     while same < 20 {
@@ -63,13 +65,13 @@ async fn settled(server: &Server) -> (SubprocessEngine, (Vec<String>, usize, usi
     (engine, idle)
 }
 
-async fn everything_has_ended(server: &Server, idle: &(Vec<String>, usize, usize)) {
-    until("the server is left", || server.open.load(Ordering::SeqCst) == 0).await;
-    until("nothing is held", || held() == *idle).await;
+async fn assert_idle(server: &Server, idle: &(Vec<String>, usize, usize)) {
+    until("the server has no connection", || server.open.load(Ordering::SeqCst) == 0).await;
+    until("no object remains", || held() == *idle).await;
 }
 
 #[test]
-fn a_cancelled_run_takes_its_connections_with_it() {
+fn cancelled_run_closes_its_connections() {
     runtime().block_on(async {
         let server = Server::start("127.0.0.1").await;
         let (engine, idle) = settled(&server).await;
@@ -77,31 +79,31 @@ fn a_cancelled_run_takes_its_connections_with_it() {
         let evaluation = program(allowed(), HOLD);
         let context = RunContext::new().with_cancel(cancel.clone());
         let when_held = async {
-            until("connections are held", || server.heard().len() == 10).await;
+            until("ten connections are open", || server.received().len() == 10).await;
             cancel.cancel();
         };
         let (outcome, ()) = tokio::join!(engine.run(&evaluation, &context), when_held);
         assert_eq!(*outcome.unwrap().verdict(), Verdict::Cancelled);
-        everything_has_ended(&server, &idle).await;
+        assert_idle(&server, &idle).await;
     });
 }
 
 #[test]
-fn a_run_that_is_dropped_takes_its_connections_with_it() {
+fn dropped_run_closes_its_connections() {
     runtime().block_on(async {
         let server = Server::start("127.0.0.1").await;
         let (engine, idle) = settled(&server).await;
         let (evaluation, context) = (program(allowed(), HOLD), RunContext::new());
         tokio::select! {
             outcome = engine.run(&evaluation, &context) => panic!("{outcome:?}"),
-            () = until("connections are held", || server.heard().len() == 10) => {}
+            () = until("ten connections are open", || server.received().len() == 10) => {}
         }
-        everything_has_ended(&server, &idle).await;
+        assert_idle(&server, &idle).await;
     });
 }
 
 #[test]
-fn a_sandbox_that_is_closed_has_ended_its_connections() {
+fn closed_sandbox_has_no_connections() {
     runtime().block_on(async {
         let server = Server::start("127.0.0.1").await;
         let (engine, idle) = settled(&server).await;
@@ -110,23 +112,23 @@ fn a_sandbox_that_is_closed_has_ended_its_connections() {
                     s.sendall(b'CONNECT allowed.test:8080 HTTP/1.1\\r\\n\\r\\nhold'); s.recv(1); time.sleep(1000)";
         let command = Command::new(["sh", "-c", &format!("python3 -c \"{hold}\" >/dev/null 2>&1 &")]);
         sandbox.exec(&command, ExecOptions::new()).await.unwrap();
-        until("a connection is held", || server.heard().len() == 1).await;
-        // In a second command as in the first.
+        until("a connection is open", || server.received().len() == 1).await;
+        // The second command has the proxy as well.
         let look = Command::new(["sh", "-c", "echo $https_proxy"]);
         let exit = sandbox.exec(&look, ExecOptions::new()).await.unwrap();
         assert_eq!(exit.stdout.to_text(), "http://127.0.0.1:3128\n");
-        // The proxy's and the connection's.
-        until("two tasks are there", || tasks() == 2).await;
+        // One task of the proxy and one of the connection.
+        until("two tasks run", || tasks() == 2).await;
         sandbox.close().await.unwrap();
-        // The runtime counts a task until just after whoever waits for it was told.
-        until("no task is left", || tasks() == 0).await;
-        everything_has_ended(&server, &idle).await;
+        // The runtime counts a task until shortly after it has woken the waiter.
+        until("no task runs", || tasks() == 0).await;
+        assert_idle(&server, &idle).await;
     });
 }
 
-/// The spawner of sandboxes with a list is started again like the other.
+/// The spawner of sandboxes with an allow-list is restarted after its death.
 #[test]
-fn a_spawner_that_died_is_started_again() {
+fn killed_egress_spawner_is_restarted() {
     runtime().block_on(async {
         let server = Server::start("127.0.0.1").await;
         let own = i32::try_from(std::process::id()).unwrap();
@@ -160,9 +162,9 @@ fn spawners() -> usize {
     descendants(own).iter().filter(|pid| name(pid).starts_with("crucible-spawn")).count()
 }
 
-/// The second spawner is there once it is needed, and no sooner.
+/// The second spawner starts with the first sandbox that has an allow-list.
 #[test]
-fn who_has_no_list_pays_for_none() {
+fn second_spawner_starts_only_for_allow_lists() {
     runtime().block_on(async {
         let server = Server::start("127.0.0.1").await;
         let before = spawners();
@@ -175,7 +177,7 @@ fn who_has_no_list_pays_for_none() {
             "['ALL_PROXY', 'HTTPS_PROXY', 'HTTP_PROXY', 'all_proxy', 'http_proxy', 'https_proxy']";
         assert_eq!(named, [all]);
         assert_eq!(spawners(), before + 2);
-        // And again none: the one has nothing to do with the other.
+        // A run without a list is unaffected.
         let outcome = outcome(&engine, &Evaluation::shell("true")).await;
         assert_eq!(detail(&outcome), "");
         drop(engine);
@@ -183,13 +185,13 @@ fn who_has_no_list_pays_for_none() {
     });
 }
 
-/// A thousand connections are a few at the proxy and fewer than the backlog in the kernel; the rest waits inside.
+/// Of a thousand connections only a few reach the proxy. The others wait inside the sandbox.
 #[test]
-fn a_thousand_connections_are_few_for_the_host() {
+fn thousand_connections_use_few_host_descriptors() {
     runtime().block_on(async {
         let server = Server::start("127.0.0.1").await;
         let engine = engine_with(&server);
-        // Whatever an engine opens for its first sandbox with a list is open now.
+        // Opens the objects for the first sandbox with a list.
         assert_eq!(lines(&engine, allowed(), "print(code('allowed.test:8080'))").await, ["200"]);
         let before = open_files();
         let source = "
@@ -238,13 +240,14 @@ print(status, until(connection, b'served')[-6:].decode())";
         };
         let printed = crate::runs::printed(&outcome);
         assert_eq!(printed, format!("1000 {CONNECTIONS_MAX}\n200 served"));
-        // The server may not have seen the end of those that made room for others.
+        // The server may not have seen the end of closed connections.
         assert!(
             (CONNECTIONS_MAX..2 * CONNECTIONS_MAX).contains(&most.1),
             "{} at the server",
             most.1
         );
-        // Two of the proxy's and one of the server's for each, about twenty for the sandbox itself.
+        // Per connection two descriptors of the proxy and one of the server, and about twenty for
+        // the sandbox.
         assert!(most.0 <= 3 * CONNECTIONS_MAX + 40, "{} descriptors", most.0);
     });
 }

@@ -1,5 +1,4 @@
-//! Allow-lists: what is on one is reached through the proxy, and nothing else in any way. Against servers on this host's
-//! loopback, to which endpoints are pinned; each refusal has its control, the same with what is allowed.
+//! Tests of allow-lists with servers on the loopback. Each refusal has an allowed control.
 
 mod bounds;
 mod counted;

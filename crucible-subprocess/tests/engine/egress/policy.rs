@@ -1,4 +1,4 @@
-//! Who is refused an allow-list, what it costs who has none, and what programs are told.
+//! Tests of the policy: refused allow-lists, proxy variables, the loopback, and the compile step.
 
 use crucible_core::{
     Command, Compile, Endpoint, Engine as _, EngineError, Evaluation, Language, Languages, Layer,
@@ -8,7 +8,7 @@ use crucible_core::{
 use super::support::{Server, allowed, builder, engine_with, lines, outcome, runtime};
 
 #[test]
-fn an_engine_that_cannot_hold_a_list_refuses_it_by_name() {
+fn engine_without_required_layer_refuses_allow_list() {
     for layer in [Layer::NetworkNamespace, Layer::Seccomp] {
         let engine = builder().waive(layer).build().unwrap();
         assert!(!engine.info().allow_lists);
@@ -17,7 +17,7 @@ fn an_engine_that_cannot_hold_a_list_refuses_it_by_name() {
         let EngineError::Unsupported { what, .. } = &error else { panic!("{error:?}") };
         assert_eq!(*what, format!("a network allow-list (the host waived `{layer}`)"));
     }
-    // Rules on ports are a second lock: without them the first holds.
+    // The rules on ports are a second barrier. Without them the first one holds.
     let engine = builder().waive(Layer::Landlock).build().unwrap();
     assert!(engine.info().allow_lists);
     let source =
@@ -27,7 +27,7 @@ fn an_engine_that_cannot_hold_a_list_refuses_it_by_name() {
 }
 
 #[test]
-fn a_list_of_addresses_is_none() {
+fn allow_list_with_addresses_is_refused() {
     let engine = builder().build().unwrap();
     for endpoint in
         [Endpoint::new("127.0.0.1", 80), Endpoint::new("0x7f000001", 80), Endpoint::new("a", 0)]
@@ -42,7 +42,7 @@ fn a_list_of_addresses_is_none() {
 }
 
 #[test]
-fn variables_that_the_evaluation_sets_are_its_own() {
+fn variables_of_evaluation_override_proxy_variables() {
     runtime().block_on(async {
         let server = Server::start("127.0.0.1").await;
         let engine = engine_with(&server);
@@ -56,9 +56,9 @@ fn variables_that_the_evaluation_sets_are_its_own() {
     });
 }
 
-/// Inside, nobody can make a server for others of the sandbox, or change its network.
+/// A program cannot listen on the loopback or change the network.
 #[test]
-fn the_loopback_is_for_the_proxy_alone() {
+fn loopback_is_reserved_for_proxy() {
     runtime().block_on(async {
         let server = Server::start("127.0.0.1").await;
         let engine = engine_with(&server);
@@ -79,16 +79,16 @@ print(error(lambda: socket.socket().bind(('127.0.0.1', 3128))))
 print(error(lambda: fcntl.ioctl(socket.socket(), 0x8914, struct.pack('16sH22x', b'lo', 0))))
 print(code('allowed.test:8080'))";
         let lines = lines(&engine, allowed(), source).await;
-        // Where Landlock has no rules for ports, a program may talk to itself.
+        // Without Landlock's port rules a program can listen for its own connections.
         let bind = if abi >= 4 { "Permission denied" } else { "none" };
         let taken = if abi >= 4 { "Permission denied" } else { "Address already in use" };
         assert_eq!(lines, [bind, taken, "Operation not permitted", "200"]);
     });
 }
 
-/// What compiles has no network, whatever the program has.
+/// The compile step has no network, whatever the policy of the program.
 #[test]
-fn a_compiler_has_no_network() {
+fn compiler_has_no_network() {
     runtime().block_on(async {
         let server = Server::start("127.0.0.1").await;
         let engine = engine_with(&server);
@@ -103,7 +103,7 @@ fn a_compiler_has_no_network() {
         let context = RunContext::new().with_languages(languages.into());
         let evaluation = Evaluation::source("checked", "").with_network(allowed());
         let outcome = engine.run(&evaluation, &context).await.unwrap();
-        // No variable and no socket that listens there; six and one here.
+        // The compiler sees no variable and no listener; the program sees six and one.
         assert_eq!(crate::runs::printed(&outcome), "0\n0\n6\n1");
     });
 }

@@ -1,4 +1,5 @@
-//! What is not on the list is not reached: not by another name, not by an address, not past the proxy.
+//! Tests that endpoints outside of the list are unreachable: by name, by address, and past the
+//! proxy.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::atomic::Ordering;
@@ -6,20 +7,20 @@ use std::sync::atomic::Ordering;
 use crucible_core::{Endpoint, Network};
 
 use super::support::{
-    Says, Server, allowed, builder, detail, engine_with, lines, outcome, program, runtime,
+    FixedResolver, Server, allowed, builder, detail, engine_with, lines, outcome, program, runtime,
 };
 
-/// The control of each: the allowed name works in the same sandbox, after everything that was refused.
+/// The control: the allowed name works in the same sandbox after the refusals.
 const CONTROL: &str = "
 connection, status = tunnel('allowed.test:8080')
 connection.sendall(b'control')
 print(status, until(connection, b'served')[-6:].decode())";
 
 #[test]
-fn another_name_port_or_any_address_is_refused() {
+fn other_names_ports_and_addresses_are_refused() {
     runtime().block_on(async {
         let server = Server::start("127.0.0.1").await;
-        server.answers(server.address).await;
+        server.assert_reachable(server.address).await;
         let accepted = server.accepted.load(Ordering::SeqCst);
         let engine = engine_with(&server);
         let port = server.address.port();
@@ -31,12 +32,12 @@ fn another_name_port_or_any_address_is_refused() {
             "allowed.test..:8080".to_owned(),
             "user@allowed.test:8080".to_owned(),
             "localhost:8080".to_owned(),
-            // Games with ports.
+            // Other ports.
             "allowed.test:80".to_owned(),
             "allowed.test:8081".to_owned(),
             format!("allowed.test:{port}"),
             format!("localhost:{port}"),
-            // The server's own address, in every form.
+            // The server's address in every notation.
             format!("127.0.0.1:{port}"),
             format!("127.1:{port}"),
             format!("2130706433:{port}"),
@@ -56,7 +57,7 @@ fn another_name_port_or_any_address_is_refused() {
         let (codes, control) = printed.split_once('\n').unwrap();
         assert_eq!(codes, vec!["403"; names.len()].join(" "), "{names:?}");
         assert_eq!(control, "200 served");
-        assert_eq!(server.heard(), [b"control"]);
+        assert_eq!(server.received(), [b"control"]);
         assert_eq!(server.accepted.load(Ordering::SeqCst), accepted + 1);
         assert!(
             detail(&outcome).ends_with(&format!(", {} refused", names.len())),
@@ -67,7 +68,7 @@ fn another_name_port_or_any_address_is_refused() {
 }
 
 #[test]
-fn a_request_that_names_two_hosts_is_refused() {
+fn request_with_two_hosts_is_refused() {
     runtime().block_on(async {
         let server = Server::start("127.0.0.1").await;
         let engine = engine_with(&server);
@@ -83,20 +84,20 @@ print(ask('\x05\x01\x00\r\n\r\n')[1]){CONTROL}"
         );
         let codes = lines(&engine, allowed(), &source).await;
         assert_eq!(codes, ["400", "400", "400", "400", "403", "501", "400", "200 served"]);
-        assert_eq!(server.heard(), [b"control"]);
+        assert_eq!(server.received(), [b"control"]);
     });
 }
 
 #[test]
-fn what_is_not_tls_for_the_name_of_the_tunnel_never_arrives() {
+fn tunnel_on_tls_port_carries_only_matching_tls() {
     runtime().block_on(async {
         let server = Server::start("127.0.0.1").await;
         let engine = engine_with(&server);
         let source = r"
-def through(said):
+def through(data):
     connection, code = tunnel('allowed.test:443')
     try:
-        connection.sendall(said)
+        connection.sendall(data)
         return code, len(until(connection, b'served'))
     except ConnectionError:
         return code, 0
@@ -105,7 +106,7 @@ print(*through(hello('allowed.test.evil.test')))
 print(*through(hello(None)))
 print(*through(b'GET / HTTP/1.1\r\nHost: allowed.test\r\n\r\n'))
 print(*through(b'SSH-2.0-x\r\n'))
-# The name that is allowed, in the second of two records, behind a message for another.
+# The allowed name in a second record, after a message for another name.
 forged = hello('other.test')
 print(*through(forged + hello('allowed.test')))
 print(*through(hello('ALLOWED.test')))";
@@ -113,16 +114,17 @@ print(*through(hello('ALLOWED.test')))";
         let answer = super::support::ANSWER.len();
         let refused = vec!["200 0".to_owned(); 6];
         assert_eq!(codes, [refused, vec![format!("200 {answer}")]].concat());
-        assert_eq!(server.heard().len(), 1, "the control alone");
+        assert_eq!(server.received().len(), 1, "only the control arrived");
     });
 }
 
-/// Names of which any address is not public, whatever else they have: rebinding, a CNAME into the house, mapped addresses.
+/// A name with any address that is not public is refused: rebinding, internal CNAMEs, mapped
+/// addresses.
 #[test]
-fn a_name_that_leads_into_the_house_is_refused() {
+fn name_with_private_address_is_refused() {
     runtime().block_on(async {
         let server = Server::start("127.0.0.1").await;
-        server.answers(server.address).await;
+        server.assert_reachable(server.address).await;
         let accepted = server.accepted.load(Ordering::SeqCst);
         let port = server.address.port();
         let list = || {
@@ -142,13 +144,13 @@ fn a_name_that_leads_into_the_house_is_refused() {
             &["10.0.0.1"],
             &["169.254.169.254"],
             &["fe80::1"],
-            // The public one is never connected to either.
+            // The public address is not connected to either.
             &["8.8.8.8", "127.0.0.1"],
             &["127.0.0.1", "8.8.8.8"],
         ] {
-            let says = Says::new(addresses);
+            let resolver = FixedResolver::new(addresses);
             let pinned = builder().resolve(Endpoint::new("allowed.test", 8080), server.address);
-            let engine = pinned.resolver(says.clone()).build().unwrap();
+            let engine = pinned.resolver(resolver.clone()).build().unwrap();
             let source = format!(
                 "print(code('rebound.test:{port}'), code('REBOUND.test.:{port}')){CONTROL}"
             );
@@ -157,17 +159,17 @@ fn a_name_that_leads_into_the_house_is_refused() {
                 ["403 403", "200 served"],
                 "{addresses:?}"
             );
-            // Once for each connection: what was checked is what is connected to.
-            assert_eq!(*says.asked.lock().unwrap(), ["rebound.test", "rebound.test"]);
+            // One query per connection: the proxy connects to the address that it checked.
+            assert_eq!(*resolver.queries.lock().unwrap(), ["rebound.test", "rebound.test"]);
         }
-        assert_eq!(server.heard(), vec![b"control"; 12]);
+        assert_eq!(server.received(), vec![b"control"; 12]);
         assert_eq!(server.accepted.load(Ordering::SeqCst), accepted + 12);
     });
 }
 
-/// The host's own resolver says where `localhost` is, and that is not public.
+/// The host's resolver returns a loopback address for `localhost`, which is refused.
 #[test]
-fn the_hosts_own_resolver_is_asked_and_not_trusted() {
+fn private_address_from_host_resolver_is_refused() {
     runtime().block_on(async {
         let server = Server::start("127.0.0.1").await;
         let port = server.address.port();
@@ -178,31 +180,31 @@ fn the_hosts_own_resolver_is_asked_and_not_trusted() {
         ]);
         let source = format!("print(code('localhost:{port}'), code('no-such-name.invalid:443'))");
         let lines = lines(&engine, list, &source).await;
-        // A host without any resolver does not even find itself.
+        // A host without a resolver cannot resolve `localhost`.
         assert!(["403 502", "502 502"].contains(&lines[0].as_str()), "{lines:?}");
         assert_eq!(server.accepted.load(Ordering::SeqCst), 0);
     });
 }
 
-/// An address of this host that is not its loopback's, if it has one.
+/// Returns an address of this host outside of the loopback, if it has one.
 fn own_address() -> Option<std::net::IpAddr> {
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
-    // Nothing is sent: the kernel only looks for a route.
+    // The call sends nothing. The kernel only selects a route.
     socket.connect("192.0.2.1:9").ok()?;
     Some(socket.local_addr().unwrap().ip())
 }
 
-/// Attack H3: whoever does not look at the variables has no network at all.
+/// Attack H3: a program that bypasses the proxy has no network.
 #[test]
-fn past_the_proxy_there_is_nothing() {
+fn program_bypassing_proxy_has_no_network() {
     runtime().block_on(async {
         let server = Server::start("0.0.0.0").await;
         let port = server.address.port();
         let loopback = SocketAddr::new("127.0.0.1".parse().unwrap(), port);
-        server.answers(loopback).await;
+        server.assert_reachable(loopback).await;
         let mut addresses = vec!["127.0.0.1".to_owned(), "127.0.0.2".to_owned(), "0.0.0.0".to_owned()];
         if let Some(own) = own_address() {
-            server.answers(SocketAddr::new(own, port)).await;
+            server.assert_reachable(SocketAddr::new(own, port)).await;
             addresses.push(own.to_string());
         }
         addresses.extend(
@@ -210,7 +212,7 @@ fn past_the_proxy_there_is_nothing() {
         );
         let accepted = server.accepted.load(Ordering::SeqCst);
         let engine = builder()
-            .resolver(Says::new(&[]))
+            .resolver(FixedResolver::new(&[]))
             .resolve(Endpoint::new("allowed.test", 8080), loopback)
             .build()
             .unwrap();
@@ -226,7 +228,7 @@ for family in [socket.AF_INET, socket.AF_INET6]:
     print('mptcp', error(lambda: socket.socket(family, socket.SOCK_STREAM, 262)))
 print('packet', error(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)))
 print('dns', error(lambda: socket.getaddrinfo('allowed.test', 8080)))
-# Data along with the SYN goes round a rule on connect(2), and finds nothing either.
+# TCP fast open bypasses a rule on connect(2), and reaches nothing either.
 print('fastopen', error(lambda: socket.socket().sendto(b'x', 0x20000000, ('127.0.0.1', {port}))))
 del os.environ['http_proxy'], os.environ['HTTP_PROXY'], os.environ['all_proxy'], os.environ['ALL_PROXY']
 import urllib.request
@@ -241,14 +243,14 @@ print('urllib', error(lambda: urllib.request.urlopen('http://allowed.test:8080/'
             let ends = ["none", "timed out", "TimeoutError"];
             assert!(!ends.iter().any(|end| line.ends_with(end)), "{line}");
         }
-        assert_eq!(server.heard(), [b"control"]);
+        assert_eq!(server.received(), [b"control"]);
         assert_eq!(server.accepted.load(Ordering::SeqCst), accepted + 1);
     });
 }
 
-/// What listens in one sandbox is in its namespace alone.
+/// The proxy of a sandbox listens only in the namespace of that sandbox.
 #[test]
-fn a_sandbox_has_no_part_in_anothers_proxy() {
+fn sandbox_cannot_use_another_proxy() {
     use crucible_core::{Command, Engine as _, ExecOptions, SandboxSpec};
     runtime().block_on(async {
         let server = Server::start("127.0.0.1").await;

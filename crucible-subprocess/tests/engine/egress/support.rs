@@ -1,4 +1,4 @@
-//! A server that is to be reached or not, engines that know where it is, and programs that try.
+//! Helpers: a test server, engines that resolve its name, and client programs.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,22 +14,22 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::support::not_for_this_user;
+use crate::support::unavailable_layers;
 
-/// What the server says to whoever says something.
+/// The answer of the server.
 pub(super) const ANSWER: &[u8] = b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nserved";
 
-/// A server on this host: it notes what it gets, answers the first bytes of each connection, and holds on until the other
-/// side ends.
+/// A server on this host. It records and answers the first bytes of each connection, and keeps the
+/// connection open until the peer closes it.
 #[derive(Debug, Clone)]
 pub(super) struct Server {
     pub(super) address: SocketAddr,
-    /// The first bytes of each connection that said something.
-    pub(super) heard: Arc<Mutex<Vec<Vec<u8>>>>,
+    /// The first bytes of each connection.
+    pub(super) received: Arc<Mutex<Vec<Vec<u8>>>>,
     pub(super) open: Arc<AtomicUsize>,
     pub(super) accepted: Arc<AtomicUsize>,
-    /// Ends it with the last handle.
-    ends: Option<Arc<DropGuard>>,
+    /// Stops the server with the last handle.
+    stop: Option<Arc<DropGuard>>,
 }
 
 impl Server {
@@ -38,15 +38,15 @@ impl Server {
         let stop = CancellationToken::new();
         let mut server = Self {
             address: listener.local_addr().unwrap(),
-            heard: Arc::default(),
+            received: Arc::default(),
             open: Arc::default(),
             accepted: Arc::default(),
-            ends: None,
+            stop: None,
         };
         let listener = listener.into_std().unwrap();
         let theirs = server.clone();
         let stopped = stop.clone();
-        // In a runtime of its own: what tests count in theirs is the engine's.
+        // In a separate runtime, so that tests count only the tasks of the engine.
         std::thread::spawn(move || {
             let runtime =
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -57,21 +57,21 @@ impl Server {
                 }
             });
         });
-        server.ends = Some(Arc::new(stop.drop_guard()));
+        server.stop = Some(Arc::new(stop.drop_guard()));
         server
     }
 
     async fn serve(self, listener: TcpListener) {
-        // Without the part that ends it when the test's are gone.
-        let Self { heard, open, accepted, address, .. } = self;
+        // Without the guard that stops the server.
+        let Self { received, open, accepted, address, .. } = self;
         loop {
             let (stream, _) = listener.accept().await.unwrap();
             let server = Self {
                 address,
-                heard: Arc::clone(&heard),
+                received: Arc::clone(&received),
                 open: Arc::clone(&open),
                 accepted: Arc::clone(&accepted),
-                ends: None,
+                stop: None,
             };
             open.fetch_add(1, Ordering::SeqCst);
             accepted.fetch_add(1, Ordering::SeqCst);
@@ -85,26 +85,26 @@ impl Server {
     async fn attend(&self, mut stream: TcpStream) {
         let mut buffer = vec![0; 64 * 1024];
         if let Ok(length @ 1..) = stream.read(&mut buffer).await {
-            self.heard.lock().unwrap().push(buffer.get(..length).unwrap_or_default().to_vec());
+            self.received.lock().unwrap().push(buffer.get(..length).unwrap_or_default().to_vec());
             if stream.write_all(ANSWER).await.is_ok() {
                 while matches!(stream.read(&mut buffer).await, Ok(1..)) {}
             }
         }
     }
 
-    pub(super) fn heard(&self) -> Vec<Vec<u8>> {
-        self.heard.lock().unwrap().clone()
+    pub(super) fn received(&self) -> Vec<Vec<u8>> {
+        self.received.lock().unwrap().clone()
     }
 
-    /// That it can be reached from the host, else no refusal would prove anything.
-    pub(super) async fn answers(&self, address: SocketAddr) {
-        let before = self.heard().len();
+    /// Asserts that the host can reach the server. This is the control of every refusal.
+    pub(super) async fn assert_reachable(&self, address: SocketAddr) {
+        let before = self.received().len();
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(b"control").await.unwrap();
         let mut answer = vec![0; ANSWER.len()];
         stream.read_exact(&mut answer).await.unwrap();
-        assert_eq!((answer.as_slice(), self.heard().len()), (ANSWER, before + 1));
-        self.heard.lock().unwrap().pop();
+        assert_eq!((answer.as_slice(), self.received().len()), (ANSWER, before + 1));
+        self.received.lock().unwrap().pop();
     }
 }
 
@@ -112,16 +112,17 @@ pub(super) fn runtime() -> Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
 
-/// What every engine of these tests starts from: the layers that this user can have.
+/// Creates a builder with every available layer.
 pub(super) fn builder() -> SubprocessBuilder {
-    not_for_this_user()
+    unavailable_layers()
         .iter()
         .fold(SubprocessEngine::builder(), |builder, layer| builder.waive(*layer))
 }
 
-/// An engine for which `allowed.test` is the server, at ports 8080 and 443, and for which no other name has an address.
+/// Creates an engine that resolves `allowed.test` to the server on ports 8080 and 443, and no other
+/// name.
 pub(super) fn engine_with(server: &Server) -> SubprocessEngine {
-    let builder = builder().resolver(Says::new(&[]));
+    let builder = builder().resolver(FixedResolver::new(&[]));
     [8080, 443]
         .into_iter()
         .fold(builder, |builder, port| {
@@ -131,34 +132,34 @@ pub(super) fn engine_with(server: &Server) -> SubprocessEngine {
         .unwrap()
 }
 
-/// The allow-list of most of these tests.
+/// Returns the usual allow-list.
 pub(super) fn allowed() -> Network {
     Network::Allow(vec![Endpoint::new("allowed.test", 8080), Endpoint::new("allowed.test", 443)])
 }
 
-/// A resolver that always says the same, and counts how often.
+/// A resolver that always returns the same addresses and records the queries.
 #[derive(Debug, Clone)]
-pub(super) struct Says {
+pub(super) struct FixedResolver {
     addresses: Vec<IpAddr>,
-    pub(super) asked: Arc<Mutex<Vec<String>>>,
+    pub(super) queries: Arc<Mutex<Vec<String>>>,
 }
 
-impl Says {
+impl FixedResolver {
     pub(super) fn new(addresses: &[&str]) -> Self {
         let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        Self { addresses, asked: Arc::default() }
+        Self { addresses, queries: Arc::default() }
     }
 }
 
 #[async_trait]
-impl Resolver for Says {
+impl Resolver for FixedResolver {
     async fn resolve(&self, host: &str) -> std::io::Result<Vec<IpAddr>> {
-        self.asked.lock().unwrap().push(host.to_owned());
+        self.queries.lock().unwrap().push(host.to_owned());
         Ok(self.addresses.clone())
     }
 }
 
-/// What programs of these tests have at hand.
+/// Helper functions of the client programs.
 const PRELUDE: &str = r"
 import os, socket, ssl, sys, time
 PROXY = ('127.0.0.1', 3128)
@@ -173,7 +174,7 @@ def until(connection, wanted):
     return data
 
 def ask(head):
-    '''The connection, and the code with which the proxy answers.'''
+    '''Returns the connection and the proxy's status code.'''
     connection = socket.create_connection(PROXY, timeout=30)
     connection.sendall(head.encode())
     answer = until(connection, b'\r\n\r\n')
@@ -188,7 +189,7 @@ def code(name, host=None):
     return code
 
 def hello(name):
-    '''A ClientHello as OpenSSL makes it.'''
+    '''Returns a ClientHello from OpenSSL.'''
     context = ssl.create_default_context()
     context.check_hostname = name is not None
     out = ssl.MemoryBIO()
@@ -205,7 +206,7 @@ def error(do):
         return error.strerror or type(error).__name__
 ";
 
-/// A program that is allowed what `network` says.
+/// Creates a client program with a network policy.
 pub(super) fn program(network: Network, source: &str) -> Evaluation {
     let limits = Limits::new().with_wall(std::time::Duration::from_secs(60));
     Evaluation::python(format!("{PRELUDE}\n{source}")).with_network(network).with_limits(limits)
@@ -219,7 +220,7 @@ pub(super) async fn outcome(engine: &SubprocessEngine, evaluation: &Evaluation) 
     }
 }
 
-/// Runs a program that must come to its end; gives the lines that it printed.
+/// Runs a client program, which must exit with 0, and returns its output lines.
 pub(super) async fn lines(
     engine: &SubprocessEngine,
     network: Network,
@@ -229,7 +230,7 @@ pub(super) async fn lines(
     crate::runs::printed(&outcome).lines().map(str::to_owned).collect()
 }
 
-/// What an outcome says of the network.
+/// Returns the detail of the network layer in an outcome.
 pub(super) fn detail(outcome: &Outcome) -> String {
     let mut reports = outcome.enforcement.reports().iter();
     reports.find(|report| report.layer == Layer::NetworkNamespace).unwrap().detail.clone()
