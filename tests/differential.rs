@@ -1,8 +1,9 @@
-//! The same programs on every engine: the same verdicts.
+//! A test that every engine gives the same verdicts to the same programs.
 //!
-//! An engine that differs has its difference in a list, with the reason; a difference that is in the list and is not seen any more is an
-//! error too. Without a daemon, or an image (`ci/docker image`), the engines of containers are left out, and that is said; where
-//! they have to be there (`CI`, or `CRUCIBLE_REQUIRE_DOCKER`), it is an error.
+//! Expected deviations are in a list with their reasons. The test also fails if a listed deviation
+//! no longer occurs. Without a Docker daemon or an image (`ci/docker image`), the test skips the
+//! container engines and prints a note. If `CI` or `CRUCIBLE_REQUIRE_DOCKER` is set, they are
+//! required.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use futures::{StreamExt as _, stream};
 
 const MIB: u64 = 1 << 20;
 
-/// As a verdict is shown.
+/// The verdicts as text, by program and engine.
 type Verdicts = BTreeMap<&'static str, BTreeMap<&'static str, String>>;
 
 fn limits() -> Limits {
@@ -30,8 +31,8 @@ fn limits() -> Limits {
         .with_inodes(1000)
 }
 
-/// Where an engine comes to another verdict, and why that is right there.
-const DIFFERENCES: &[(&str, &str, &str, &str)] = &[
+/// Expected deviations: engine, program, verdict, reason.
+const DEVIATIONS: &[(&str, &str, &str, &str)] = &[
     ("gvisor", "fork_bomb", "exited 0", "its kernel refuses by RLIMIT_NPROC and counts no refusal"),
     (
         "gvisor",
@@ -39,23 +40,23 @@ const DIFFERENCES: &[(&str, &str, &str, &str)] = &[
         "exited 0",
         "its kernel refuses by RLIMIT_NPROC and counts no refusal",
     ),
-    ("gvisor", "many_files", "exited 0", "its tmpfs knows no bound on inodes"),
+    ("gvisor", "many_files", "exited 0", "its tmpfs has no limit on inodes"),
     (
         "docker",
         "mount",
         "exited 0",
-        "the daemon's own filter answers before ours, and tells nobody",
+        "the daemon's own filter refuses first, and does not report it",
     ),
-    ("gvisor", "mount", "exited 0", "its kernel refuses, and tells nobody"),
+    ("gvisor", "mount", "exited 0", "its kernel refuses, and does not report it"),
     (
         "docker",
         "unshare",
         "exited 0",
-        "the daemon's own filter answers before ours, and tells nobody",
+        "the daemon's own filter refuses first, and does not report it",
     ),
-    ("gvisor", "unshare", "exited 0", "its kernel refuses, and tells nobody"),
-    ("docker", "bpf", "exited 0", "the daemon's own filter answers before ours, and tells nobody"),
-    ("gvisor", "bpf", "exited 0", "its kernel refuses, and tells nobody"),
+    ("gvisor", "unshare", "exited 0", "its kernel refuses, and does not report it"),
+    ("docker", "bpf", "exited 0", "the daemon's own filter refuses first, and does not report it"),
+    ("gvisor", "bpf", "exited 0", "its kernel refuses, and does not report it"),
 ];
 
 fn programs() -> Vec<(&'static str, Evaluation)> {
@@ -63,7 +64,8 @@ fn programs() -> Vec<(&'static str, Evaluation)> {
     let py = |source: &str| Evaluation::python(source).with_limits(limits());
     let c = |source: &str| Evaluation::source("c", source).with_limits(limits());
     let argv = |words: &[&str]| Evaluation::command(words.iter().copied()).with_limits(limits());
-    // One limit of two, such that it is the first on a busy machine too.
+    // The expected limit is far below the other one, so that it is reached first on a busy machine
+    // too.
     let sleeper = |evaluation: Evaluation| {
         let limits = evaluation.limits.clone().with_wall(Duration::from_secs(2));
         evaluation.with_limits(limits)
@@ -87,9 +89,9 @@ fn programs() -> Vec<(&'static str, Evaluation)> {
         ("exit_137", sh("exit 137")),
         ("exit_143", sh("exit 143")),
         ("exit_255", sh("exit 255")),
-        ("says_killed", sh("echo Killed >&2; exit 137")),
-        ("says_timeout", sh("echo 'Timeout error' >&2; exit 124")),
-        ("says_a_line_of_the_daemon", sh("echo 'service \"x\" is not running'; exit 1")),
+        ("prints_killed", sh("echo Killed >&2; exit 137")),
+        ("prints_timeout", sh("echo 'Timeout error' >&2; exit 124")),
+        ("prints_a_line_of_the_daemon", sh("echo 'service \"x\" is not running'; exit 1")),
         ("sigterm_itself", sh("kill -TERM $$")),
         ("sigkill_itself", sh("kill -KILL $$")),
         ("sigsegv_itself", sh("kill -SEGV $$")),
@@ -142,7 +144,7 @@ fn programs() -> Vec<(&'static str, Evaluation)> {
             ),
         ),
         ("sleep", sleeper(sh("sleep 100"))),
-        ("sleep_deaf", sleeper(sh("trap '' TERM INT HUP; sleep 100; sleep 100"))),
+        ("sleep_ignoring_signals", sleeper(sh("trap '' TERM INT HUP; sleep 100; sleep 100"))),
         ("stops_itself", sleeper(sh("kill -STOP $$; exit 3"))),
         ("spin", spinner(py("while True: pass"))),
         ("spin_in_a_child", spinner(sh("sh -c 'while :; do :; done'"))),
@@ -223,7 +225,7 @@ async fn containers(runtime: Runtime) -> Result<Arc<dyn Engine>, String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_engine_comes_to_the_same_verdict() {
+async fn every_engine_gives_the_same_verdict() {
     let mut engines: Vec<(&'static str, Arc<dyn Engine>)> = Vec::new();
     engines.push(("subprocess", Arc::new(SubprocessEngine::new().unwrap())));
     for (name, runtime) in [("docker", Runtime::Default), ("gvisor", Runtime::named("runsc"))] {
@@ -238,15 +240,16 @@ async fn every_engine_comes_to_the_same_verdict() {
     for (engine_name, engine) in &engines {
         let runs = programs.iter().map(|(name, evaluation)| async move {
             let context = RunContext::new();
-            let mut told = engine.run(evaluation, &context).await;
-            // Where the whole sandbox ends, the daemon hears of the end and not of the reason now and then: that is to be retried.
+            let mut result = engine.run(evaluation, &context).await;
+            // If the whole sandbox ends, the daemon sometimes learns of the end without the reason.
+            // A retry is correct then.
             for _ in 0..4 {
                 let may_be_lost = engine.info().differs(Deviation::OutOfMemoryEndsAll);
-                if may_be_lost && matches!(told, Err(EngineError::Lost { .. })) {
-                    told = engine.run(evaluation, &context).await;
+                if may_be_lost && matches!(result, Err(EngineError::Lost { .. })) {
+                    result = engine.run(evaluation, &context).await;
                 }
             }
-            let verdict = match told {
+            let verdict = match result {
                 Ok(outcome) => outcome.verdict().to_string(),
                 Err(error) => {
                     format!("the infrastructure failed: {}", crucible::model::error_chain(&error))
@@ -254,16 +257,16 @@ async fn every_engine_comes_to_the_same_verdict() {
             };
             (*name, verdict)
         });
-        let told: Vec<_> = stream::iter(runs).buffered(3).collect().await;
-        for (name, verdict) in told {
+        let results: Vec<_> = stream::iter(runs).buffered(3).collect().await;
+        for (name, verdict) in results {
             verdicts.entry(name).or_default().insert(engine_name, verdict);
         }
     }
     let mut wrong = Vec::new();
-    for (name, told) in &verdicts {
-        let first = &told["subprocess"];
-        for (engine, verdict) in told.iter().filter(|(engine, _)| **engine != "subprocess") {
-            let listed = DIFFERENCES.iter().find(|(e, n, ..)| e == engine && n == name);
+    for (name, by_engine) in &verdicts {
+        let first = &by_engine["subprocess"];
+        for (engine, verdict) in by_engine.iter().filter(|(engine, _)| **engine != "subprocess") {
+            let listed = DEVIATIONS.iter().find(|(e, n, ..)| e == engine && n == name);
             let as_expected = match listed {
                 Some((_, _, wanted, _)) => verdict == wanted && verdict != first,
                 None => verdict == first,

@@ -1,10 +1,11 @@
-//! How a project's own tests use Crucible: plain `#[test]` functions without an async runtime, one platform for all.
+//! An example of a project whose own tests use Crucible: plain `#[test]` functions without an async
+//! runtime, and one platform for all of them.
 //!
-//! The project here is a course, and its first exercise: *read whole numbers, one a line, and print their sum*. What
-//! students hand in is run by the course's tests, and students hand in all kinds of things.
+//! The project is a course with one exercise: *read whole numbers, one per line, and print their
+//! sum*. The tests of the course run the students' answers, which contain all kinds of faults.
 
 #![cfg(all(feature = "subprocess", feature = "memory"))]
-#![expect(clippy::expect_used, reason = "in a test it is how a failure is reported")]
+#![expect(clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -12,13 +13,15 @@ use std::time::Duration;
 use crucible::blocking::Crucible;
 use crucible::{Evaluation, Limits, Outcome};
 
-/// One platform for the whole test binary: the tests share its workers, so that however many tests run at once, no more
-/// programs run at once than there are CPUs.
+/// The platform of the test binary. All tests share its workers, so that at most one program per
+/// CPU runs at a time.
 static CRUCIBLE: LazyLock<Crucible> =
-    LazyLock::new(|| Crucible::new().expect("this host has a sandbox"));
+    LazyLock::new(|| Crucible::new().expect("this host can run sandboxes"));
 
-/// What the exercise allows. The wall limit is far above the CPU limit: a slow machine must not fail a right answer, and
-/// a program that computes for ever is ended by the CPU time that it used, however long that takes by the clock.
+/// Returns the limits of the exercise.
+///
+/// The wall limit is far above the CPU limit, so that a slow machine does not fail a right answer.
+/// The CPU limit ends a program that computes endlessly.
 fn limits() -> Limits {
     Limits::new()
         .with_wall(Duration::from_secs(40))
@@ -27,18 +30,18 @@ fn limits() -> Limits {
         .with_output_bytes(64 << 10)
 }
 
-/// What a student gets for an answer.
+/// The grade of an answer.
 #[derive(Debug, PartialEq)]
 enum Grade {
-    /// The output is the expected one.
+    /// The program printed the expected output.
     Right,
-    /// The program ended well, and printed this.
+    /// The program exited with 0 and printed this.
     Wrong(String),
-    /// The program did not end well; this is the verdict.
+    /// The program failed with this verdict.
     Failed(String),
 }
 
-/// A verdict says how the program ended. Whether its output is right is for the host to say.
+/// Grades an outcome. The verdict is about the end of the program; the host compares the output.
 fn grade(outcome: &Outcome, expected: &str) -> Grade {
     if !outcome.is_success() {
         return Grade::Failed(outcome.verdict().to_string());
@@ -47,7 +50,7 @@ fn grade(outcome: &Outcome, expected: &str) -> Grade {
     if output.trim_end() == expected { Grade::Right } else { Grade::Wrong(output.into_owned()) }
 }
 
-/// One of the answers handed in, and what its grade must be.
+/// An answer and its expected grade.
 struct Case {
     name: &'static str,
     source: &'static str,
@@ -72,7 +75,7 @@ fn cases() -> Vec<Case> {
             Grade::Wrong("30\n".to_owned()),
         ),
         Case {
-            // Its wall limit is below its CPU limit, so it is the clock that ends it.
+            // The wall limit is below the CPU limit, so that the wall limit ends the program.
             limits: limits().with_wall(Duration::from_secs(1)),
             ..case(
                 "an endless loop, by the clock",
@@ -85,16 +88,16 @@ fn cases() -> Vec<Case> {
         case("a flood of output", "while True: print('sum')", failed("limit_exceeded output")),
         case("an exception", "print(int('ten'))", failed("exited 1")),
         case("a crash", "import os\nos.abort()", failed("signaled SIGABRT")),
-        // An exit code is the program's own word and nothing else: 137 is no proof of a kill.
+        // The program chooses its exit code: 137 is no proof of a kill.
         case("a pretender", "import sys\nprint('Killed')\nsys.exit(137)", failed("exited 137")),
         case("a syntax error", "print(sum(", failed("exited 1")),
     ]
 }
 
 #[test]
-fn a_class_is_graded() {
-    // Everything is handed in first: it runs at once, as far as there are workers, while this waits for the first.
-    let handed_in: Vec<_> = cases()
+fn answers_get_expected_grades() {
+    // Submits all answers first. They run in parallel while this test waits for the first outcome.
+    let submitted: Vec<_> = cases()
         .into_iter()
         .map(|case| {
             let evaluation = Evaluation::python(case.source)
@@ -105,8 +108,8 @@ fn a_class_is_graded() {
             (case, handle)
         })
         .collect();
-    for (case, handle) in handed_in {
-        // An error here would be the infrastructure's. Whatever the *program* did is an outcome.
+    for (case, handle) in submitted {
+        // An error would be an infrastructure failure. Every end of a program is an outcome.
         let outcome = handle.wait().expect("the platform works");
         assert_eq!(
             grade(&outcome, "42"),
@@ -119,7 +122,7 @@ fn a_class_is_graded() {
 }
 
 #[test]
-fn a_student_is_shown_what_went_wrong() {
+fn failed_answer_shows_output_and_error() {
     let program = Evaluation::python("print('so far')\nprint(1 // 0)").with_limits(limits());
     let outcome = CRUCIBLE.evaluate(program).expect("the platform works");
     assert_eq!(outcome.verdict().to_string(), "exited 1");
@@ -129,7 +132,7 @@ fn a_student_is_shown_what_went_wrong() {
 }
 
 #[test]
-fn c_is_compiled_before_it_is_run() {
+fn c_answer_is_compiled_and_run() {
     let source = r#"
         #include <stdio.h>
         int main(void) {
@@ -144,20 +147,20 @@ fn c_is_compiled_before_it_is_run() {
 }
 
 #[test]
-fn what_does_not_compile_says_so_in_the_words_of_the_compiler() {
+fn compile_failure_has_the_compiler_messages() {
     let program = Evaluation::source("c", "int main(void) { return 0 }").with_limits(limits());
     let outcome = CRUCIBLE.evaluate(program).expect("the platform works");
     assert_eq!(outcome.verdict().to_string(), "compile_failed: the compiler exited 1");
-    // Such an outcome's output is the compiler's: the program never ran.
-    let words = outcome.stderr.to_text();
-    assert!(words.contains("main.c:1:") && words.contains("error: expected"), "{words}");
+    // The output is the compiler's, because the program did not run.
+    let messages = outcome.stderr.to_text();
+    assert!(messages.contains("main.c:1:") && messages.contains("error: expected"), "{messages}");
     assert_eq!(outcome.stdout.total_bytes, 0);
 }
 
 #[test]
-fn the_solution_on_the_graders_disk_is_out_of_reach() {
-    let solution = tempfile::NamedTempFile::new().expect("there is a place for a file");
-    std::fs::write(&solution, "42").expect("it can be written");
+fn solution_on_the_host_is_unreadable() {
+    let solution = tempfile::NamedTempFile::new().expect("a temporary file can be created");
+    std::fs::write(&solution, "42").expect("the file can be written");
     let path = solution.path().display();
     let source = format!("print(open({:?}).read())", path.to_string());
     let outcome = CRUCIBLE
@@ -168,12 +171,13 @@ fn the_solution_on_the_graders_disk_is_out_of_reach() {
 }
 
 #[test]
-fn a_mistake_of_the_grader_is_an_error_and_no_verdict() {
-    // The caller's mistakes are told all at once, before anything runs, and are never a student's bad grade.
+fn invalid_evaluation_is_an_error_without_verdict() {
+    // The error contains all mistakes of the caller, before a program runs. None becomes a bad
+    // grade.
     let evaluation =
         Evaluation::source("pyhton", "print(42)").with_limits(limits().with_memory_bytes(0));
-    let error = CRUCIBLE.submit(evaluation).expect_err("there is no such language");
-    // As everywhere, an error's own words leave out its cause; `chain` has both.
-    let words = crucible::model::error_chain(&error);
-    assert!(words.contains("pyhton") && words.contains("limits.memory_bytes"), "{words}");
+    let error = CRUCIBLE.submit(evaluation).expect_err("the language does not exist");
+    // `Display` excludes the causes of an error; `error_chain` includes them.
+    let text = crucible::model::error_chain(&error);
+    assert!(text.contains("pyhton") && text.contains("limits.memory_bytes"), "{text}");
 }
