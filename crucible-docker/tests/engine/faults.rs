@@ -38,6 +38,20 @@ fn left(wire: &Wire) -> Vec<String> {
     containers().into_iter().map(|(name, ..)| name).filter(|name| made.contains(name)).collect()
 }
 
+/// Waits until a program runs in the last container that the engine made, and returns its name.
+async fn until_it_runs(wire: &Wire, program: &str) -> String {
+    let mut running = None;
+    until("the program runs", Duration::from_secs(60), || {
+        running = wire.made().pop().filter(|name| {
+            let top = std::process::Command::new("docker").args(["top", name]).output().unwrap();
+            String::from_utf8_lossy(&top.stdout).lines().any(|line| line.ends_with(program))
+        });
+        running.is_some()
+    })
+    .await;
+    running.unwrap()
+}
+
 async fn nothing_is_left(wire: &Wire) {
     until("nothing is left", Duration::from_secs(20), || left(wire).is_empty()).await;
 }
@@ -210,9 +224,8 @@ fn a_container_that_somebody_else_ends_or_removes_is_no_verdict() {
             let evaluation = shell("sleep 100");
             let ended = refused(&engine, &evaluation);
             let others = async {
-                tokio::time::sleep(Duration::from_secs(2)).await;
-                // The last that was made.
-                let name = wire.made().pop().unwrap();
+                // The last container that the engine made, as soon as the program runs in it.
+                let name = until_it_runs(&wire, "sleep 100").await;
                 docker(&[how, &[name.as_str()]].concat());
             };
             let (error, ()) = tokio::join!(ended, others);
@@ -255,14 +268,14 @@ fn a_daemon_that_is_away_for_a_while() {
                 return Action::Cut;
             }
             if call.is("POST", "/containers/{}/attach") && call.before == 1 {
-                return Action::CutAfter(Duration::from_secs(2));
+                return Action::CutAfter(Duration::from_secs(5));
             }
             Action::Pass
         });
         let engine = made(builder().endpoint(&wire.endpoint)).await.unwrap();
         let evaluation = shell("sleep 100");
         let goes = async {
-            tokio::time::sleep(Duration::from_millis(1500)).await;
+            until_it_runs(&wire, "sleep 100").await;
             away.store(true, Ordering::SeqCst);
         };
         let (error, ()) = tokio::join!(refused(&engine, &evaluation), goes);

@@ -12,7 +12,7 @@ use crucible_subprocess::{ReadyStats, SlotSharing, SubprocessBuilder, Subprocess
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::support::{cgroups, has_cgroups, members, unavailable_layers};
+use super::support::{cgroups, descendants, has_cgroups, members, unavailable_layers};
 
 fn builder(slots: usize) -> SubprocessBuilder {
     let builder = SubprocessEngine::builder().slots(slots);
@@ -188,21 +188,29 @@ async fn dead_slot_is_not_handed_out() {
         assert!(began.elapsed() < Duration::from_secs(20), "the slot has no name");
         std::thread::sleep(Duration::from_millis(2));
     };
+    // The slot's guest is its child, and ends after it.
+    let mut family = Vec::new();
     for slot in &slots {
+        let guests = descendants(slot.as_raw_nonzero().get());
+        family.extend(guests);
         rustix::process::kill_process(*slot, rustix::process::Signal::KILL).unwrap();
     }
     let began = Instant::now();
-    while slots.iter().any(|slot| rustix::process::test_kill_process(*slot).is_ok()) {
+    while family.iter().any(|pid| is_alive(*pid)) {
         assert!(began.elapsed() < Duration::from_secs(20), "the slot is alive");
         std::thread::sleep(Duration::from_millis(2));
     }
-    // The guest ends after its slot.
-    std::thread::sleep(Duration::from_millis(50));
     assert_eq!(run(&engine, &Evaluation::shell("echo there")).await.stdout.to_text(), "there\n");
     // A new slot may exist by now.
     let stats = engine.slot_stats();
     assert_eq!((stats.hits + stats.misses, stats.failed), (1, 1));
     run_in_slot(&engine, &Evaluation::shell("true")).await;
+}
+
+/// Returns `true` unless the process has ended. Its parent may not have reaped it yet.
+fn is_alive(pid: i32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
 }
 
 /// Returns the children of this process's spawners with this name.

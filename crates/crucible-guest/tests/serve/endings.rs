@@ -5,6 +5,10 @@ use crucible_guest::protocol::{FrameKind, OnExit, PAYLOAD_MAX_TO_GUEST};
 use super::guest::Guest;
 use super::requests::ends;
 
+/// A script that starts a child and continues when the child has left the session.
+const LEAVE_SESSION: &str = "mkfifo left; \
+    setsid sh -c 'echo >left; exec sleep 1000' >/dev/null 2>&1 & read line <left";
+
 /// A header, byte by byte.
 fn header(length: u32, kind: u8, reserved: [u8; 3], id: u32) -> Vec<u8> {
     [&length.to_le_bytes()[..], &[kind], &reserved, &id.to_le_bytes()].concat()
@@ -85,9 +89,9 @@ fn a_command_may_be_the_last() {
 /// What has left the command's process group and session is the guest's all the same: it comes to whoever reaps.
 #[test]
 fn what_has_left_the_commands_session_is_ended_too() {
-    let script = "setsid sleep 1000 >/dev/null 2>&1 & echo $!; sleep 0.3";
+    let script = format!("{LEAVE_SESSION}; echo $!");
     let mut guest = Guest::start();
-    let (id, _) = guest.start_shell(script, OnExit::KillBackground);
+    let (id, _) = guest.start_shell(&script, OnExit::KillBackground);
     let ended = guest.finish(id);
     let left: u32 = String::from_utf8_lossy(&ended.stdout).trim().parse().unwrap();
     let empty = guest.next();
@@ -100,8 +104,7 @@ fn what_has_left_the_commands_session_is_ended_too() {
 fn a_host_that_is_gone_ends_what_has_left_the_commands_session_too() {
     for on_exit in [OnExit::KillBackground, OnExit::KeepBackground] {
         let mut guest = Guest::start();
-        let (id, _) =
-            guest.start_shell("setsid sleep 1000 >/dev/null 2>&1 & echo $!; read line", on_exit);
+        let (id, _) = guest.start_shell(&format!("{LEAVE_SESSION}; echo $!; read line"), on_exit);
         let said = guest.next();
         assert_eq!(said.kind, FrameKind::Stdout);
         let left: u32 = String::from_utf8_lossy(&said.payload).trim().parse().unwrap();
