@@ -1,7 +1,7 @@
 //! Compiles the guest program with the compiler that compiles this crate, for embedding.
 //!
-//! It needs nothing but that compiler, its `core` and a linker. For a target that the guest does not know, nothing is
-//! embedded, and `BINARY` is `None`.
+//! It requires only that compiler, its `core` and a linker. For a target that the guest does not support,
+//! it embeds nothing, and `BINARY` is `None`.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ fn main() {
     let arch = variable("CARGO_CFG_TARGET_ARCH");
     if os != "linux" || arch != "x86_64" {
         println!(
-            "cargo::warning=the guest knows Linux on x86_64 only; engines that need it will say `Unsupported`"
+            "cargo::warning=the guest supports only Linux on x86_64; engines that need it return `Unsupported`"
         );
         return;
     }
@@ -38,7 +38,7 @@ fn compile(target: &str, output: &Path) {
         "crucible_guest_program",
     ]);
     command.args(["--target", target]);
-    // Small, and all in one: no unwinding, no relocation at start, no interpreter, no symbol.
+    // A small, static program: no unwinding, no relocation at start, no interpreter, no symbols.
     command.args([
         "-C",
         "opt-level=s",
@@ -65,7 +65,7 @@ fn compile(target: &str, output: &Path) {
     if let Ok(linker) = env::var("RUSTC_LINKER") {
         command.args(["-C", &format!("linker={linker}")]);
     }
-    // Warnings of the guest's code are those of the crate's own tests, which compile it with the workspace's lints.
+    // The crate's own tests compile the same code with the lints of the workspace.
     command.args(["--cap-lints", "allow"]);
     command.arg("-o").arg(output).arg("guest/main.rs");
     let status = match command.status() {

@@ -1,19 +1,21 @@
 //! Process 1 of every Crucible sandbox, and the protocol to it.
 //!
-//! The *guest* is a small static program without libc and without the standard library. The build script compiles it,
-//! and this crate embeds it: [`BINARY`]. An engine starts it inside a sandbox as the first process. It starts the
-//! program that nobody trusts as another, unprivileged user, forwards its streams, reaps every orphan, measures,
-//! enforces the deadline from inside too, and reports how the program truly ended.
+//! The *guest* is a small static program without libc and without the standard library. The build script
+//! compiles it, and this crate embeds it as [`BINARY`]. An engine starts it as the first process of a
+//! sandbox. The guest starts the untrusted program under another, unprivileged user id, forwards its
+//! streams, reaps orphans, measures, enforces the deadline from inside too, and reports how the program
+//! ended.
 //!
-//! [`policy`] is what the seccomp filter refuses, and why. The *host's half* is [`protocol`]: frames over a stream, encoded and decoded without trusting a byte of them. It does
-//! no input or output of its own.
+//! - [`policy`] lists the system calls that the seccomp filter refuses, and the reasons.
+//! - [`protocol`] encodes and decodes the frames between host and guest. It trusts no byte of its input,
+//!   and performs no input or output of its own.
 //!
-//! # Why a process 1 of our own
+//! # Why a separate process 1
 //!
-//! - A program that is process 1 cannot die by most signals, so verdicts about it would lie.
-//! - Starting a static program of a few dozen pages takes a fifth of the time of one with a libc.
-//! - The host's memory is never in the child: the host does not fork.
-//! - One protocol to test and to fuzz, whatever boots the sandbox.
+//! - Most signals cannot kill a program that is process 1, so that verdicts about it would be wrong.
+//! - A static program of a few dozen pages starts in a fifth of the time of a program with a libc.
+//! - The host does not fork, so that the child never contains the host's memory.
+//! - All engines share one protocol, which is tested and fuzzed.
 //!
 //! # Platforms
 //!
@@ -22,10 +24,10 @@
 pub mod policy;
 pub mod protocol;
 
-/// The guest program, an ELF executable; `None` on a platform that it does not know.
+/// The guest program, an ELF executable; `None` on a platform that it does not support.
 #[cfg(has_guest)]
 pub const BINARY: Option<&[u8]> = Some(include_bytes!(env!("CRUCIBLE_GUEST")));
-/// The guest program, an ELF executable; `None` on a platform that it does not know.
+/// The guest program, an ELF executable; `None` on a platform that it does not support.
 #[cfg(not(has_guest))]
 pub const BINARY: Option<&[u8]> = None;
 
@@ -33,6 +35,6 @@ pub const BINARY: Option<&[u8]> = None;
 #[path = "../guest/agent.rs"]
 #[expect(
     dead_code,
-    reason = "the tests call parts of the guest; its entry point is in the program alone"
+    reason = "the tests call parts of the guest, and only the program has an entry point"
 )]
 mod agent;

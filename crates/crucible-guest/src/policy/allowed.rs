@@ -1,11 +1,11 @@
-//! What was looked at and is allowed, so that nobody takes it for forgotten.
+//! Calls that were reviewed and are allowed.
 
-/// Calls that are allowed on purpose.
+/// System calls that are allowed on purpose.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AllowedCalls {
     /// Their names.
     pub calls: &'static str,
-    /// Why they stay.
+    /// Why they are allowed.
     pub why: &'static str,
 }
 
@@ -13,65 +13,66 @@ const fn allowed(calls: &'static str, why: &'static str) -> AllowedCalls {
     AllowedCalls { calls, why }
 }
 
-/// What was looked at and is allowed.
+/// The calls that were reviewed and are allowed.
 pub const ALLOWED: [AllowedCalls; 15] = [
     allowed(
         "seccomp, prctl",
-        "A program may restrict itself further. Its own filter cannot loosen ours. It cannot have a listener of its \
-         own (`EBUSY`): the kernel has one for a chain of filters.",
+        "A program may restrict itself further. Its own filter cannot weaken the sandbox's filter. It cannot have a \
+         listener of its own (`EBUSY`): the kernel allows one for each chain of filters.",
     ),
-    allowed("landlock_create_ruleset, landlock_add_rule, landlock_restrict_self", "Likewise."),
     allowed(
-        "mseal",
-        "It takes away from a program's own memory what could be done with it, and gives nothing.",
+        "landlock_create_ruleset, landlock_add_rule, landlock_restrict_self",
+        "A program may restrict itself further.",
     ),
+    allowed("mseal", "It makes the caller's own memory immutable, and grants nothing."),
     allowed(
         "map_shadow_stack",
-        "Libraries harden threads with it; it maps memory of the caller's own.",
+        "Libraries use it to harden threads. It maps memory of the caller.",
     ),
     allowed(
         "uretprobe, uprobe",
-        "Only a trampoline of the kernel's own makes them; from anywhere else the kernel ends the process. To refuse \
-         them would break programs that the host traces.",
+        "Only a trampoline of the kernel makes these calls. The kernel kills any other caller. Refusing them would \
+         break programs that the host traces.",
     ),
     allowed(
-        "set_robust_list, rseq, membarrier, futex and its relatives",
-        "Every thread of every C library makes them.",
+        "set_robust_list, rseq, membarrier, futex and related calls",
+        "Every thread of every C library uses them.",
     ),
     allowed(
         "pidfd_open, pidfd_send_signal",
-        "They reach what kill(2) reaches: the sandbox's own processes. Taking descriptors out of one is refused.",
+        "They reach the same processes as kill(2): those of the sandbox. Copying a descriptor of another process is \
+         refused.",
     ),
     allowed(
         "splice, tee, vmsplice, sendfile, copy_file_range",
-        "Runtimes copy with them. Kernels before 5.16.11 have a bug here that writes to read-only files \
-         (CVE-2022-0847): use a newer one.",
+        "Runtimes copy with them. Kernels before 5.16.11 have a bug that lets them write to read-only files \
+         (CVE-2022-0847): use a newer kernel.",
     ),
     allowed(
-        "memfd_create, shmget, mq_open and their relatives",
-        "Their memory counts for the sandbox's limit, and System V IPC and message queues are in a namespace of its \
-         own.",
+        "memfd_create, shmget, mq_open and related calls",
+        "Their memory counts towards the sandbox's limit, and System V IPC and message queues have a namespace of \
+         their own.",
     ),
     allowed(
-        "io_setup, io_submit and their relatives",
-        "The old asynchronous input and output: databases need it.",
+        "io_setup, io_submit and related calls",
+        "Databases need this older interface for asynchronous input and output.",
     ),
     allowed(
         "lsm_get_self_attr, lsm_list_modules",
-        "They say of the caller what `/proc/self/attr` says, and which modules there are.",
+        "They return the caller's `/proc/self/attr` and the list of security modules.",
     ),
     allowed(
         "file_getattr, file_setattr",
-        "What ioctl(2) on a file does already. What needs privileges still does.",
+        "They do the same as ioctl(2) on a file. Operations that need privileges still need them.",
     ),
     allowed(
         "sched_setattr, sched_setaffinity, setpriority, ioprio_set",
-        "The kernel lets nobody raise what needs privileges, and the CPU limit is the cgroup's.",
+        "The kernel checks the privileges for higher priorities, and the cgroup limits CPU time.",
     ),
     allowed(
-        "chown, setuid, setgroups, capset, mknod and their relatives",
+        "chown, setuid, setgroups, capset, mknod and related calls",
         "The kernel refuses them for lack of a capability or of a mapped id. Package managers and archivers expect \
-         that answer from it.",
+         that error.",
     ),
     allowed(
         "inotify_init1, epoll_create1, eventfd2, timerfd_create, signalfd4",

@@ -1,8 +1,9 @@
-//! The policy on system calls: which are refused to whom runs in a sandbox, how, why, and which refusals are reported.
+//! The policy on system calls: which of them a sandbox refuses, with which error, for which reason, and
+//! which refusals it reports.
 //!
-//! The rules are in `rules.rs`, what was looked at and is allowed in `considered.rs`. The guest compiles the rules into
-//! the filter that the kernel enforces; the host names what was refused by them; `docs/seccomp.md` is written from them.
-//! Numbers are those of x86-64.
+//! The rules are in `rules.rs`, and reviewed calls that are allowed are in `allowed.rs`. The guest compiles
+//! the rules into the filter that the kernel enforces. The host uses them to name refused calls, and a
+//! test generates `docs/seccomp.md` from them. The numbers are those of x86-64.
 
 mod allowed;
 mod rules;
@@ -10,97 +11,98 @@ mod rules;
 pub use allowed::{ALLOWED, AllowedCalls};
 pub use rules::RULES;
 
-/// The architecture as seccomp names it: `AUDIT_ARCH_X86_64` (linux/audit.h).
+/// The architecture in seccomp's notation: `AUDIT_ARCH_X86_64` (linux/audit.h).
 pub const ARCHITECTURE: u32 = 0xC000_003E;
-/// Calls of the x32 ABI have this bit in their number (`__X32_SYSCALL_BIT`) ...
+/// The first number of the x32 ABI, whose calls have this bit set (`__X32_SYSCALL_BIT`).
 pub const FOREIGN_FIRST: u32 = 0x4000_0000;
-/// ... and no more than these numbers beyond it. What lies further is no call in any ABI.
+/// The last number that the policy treats as x32. No ABI has calls with higher numbers.
 pub const FOREIGN_LAST: u32 = FOREIGN_FIRST + 0x3ff;
-/// The newest call that the policy was reviewed for (Linux 6.17: `file_setattr`). What is newer does not exist: `ENOSYS`.
+/// The newest call that the policy covers (Linux 6.17: `file_setattr`). The filter answers newer calls with
+/// `ENOSYS`.
 pub const NEWEST_KNOWN: u32 = 469;
 
 /// `EPERM`
 pub const EPERM: u16 = 1;
-/// `ENOSYS`: as if the kernel had no such call. Libraries know what to do then.
+/// `ENOSYS`: as if the kernel did not have the call. Libraries handle that error.
 pub const ENOSYS: u16 = 38;
 /// `EAFNOSUPPORT`
 pub const EAFNOSUPPORT: u16 = 97;
-/// The call does nothing and says that it did.
+/// The call succeeds without effect.
 pub const PRETEND: u16 = 0;
 
-/// What is answered to a call that a rule is about.
+/// The filter's answer to a call that matches a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// It is let through, whatever a later rule says of it.
+    /// Allows the call, regardless of later rules.
     Allow,
-    /// It fails with this error number, and that is all.
+    /// Fails with this error number, without a report.
     Refuse(u16),
-    /// It fails with this error number, and the outcome says so: no ordinary program makes this call.
+    /// Fails with this error number and reports a violation: no ordinary program makes this call.
     Report(u16),
 }
 
-/// What must hold for a rule to be about a call. Only the low half of an argument is compared: the kernel takes all of
-/// these as 32-bit numbers.
+/// A condition on the arguments of a call. It compares only the low half of an argument, because the kernel
+/// reads all of these arguments as 32-bit numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
-    /// An argument is one of these.
+    /// The argument is one of these values.
     OneOf(u8, &'static [u32]),
-    /// An argument has any of these bits.
+    /// The argument has any of these bits set.
     AnyBit(u8, u32),
-    /// An argument, a pointer, is not null: all of its 64 bits count.
+    /// The argument is a pointer and not null. All of its 64 bits count.
     NotNull(u8),
-    /// An argument is `AF_INET` or `AF_INET6`, in a sandbox whose network policy admits them.
+    /// The argument is `AF_INET` or `AF_INET6`, and the sandbox's network policy allows them.
     Inet(u8),
 }
 
-/// One line of the policy. Of the rules on a call the first whose tests all hold counts; where none does, the call is
-/// allowed.
+/// A rule of the policy. The first rule on a call whose conditions all hold applies. If none applies, the
+/// call is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     /// The call's number.
     pub number: u32,
     /// The call's name.
     pub name: &'static str,
-    /// What must hold; nothing, and the rule is about every call with this number.
+    /// The conditions. Without conditions the rule applies to every call with this number.
     pub conditions: &'static [Condition],
-    /// The tests in words, to go after the name.
+    /// A description of the conditions, to follow the name.
     pub which: &'static str,
-    /// What is answered.
+    /// The answer.
     pub action: Action,
-    /// Why.
+    /// The reason.
     pub reason: &'static Reason,
 }
 
-/// Why calls are refused.
+/// The reason why calls are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Reason {
-    /// What these calls have in common.
+    /// The common subject of these calls.
     pub title: &'static str,
-    /// The families of attacks that they serve, as the attack suite names them.
+    /// The families of the attack suite that use them.
     pub attacks: &'static str,
-    /// What they would do for an attacker, with examples of what kernels got wrong.
+    /// How an attacker would use them, with examples of kernel vulnerabilities.
     pub why: &'static str,
 }
 
-/// A refused call that is reported: a rule of the policy, by its place in the list, or the use of another ABI.
+/// A refused call that is reported: the index of a rule, or the use of another ABI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Violation(u16);
 
-/// Beyond every rule.
+/// The use of another ABI, which no rule has as its index.
 const FOREIGN: Violation = Violation(u16::MAX);
 
 impl Violation {
-    /// What a call is that the kernel says was stopped by the filter: its number, its ABI, its arguments. `None`: no rule
-    /// reports it.
+    /// Returns the violation of a call that the filter stopped, by its ABI, number and arguments; `None` if
+    /// no rule reports it.
     #[must_use]
     pub fn of(architecture: u32, number: u32, arguments: &[u64; 6]) -> Option<Self> {
         if architecture != ARCHITECTURE || (FOREIGN_FIRST..=FOREIGN_LAST).contains(&number) {
             return Some(FOREIGN);
         }
-        let place =
+        let index =
             RULES.iter().position(|rule| rule.number == number && rule.is_about(arguments))?;
-        match RULES.get(place)?.action {
-            Action::Report(_) => u16::try_from(place).ok().map(Self),
+        match RULES.get(index)?.action {
+            Action::Report(_) => u16::try_from(index).ok().map(Self),
             Action::Allow | Action::Refuse(_) => None,
         }
     }
@@ -109,7 +111,7 @@ impl Violation {
         RULES.get(usize::from(self.0))
     }
 
-    /// The error number that the call fails with.
+    /// Returns the error number with which the call fails.
     #[must_use]
     pub fn errno(self) -> u16 {
         match self.rule().map(|rule| rule.action) {
@@ -118,19 +120,20 @@ impl Violation {
         }
     }
 
-    /// The name of the call, as manuals have it.
+    /// Returns the name of the call in the manual pages.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.rule().map_or("a call of another ABI (i386, x32)", |rule| rule.name)
     }
 
-    /// What about the call was not allowed, to go after its name; empty if it never is.
+    /// Returns the description of the refused arguments, to follow the name; empty if the call is always
+    /// refused.
     #[must_use]
     pub fn which(self) -> &'static str {
         self.rule().map_or("", |rule| rule.which)
     }
 
-    /// Whether the name is that of a system call.
+    /// Returns `true` if the name is that of a system call.
     #[must_use]
     pub fn is_call(self) -> bool {
         self.rule().is_some()
@@ -138,7 +141,8 @@ impl Violation {
 }
 
 impl Rule {
-    /// Whether the rule is about a call of its number with these arguments, in a sandbox without a network.
+    /// Returns `true` if the rule applies to a call of its number with these arguments, in a sandbox without
+    /// a network.
     #[must_use]
     pub fn is_about(&self, arguments: &[u64; 6]) -> bool {
         self.conditions.iter().all(|test| test.holds(arguments))

@@ -1,5 +1,5 @@
-//! The rules. What matters is reported: what no ordinary program does, and whoever breaks out tries. What libraries,
-//! runtimes or test suites are known to try is refused and no more.
+//! The rules. A refusal is reported if no ordinary program makes the call and attackers do. Calls that
+//! libraries, runtimes or test suites are known to try are refused without a report.
 
 use super::Action::{self, Allow, Refuse, Report};
 use super::Condition::{AnyBit, Inet, NotNull, OneOf};
@@ -8,100 +8,100 @@ use super::{Condition, EAFNOSUPPORT, ENOSYS, EPERM, PRETEND, Reason, Rule};
 const OTHERS: Reason = Reason {
     title: "Other processes",
     attacks: "F2",
-    why: "Memory and descriptors of the guest, or of a neighbour. ptrace(2) has been a way to root more than once \
-          (CVE-2019-13272). Leak sanitizers and debuggers try it on their own children, so only taking descriptors \
-          is reported.",
+    why: "They access memory and descriptors of the guest, or of other processes. ptrace(2) has been a way to root \
+          more than once (CVE-2019-13272). Leak sanitizers and debuggers try it on their own children, so only \
+          copying descriptors is reported.",
 };
 const ROOTS: Reason = Reason {
     title: "Another root",
     attacks: "F1",
-    why: "The root file system is sealed before the filter is loaded. chroot(2) is tried by test suites and build \
-          tools, and is not reported.",
+    why: "The root file system is sealed before the filter is loaded. Test suites and build tools try chroot(2), so \
+          that it is not reported.",
 };
 const MOUNTS: Reason = Reason {
     title: "Mounts by descriptor, and the table of mounts",
     attacks: "F1, F8",
-    why: "A young part of the kernel that is open to whoever is root in a user namespace (CVE-2022-0185). Only \
-          reading the table is something that libraries try.",
+    why: "A new part of the kernel that root of any user namespace can reach (CVE-2022-0185). Libraries try only to \
+          read the table.",
 };
 const HANDLES: Reason = Reason {
     title: "Files by handle",
     attacks: "F1",
-    why: "A handle goes round every check of a path: the escape from containers known as Shocker. Asking for one is \
-          how some libraries compare mounts.",
+    why: "A handle bypasses every check of a path, as in the container escape known as Shocker. Some libraries \
+          request handles to compare mounts.",
 };
 const KEYS: Reason = Reason {
     title: "Keyrings",
     attacks: "F3",
-    why: "They are shared by user id and not by namespace, and were a way to root (CVE-2016-0728).",
+    why: "They are shared by user id and not by namespace, and have been a way to root (CVE-2016-0728).",
 };
 const SURFACE: Reason = Reason {
-    title: "Large or young parts of the kernel that programs do without",
+    title: "Large or new parts of the kernel that programs do not need",
     attacks: "F5, F8",
-    why: "BPF (CVE-2021-3490) and performance events (CVE-2013-2094) are full of ways to root; user faults hold the \
-          kernel still in the middle of a copy, which wins races for exploits; secret memory breaks up the kernel's \
-          own map and slows the machine down; page cache statistics told of files that the caller may not write \
-          (CVE-2025-21691); whose security module confines what, a program need not change.",
+    why: "BPF (CVE-2021-3490) and performance events (CVE-2013-2094) have offered many ways to root. User faults \
+          stop the kernel in the middle of a copy, which lets exploits win races. Secret memory fragments the \
+          kernel's own map and slows the machine down. Page cache statistics revealed files that the caller may not \
+          write (CVE-2025-21691). A program does not need to change its security attributes.",
 };
 const IO_URING: Reason = Reason {
     title: "io_uring",
     attacks: "F4",
-    why: "It does what the filter refuses, out of its sight, and is itself a rich source of bugs (CVE-2022-29582, \
-          CVE-2023-2598). Runtimes look for it and go on without.",
+    why: "It performs operations that the filter cannot see, and has had many bugs (CVE-2022-29582, CVE-2023-2598). \
+          Runtimes detect its absence and use other interfaces.",
 };
 const MACHINE: Reason = Reason {
     title: "The machine itself",
     attacks: "F5, B7",
-    why: "Modules, another kernel, clocks, swap, accounting, ports, quotas. The kernel asks for privileges that no \
-          target has; this is the second lock. Reading the clock's state or the kernel's log is what tools do.",
+    why: "Modules, another kernel, clocks, swap, accounting, ports, quotas. The kernel requires privileges that no \
+          target has, and the filter is a second check. Tools read the clock's state and the kernel's log.",
 };
 const RELICS: Reason = Reason {
-    title: "Left from other times",
+    title: "Obsolete calls",
     attacks: "F8",
-    why: "Code that nobody looks at and no program of today needs (modify_ldt(2): CVE-2015-5157).",
+    why: "Unmaintained code that no current program needs (modify_ldt(2): CVE-2015-5157).",
 };
 const PLACES: Reason = Reason {
-    title: "Where memory lies on the machine",
+    title: "Placement of memory",
     attacks: "B8, G4",
-    why: "A neighbour's business, and a way to measure it. Runtimes try it for speed.",
+    why: "It affects other processes on the machine, and measures them. Runtimes try it for speed.",
 };
 const SETTING_UP: Reason = Reason {
     title: "Setting sandboxes up",
     attacks: "F1, F8",
-    why: "That is the guest's, which has a key. Nested namespaces open most of the kernel's surface to whoever is \
-          root in one (CVE-2022-0185, CVE-2022-0492, CVE-2024-1086).",
+    why: "The guest makes these calls with a key. Root of a nested namespace can reach most of the kernel's attack \
+          surface (CVE-2022-0185, CVE-2022-0492, CVE-2024-1086).",
 };
 const CLONE3: Reason = Reason {
     title: "clone3",
     attacks: "F1",
-    why: "Its flags are in memory, where a filter cannot look; libraries fall back to clone(2).",
+    why: "Its flags are in memory, which a filter cannot read. Libraries fall back to clone(2).",
 };
 const SOCKETS: Reason = Reason {
     title: "Sockets",
     attacks: "F4, F7, G3, H1",
-    why: "None but the local family; where the network policy has it, TCP, and neither SCTP nor any other protocol \
-          that the kernel would load. The rest is surface: AF_ALG (CVE-2026-31431), AF_PACKET (CVE-2020-14386), \
-          AF_VSOCK (CVE-2021-26708), which no ordinary program opens. That libraries try AF_INET and AF_NETLINK is \
-          no violation.",
+    why: "Only the local family is allowed. If the network policy permits egress, TCP is allowed too, without SCTP \
+          and other protocols that the kernel would load. Other families are attack surface: no ordinary program \
+          opens AF_ALG (CVE-2026-31431), AF_PACKET (CVE-2020-14386) or AF_VSOCK (CVE-2021-26708). Libraries try \
+          AF_INET and AF_NETLINK, which is not a violation.",
 };
 const TERMINALS: Reason = Reason {
     title: "Terminals",
     attacks: "I1",
-    why: "Typing on somebody's terminal (CVE-2017-5226), and pasting on the console. There is no terminal; should \
-          there be.",
+    why: "These requests insert input into a terminal (CVE-2017-5226) or paste on the console. The sandbox has no \
+          terminal, and the filter is a second check.",
 };
 const DOMAINS: Reason = Reason {
     title: "Execution domains",
     attacks: "F6",
-    why: "The usual, the 32-bit one and the question are allowed; the rest switches old bugs on, and address \
-          randomisation off.",
+    why: "The default domain, the 32-bit domain and the query are allowed. Others enable old bugs, and disable \
+          address randomisation.",
 };
 const LIMITS: Reason = Reason {
     title: "Limits",
     attacks: "A5, D4",
-    why: "The guest is process 1: where it has the target's user, the target could take its descriptors or its life. \
-          The core limit is 1, at which the kernel starts no crash handler of the host (core(5)); 0 would start one, \
-          so programs that set it are told that they did.",
+    why: "The guest is process 1. If it has the target's user id, the target could lower its limits and so make it \
+          fail. The core limit is 1, at which the kernel starts no crash handler of the host (core(5)). 0 would start \
+          one, so that setting the limit succeeds without effect.",
 };
 
 /// `CLONE_NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET`
@@ -111,24 +111,24 @@ const AF_UNIX: u32 = 1;
 const AF_PACKET: u32 = 17;
 const AF_ALG: u32 = 38;
 const AF_VSOCK: u32 = 40;
-/// `SOCK_STREAM`, and with `SOCK_NONBLOCK`, `SOCK_CLOEXEC` or both. With any other bit it is no type.
+/// `SOCK_STREAM`, alone and with `SOCK_NONBLOCK`, `SOCK_CLOEXEC` or both. Any other bit makes it invalid.
 const STREAMS: &[u32] = &[0x1, 0x801, 0x8_0001, 0x8_0801];
-/// The usual protocol of a stream, by default and by name.
+/// TCP as the default protocol of a stream, and by its number.
 const TCP: &[u32] = &[0, 6];
 const RLIMIT_CORE: u32 = 4;
 const TIOCSTI: u32 = 0x5412;
 const TIOCLINUX: u32 = 0x541C;
-/// `PER_LINUX`, `PER_LINUX32`, each with and without `UNAME26`, and the question.
-const USUAL_DOMAINS: &[u32] = &[0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
-/// The target's own process, as well as every other.
+/// `PER_LINUX`, `PER_LINUX32`, each with and without `UNAME26`, and the query.
+const COMMON_DOMAINS: &[u32] = &[0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+/// The guest, as its own sandbox numbers it.
 const PROCESS_1: u32 = 1;
 
-/// A rule on every call with this number.
+/// Returns a rule for every call with this number.
 const fn every(number: u32, name: &'static str, action: Action, reason: &'static Reason) -> Rule {
     Rule { number, name, conditions: &[], which: "", action, reason }
 }
 
-/// A rule on calls with certain arguments.
+/// Returns a rule for calls with certain arguments.
 const fn some(
     number: u32,
     name: &'static str,
@@ -256,7 +256,7 @@ pub const RULES: [Rule; 91] = [
     some(53, "socketpair", &[], "of any other family", Refuse(EAFNOSUPPORT), &SOCKETS),
     some(16, "ioctl", &[OneOf(1, &[TIOCSTI])], "with TIOCSTI", Report(EPERM), &TERMINALS),
     some(16, "ioctl", &[OneOf(1, &[TIOCLINUX])], "with TIOCLINUX", Report(EPERM), &TERMINALS),
-    some(135, "personality", &[OneOf(0, USUAL_DOMAINS)], "of the usual", Allow, &DOMAINS),
+    some(135, "personality", &[OneOf(0, COMMON_DOMAINS)], "of a common domain", Allow, &DOMAINS),
     some(135, "personality", &[], "of any other", Refuse(EPERM), &DOMAINS),
     some(160, "setrlimit", &[OneOf(0, &[RLIMIT_CORE])], "of RLIMIT_CORE", Refuse(PRETEND), &LIMITS),
     some(

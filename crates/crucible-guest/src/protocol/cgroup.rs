@@ -1,33 +1,33 @@
-//! What the cgroup of a container has counted, as its guest sees it.
+//! The counters of a container's cgroup, as its guest reads them.
 
 use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 
-/// On the wire: nobody has counted it.
+/// The wire value of a counter that the kernel does not have.
 const UNKNOWN: u64 = u64::MAX;
 
-/// What the cgroup of a container has counted, and its limits. What nobody has counted is `None`.
+/// The counters and limits of a container's cgroup. A counter that the kernel does not have is `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CgroupCounts {
-    /// Processes that the kernel killed for lack of memory.
+    /// Processes that the kernel killed because memory ran out.
     pub oom_kills: Option<u64>,
-    /// How often the group ran into its own memory limit.
+    /// How often the group reached its own memory limit.
     pub memory_limit_hits: Option<u64>,
-    /// How often a fork was refused because there were as many processes as there may be.
+    /// How often the process limit made a fork fail.
     pub forks_refused: Option<u64>,
-    /// The most memory that was in use at once.
+    /// The highest memory usage.
     pub memory_peak_bytes: Option<u64>,
-    /// The most processes and threads that there were at once, the guest included.
+    /// The highest number of processes and threads, including the guest.
     pub processes_peak: Option<u64>,
-    /// CPU time of everything in it, the guest included.
+    /// CPU time of everything in the cgroup, including the guest.
     pub cpu_us: Option<u64>,
-    /// The limit on memory.
+    /// The memory limit.
     pub memory_limit_bytes: Option<u64>,
-    /// The limit on processes and threads.
+    /// The limit of processes and threads.
     pub processes_limit: Option<u64>,
 }
 
 impl CgroupCounts {
-    /// How long it is on the wire.
+    /// The length on the wire.
     pub(super) const SIZE: usize = 64;
 
     fn fields(&mut self) -> [&mut Option<u64>; 8] {
@@ -46,7 +46,8 @@ impl CgroupCounts {
     /// Writes the reply.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn encode(mut self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         self.fields().into_iter().try_for_each(|field| writer.u64(field.unwrap_or(UNKNOWN)))
     }
@@ -54,7 +55,8 @@ impl CgroupCounts {
     /// Reads the reply.
     ///
     /// # Errors
-    /// It is malformed.
+    ///
+    /// Returns an error if the message is malformed.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
         let mut reader = WireReader::new(payload);
         let mut counted = Self::default();

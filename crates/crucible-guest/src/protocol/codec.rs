@@ -1,10 +1,10 @@
-//! Numbers and byte strings in a buffer: little-endian, length before bytes.
+//! Numbers and byte strings in a buffer: little-endian, with the length before the bytes.
 
-/// A buffer has no room for what is to be written.
+/// The error for a buffer that is too small for the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Overflow;
 
-/// Bytes are not what they should be.
+/// The error for bytes that are not a valid message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
 
@@ -16,33 +16,34 @@ pub struct WireWriter<'a> {
 }
 
 impl<'a> WireWriter<'a> {
-    /// Writes into `buffer` from its beginning.
+    /// Creates a writer that starts at the beginning of `buffer`.
     pub fn new(buffer: &'a mut [u8]) -> Self {
         Self { buffer, at: 0 }
     }
 
-    /// How many bytes were written.
+    /// Returns the number of written bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.at
     }
 
-    /// Whether nothing was written.
+    /// Returns `true` if no byte was written.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.at == 0
     }
 
-    /// What was written.
+    /// Returns the written bytes.
     #[must_use]
     pub fn written(&self) -> &[u8] {
         self.buffer.get(..self.at).unwrap_or_default()
     }
 
-    /// Writes bytes as they are.
+    /// Writes bytes without their length.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn raw(&mut self, bytes: &[u8]) -> Result<(), Overflow> {
         let end = self.at.checked_add(bytes.len()).ok_or(Overflow)?;
         self.buffer.get_mut(self.at..end).ok_or(Overflow)?.copy_from_slice(bytes);
@@ -53,7 +54,8 @@ impl<'a> WireWriter<'a> {
     /// Writes a number of one byte.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn u8(&mut self, number: u8) -> Result<(), Overflow> {
         self.raw(&[number])
     }
@@ -61,7 +63,8 @@ impl<'a> WireWriter<'a> {
     /// Writes a number of two bytes.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn u16(&mut self, number: u16) -> Result<(), Overflow> {
         self.raw(&number.to_le_bytes())
     }
@@ -69,7 +72,8 @@ impl<'a> WireWriter<'a> {
     /// Writes a number of four bytes.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn u32(&mut self, number: u32) -> Result<(), Overflow> {
         self.raw(&number.to_le_bytes())
     }
@@ -77,7 +81,8 @@ impl<'a> WireWriter<'a> {
     /// Writes a signed number of four bytes.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn i32(&mut self, number: i32) -> Result<(), Overflow> {
         self.raw(&number.to_le_bytes())
     }
@@ -85,7 +90,8 @@ impl<'a> WireWriter<'a> {
     /// Writes a number of eight bytes.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn u64(&mut self, number: u64) -> Result<(), Overflow> {
         self.raw(&number.to_le_bytes())
     }
@@ -93,7 +99,8 @@ impl<'a> WireWriter<'a> {
     /// Writes a byte string: its length in four bytes, then its bytes.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<(), Overflow> {
         self.u32(u32::try_from(bytes.len()).map_err(|_| Overflow)?)?;
         self.raw(bytes)
@@ -107,22 +114,23 @@ pub struct WireReader<'a> {
 }
 
 impl<'a> WireReader<'a> {
-    /// Reads from the beginning of `bytes`.
+    /// Creates a reader that starts at the beginning of `bytes`.
     #[must_use]
     pub fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
     }
 
-    /// What was not read yet.
+    /// Returns the unread bytes.
     #[must_use]
     pub fn rest(&self) -> &'a [u8] {
         self.rest
     }
 
-    /// The next `count` bytes.
+    /// Reads the next `count` bytes.
     ///
     /// # Errors
-    /// There are fewer.
+    ///
+    /// Returns an error if fewer bytes remain.
     pub fn raw(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
         let (bytes, rest) = self.rest.split_at_checked(count).ok_or(Malformed)?;
         self.rest = rest;
@@ -135,59 +143,66 @@ impl<'a> WireReader<'a> {
         Ok(*bytes)
     }
 
-    /// A number of one byte.
+    /// Reads a number of one byte.
     ///
     /// # Errors
-    /// There are too few bytes.
+    ///
+    /// Returns an error if too few bytes remain.
     pub fn u8(&mut self) -> Result<u8, Malformed> {
         self.array().map(u8::from_le_bytes)
     }
 
-    /// A number of two bytes.
+    /// Reads a number of two bytes.
     ///
     /// # Errors
-    /// There are too few bytes.
+    ///
+    /// Returns an error if too few bytes remain.
     pub fn u16(&mut self) -> Result<u16, Malformed> {
         self.array().map(u16::from_le_bytes)
     }
 
-    /// A number of four bytes.
+    /// Reads a number of four bytes.
     ///
     /// # Errors
-    /// There are too few bytes.
+    ///
+    /// Returns an error if too few bytes remain.
     pub fn u32(&mut self) -> Result<u32, Malformed> {
         self.array().map(u32::from_le_bytes)
     }
 
-    /// A signed number of four bytes.
+    /// Reads a signed number of four bytes.
     ///
     /// # Errors
-    /// There are too few bytes.
+    ///
+    /// Returns an error if too few bytes remain.
     pub fn i32(&mut self) -> Result<i32, Malformed> {
         self.array().map(i32::from_le_bytes)
     }
 
-    /// A number of eight bytes.
+    /// Reads a number of eight bytes.
     ///
     /// # Errors
-    /// There are too few bytes.
+    ///
+    /// Returns an error if too few bytes remain.
     pub fn u64(&mut self) -> Result<u64, Malformed> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A byte string: its length in four bytes, then its bytes.
+    /// Reads a byte string: its length in four bytes, then its bytes.
     ///
     /// # Errors
-    /// There are too few bytes.
+    ///
+    /// Returns an error if too few bytes remain.
     pub fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let count = self.u32()?;
         self.raw(usize::try_from(count).map_err(|_| Malformed)?)
     }
 
-    /// That everything was read.
+    /// Checks that no byte remains.
     ///
     /// # Errors
-    /// Something is left.
+    ///
+    /// Returns an error if bytes remain.
     pub fn end(&self) -> Result<(), Malformed> {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed) }
     }

@@ -2,19 +2,19 @@
 
 use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 
-/// In [`Exec::stdio`]: the three standard streams come along as file descriptors, in order. Otherwise they travel as
-/// `Stdin`, `Stdout` and `Stderr` frames.
+/// The value of [`Exec::stdio`] that passes the three standard streams as file descriptors, in order.
+/// Otherwise they travel as `Stdin`, `Stdout` and `Stderr` frames.
 pub const STDIO_PASSED: u8 = 1;
 
-/// What happens to what the command leaves behind.
+/// What happens to the processes that remain after the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum OnExit {
-    /// It goes on.
+    /// They continue.
     KeepBackground = 0,
-    /// It is ended before the exit is complete.
+    /// The guest kills them before the exit is complete.
     KillBackground = 1,
-    /// It is ended, and so is the guest: nothing more will be asked.
+    /// The guest kills them and ends: the host sends no further request.
     Seal = 2,
 }
 
@@ -32,7 +32,7 @@ impl OnExit {
 /// A resource limit of the target (setrlimit(2)): soft and hard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rlimit {
-    /// Which: `RLIMIT_NOFILE` and so on, by number.
+    /// The number of the resource, such as `RLIMIT_NOFILE`.
     pub resource: u32,
     /// The soft limit.
     pub soft: u64,
@@ -43,17 +43,18 @@ pub struct Rlimit {
 /// NUL-terminated strings, one after another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Strings<'a> {
-    /// How many.
+    /// The number of strings.
     pub count: u32,
     /// The strings, each with its NUL.
     pub bytes: &'a [u8],
 }
 
 impl<'a> Strings<'a> {
-    /// Checks that there are `count` strings in `bytes`, each with its NUL, and nothing else.
+    /// Creates the list of the `count` strings in `bytes`, each with its NUL.
     ///
     /// # Errors
-    /// There are not.
+    ///
+    /// Returns an error if `bytes` contains more or fewer strings.
     pub fn new(count: u32, bytes: &'a [u8]) -> Result<Self, Malformed> {
         let nuls = bytes.iter().filter(|byte| **byte == 0).count();
         let terminated = bytes.last().is_none_or(|last| *last == 0);
@@ -64,27 +65,29 @@ impl<'a> Strings<'a> {
         }
     }
 
-    /// The strings, each with its NUL.
+    /// Returns the strings, each with its NUL.
     pub fn iter(&self) -> impl Iterator<Item = &'a [u8]> + 'a {
         self.bytes.split_inclusive(|byte| *byte == 0)
     }
 }
 
-/// Run a command.
+/// The request to run a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exec<'a> {
     /// [`STDIO_PASSED`] or 0.
     pub stdio: u8,
-    /// What happens to what the command leaves behind.
+    /// What happens to the processes that remain after the command.
     pub on_exit: OnExit,
-    /// Whether the target's own status file (proc(5)) is sent along with `started`.
+    /// Whether the `Started` frame contains the target's status file (proc(5)).
     pub status: bool,
-    /// For how many microseconds it need not be said that the command runs: a command that ends before is heard of once, when it has. Only
-    /// where the streams are passed.
+    /// The delay of the `Started` frame in microseconds. If the command ends first, both frames arrive
+    /// together. Applies only if the streams are passed.
     pub quiet_us: u32,
-    /// Whether the host gets the sandbox's mounts when the guest ends with the command, so that the guest need not wait for their end.
+    /// Whether the host receives the sandbox's mount namespace when the guest ends with the command, so
+    /// that the guest does not wait for the teardown of the mounts.
     pub lend_mounts: bool,
-    /// After how many microseconds the guest ends the command by itself, should the host not do it; 0 for never.
+    /// The time in microseconds after which the guest kills the command, in case the host does not; 0 for
+    /// never.
     pub deadline_us: u64,
     /// The target's resource limits, as [`Rlimit::encode`] writes them; see [`Exec::rlimits`].
     pub rlimits: &'a [u8],
@@ -102,7 +105,8 @@ impl<'a> Exec<'a> {
     /// Writes the request.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn encode(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u8(self.stdio)?;
         writer.u8(self.on_exit as u8)?;
@@ -122,7 +126,8 @@ impl<'a> Exec<'a> {
     /// Reads the request.
     ///
     /// # Errors
-    /// It is malformed, or has no program.
+    ///
+    /// Returns an error if the request is malformed or contains no program.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = WireReader::new(payload);
         let stdio = reader.u8()?;
@@ -161,7 +166,7 @@ impl<'a> Exec<'a> {
         }
     }
 
-    /// The resource limits.
+    /// Returns the resource limits.
     pub fn rlimits(&self) -> impl Iterator<Item = Rlimit> + 'a {
         self.rlimits.chunks_exact(RLIMIT_SIZE).filter_map(|chunk| {
             let mut reader = WireReader::new(chunk);
@@ -175,10 +180,11 @@ impl<'a> Exec<'a> {
 }
 
 impl Rlimit {
-    /// Writes the limit, as [`Exec::rlimits`] has it.
+    /// Writes the limit in the format of [`Exec::rlimits`].
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn encode(self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u32(self.resource)?;
         writer.u64(self.soft)?;

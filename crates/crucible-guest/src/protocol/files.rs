@@ -1,34 +1,37 @@
-//! Requests about files, and their answers. Paths are beneath `/box`, with a NUL at the end.
+//! Requests about files, and their answers. Paths are relative to `/box` and end with a NUL.
 
 use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 
-/// Write a file, or a piece of one.
+/// The request to write a file, or a piece of one.
 ///
-/// The first piece makes the file, in place of one that is there; further pieces with the same request id append. Only
-/// the last is answered, or the first that fails. A *quiet* request is input for the next command: it is answered only
-/// if it is the first since the last command to fail, and then the next command fails with it. So a host may send any
-/// number of them without reading.
+/// The first piece creates the file and replaces an existing one. Further pieces with the same request
+/// id append. The guest answers only the last piece, or the first that fails.
+///
+/// A *quiet* request writes input for the next command. The guest answers it only if it is the first
+/// failure since the last command, and then the next command fails too. So a host may send any number of
+/// them without reading answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteRequest<'a> {
     /// Whether this is the first piece.
     pub first: bool,
     /// Whether this is the last piece.
     pub last: bool,
-    /// Whether success goes without saying.
+    /// Whether the guest sends no answer on success.
     pub quiet: bool,
     /// The permission bits of the file.
     pub mode: u32,
-    /// Where it goes, with its NUL.
+    /// The path of the file, with its NUL.
     pub path: &'a [u8],
-    /// The bytes.
+    /// The content.
     pub data: &'a [u8],
 }
 
 impl<'a> WriteRequest<'a> {
-    /// Writes everything but the data, which follows as it is.
+    /// Writes everything except the content, which follows without a length.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn encode_head(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u8(u8::from(self.first) | u8::from(self.last) << 1 | u8::from(self.quiet) << 2)?;
         writer.u32(self.mode)?;
@@ -38,7 +41,8 @@ impl<'a> WriteRequest<'a> {
     /// Reads the request.
     ///
     /// # Errors
-    /// It is malformed.
+    ///
+    /// Returns an error if the message is malformed.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = WireReader::new(payload);
         let flags = reader.u8()?;
@@ -52,14 +56,14 @@ impl<'a> WriteRequest<'a> {
     }
 }
 
-/// Read a piece of a regular file.
+/// The request to read a piece of a regular file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReadRequest<'a> {
-    /// Where to begin.
+    /// The first byte to read.
     pub offset: u64,
-    /// How many bytes at most; no more than fit into a frame are sent.
+    /// The most bytes to read. The guest sends no more than fit into a frame.
     pub length: u32,
-    /// The file, with its NUL.
+    /// The path of the file, with its NUL.
     pub path: &'a [u8],
 }
 
@@ -67,7 +71,8 @@ impl<'a> ReadRequest<'a> {
     /// Writes the request.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn encode(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u64(self.offset)?;
         writer.u32(self.length)?;
@@ -77,7 +82,8 @@ impl<'a> ReadRequest<'a> {
     /// Reads the request.
     ///
     /// # Errors
-    /// It is malformed.
+    ///
+    /// Returns an error if the message is malformed.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = WireReader::new(payload);
         let (offset, length) = (reader.u64()?, reader.u32()?);
@@ -87,12 +93,12 @@ impl<'a> ReadRequest<'a> {
     }
 }
 
-/// List a directory, from a place in it.
+/// The request to list a directory from a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ListRequest<'a> {
-    /// Where to begin: 0, or what the answer before said.
+    /// 0, or the cursor in the previous answer.
     pub cursor: u64,
-    /// The directory, with its NUL.
+    /// The path of the directory, with its NUL.
     pub path: &'a [u8],
 }
 
@@ -100,7 +106,8 @@ impl<'a> ListRequest<'a> {
     /// Writes the request.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn encode(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u64(self.cursor)?;
         writer.bytes(self.path)
@@ -109,7 +116,8 @@ impl<'a> ListRequest<'a> {
     /// Reads the request.
     ///
     /// # Errors
-    /// It is malformed.
+    ///
+    /// Returns an error if the message is malformed.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = WireReader::new(payload);
         let cursor = reader.u64()?;
@@ -119,7 +127,7 @@ impl<'a> ListRequest<'a> {
     }
 }
 
-/// What kind of thing a directory entry is.
+/// The kind of a directory entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum EntryKind {
@@ -134,7 +142,7 @@ pub enum EntryKind {
 /// An entry of a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EntryRef<'a> {
-    /// What it is.
+    /// Its kind.
     pub kind: EntryKind,
     /// Its permission bits.
     pub mode: u32,
@@ -148,7 +156,8 @@ impl<'a> EntryRef<'a> {
     /// Writes the entry.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn encode(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u8(self.kind as u8)?;
         writer.u32(self.mode)?;
@@ -171,29 +180,31 @@ impl<'a> EntryRef<'a> {
     }
 }
 
-/// Some entries of a directory, and where to go on.
+/// Some entries of a directory, and the cursor of the next ones.
 #[derive(Debug, Clone, Copy)]
 pub struct Entries<'a> {
-    /// What to ask for next; 0 if these were the last.
+    /// The cursor for the next request; 0 if these are the last entries.
     pub next: u64,
     entries: WireReader<'a>,
 }
 
 impl<'a> Entries<'a> {
-    /// Reads the answer. The entries are read one by one, see [`Entries::next_entry`].
+    /// Reads the cursor. [`Entries::next_entry`] reads the entries.
     ///
     /// # Errors
-    /// It is malformed.
+    ///
+    /// Returns an error if the message is malformed.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = WireReader::new(payload);
         let next = reader.u64()?;
         Ok(Self { next, entries: reader })
     }
 
-    /// The next entry; `None` after the last.
+    /// Returns the next entry; `None` after the last one.
     ///
     /// # Errors
-    /// It is malformed: its name is not one.
+    ///
+    /// Returns an error if the entry is malformed, or its name is not a file name.
     pub fn next_entry(&mut self) -> Result<Option<EntryRef<'a>>, Malformed> {
         if self.entries.rest().is_empty() {
             return Ok(None);
@@ -202,7 +213,8 @@ impl<'a> Entries<'a> {
     }
 }
 
-/// A path ends with its only NUL and is not empty. Where it leads is checked when it is walked.
+/// Checks that a path is not empty and ends with its only NUL. The guest checks where it leads when it
+/// resolves the path.
 fn checked_path(path: &[u8]) -> Result<&[u8], Malformed> {
     match path.split_last() {
         Some((0, rest)) if !rest.is_empty() && !rest.contains(&0) => Ok(path),

@@ -1,23 +1,23 @@
-//! Frames: what travels between host and guest, over a stream.
+//! Frames: the messages between host and guest, over a stream.
 
 use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 
-/// The version of the protocol. Guest and host of one build always agree; a guest that was placed into a container by
-/// another build says its own in `ready`.
+/// The version of the protocol. Guest and host of one build always agree. A guest that another build
+/// placed into a container reports its own version in `Ready`.
 pub const VERSION: u32 = 3;
 /// The size of a frame's header.
 pub const HEADER_SIZE: usize = 12;
-/// The most bytes of payload that the guest accepts: arguments and environment (2 MiB) and then some.
+/// The most bytes of payload that the guest accepts. Arguments and environment have at most 2 MiB.
 pub const PAYLOAD_MAX_TO_GUEST: usize = 4 * 1024 * 1024;
-/// The most bytes of payload that the host accepts. The guest cuts what is longer into several frames.
+/// The most bytes of payload that the host accepts. The guest splits longer answers into several frames.
 pub const PAYLOAD_MAX_TO_HOST: usize = 256 * 1024;
-/// The TCP port, on the loopback of a sandbox with an allow-list, behind which the host's proxy is. That of most proxies;
-/// whatever runs inside has a network namespace of its own, in which nothing else listens.
+/// The TCP port of the host's proxy, on the loopback of a sandbox with an allow-list. Most proxies use
+/// this port. The sandbox has a network namespace of its own, in which nothing else listens.
 pub const PROXY_PORT: u16 = 3128;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident = $number:literal,)*) => {
-        /// What a frame says.
+        /// The kind of a frame.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[repr(u8)]
         pub enum FrameKind {
@@ -25,7 +25,7 @@ macro_rules! kinds {
         }
 
         impl FrameKind {
-            /// The kind with this number.
+            /// Returns the kind with this number.
             #[must_use]
             pub const fn from_number(number: u8) -> Option<Self> {
                 match number { $($number => Some(Self::$variant),)* _ => None }
@@ -39,7 +39,7 @@ kinds! {
     Exec = 1,
     /// To the guest: bytes for the standard input of the command.
     Stdin = 2,
-    /// To the guest: the standard input of the command ends here.
+    /// To the guest: close the standard input of the command.
     CloseStdin = 3,
     /// To the guest: send a signal (four bytes) to the command, or to everything (one byte, 1).
     Signal = 4,
@@ -51,16 +51,18 @@ kinds! {
     List = 7,
     /// To the guest: end everything.
     Close = 8,
-    /// To the guest: what does the sandbox use?
+    /// To the guest: report the resource usage of the sandbox.
     Measure = 9,
-    /// To a slot in which no sandbox is open: open one, see [`SandboxPlan`](super::SandboxPlan). What it joins comes along, as with that.
+    /// To a slot without an open sandbox: open one, see [`SandboxPlan`](super::SandboxPlan). The message
+    /// contains the plan's file descriptors.
     Next = 10,
-    /// To the guest: write these bytes to the descriptor that comes along, once all that was asked before is done. Whatever runs waits for
-    /// them: if they cannot be had, everything is ended.
+    /// To the guest: write these bytes to the file descriptor in the message, after all earlier requests.
+    /// A program waits for them, so that the guest kills everything if the write fails.
     WriteFd = 11,
-    /// To the host, from the spawner: the guest exists, see [`Opened`](super::Opened). Its pidfd comes along.
+    /// To the host, from the spawner: the guest exists, see [`Opened`](super::Opened). The
+    /// message contains its pidfd.
     Opened = 64,
-    /// To the host: the sandbox stands, see [`Ready`](super::Ready).
+    /// To the host: the sandbox is ready, see [`Ready`](super::Ready).
     Ready = 65,
     /// To the host: the command runs, see [`Started`](super::Started).
     Started = 66,
@@ -70,9 +72,10 @@ kinds! {
     Stderr = 68,
     /// To the host: the command has ended, see [`Exited`](super::Exited).
     Exited = 69,
-    /// To the host: what the command had left behind has ended too: how many there were (four bytes).
+    /// To the host: the processes that remained after the command have ended, and their number (four
+    /// bytes).
     Empty = 70,
-    /// To the host: the request was carried out.
+    /// To the host: the request succeeded.
     Done = 71,
     /// To the host: bytes of a file, after one byte that is 1 if these are the last.
     Data = 72,
@@ -82,26 +85,27 @@ kinds! {
     Failed = 74,
     /// To the host: the program could not be executed, see [`ExecFailed`](super::ExecFailed).
     ExecFailed = 75,
-    /// To the host: what the sandbox uses, see [`ProcUsage`](super::ProcUsage).
+    /// To the host: the resource usage of the sandbox, see [`ProcUsage`](super::ProcUsage).
     Usage = 76,
-    /// To the host, before `Ready`: the sandbox's way out. A socket that listens on [`PROXY_PORT`] of the sandbox's own
-    /// loopback comes along.
+    /// To the host, before `Ready`: the message contains a socket that listens on [`PROXY_PORT`] of the
+    /// sandbox's own loopback.
     EgressListener = 77,
-    /// To the host, before `Exited`, from a guest that sees the cgroup it is in: what was counted, see
+    /// To the host, before `Exited`, from a guest that can read its cgroup: the counters, see
     /// [`CgroupCounts`](super::CgroupCounts).
     CgroupCounts = 78,
-    /// To the host, from a slot: the sandbox has ended, and everything in it: the guest's wait status (four bytes).
+    /// To the host, from a slot: the sandbox and everything in it have ended. Contains the guest's wait
+    /// status (four bytes).
     SandboxExited = 79,
 }
 
 /// The header of a frame. The payload follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// What the frame says.
+    /// The kind of the frame.
     pub kind: FrameKind,
-    /// The request that it is, or that it answers.
+    /// The id of the request, or of the request that the frame answers.
     pub id: u32,
-    /// How many bytes of payload follow.
+    /// The length of the payload in bytes.
     pub length: u32,
 }
 
@@ -109,7 +113,8 @@ impl Header {
     /// Writes the header.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn encode(self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u32(self.length)?;
         writer.u8(self.kind as u8)?;
@@ -117,10 +122,12 @@ impl Header {
         writer.u32(self.id)
     }
 
-    /// Reads a header; `payload_max` is what the reader accepts.
+    /// Reads a header.
     ///
     /// # Errors
-    /// The kind is unknown, reserved bytes are set, or the payload would be longer than `payload_max`.
+    ///
+    /// Returns an error if the kind is unknown, if reserved bytes are set, or if the payload would be
+    /// longer than `payload_max`.
     pub fn decode(bytes: &[u8; HEADER_SIZE], payload_max: usize) -> Result<Self, Malformed> {
         let mut reader = WireReader::new(bytes);
         let length = reader.u32()?;

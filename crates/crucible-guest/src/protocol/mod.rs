@@ -1,7 +1,7 @@
 //! The protocol between a host and the guest agent: frames over a stream, and packets to the spawner.
 //!
-//! Both halves compile this module, the guest's without the standard library. Nothing here allocates, and nothing here
-//! trusts its input: every length is checked against what is there before it is used.
+//! Host and guest compile this module, the guest without the standard library. No function allocates, and
+//! none trusts its input: every length is checked against the available bytes before it is used.
 
 mod cgroup;
 mod codec;
@@ -11,6 +11,7 @@ mod frame;
 mod reply;
 mod sandbox_plan;
 mod spawner;
+mod step;
 
 pub use cgroup::CgroupCounts;
 pub use codec::{Malformed, Overflow, WireReader, WireWriter};
@@ -24,111 +25,4 @@ pub use reply::{
 };
 pub use sandbox_plan::{MAX_TASKS_FILES, PlanFlags, SandboxPlan};
 pub use spawner::{Init, InitFlags, PACKET_MAX, PacketKind, SealReply, TemplateOp};
-
-/// Where a step of the guest failed. The host turns it into words.
-///
-/// Numbers are the wire form: a new step gets a new number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(transparent)]
-pub struct Step(pub u16);
-
-macro_rules! steps {
-    ($($(#[$doc:meta])* $name:ident = $number:literal, $text:literal;)*) => {
-        impl Step {
-            $($(#[$doc])* pub const $name: Self = Self($number);)*
-
-            /// What was being done, in the infinitive; `None` for a number that this build does not know.
-            #[must_use]
-            pub const fn describe(self) -> Option<&'static str> {
-                match self.0 { $($number => Some($text),)* _ => None }
-            }
-        }
-    };
-}
-
-steps! {
-    /// `unshare` for the spawner's own namespaces.
-    SPAWNER_NAMESPACES = 1, "make the spawner's namespaces";
-    /// Writing the spawner's own id maps.
-    SPAWNER_MAPS = 2, "write the spawner's user id map";
-    /// Making mounts private.
-    SPAWNER_PRIVATE = 3, "make the spawner's mounts private";
-    /// An operation of the root template.
-    TEMPLATE = 4, "build the sandbox's root file system";
-    /// `pivot_root` into the template.
-    PIVOT = 5, "enter the sandbox's root file system";
-    /// The seccomp filter, which everything inherits.
-    SPAWNER_SECCOMP = 6, "load the seccomp filter";
-    /// `unshare(CLONE_NEWNET)` for the pool.
-    NETNS = 7, "make a network namespace";
-    /// `setns` into a pooled network namespace.
-    ENTER_NETNS = 8, "enter a network namespace";
-    /// `clone3`.
-    CLONE = 9, "clone the guest into its namespaces";
-    /// Writing the guest's id maps.
-    MAPS = 10, "write the sandbox's user id map";
-    /// Joining a version 1 cgroup.
-    CGROUP = 11, "join the sandbox's cgroup";
-    /// `unshare(CLONE_NEWCGROUP)`.
-    CGROUP_NAMESPACE = 12, "make a cgroup namespace";
-    /// Becoming root inside.
-    CREDENTIALS = 13, "take the guest's user id";
-    /// `PR_SET_PDEATHSIG`.
-    DEATH_SIGNAL = 14, "tie the guest's life to the spawner's";
-    /// Mounting the bounded file system.
-    MOUNT_DISK = 15, "mount the sandbox's bounded file system";
-    /// Mounting `/proc`.
-    MOUNT_PROC = 16, "mount `/proc`";
-    /// `sethostname`.
-    HOSTNAME = 17, "set the host name";
-    /// Dropping capabilities.
-    CAPABILITIES = 18, "drop capabilities";
-    /// `PR_SET_NO_NEW_PRIVS`.
-    NO_NEW_PRIVS = 19, "set `no_new_privs`";
-    /// The Landlock ruleset.
-    LANDLOCK = 20, "enforce the Landlock ruleset";
-    /// File descriptors of the guest.
-    DESCRIPTORS = 21, "arrange the guest's file descriptors";
-    /// `signalfd`, signal mask.
-    SIGNALS = 22, "set up signals";
-    /// Opening `/box`.
-    OPEN_BOX = 23, "open `/box`";
-    /// Loopback, and a socket that listens on it.
-    EGRESS_LISTENER = 24, "open the sandbox's way out to the proxy";
-    /// A pipe to keep the key in.
-    SLOT = 25, "set up a slot";
-    /// `clone3` of the target.
-    TARGET_CLONE = 30, "start the target process";
-    /// `setsid` of the target.
-    TARGET_SESSION = 31, "make the target's session";
-    /// The target's standard streams.
-    TARGET_STDIO = 32, "arrange the target's standard streams";
-    /// The target's working directory.
-    TARGET_DIRECTORY = 33, "enter the target's directory";
-    /// The target's resource limits.
-    TARGET_RLIMITS = 34, "set the target's resource limits";
-    /// The target's user.
-    TARGET_CREDENTIALS = 35, "take the target's user id";
-    /// The target's capabilities.
-    TARGET_CAPABILITIES = 36, "drop the target's capabilities";
-    /// `execve` of the target.
-    TARGET_EXEC = 38, "execute the program";
-    /// A request that the guest does not understand.
-    REQUEST = 50, "understand a request";
-    /// A second command while one runs.
-    BUSY = 51, "run two commands at once";
-    /// Writing a file.
-    WRITE = 52, "write a file";
-    /// Reading a file.
-    READ = 53, "read a file";
-    /// Listing a directory.
-    LIST = 54, "list a directory";
-    /// An input file before the command could not be written.
-    INPUT = 55, "put the input files";
-    /// Sending a signal.
-    SIGNAL = 56, "send a signal";
-    /// Measuring usage.
-    USAGE = 57, "measure usage";
-    /// Framed standard streams.
-    STREAMS = 58, "make the command's pipes";
-}
+pub use step::Step;

@@ -1,13 +1,14 @@
-//! What the guest says.
+//! The guest's replies.
 
 use super::cgroup::CgroupCounts;
 use super::codec::{Malformed, Overflow, WireReader, WireWriter};
-use super::{Step, VERSION};
+use super::frame::VERSION;
+use super::step::Step;
 
-/// The guest exists. Its pidfd comes along.
+/// The guest exists. The message contains its pidfd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Opened {
-    /// The process id of the guest, as the spawner sees it.
+    /// The process id of the guest, in the spawner's namespace.
     pub pid: u32,
 }
 
@@ -15,7 +16,8 @@ impl Opened {
     /// Writes the reply.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn encode(self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u32(self.pid)
     }
@@ -23,7 +25,8 @@ impl Opened {
     /// Reads the reply.
     ///
     /// # Errors
-    /// It is malformed.
+    ///
+    /// Returns an error if the message is malformed.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
         let mut reader = WireReader::new(payload);
         let pid = reader.u32()?;
@@ -32,16 +35,16 @@ impl Opened {
     }
 }
 
-/// The sandbox stands.
+/// The sandbox is ready.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ready<'a> {
-    /// The version of the protocol that the guest speaks.
+    /// The version of the guest's protocol.
     pub version: u32,
-    /// The layers that it has put on itself, so that every command has them: see [`Layers`]. None where an engine puts them on.
+    /// The layers that the guest has added or found. Empty if the engine adds them.
     pub layers: Layers,
-    /// What its cgroup had counted by then: what made the container is in it.
+    /// The counters of its cgroup at that time. They include the creation of the container.
     pub counted: CgroupCounts,
-    /// The guest's own status file (proc(5)), or as much of it as fits.
+    /// The guest's own status file (proc(5)), truncated if it is too long.
     pub status: &'a [u8],
 }
 
@@ -49,7 +52,8 @@ impl<'a> Ready<'a> {
     /// Writes the reply of this build's guest.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn encode(
         layers: Layers,
         counted: CgroupCounts,
@@ -65,7 +69,8 @@ impl<'a> Ready<'a> {
     /// Reads the reply.
     ///
     /// # Errors
-    /// It is malformed.
+    ///
+    /// Returns an error if the message is malformed.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = WireReader::new(payload);
         let version = reader.u32()?;
@@ -75,63 +80,65 @@ impl<'a> Ready<'a> {
     }
 }
 
-/// Layers of a container: those that its guest has put on itself, and those that it found in force. A set.
+/// The set of layers of a container: those that its guest has added, and those that it found in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Layers(pub u32);
 
 impl Layers {
     /// `no_new_privs`.
     pub const NO_NEW_PRIVS: Self = Self(1);
-    /// No capability can be gained any more.
+    /// No process can gain a capability.
     pub const CAPABILITIES: Self = Self(1 << 1);
     /// The policy's filter.
     pub const SECCOMP: Self = Self(1 << 2);
     /// The Landlock ruleset.
     pub const LANDLOCK: Self = Self(1 << 3);
-    /// It is process 1.
+    /// The guest is process 1.
     pub const INIT: Self = Self(1 << 6);
-    /// Nothing can be made in the root directory.
+    /// The root directory is read-only.
     pub const READ_ONLY_ROOT: Self = Self(1 << 7);
-    /// There is no network interface but the loopback.
+    /// The loopback is the only network interface.
     pub const NO_NETWORK: Self = Self(1 << 8);
-    /// User ids inside are others outside.
+    /// User ids inside differ from those outside.
     pub const USER_NAMESPACE: Self = Self(1 << 9);
-    /// What can be written to is bounded in bytes.
+    /// The writable file systems have a limit in bytes.
     pub const DISK_BYTES: Self = Self(1 << 10);
-    /// What can be written to is bounded in inodes.
+    /// The writable file systems have a limit in inodes.
     pub const DISK_INODES: Self = Self(1 << 11);
-    /// It sees the counts of its cgroups, of version 1.
+    /// The guest can read the counters of its cgroups, of version 1.
     pub const CGROUP_V1: Self = Self(1 << 4);
-    /// It sees the counts of its cgroup, of version 2.
+    /// The guest can read the counters of its cgroup, of version 2.
     pub const CGROUP_V2: Self = Self(1 << 5);
 
-    /// Both sets.
+    /// Returns the union of both sets.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether all of `other` is in it.
+    /// Returns `true` if the set contains all layers of `other`.
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 }
 
-/// What the kernel said of a command to itself, right before it was executed. None of it is lost by that, and nothing is gained where
-/// there are no new privileges. What cannot be asked is the worst.
+/// The confinement of a command, as the kernel reported it to the command right before execve(2).
+///
+/// execve(2) removes nothing from it, and grants no privilege if `no_new_privs` is set. If the kernel
+/// refuses to answer, the value assumes no confinement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Confinement {
     /// Effective, permitted and inheritable capabilities together (capget(2)).
     pub capabilities: u64,
     /// Whether `PR_GET_NO_NEW_PRIVS` is 1 (PR_SET_NO_NEW_PRIVS(2const)).
     pub no_new_privs: bool,
-    /// `PR_GET_SECCOMP`: 2 where it has filters.
+    /// `PR_GET_SECCOMP`: 2 if the process has filters.
     pub seccomp: u8,
 }
 
 impl Confinement {
-    /// Nothing holds it.
+    /// No confinement.
     pub const NONE: Self = Self { capabilities: u64::MAX, no_new_privs: false, seccomp: 0 };
 }
 
@@ -140,11 +147,11 @@ impl Confinement {
 pub struct Started<'a> {
     /// The process id of the command, inside.
     pub pid: u32,
-    /// How long it has run by now, in microseconds.
+    /// How long it has run, in microseconds.
     pub ran_us: u64,
-    /// What holds it.
+    /// What confines it.
     pub confinement: Confinement,
-    /// The command's status file (proc(5)) right after it was executed, if that was asked for.
+    /// The command's status file (proc(5)) right after execve(2), if it was requested.
     pub status: &'a [u8],
 }
 
@@ -152,7 +159,8 @@ impl<'a> Started<'a> {
     /// Writes the reply.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn encode(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u32(self.pid)?;
         writer.u64(self.ran_us)?;
@@ -165,7 +173,8 @@ impl<'a> Started<'a> {
     /// Reads the reply.
     ///
     /// # Errors
-    /// It is malformed.
+    ///
+    /// Returns an error if the message is malformed.
     pub fn decode(payload: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = WireReader::new(payload);
         let (pid, ran_us) = (reader.u32()?, reader.u64()?);
@@ -183,24 +192,24 @@ impl<'a> Started<'a> {
 pub struct Exited {
     /// The status as wait4(2) gives it.
     pub wait_status: i32,
-    /// Whether nothing of the sandbox but the guest lives any more. Otherwise an `Empty` frame follows, unless what is
-    /// left goes on.
+    /// Whether the guest is the only process in the sandbox. Otherwise an `Empty` frame follows, unless the
+    /// remaining processes continue.
     pub empty: bool,
-    /// Whether the guest itself ended the command at its deadline.
+    /// Whether the guest killed the command at its deadline.
     pub deadline: bool,
-    /// How many processes were left behind, if `empty`.
+    /// The number of remaining processes, if `empty`.
     pub survivors: u32,
     /// From the start of the command to its end.
     pub wall_us: u64,
     /// CPU time of the command and the children it waited for, in user mode (`ru_utime`).
     pub user_us: u64,
-    /// The same in the kernel (`ru_stime`).
+    /// The same in kernel mode (`ru_stime`).
     pub system_us: u64,
     /// The greatest resident set of a single process, in KiB (`ru_maxrss`).
     pub maxrss_kib: u64,
-    /// CPU time of the guest itself so far, user and system: what a cgroup counts too much.
+    /// CPU time of the guest itself, user and system, which a cgroup counts too.
     pub guest_us: u64,
-    /// Free bytes of the file system that can be written to; `u64::MAX` if unknown.
+    /// Free bytes of the writable file system; `u64::MAX` if unknown.
     pub free_bytes: u64,
     /// Free inodes of it; `u64::MAX` if unknown.
     pub free_inodes: u64,
@@ -210,7 +219,8 @@ impl Exited {
     /// Writes the reply.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn encode(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.i32(self.wait_status)?;
         writer.u8(u8::from(self.empty) | u8::from(self.deadline) << 1)?;
@@ -232,7 +242,8 @@ impl Exited {
     /// Reads the reply.
     ///
     /// # Errors
-    /// It is malformed.
+    ///
+    /// Returns an error if the message is malformed.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
         let mut reader = WireReader::new(payload);
         let wait_status = reader.i32()?;
@@ -255,10 +266,10 @@ impl Exited {
     }
 }
 
-/// A request, or a step of making the sandbox, failed.
+/// A request, or a step of the setup of a sandbox, failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Failure {
-    /// What was being done.
+    /// The step that failed.
     pub step: Step,
     /// The error number (errno(3)).
     pub errno: i32,
@@ -268,7 +279,8 @@ impl Failure {
     /// Writes the reply.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn encode(self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u16(self.step.0)?;
         writer.i32(self.errno)
@@ -277,7 +289,8 @@ impl Failure {
     /// Reads the reply.
     ///
     /// # Errors
-    /// It is malformed.
+    ///
+    /// Returns an error if the message is malformed.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
         let mut reader = WireReader::new(payload);
         let (step, errno) = (Step(reader.u16()?), reader.i32()?);
@@ -294,20 +307,21 @@ impl ExecFailed {
     /// Reads the reply.
     ///
     /// # Errors
-    /// It is malformed.
+    ///
+    /// Returns an error if the message is malformed.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
         Failure::decode(payload).map(Self)
     }
 }
 
-/// What the sandbox uses, as far as its own `/proc` shows it. For hosts without cgroups.
+/// The resource usage of the sandbox according to its own `/proc`, for hosts without cgroups.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ProcUsage {
-    /// CPU time of everything but the guest, in user mode.
+    /// CPU time of all processes except the guest, in user mode.
     pub user_us: u64,
-    /// CPU time of everything but the guest, in the kernel.
+    /// CPU time of all processes except the guest, in kernel mode.
     pub system_us: u64,
-    /// Processes and threads now, the guest aside.
+    /// The current number of processes and threads, without the guest.
     pub processes: u32,
 }
 
@@ -315,7 +329,8 @@ impl ProcUsage {
     /// Writes the reply.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn encode(self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u64(self.user_us)?;
         writer.u64(self.system_us)?;
@@ -325,7 +340,8 @@ impl ProcUsage {
     /// Reads the reply.
     ///
     /// # Errors
-    /// It is malformed.
+    ///
+    /// Returns an error if the message is malformed.
     pub fn decode(payload: &[u8]) -> Result<Self, Malformed> {
         let mut reader = WireReader::new(payload);
         let usage =

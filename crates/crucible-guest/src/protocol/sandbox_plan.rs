@@ -1,18 +1,18 @@
-//! What a sandbox is to be like: the spawner's request, flat and of fixed size.
+//! The plan of a sandbox: the request to the spawner, flat and of fixed size.
 
 use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 
-/// The most version 1 cgroup hierarchies that a sandbox joins.
+/// The most version 1 cgroup hierarchies that a sandbox can join.
 pub const MAX_TASKS_FILES: usize = 4;
 
-/// Which layers a sandbox has.
+/// The layers of a sandbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PlanFlags(pub u32);
 
 impl PlanFlags {
-    /// A network namespace of its own, made for it.
+    /// A new network namespace.
     pub const NEW_NETWORK: Self = Self(1);
-    /// A network namespace of its own, which comes along as a file descriptor.
+    /// An existing network namespace, passed as a file descriptor.
     pub const ENTER_NETWORK: Self = Self(1 << 1);
     /// An IPC namespace.
     pub const IPC: Self = Self(1 << 2);
@@ -22,60 +22,60 @@ impl PlanFlags {
     pub const CGROUP: Self = Self(1 << 4);
     /// The Landlock ruleset.
     pub const LANDLOCK: Self = Self(1 << 5);
-    /// Guest and target share the only id that there is: an ordinary user's.
+    /// Guest and target share one user id, because an ordinary user has only one.
     pub const SINGLE_ID: Self = Self(1 << 6);
-    /// A version 2 cgroup comes along as a file descriptor: the guest is born in it.
+    /// A version 2 cgroup, passed as a file descriptor. The guest is created in it.
     pub const INTO_CGROUP: Self = Self(1 << 7);
-    /// Say when the sandbox stands, before anything is asked.
+    /// Send `Ready` before the first request.
     pub const READY: Self = Self(1 << 8);
-    /// A way out to the host's proxy, see [`FrameKind::EgressListener`](super::FrameKind::EgressListener). Takes `NEW_NETWORK`: nobody else
-    /// was, or will be, in that namespace.
+    /// Egress through the host's proxy, see [`FrameKind::EgressListener`](super::FrameKind::EgressListener).
+    /// Requires `NEW_NETWORK`: no other sandbox ever uses that namespace.
     pub const EGRESS: Self = Self(1 << 9);
 
-    /// A slot in place of a sandbox: a process that keeps what sandboxes that follow one another share, and opens one for each
-    /// [`FrameKind::Next`](super::FrameKind::Next).
+    /// A slot instead of a sandbox: a process that owns what consecutive sandboxes share. It opens one for
+    /// each [`FrameKind::Next`](super::FrameKind::Next).
     pub const SLOT: Self = Self(1 << 10);
 
     const ALL: u32 = (1 << 11) - 1;
 
-    /// Both sets of flags.
+    /// Returns the union of both sets.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Those of this set alone that are in `other` too.
+    /// Returns the intersection of both sets.
     #[must_use]
     pub const fn only(self, other: Self) -> Self {
         Self(self.0 & other.0)
     }
 
-    /// Whether all of `other` is set.
+    /// Returns `true` if all flags of `other` are set.
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 }
 
-/// What a sandbox is to be like.
+/// The plan of a sandbox.
 ///
-/// File descriptors come along in this order: the guest's end of its socket, the network namespace
+/// The message contains file descriptors in this order: the guest's end of its socket, the network namespace
 /// (`ENTER_NETWORK`), the version 2 cgroup (`INTO_CGROUP`), `tasks_files` opened `tasks` files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SandboxPlan {
     /// Its layers.
     pub flags: PlanFlags,
-    /// How many version 1 `tasks` files come along.
+    /// The number of passed version 1 `tasks` files.
     pub tasks_files: u8,
     /// The version of the Landlock ABI to use.
     pub landlock_abi: u8,
-    /// The id outside that is root inside; user and group alike.
+    /// The user and group id outside of root inside.
     pub outer_guest_id: u32,
-    /// The id outside that is the target's; user and group alike.
+    /// The user and group id outside of the target.
     pub outer_target_id: u32,
-    /// The size of the file system that can be written to.
+    /// The size of the writable file system.
     pub disk_bytes: u64,
-    /// The inodes of the file system that can be written to.
+    /// The number of inodes of the writable file system.
     pub inodes: u64,
 }
 
@@ -83,7 +83,8 @@ impl SandboxPlan {
     /// Writes the plan.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn encode(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u32(self.flags.0)?;
         writer.u8(self.tasks_files)?;
@@ -97,7 +98,8 @@ impl SandboxPlan {
     /// Reads the plan.
     ///
     /// # Errors
-    /// It is malformed, or contradicts itself.
+    ///
+    /// Returns an error if the plan is malformed or contradictory.
     pub fn decode(reader: &mut WireReader<'_>) -> Result<Self, Malformed> {
         let plan = Self {
             flags: PlanFlags(reader.u32()?),

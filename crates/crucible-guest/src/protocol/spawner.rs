@@ -1,13 +1,13 @@
-//! Packets to the spawner: how it is to set itself up, and what it is to open.
+//! Packets to the spawner: its configuration, and requests to open sandboxes.
 
 use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 
-/// The most bytes of a packet. A file of the template that is longer comes in several.
+/// The most bytes of a packet. A longer file of the template is sent in several packets.
 pub const PACKET_MAX: usize = 64 * 1024;
 
 macro_rules! kinds {
     ($($(#[$doc:meta])* $variant:ident = $number:literal,)*) => {
-        /// What a packet says: its first byte.
+        /// The kind of a packet: its first byte.
         #[derive(Debug, Clone, Copy, PartialEq, Eq)]
         #[repr(u8)]
         pub enum PacketKind {
@@ -15,7 +15,7 @@ macro_rules! kinds {
         }
 
         impl PacketKind {
-            /// The kind with this number.
+            /// Returns the kind with this number.
             #[must_use]
             pub const fn from_number(number: u8) -> Option<Self> {
                 match number { $($number => Some(Self::$variant),)* _ => None }
@@ -25,55 +25,56 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// To the spawner, first of all: see [`Init`].
+    /// To the spawner, as the first packet: see [`Init`].
     Init = 1,
     /// To the spawner: an operation of the root template, see [`TemplateOp`].
     Template = 2,
-    /// To the spawner: the template is complete. Enter it, and drop what is no longer needed.
+    /// To the spawner: the template is complete. Enter it, and load the filter.
     Seal = 3,
     /// To the spawner: open a sandbox, see [`SandboxPlan`](super::SandboxPlan).
     Open = 4,
-    /// To the spawner: make a network namespace for the pool.
+    /// To the spawner: create a network namespace for the pool.
     MakeNetwork = 5,
-    /// To the host: what was asked for is done. Network namespaces come along.
+    /// To the host: the request succeeded. The message contains a requested network namespace.
     Done = 64,
-    /// To the host: the template is sealed. The listener of the seccomp filter comes along, or see [`SealReply`].
+    /// To the host: the template is sealed, see [`SealReply`]. The message contains the listener of the
+    /// seccomp filter, if there is one.
     Sealed = 66,
-    /// To the host: it failed, see [`Failure`](super::Failure).
+    /// To the host: the request failed, see [`Failure`](super::Failure).
     Failed = 65,
 }
 
-/// How the spawner is set up.
+/// Options of the spawner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct InitFlags(pub u32);
 
 impl InitFlags {
-    /// The host is an ordinary user: the spawner needs a user namespace of its own to mount anything.
+    /// The host is an ordinary user: the spawner needs a user namespace of its own to mount file systems.
     pub const OWN_USER_NAMESPACE: Self = Self(1);
     /// Load the seccomp filter.
     pub const SECCOMP: Self = Self(2);
-    /// The filter admits TCP sockets: the network policy has a way out.
+    /// The filter allows TCP sockets, because the network policy permits egress.
     pub const INET: Self = Self(4);
 
     const ALL: u32 = (1 << 3) - 1;
 
-    /// Both sets of flags.
+    /// Returns the union of both sets.
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    /// Whether all of `other` is set.
+    /// Returns `true` if all flags of `other` are set.
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 }
 
-/// The template is sealed, and the filter loaded if it was to be.
+/// The template is sealed, and the filter is loaded if it was requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SealReply {
-    /// Why no listener comes along: the error number of seccomp(2); 0 if one does, or if there is no filter.
+    /// Why there is no listener: the error number of seccomp(2). 0 if there is one, or no filter.
     pub no_listener: i32,
 }
 
@@ -81,7 +82,8 @@ impl SealReply {
     /// Writes the reply.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn encode(self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.i32(self.no_listener)
     }
@@ -89,7 +91,8 @@ impl SealReply {
     /// Reads the reply.
     ///
     /// # Errors
-    /// It is malformed.
+    ///
+    /// Returns an error if the message is malformed.
     pub fn decode(body: &[u8]) -> Result<Self, Malformed> {
         let mut reader = WireReader::new(body);
         let no_listener = reader.i32()?;
@@ -98,16 +101,17 @@ impl SealReply {
     }
 }
 
-/// How the spawner is set up.
+/// The configuration of the spawner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Init<'a> {
-    /// What it does.
+    /// Its options.
     pub flags: InitFlags,
-    /// The host's effective user id, for the map of an own user namespace.
+    /// The host's effective user id, for the map of the spawner's own user namespace.
     pub uid: u32,
-    /// The host's effective group id, likewise.
+    /// The host's effective group id, for the same map.
     pub gid: u32,
-    /// A directory of the host on which the template is mounted, with its NUL. Nobody outside sees the mount.
+    /// A directory of the host on which the template is mounted, with its NUL. The mount is invisible
+    /// outside of the spawner.
     pub mount_point: &'a [u8],
 }
 
@@ -115,7 +119,8 @@ impl<'a> Init<'a> {
     /// Writes the request.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn encode(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         writer.u32(self.flags.0)?;
         writer.u32(self.uid)?;
@@ -126,7 +131,8 @@ impl<'a> Init<'a> {
     /// Reads the request.
     ///
     /// # Errors
-    /// It is malformed.
+    ///
+    /// Returns an error if the message is malformed.
     pub fn decode(reader: &mut WireReader<'a>) -> Result<Self, Malformed> {
         let init = Self {
             flags: InitFlags(reader.u32()?),
@@ -139,54 +145,54 @@ impl<'a> Init<'a> {
     }
 }
 
-/// An operation of the root template. Paths are relative to the template's root, sources absolute on the host; all with
-/// their NUL.
+/// An operation of the root template. Paths are relative to the template's root, and sources are absolute
+/// paths of the host. All end with a NUL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TemplateOp<'a> {
-    /// Make a directory.
+    /// Creates a directory.
     Directory {
-        /// Where.
+        /// Its path.
         path: &'a [u8],
         /// Its permission bits.
         mode: u32,
     },
-    /// Make a symbolic link.
+    /// Creates a symbolic link.
     Link {
-        /// Where.
+        /// Its path.
         path: &'a [u8],
-        /// What it says.
+        /// Its content.
         target: &'a [u8],
     },
-    /// Make a file, or append to the one made just before.
+    /// Creates a file, or appends to an existing one.
     File {
-        /// Where.
+        /// Its path.
         path: &'a [u8],
         /// Its permission bits.
         mode: u32,
-        /// The bytes.
+        /// Its content, or the next piece of it.
         data: &'a [u8],
     },
-    /// Show a directory or a file of the host, read-only, without devices and set-user-id programs.
+    /// Binds a directory or a file of the host, read-only, without devices and set-user-id programs.
     Bind {
-        /// The host's.
+        /// The path on the host.
         source: &'a [u8],
-        /// Where; it must be there.
+        /// Its path, which must exist.
         path: &'a [u8],
     },
-    /// Make a character device; as an ordinary user, show the host's.
+    /// Creates a character device. As an ordinary user, binds the host's.
     Device {
-        /// The host's, for the latter.
+        /// The path on the host, for an ordinary user.
         source: &'a [u8],
-        /// Where.
+        /// Its path.
         path: &'a [u8],
         /// Its major number.
         major: u32,
         /// Its minor number.
         minor: u32,
     },
-    /// Show the host's `/proc`, so that sandboxes may mount their own.
+    /// Mounts a `/proc`, so that sandboxes may mount their own.
     Proc {
-        /// Where; it must be there.
+        /// Its path, which must exist.
         path: &'a [u8],
     },
 }
@@ -195,7 +201,8 @@ impl<'a> TemplateOp<'a> {
     /// Writes the operation.
     ///
     /// # Errors
-    /// There is no room.
+    ///
+    /// Returns an error if the buffer is too small.
     pub fn encode(&self, writer: &mut WireWriter<'_>) -> Result<(), Overflow> {
         match *self {
             Self::Directory { path, mode } => {
@@ -236,7 +243,8 @@ impl<'a> TemplateOp<'a> {
     /// Reads the operation.
     ///
     /// # Errors
-    /// It is malformed.
+    ///
+    /// Returns an error if the message is malformed.
     pub fn decode(reader: &mut WireReader<'a>) -> Result<Self, Malformed> {
         let op = match reader.u8()? {
             1 => Self::Directory { path: text(reader)?, mode: reader.u32()? },
@@ -257,7 +265,7 @@ impl<'a> TemplateOp<'a> {
     }
 }
 
-/// A byte string that ends with its only NUL and is not empty.
+/// Reads a byte string that is not empty and ends with its only NUL.
 fn text<'a>(reader: &mut WireReader<'a>) -> Result<&'a [u8], Malformed> {
     let bytes = reader.bytes()?;
     match bytes.split_last() {

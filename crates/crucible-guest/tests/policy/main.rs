@@ -1,6 +1,6 @@
-//! The policy as people read it: `docs/seccomp.md` says what the rules say.
+//! The policy and its documentation: `docs/seccomp.md` is generated from the rules.
 
-#![expect(clippy::unwrap_used, reason = "in a test it is how a failure is reported")]
+#![expect(clippy::unwrap_used, reason = "a panic is how a test reports a failure")]
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,26 +10,27 @@ use crucible_guest::policy::{
     NEWEST_KNOWN, PRETEND, RULES, Reason, Rule, Violation,
 };
 
-/// Set, the page is written instead of compared.
+/// The environment variable that makes the test write the page instead of comparing it.
 const UPDATE: &str = "CRUCIBLE_UPDATE_DOCS";
 
 const INTRODUCTION: &str = "\
 # System calls
 
-Written from `crates/crucible-guest/src/policy` by its tests (`CRUCIBLE_UPDATE_DOCS=1 cargo test -p crucible-guest --test policy`);
-they fail when the two differ. Numbers are those of x86-64.
+This page is generated from `crates/crucible-guest/src/policy`. A test of that crate fails if the two differ. To
+regenerate the page, run `CRUCIBLE_UPDATE_DOCS=1 cargo test -p crucible-guest --test policy`. The numbers are those of
+x86-64.
 
-Everything is allowed that no line here refuses. A refused call fails with the error number that is given; *reported* ones are
-evidence of a violation of the policy as well, because no ordinary program makes them. Of several lines on one call the first that
-fits counts. Attacks are families of the attack suite.
+A call that no line refuses is allowed. A refused call fails with the given error number. *Reported* calls are also
+evidence of a policy violation, because no ordinary program makes them. If several lines cover a call, the first match
+applies. Attacks are families of the attack suite.
 ";
 
-const BEYOND: &str = "\
-## Beyond the list
+const OTHER_CALLS: &str = "\
+## All other calls
 
 | calls | answer |
 | --- | --- |
-| of another ABI: i386, x32 | `ENOSYS`, reported; where violations cannot be reported, the process is ended (`SIGSYS`). Their numbers mean other calls: a way round every line above (CVE-2014-0038). Attacks: F6 |
+| of another ABI: i386, x32 | `ENOSYS`, reported. If violations cannot be reported, the kernel kills the process (`SIGSYS`). Their numbers mean other calls, which would bypass every line above (CVE-2014-0038). Attacks: F6 |
 ";
 
 fn describe(action: Action) -> String {
@@ -39,7 +40,7 @@ fn describe(action: Action) -> String {
         Action::Report(errno) => (errno, ", reported"),
     };
     let name = match errno {
-        PRETEND => "does nothing and says that it did",
+        PRETEND => "succeeds without effect",
         EPERM => "`EPERM`",
         ENOSYS => "`ENOSYS`",
         EAFNOSUPPORT => "`EAFNOSUPPORT`",
@@ -72,32 +73,32 @@ fn page() -> String {
     }
     writeln!(
         page,
-        "\n{BEYOND}| newer than {NEWEST_KNOWN} | `ENOSYS`: nobody has looked at them yet |"
+        "\n{OTHER_CALLS}| newer than {NEWEST_KNOWN} | `ENOSYS`, because the policy does not cover them yet |"
     )
     .unwrap();
-    writeln!(page, "\n## Looked at, and allowed\n\n| calls | why |\n| --- | --- |").unwrap();
-    for considered in &ALLOWED {
-        writeln!(page, "| {} | {} |", considered.calls, considered.why).unwrap();
+    writeln!(page, "\n## Reviewed and allowed\n\n| calls | why |\n| --- | --- |").unwrap();
+    for allowed in &ALLOWED {
+        writeln!(page, "| {} | {} |", allowed.calls, allowed.why).unwrap();
     }
     page
 }
 
 #[test]
-fn the_page_says_what_the_rules_say() {
+fn page_matches_the_rules() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/seccomp.md");
     let page = page();
     if std::env::var_os(UPDATE).is_some() {
         std::fs::write(&path, &page).unwrap();
     }
-    let there = std::fs::read_to_string(&path).unwrap();
+    let current = std::fs::read_to_string(&path).unwrap();
     assert!(
-        there == page,
-        "`docs/seccomp.md` differs from the policy: set `{UPDATE}` to write it, and read it"
+        current == page,
+        "`docs/seccomp.md` differs from the policy\nfix: set `{UPDATE}=1`, run this test again, and review the page"
     );
 }
 
 #[test]
-fn each_call_has_one_name_and_each_number_is_known() {
+fn call_has_one_name_and_a_covered_number() {
     for rule in &RULES {
         assert!(rule.number <= NEWEST_KNOWN, "{}", rule.name);
         for other in &RULES {
@@ -120,7 +121,7 @@ fn each_call_has_one_name_and_each_number_is_known() {
 }
 
 #[test]
-fn what_is_reported_has_a_name_and_an_error_number() {
+fn reported_call_has_a_name_and_an_error_number() {
     let namespace = [0x1000_0000, 0, 0, 0, 0, 0];
     let of = |number, arguments: [u64; 6]| Violation::of(ARCHITECTURE, number, &arguments);
     let mount = of(165, [0; 6]).unwrap();
