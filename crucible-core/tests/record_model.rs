@@ -153,6 +153,6 @@ proptest! {
         }
         prop_assert!(record.state.is_terminal());
         let refused = Record::apply(Some(&record), &record.next(kind.event_kind()));
-        prop_assert!(matches!(refused, Err(TransitionError::RecordState { .. })), "{:?}", refused);
+        prop_assert!(matches!(refused, Err(TransitionError::State { .. })), "{:?}", refused);
     }
 }

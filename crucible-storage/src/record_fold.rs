@@ -15,5 +15,5 @@ pub(crate) fn fold_events(
         }
         record = Some(Record::apply(record.as_ref(), event)?);
     }
-    record.ok_or(TransitionError::RecordState { state: "absent", event: "nothing" })
+    record.ok_or(TransitionError::State { state: "absent", event: "nothing" })
 }

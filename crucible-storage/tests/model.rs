@@ -277,7 +277,7 @@ impl Model {
         }
         journal.extend(events.iter().cloned());
         let record = Record::fold(&journal).map_err(Refused::Transition)?;
-        let record = record.ok_or(Refused::Transition(TransitionError::RecordState {
+        let record = record.ok_or(Refused::Transition(TransitionError::State {
             state: "absent",
             event: "nothing",
         }))?;

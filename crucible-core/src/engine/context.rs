@@ -1,4 +1,4 @@
-//! The surroundings of a run: languages, live output, cancellation.
+//! The context of a run.
 
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -8,25 +8,26 @@ use tokio_util::sync::CancellationToken;
 use super::output::OutputSink;
 use crate::model::{EvaluationId, Languages};
 
-/// What surrounds a run: languages, live output, cancellation.
+/// The context of a run: languages, live output, cancellation.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct RunContext {
     /// The languages that the host offers.
     pub languages: Arc<Languages>,
-    /// Where output goes while it comes.
+    /// The receiver of live output.
     pub output: OutputSink,
     /// Ends the run when cancelled.
     pub cancel: CancellationToken,
-    /// How long the evaluation had waited to be taken: [`Usage::queue`](crate::Usage::queue).
+    /// The time that the evaluation waited in the queue: [`Usage::queue`](crate::Usage::queue).
     pub queued: Duration,
-    /// Which evaluation it is, where it has an id: for what an engine makes that others can see, such as the labels of a container.
+    /// The id of the evaluation, if it has one. An engine labels visible resources with it, such as
+    /// containers.
     pub evaluation: Option<EvaluationId>,
 }
 
 impl Default for RunContext {
     fn default() -> Self {
-        // Made once: contexts are made for every run.
+        // Shared, because every run creates a context.
         static BUILTIN: LazyLock<Arc<Languages>> = LazyLock::new(Arc::default);
         Self {
             languages: Arc::clone(&BUILTIN),
@@ -39,7 +40,7 @@ impl Default for RunContext {
 }
 
 impl RunContext {
-    /// The built-in languages, no live output, never cancelled.
+    /// Creates a context with the built-in languages and without live output.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -52,28 +53,28 @@ impl RunContext {
         self
     }
 
-    /// Sets where output goes while it comes.
+    /// Sets the receiver of live output.
     #[must_use]
     pub fn with_output(mut self, output: OutputSink) -> Self {
         self.output = output;
         self
     }
 
-    /// Sets what ends the run when cancelled.
+    /// Sets the token that ends the run when cancelled.
     #[must_use]
     pub fn with_cancel(mut self, cancel: CancellationToken) -> Self {
         self.cancel = cancel;
         self
     }
 
-    /// Says which evaluation it is.
+    /// Sets the id of the evaluation.
     #[must_use]
     pub fn with_evaluation(mut self, evaluation: EvaluationId) -> Self {
         self.evaluation = Some(evaluation);
         self
     }
 
-    /// Sets how long the evaluation had waited.
+    /// Sets the time that the evaluation waited in the queue.
     #[must_use]
     pub fn with_queued(mut self, queued: Duration) -> Self {
         self.queued = queued;

@@ -1,22 +1,26 @@
-//! What is otherwise in an engine whose kernel is not Linux.
+//! Differences between an engine's sandboxes and Linux.
 
 use std::fmt;
 
-/// Something that is otherwise in the sandboxes of an engine than under Linux: nothing that isolates less, but something that programs, or
-/// whoever reads outcomes, may rely on.
+/// A difference between an engine's sandboxes and Linux.
+///
+/// A deviation does not weaken the isolation. A program, or a reader of outcomes, may depend on the
+/// usual behaviour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Deviation {
-    /// When a process is killed because the sandbox has run out of memory, the whole sandbox ends: there is no [`Ending`](crate::Ending).
+    /// When the sandbox runs out of memory, the kernel ends the whole sandbox. The outcome has no
+    /// [`Ending`](crate::Ending).
     OutOfMemoryEndsAll,
-    /// Files of `/proc` lack lines, or are not there.
+    /// Files of `/proc` lack lines or do not exist.
     LessInProc,
-    /// The names of what the guest has open can be seen, its memory map, and its environment, which is empty; nothing of it can be
-    /// opened.
+    /// Programs can see the names of the guest's open files, its memory map, and its empty
+    /// environment. They can open none of the files.
     GuestIsSeen,
-    /// A kernel of its own stands between programs and that of the host: what is done to it is not done to the host.
+    /// A separate kernel handles the programs' system calls. An attack on it does not reach the
+    /// host's kernel.
     OwnKernel,
-    /// System calls take many times as long.
+    /// System calls take several times as long.
     SlowCalls,
 }
 

@@ -1,4 +1,4 @@
-//! An engine: what makes sandboxes.
+//! The engine trait.
 
 use std::fmt;
 
@@ -13,21 +13,22 @@ use super::sandbox_spec::SandboxSpec;
 use crate::model::Evaluation;
 use crate::result::Outcome;
 
-/// Makes sandboxes. Long-lived and shared.
+/// A factory of sandboxes. Long-lived and shared between tasks.
 #[async_trait]
 pub trait Engine: fmt::Debug + Send + Sync + 'static {
-    /// What the engine is and what it enforces.
+    /// Returns the engine's name, its layers and its features.
     ///
     /// # Behavior
-    /// - The same for the whole life of the engine.
-    /// - A waived layer has a line of its own.
+    /// - The answer never changes during the life of the engine.
+    /// - A waived layer is listed as waived.
     fn info(&self) -> EngineInfo;
 
     /// Opens a sandbox.
     ///
     /// # Behavior
-    /// - A layer, limit or network policy that the engine cannot enforce is refused; nothing is skipped.
-    /// - The files of the spec are in place when this returns.
+    /// - The engine refuses a layer, limit or network policy that it cannot enforce. It skips
+    ///   nothing.
+    /// - The files of the spec exist when this returns.
     ///
     /// # Cancel safety
     /// Dropping the future leaves nothing behind.
@@ -36,18 +37,18 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
     /// See [`EngineError`]. The program has not started.
     async fn open(&self, spec: SandboxSpec) -> Result<Box<dyn Sandbox>, EngineError>;
 
-    /// Runs an evaluation to its outcome: open, put files, compile, execute, collect, close.
+    /// Runs an evaluation to its outcome: opens a sandbox, compiles, executes, collects, closes.
     ///
     /// # Behavior
     /// - The verdict is [`judge`](crate::judge()) of the evidence.
-    /// - When this returns, nothing of the run is left: no process, no file, no mount.
-    /// - Cancelled, it ends in `Cancelled` or in the true verdict.
+    /// - When this returns, no process, file or mount of the run exists.
+    /// - A cancelled run ends with the verdict `Cancelled`, or with the true verdict.
     ///
     /// # Cancel safety
     /// Dropping the future ends the run in the background and leaves nothing behind.
     ///
     /// # Errors
-    /// See [`EngineError`]. Whatever the program does is an [`Outcome`].
+    /// See [`EngineError`]. Everything that the program does is part of the [`Outcome`].
     async fn run(
         &self,
         evaluation: &Evaluation,
@@ -56,15 +57,15 @@ pub trait Engine: fmt::Debug + Send + Sync + 'static {
         run_in_sandboxes(self, evaluation, context).await
     }
 
-    /// Whether the engine can run something now.
+    /// Checks that the engine can run evaluations now.
     ///
     /// # Behavior
-    /// - It asks what the engine stands on; it does not run a program.
+    /// - It queries the engine's dependencies, such as a daemon. It does not run a program.
     ///
     /// # Cancel safety
     /// Dropping the future has no effect.
     ///
     /// # Errors
-    /// What stands in the way.
+    /// Returns an error if the engine cannot run evaluations now.
     async fn health(&self) -> Result<(), EngineError>;
 }

@@ -1,4 +1,4 @@
-//! What can go wrong with an engine: the infrastructure's doing, never the program's.
+//! Errors of engines: infrastructure failures, never program failures.
 
 use std::fmt;
 
@@ -6,38 +6,39 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{BoxError, ErrorReport, InvalidInput, Layer, error_chain};
 
-/// What about a file of a sandbox stood in the way. The guest makes the files, so none of this is the engine's fault.
+/// The reason why a file operation in a sandbox failed. The guest controls the files, so the cause
+/// is not the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FileReason {
-    /// There is no such file, or a part of the path is not a directory.
+    /// The file does not exist, or a part of the path is not a directory.
     NotFound,
-    /// It is not a regular file.
+    /// The file is not a regular file.
     NotRegular,
-    /// It is not a directory.
+    /// The file is not a directory.
     NotDirectory,
     /// A part of the path is a symbolic link, or leads out of the working directory.
     Link,
-    /// It has more bytes than asked for.
+    /// The file has more bytes than the caller accepts.
     TooLarge,
     /// The disk or inode limit is reached.
     NoSpace,
-    /// Something else is already there.
+    /// Another file with the same path exists.
     Exists,
-    /// Another error, by its number (errno(3)).
+    /// Another error, with its number (errno(3)).
     Os(i32),
 }
 
 impl fmt::Display for FileReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotFound => f.write_str("it is not there"),
+            Self::NotFound => f.write_str("it does not exist"),
             Self::NotRegular => f.write_str("it is not a regular file"),
             Self::NotDirectory => f.write_str("it is not a directory"),
-            Self::Link => f.write_str("a link is in the way"),
+            Self::Link => f.write_str("the path contains a link"),
             Self::TooLarge => f.write_str("it is too large"),
             Self::NoSpace => f.write_str("the sandbox's disk is full"),
-            Self::Exists => f.write_str("something else is there"),
+            Self::Exists => f.write_str("another file exists there"),
             Self::Os(errno) => write!(f, "error {errno}"),
         }
     }
@@ -50,145 +51,150 @@ impl fmt::Display for FileReason {
 pub enum EngineErrorKind {
     /// The caller's input is wrong.
     Invalid,
-    /// A layer cannot be had on this host.
+    /// A layer is unavailable on this host.
     LayerUnavailable,
-    /// This engine cannot do what was asked for.
+    /// This engine does not support the request.
     Unsupported,
-    /// Something that the engine stands on is away.
+    /// A dependency of the engine is unavailable.
     Unavailable,
-    /// A step of making a sandbox failed.
+    /// A step of creating a sandbox failed.
     Setup,
     /// The sandbox was lost.
     Lost,
-    /// The guest side broke the protocol.
+    /// The guest violated the protocol.
     Protocol,
-    /// A file of the sandbox could not be read or written.
+    /// A file operation in the sandbox failed.
     File,
-    /// A secret's value is not on this host.
+    /// This host does not have a secret's value.
     SecretLost,
     /// The engine or the sandbox is closed.
     Closed,
 }
 
-/// A layer that cannot be had, why, and what to do about it.
+/// A mechanism that the host cannot provide, with the reason and a fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct UnavailableMechanism {
     /// The layer.
     pub layer: Layer,
-    /// Why it cannot be had.
+    /// The reason.
     pub reason: String,
-    /// What to do, in the imperative.
+    /// The fix, in the imperative.
     pub fix: String,
 }
 
 impl UnavailableMechanism {
-    /// A layer that cannot be had.
+    /// Creates an unavailable mechanism.
     #[must_use]
     pub fn new(layer: Layer, reason: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { layer, reason: reason.into(), fix: fix.into() }
     }
 }
 
-fn describe(missing: &[UnavailableMechanism]) -> String {
-    let mut text = String::from(if missing.len() == 1 {
-        "a layer cannot be had"
-    } else {
-        "layers cannot be had"
-    });
-    for UnavailableMechanism { layer, reason, fix } in missing {
-        text.push_str(&format!(": `{layer}`: {reason} (to mend it, {fix})"));
+impl fmt::Display for UnavailableMechanism {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { layer, reason, fix } = self;
+        write!(f, "cannot enforce `{layer}`: {reason}\nfix: {fix}")
     }
-    text
 }
 
-/// The infrastructure's doing: a run that came to no verdict. A program's crash is never one of these.
+/// Returns one line for each mechanism and one for its fix.
+fn to_lines(missing: &[UnavailableMechanism]) -> String {
+    let lines: Vec<_> = missing.iter().map(ToString::to_string).collect();
+    lines.join("\n")
+}
+
+/// An infrastructure failure: the run has no verdict. A crash of the program is never an
+/// `EngineError`.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum EngineError {
     /// The caller's input is wrong.
     #[error("the evaluation is not valid")]
     Invalid(#[from] InvalidInput),
-    /// Layers cannot be had on this host, and were not waived.
-    #[error("{}", describe(.missing))]
+    /// Layers are unavailable on this host, and the host did not waive them.
+    #[error("{}", to_lines(.missing))]
     LayerUnavailable {
         /// The layers, at least one.
         missing: Vec<UnavailableMechanism>,
     },
-    /// This engine cannot do what was asked for.
+    /// This engine does not support the request.
     #[error("engine `{engine}` does not support {what}")]
     Unsupported {
         /// The engine.
         engine: String,
-        /// What was asked for.
+        /// The unsupported request.
         what: String,
     },
-    /// Something that the engine stands on is away; it may come back.
+    /// A dependency of the engine is unavailable. It may become available again.
     #[error("{what} is not available")]
     Unavailable {
-        /// What is away.
+        /// The dependency.
         what: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Option<BoxError>,
     },
-    /// A step of making a sandbox, or of starting the program in it, failed.
+    /// A step of creating a sandbox, or of starting the program in it, failed.
     #[error("cannot {step}")]
     Setup {
         /// The step, in the infinitive: `mount /proc`.
         step: String,
-        /// Why it failed.
+        /// The cause.
         #[source]
         source: Option<BoxError>,
     },
-    /// The sandbox was lost: it ended, and not at our hands.
+    /// The sandbox was lost: it ended, and the engine did not end it.
     #[error("the sandbox was lost while {doing}")]
     Lost {
-        /// What was going on.
+        /// The engine's activity at the time.
         doing: String,
         /// Whether the program had started.
         started: bool,
-        /// What is known of the loss.
+        /// The cause, if known.
         #[source]
         source: Option<BoxError>,
     },
-    /// The guest side broke the protocol.
-    #[error("the guest broke the protocol: {what}")]
+    /// The guest violated the protocol.
+    #[error("the guest violated the protocol: {what}")]
     Protocol {
-        /// What it did.
+        /// The violation.
         what: String,
         /// Whether the program had started.
         started: bool,
     },
-    /// A file of the sandbox could not be read or written.
+    /// A file operation in the sandbox failed.
     #[error("cannot use file {path:?} of the sandbox: {reason}")]
     File {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// Why not.
+        /// The reason.
         reason: FileReason,
     },
-    /// The value of a secret is not on this host: it is not stored, so it does not survive a restart.
-    #[error("the value of the secret `{name}` is not on this host; submit the evaluation again")]
+    /// This host does not have the value of a secret. Secrets are not stored, so they do not
+    /// survive a restart.
+    #[error(
+        "this host does not have the value of the secret `{name}`\nfix: submit the evaluation again"
+    )]
     SecretLost {
-        /// The variable.
+        /// The environment variable.
         name: String,
     },
     /// The engine or the sandbox is closed.
     #[error("{what} is closed")]
     Closed {
-        /// What is closed.
+        /// The closed object.
         what: String,
     },
 }
 
 impl EngineError {
-    /// A failed step.
+    /// Creates the error of a failed step.
     pub fn setup(step: impl Into<String>, source: impl Into<BoxError>) -> Self {
         Self::Setup { step: step.into(), source: Some(source.into()) }
     }
 
-    /// The kind of error.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> EngineErrorKind {
         match self {
@@ -205,7 +211,7 @@ impl EngineError {
         }
     }
 
-    /// Whether the same evaluation may succeed if it is simply tried again.
+    /// Returns `true` if another attempt at the same evaluation may succeed.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(
@@ -217,7 +223,7 @@ impl EngineError {
         )
     }
 
-    /// Whether the program had started. Then trying again runs it twice.
+    /// Returns `true` if the program had started, so that another attempt runs it twice.
     #[must_use]
     pub fn target_started(&self) -> bool {
         match self {
@@ -245,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_may_pass_is_retryable_and_only_what_ran_had_started() {
+    fn error_reports_retryable_and_started() {
         let lost = EngineError::Lost { doing: "running".into(), started: true, source: None };
         assert!(lost.is_retryable() && lost.target_started());
         let setup = EngineError::setup("mount `/proc`", std::io::Error::from_raw_os_error(1));
@@ -255,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_keeps_the_causes() {
+    fn error_report_keeps_the_causes() {
         let error = EngineError::from(InvalidInput::single("limits.wall_us", "is 0"));
         let report = ErrorReport::from(&error);
         assert_eq!(report.kind, "invalid");

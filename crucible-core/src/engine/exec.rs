@@ -10,7 +10,7 @@ use super::output::OutputSink;
 use crate::model::Signal;
 use crate::result::{Captured, Ending, Enforcement, Evidence, Usage, Verdict, ending, judge};
 
-/// What a command reads from its standard input.
+/// The standard input of a command.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub enum Stdin {
@@ -19,111 +19,114 @@ pub enum Stdin {
     Empty,
     /// These bytes, then end-of-file.
     Bytes(Bytes),
-    /// Whatever is sent, until the sender is dropped. Pieces are passed on as the command reads.
+    /// All pieces from the channel until the sender is dropped. The engine forwards a piece when
+    /// the command can read it.
     Stream(mpsc::Receiver<Bytes>),
 }
 
-/// What happens to what a command leaves behind.
+/// The treatment of the processes that a command leaves in the background.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum OnExit {
-    /// Processes that it left in the background go on until the sandbox is closed.
+    /// Background processes continue until the sandbox is closed.
     #[default]
     KeepBackground,
-    /// They are ended and counted before the exit is reported; files can still be read.
+    /// The engine ends and counts background processes before it returns the exit. Files can still
+    /// be read.
     KillBackground,
-    /// They are ended and counted, and nothing more will be asked of the sandbox but to close.
+    /// The engine ends and counts background processes. Afterwards the caller only closes the
+    /// sandbox.
     Seal,
 }
 
-/// What goes in and comes out of a command, and when to stop it.
+/// The input, the output and the limits of a command.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct ExecOptions {
-    /// What it reads.
+    /// The standard input.
     pub stdin: Stdin,
-    /// Where its output goes while it comes.
+    /// The receiver of live output.
     pub output: OutputSink,
-    /// How many bytes of each output stream are kept; `None` is 1 MiB.
+    /// The number of bytes of each output stream to keep; `None` is 1 MiB.
     pub capture_bytes: Option<u64>,
-    /// Its wall limit, if another than the sandbox's.
+    /// The wall limit, in place of the sandbox's.
     pub wall: Option<Duration>,
-    /// Its CPU limit, if another than the sandbox's.
+    /// The CPU limit, in place of the sandbox's.
     pub cpu: Option<Duration>,
-    /// Its output limit, if another than the sandbox's.
+    /// The output limit, in place of the sandbox's.
     pub output_bytes: Option<u64>,
-    /// Signals to send to it while it runs.
+    /// Signals to send to the running command.
     pub signals: Option<mpsc::Receiver<Signal>>,
-    /// Ends it when cancelled.
+    /// Ends the command when cancelled.
     pub cancel: CancellationToken,
-    /// What happens to what it leaves behind.
+    /// The treatment of background processes.
     pub after: OnExit,
 }
 
 impl ExecOptions {
-    /// Empty input, the sandbox's limits, no live output.
+    /// Creates options with empty input, the sandbox's limits and no live output.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets what the command reads.
+    /// Sets the standard input.
     #[must_use]
     pub fn with_stdin(mut self, stdin: Stdin) -> Self {
         self.stdin = stdin;
         self
     }
 
-    /// Sets where its output goes while it comes.
+    /// Sets the receiver of live output.
     #[must_use]
     pub fn with_output(mut self, output: OutputSink) -> Self {
         self.output = output;
         self
     }
 
-    /// Sets how many bytes of each output stream are kept.
+    /// Sets the number of bytes of each output stream to keep.
     #[must_use]
     pub fn with_capture_bytes(mut self, bytes: u64) -> Self {
         self.capture_bytes = Some(bytes);
         self
     }
 
-    /// Sets its wall limit.
+    /// Sets the wall limit.
     #[must_use]
     pub fn with_wall(mut self, wall: Duration) -> Self {
         self.wall = Some(wall);
         self
     }
 
-    /// Sets its CPU limit.
+    /// Sets the CPU limit.
     #[must_use]
     pub fn with_cpu(mut self, cpu: Duration) -> Self {
         self.cpu = Some(cpu);
         self
     }
 
-    /// Sets its output limit.
+    /// Sets the output limit.
     #[must_use]
     pub fn with_output_bytes(mut self, bytes: u64) -> Self {
         self.output_bytes = Some(bytes);
         self
     }
 
-    /// Sets where signals for it come from.
+    /// Sets the channel of signals for the command.
     #[must_use]
     pub fn with_signals(mut self, signals: mpsc::Receiver<Signal>) -> Self {
         self.signals = Some(signals);
         self
     }
 
-    /// Sets what ends it when cancelled.
+    /// Sets the token that ends the command when cancelled.
     #[must_use]
     pub fn with_cancel(mut self, cancel: CancellationToken) -> Self {
         self.cancel = cancel;
         self
     }
 
-    /// Sets what happens to what it leaves behind.
+    /// Sets the treatment of background processes.
     #[must_use]
     pub fn with_on_exit(mut self, after: OnExit) -> Self {
         self.after = after;
@@ -131,30 +134,31 @@ impl ExecOptions {
     }
 }
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ExecOutcome {
-    /// What is known, in the order in which it became known.
+    /// The facts, in the order in which the engine learnt them.
     pub evidence: Vec<Evidence>,
-    /// What it wrote to its standard output.
+    /// The captured standard output.
     pub stdout: Captured,
-    /// What it wrote to its standard error.
+    /// The captured standard error.
     pub stderr: Captured,
-    /// What it used. `setup` is the time from the call to the start of the program.
+    /// The resources that the command used. `setup` is the time from the call to the start of the
+    /// program.
     pub usage: Usage,
-    /// What isolated it.
+    /// The layers that isolated the command.
     pub enforcement: Enforcement,
 }
 
 impl ExecOutcome {
-    /// An exit with this evidence.
+    /// Creates a result with evidence, and without output or usage.
     #[must_use]
     pub fn new(evidence: Vec<Evidence>) -> Self {
         Self { evidence, stdout: Captured::empty(), stderr: Captured::empty(), ..Self::default() }
     }
 
-    /// Sets what was written.
+    /// Sets the captured output.
     #[must_use]
     pub fn with_output(mut self, stdout: Captured, stderr: Captured) -> Self {
         self.stdout = stdout;
@@ -162,27 +166,27 @@ impl ExecOutcome {
         self
     }
 
-    /// Sets what was used.
+    /// Sets the usage.
     #[must_use]
     pub fn with_usage(mut self, usage: Usage) -> Self {
         self.usage = usage;
         self
     }
 
-    /// Sets what isolated it.
+    /// Sets the layers that isolated the command.
     #[must_use]
     pub fn with_enforcement(mut self, enforcement: Enforcement) -> Self {
         self.enforcement = enforcement;
         self
     }
 
-    /// What became of the command.
+    /// Returns the verdict that follows from the evidence.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         judge(&self.evidence)
     }
 
-    /// How it ended by itself, where anyone saw it.
+    /// Returns the command's own ending, if the evidence has one.
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
         ending(&self.evidence)

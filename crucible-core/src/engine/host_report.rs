@@ -1,4 +1,4 @@
-//! What a host offers: the answer of an engine's `doctor`.
+//! The mechanisms that a host offers: the result of an engine's `doctor`.
 
 use std::fmt;
 
@@ -6,64 +6,64 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Layer;
 
-/// What a host offers for one layer.
+/// A host's support for one layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LayerProbe {
     /// The layer.
     pub layer: Layer,
-    /// Whether an engine could enforce it here.
+    /// Whether an engine can enforce the layer on this host.
     pub available: bool,
-    /// What was found.
+    /// The result of the probe.
     pub detail: String,
-    /// What mends it, in the imperative; empty if nothing is missing.
+    /// The fix, in the imperative. Empty if the layer is available.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub fix: String,
 }
 
-/// Something to know about a host that is no layer.
+/// A property of the host other than a layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HostFact {
-    /// What it is about: `kernel`, `user`, `cgroups`, `swap`, `user namespaces`, …
+    /// The name of the property: `kernel`, `user`, `cgroups`, `swap`, `user namespaces`, …
     pub name: String,
-    /// What was found.
+    /// The value of the property.
     pub value: String,
 }
 
-/// What a host offers, a line a layer, with what mends what is missing.
+/// The layers that a host supports, with a fix for each missing layer.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct HostReport {
-    /// The engine that was asked.
+    /// The engine that made the report.
     pub engine: String,
-    /// The host: its kernel, its user, its cgroups.
+    /// The host's properties: its kernel, its user, its cgroups.
     pub facts: Vec<HostFact>,
     /// The layers.
     pub layers: Vec<LayerProbe>,
 }
 
 impl HostReport {
-    /// A report of `engine` without a line.
+    /// Creates an empty report of `engine`.
     #[must_use]
     pub fn new(engine: impl Into<String>) -> Self {
         Self { engine: engine.into(), ..Self::default() }
     }
 
-    /// Adds something to know about the host.
+    /// Adds a property of the host.
     #[must_use]
     pub fn with_fact(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.facts.push(HostFact { name: name.into(), value: value.into() });
         self
     }
 
-    /// What was found of something that is no layer.
+    /// Returns the value of a property.
     #[must_use]
     pub fn fact(&self, name: &str) -> Option<&str> {
         self.facts.iter().find(|fact| fact.name == name).map(|fact| fact.value.as_str())
     }
 
-    /// Adds a layer that the host offers.
+    /// Adds an available layer.
     #[must_use]
     pub fn with_available(mut self, layer: Layer, detail: impl Into<String>) -> Self {
         self.layers.push(LayerProbe {
@@ -75,7 +75,7 @@ impl HostReport {
         self
     }
 
-    /// Adds a layer that is missing, and what mends it.
+    /// Adds a missing layer and its fix.
     #[must_use]
     pub fn with_missing(
         mut self,
@@ -92,13 +92,13 @@ impl HostReport {
         self
     }
 
-    /// Whether nothing is missing.
+    /// Returns `true` if no layer is missing.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.layers.iter().all(|probe| probe.available)
     }
 
-    /// The layers that are missing.
+    /// Returns the missing layers.
     pub fn missing(&self) -> impl Iterator<Item = &LayerProbe> {
         self.layers.iter().filter(|probe| !probe.available)
     }
@@ -115,7 +115,7 @@ impl fmt::Display for HostReport {
             let mark = if *available { "ok     " } else { "MISSING" };
             writeln!(f, "{mark}  {:width$}  {detail}", layer.name())?;
             if !fix.is_empty() {
-                writeln!(f, "         {:width$}  to mend it, {fix}", "")?;
+                writeln!(f, "         {:width$}  fix: {fix}", "")?;
             }
         }
         Ok(())
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_comes_with_its_fix() {
+    fn missing_layer_prints_its_fix() {
         let report = HostReport::new("subprocess")
             .with_fact("kernel", "6.1")
             .with_available(Layer::Seccomp, "filters")
@@ -138,11 +138,11 @@ mod tests {
         let text = report.to_string();
         assert!(text.starts_with("engine: subprocess\nkernel: 6.1\n"), "{text}");
         assert!(text.contains("MISSING  pids_cgroup  no `pids` controller\n"), "{text}");
-        assert!(text.contains("to mend it, mount it"), "{text}");
+        assert!(text.contains("fix: mount it"), "{text}");
     }
 
     #[test]
-    fn a_report_is_the_same_after_a_journey_as_json() {
+    fn report_round_trips_through_json() {
         let report = HostReport::new("subprocess")
             .with_fact("swap", "none")
             .with_available(Layer::Landlock, "ABI 2")

@@ -1,28 +1,29 @@
-//! An engine's name, layers and features.
+//! The name, the layers and the features of an engine.
 
 use super::deviation::Deviation;
 use super::error::{EngineError, UnavailableMechanism};
 use crate::model::{Isolation, Layer, Network};
 use crate::result::{Enforcement, LayerStatus};
 
-/// What an engine is and what it enforces.
+/// The name, the layers and the features of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EngineInfo {
-    /// The kind of engine: `subprocess`, `docker`. It is [`Outcome::engine`].
+    /// The kind of engine: `subprocess`, `docker`. [`Outcome::engine`](crate::Outcome::engine) has
+    /// the same value.
     pub name: String,
-    /// Its layers, enforced or waived.
+    /// The engine's layers, enforced or waived.
     pub enforcement: Enforcement,
-    /// Whether it can enforce [`Network::Allow`].
+    /// Whether the engine can enforce [`Network::Allow`].
     pub allow_lists: bool,
-    /// Whether it runs images: [`Evaluation::image`].
+    /// Whether the engine runs images, see [`Evaluation::image`](crate::Evaluation::image).
     pub images: bool,
-    /// What is otherwise in its sandboxes than under Linux.
+    /// The differences between the engine's sandboxes and Linux.
     pub deviations: Vec<Deviation>,
 }
 
 impl EngineInfo {
-    /// An engine with this name and these layers, which cannot enforce an allow-list.
+    /// Creates an info with a name and layers, without further features.
     #[must_use]
     pub fn new(name: impl Into<String>, enforcement: Enforcement) -> Self {
         Self {
@@ -34,42 +35,43 @@ impl EngineInfo {
         }
     }
 
-    /// Says that the engine can enforce [`Network::Allow`].
+    /// Declares that the engine can enforce [`Network::Allow`].
     #[must_use]
     pub fn with_allow_lists(mut self) -> Self {
         self.allow_lists = true;
         self
     }
 
-    /// Says that the engine runs images.
+    /// Declares that the engine runs images.
     #[must_use]
     pub fn with_images(mut self) -> Self {
         self.images = true;
         self
     }
 
-    /// Says what is otherwise in its sandboxes than under Linux.
+    /// Adds differences between the engine's sandboxes and Linux.
     #[must_use]
     pub fn with_deviations(mut self, deviations: impl IntoIterator<Item = Deviation>) -> Self {
         self.deviations.extend(deviations);
         self
     }
 
-    /// Whether this is otherwise in its sandboxes.
+    /// Returns `true` if the engine's sandboxes have this deviation.
     #[must_use]
-    pub fn differs(&self, difference: Deviation) -> bool {
-        self.deviations.contains(&difference)
+    pub fn differs(&self, deviation: Deviation) -> bool {
+        self.deviations.contains(&deviation)
     }
 
-    /// Whether the engine can run in the image that is asked for, if one is. Like [`admit`](Self::admit).
+    /// Checks that the engine can run in the requested image, if there is one. See also
+    /// [`admit`](Self::admit).
     ///
     /// # Errors
-    /// [`EngineError::Unsupported`]
+    /// Returns [`EngineError::Unsupported`] if the engine does not run images.
     pub fn admit_image(&self, image: Option<&str>) -> Result<(), EngineError> {
         match image {
             Some(image) if !self.images => {
                 let what = format!(
-                    "images, and `{}` was asked for",
+                    "images; the evaluation requests `{}`",
                     image.chars().take(64).collect::<String>()
                 );
                 Err(EngineError::Unsupported { engine: self.name.clone(), what })
@@ -78,12 +80,14 @@ impl EngineInfo {
         }
     }
 
-    /// Whether the engine can enforce what is asked for. Engines call this first in [`Engine::open`], and the platform
+    /// Checks that the engine can enforce an isolation and a network policy.
+    ///
+    /// Engines call this first in [`Engine::open`](crate::Engine::open), and the platform calls it
     /// before it accepts an evaluation.
     ///
     /// # Errors
-    /// [`EngineError::LayerUnavailable`] names every layer that is not in force,
-    /// [`EngineError::Unsupported`] what else the engine cannot do.
+    /// [`EngineError::LayerUnavailable`] lists every required layer that is not in force.
+    /// [`EngineError::Unsupported`] names another missing feature.
     pub fn admit(&self, isolation: &Isolation, network: &Network) -> Result<(), EngineError> {
         let mut missing = Vec::new();
         for layer in isolation.layers() {
@@ -95,7 +99,7 @@ impl EngineInfo {
             missing.push(UnavailableMechanism::new(
                 layer,
                 reason,
-                "use an engine that enforces it, or do not require it",
+                "use an engine that enforces the layer, or do not require it",
             ));
         }
         if !missing.is_empty() {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::model::{SandboxPath, SandboxPathError};
 
-/// What kind of thing a directory entry is.
+/// The type of a directory entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EntryKind {
@@ -14,35 +14,35 @@ pub enum EntryKind {
     File,
     /// A directory.
     Directory,
-    /// A symbolic link, a FIFO, a socket, a device: nothing that is read.
+    /// A symbolic link, a FIFO, a socket or a device. Crucible never reads it.
     Other,
 }
 
-/// An entry of a directory of a sandbox.
+/// An entry of a directory in a sandbox.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DirEntry {
-    /// Its name: any bytes but NUL and `/`.
+    /// The name: any bytes except NUL and `/`.
     pub name: Bytes,
-    /// What it is.
+    /// The type.
     pub kind: EntryKind,
-    /// Its size, for a regular file.
+    /// The size of a regular file.
     pub size_bytes: u64,
-    /// Whether anyone may execute it.
+    /// Whether any execute permission bit is set.
     pub executable: bool,
 }
 
 impl DirEntry {
-    /// A directory entry.
+    /// Creates a directory entry.
     #[must_use]
     pub fn new(name: Bytes, kind: EntryKind, size_bytes: u64, executable: bool) -> Self {
         Self { name, kind, size_bytes, executable }
     }
 
-    /// The path of this entry of the directory at `directory`.
+    /// Returns the path of this entry in the directory at `directory`.
     ///
     /// # Errors
-    /// The name is not UTF-8, or makes no [`SandboxPath`].
+    /// Returns an error if the name is not UTF-8, or if the result is not a [`SandboxPath`].
     pub fn path_in(&self, directory: &SandboxPath) -> Result<SandboxPath, SandboxPathError> {
         match std::str::from_utf8(&self.name) {
             Ok(name) => directory.join(name),
@@ -50,7 +50,7 @@ impl DirEntry {
         }
     }
 
-    /// The name as text: bytes that are not UTF-8 are replaced.
+    /// Returns the name as text. Bytes that are not UTF-8 become `U+FFFD`.
     #[must_use]
     pub fn display_name(&self) -> String {
         String::from_utf8_lossy(&self.name).into_owned()
@@ -63,18 +63,18 @@ impl fmt::Debug for DirEntry {
     }
 }
 
-/// The entries of a directory of a sandbox.
+/// The entries of a directory in a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Listing {
-    /// The entries, in no order, without `.` and `..`.
+    /// The entries, in any order, without `.` and `..`.
     pub entries: Vec<DirEntry>,
-    /// Whether there were more than the engine lists.
+    /// Whether the directory has more entries than the engine lists.
     pub truncated: bool,
 }
 
 impl Listing {
-    /// A listing of these entries.
+    /// Creates a listing.
     #[must_use]
     pub fn new(entries: Vec<DirEntry>, truncated: bool) -> Self {
         Self { entries, truncated }

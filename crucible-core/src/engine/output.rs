@@ -1,4 +1,4 @@
-//! Output while it comes.
+//! Live output.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,77 +8,81 @@ use tokio::sync::mpsc;
 
 use crate::result::OutputStream;
 
-/// A piece of a program's output, as it was read.
+/// A piece of a program's output, as the engine read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OutputChunk {
-    /// The stream it was written to.
+    /// The stream.
     pub stream: OutputStream,
-    /// How many bytes of the stream came before it.
+    /// The position of the first byte in the stream.
     pub offset: u64,
     /// The bytes.
     pub bytes: Bytes,
 }
 
 impl OutputChunk {
-    /// A piece of output.
+    /// Creates a piece of output.
     #[must_use]
     pub fn new(stream: OutputStream, offset: u64, bytes: Bytes) -> Self {
         Self { stream, offset, bytes }
     }
 }
 
-type Watcher = dyn Fn(&OutputChunk) + Send + Sync;
+type OutputWatcher = dyn Fn(&OutputChunk) + Send + Sync;
 
-/// Where an engine sends output while it comes. By default nowhere.
+/// The receivers of live output. The default has none.
 ///
-/// Two ways, which may be combined. A *watcher* is called with every piece and must return at once. A *channel* gets
-/// every piece without loss: while it is full the program's output is not read, so the program waits (its limits
-/// run on); once its receiver is dropped, pieces go nowhere and the program is not disturbed.
+/// There are two kinds, which can be combined:
+///
+/// - The engine calls a *watcher* with every piece. The watcher must return at once.
+/// - A *channel* receives every piece without loss. While the channel is full, the engine does not
+///   read the program's output. The program then waits, and its limits still apply. After the
+///   receiver is dropped, the engine discards the pieces.
 #[derive(Clone, Default)]
 pub struct OutputSink {
-    watcher: Option<Arc<Watcher>>,
+    watcher: Option<Arc<OutputWatcher>>,
     channel: Option<mpsc::Sender<OutputChunk>>,
 }
 
 impl OutputSink {
-    /// Output goes nowhere.
+    /// Creates a sink that discards output.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Calls `watcher` with every piece. It must not block: it runs where the output is read.
+    /// Calls `watcher` with every piece. The watcher must not block, because it runs on the task
+    /// that reads the output.
     #[must_use]
     pub fn with_watcher(mut self, watcher: impl Fn(&OutputChunk) + Send + Sync + 'static) -> Self {
         self.watcher = Some(Arc::new(watcher));
         self
     }
 
-    /// Sends every piece to a bounded channel, and waits while it is full.
+    /// Sends every piece to a bounded channel, and waits while the channel is full.
     #[must_use]
     pub fn with_channel(mut self, channel: mpsc::Sender<OutputChunk>) -> Self {
         self.channel = Some(channel);
         self
     }
 
-    /// Whether pieces go nowhere, so that an engine need not make them.
+    /// Returns `true` if the sink discards output, so that an engine need not create pieces.
     #[must_use]
     pub fn is_none(&self) -> bool {
         self.watcher.is_none() && self.channel.is_none()
     }
 
-    /// Passes a piece on.
+    /// Passes a piece to the receivers.
     ///
     /// # Cancel safety
-    /// Dropping the future before it is ready may lose the piece for the channel.
+    /// If the future is dropped before it is ready, the channel may miss the piece.
     pub async fn send(&self, chunk: OutputChunk) {
         if let Some(watcher) = &self.watcher {
             watcher(&chunk);
         }
         if let Some(channel) = &self.channel {
-            // A receiver that is gone has seen enough.
-            let _gone = channel.send(chunk).await;
+            // Without a receiver the piece is discarded.
+            let _sent = channel.send(chunk).await;
         }
     }
 }

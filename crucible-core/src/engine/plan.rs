@@ -1,4 +1,4 @@
-//! An evaluation, checked and resolved: exactly what an engine has to do.
+//! Evaluations after validation: the files, the compile step and the command.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,36 +10,37 @@ use crate::model::{
     Program, SandboxPath,
 };
 
-/// The most bytes of standard input. It is held in memory while the program reads it; more is a file.
+/// The most bytes of standard input. The engine holds it in memory. Larger input must be a file.
 const STDIN_MAX: usize = 64 * 1024 * 1024;
-/// The most bytes kept of each output stream. They are held in memory, and written into the journal.
+/// The most bytes to keep of each output stream. The platform holds them in memory and writes them
+/// into the journal.
 const CAPTURE_MAX: u64 = 256 * 1024 * 1024;
-/// The most bytes of a label, a tenant, an idempotency key: they are keys of indexes.
+/// The most bytes of a label, a tenant or an idempotency key. Storages use them as index keys.
 const NAME_MAX: usize = 256;
 /// The most labels of an evaluation.
 const LABELS_MAX: usize = 64;
 
-/// A file to put into a sandbox, its path checked.
+/// A file to write into a sandbox, with a valid path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlannedFile {
-    /// Where it goes.
+    /// The path in the sandbox.
     pub path: SandboxPath,
-    /// Its bytes.
+    /// The content.
     pub content: Bytes,
-    /// Whether it may be executed.
+    /// Whether the file is executable.
     pub executable: bool,
 }
 
 impl PlannedFile {
-    /// A file to put into a sandbox.
+    /// Creates a file to write into a sandbox.
     #[must_use]
     pub fn new(path: SandboxPath, content: Bytes, executable: bool) -> Self {
         Self { path, content, executable }
     }
 }
 
-/// The compile step of a [`EvaluationPlan`].
+/// The compile step of an [`EvaluationPlan`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PlannedCompile {
@@ -47,29 +48,29 @@ pub struct PlannedCompile {
     pub command: Command,
     /// The compiler's limits.
     pub limits: Limits,
-    /// Which files it produces.
+    /// The files that the compiler produces.
     pub produces: Collect,
 }
 
-/// An evaluation, checked and resolved: files to put, a compile step to do, a command to run.
+/// A valid evaluation with its language resolved: the files, the compile step and the command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EvaluationPlan {
-    /// The files to put, the source among them.
+    /// The files to write, including the source.
     pub files: Vec<PlannedFile>,
-    /// The compile step, in a sandbox of its own that gets the same files.
+    /// The compile step. It runs in a separate sandbox with the same files.
     pub compile: Option<PlannedCompile>,
     /// The command to run.
     pub command: Command,
 }
 
 impl EvaluationPlan {
-    /// Checks an evaluation and resolves its language.
+    /// Validates an evaluation and resolves its language.
     ///
     /// # Errors
-    /// [`InvalidInput`] lists every problem of the evaluation, not the first.
+    /// [`InvalidInput`] lists all problems of the evaluation.
     pub fn new(evaluation: &Evaluation, languages: &Languages) -> Result<Self, InvalidInput> {
-        let mut problems = bounds(evaluation);
+        let mut problems = field_problems(evaluation);
         let mut files = given_files(evaluation, &mut problems);
         let (mut command, language) = match &evaluation.program {
             Program::Command(command) => (command.clone(), None),
@@ -100,12 +101,14 @@ impl EvaluationPlan {
     }
 }
 
+/// Returns the problem of a language that the host does not offer.
 fn unknown_language(name: &str, languages: &Languages) -> Problem {
     let known: Vec<_> = languages.names().collect();
     let shown: String = name.chars().take(64).collect();
-    Problem::new("language", format!("{shown:?} is not known; this host has {}", known.join(", ")))
+    Problem::new("language", format!("{shown:?} is unknown; this host offers {}", known.join(", ")))
 }
 
+/// Returns the compile step of a language, with the evaluation's limits if it sets some.
 fn planned_compile(compile: &Compile, limits: Option<&Limits>) -> PlannedCompile {
     let limits = limits.unwrap_or(&compile.limits).clone();
     let produces =
@@ -113,8 +116,8 @@ fn planned_compile(compile: &Compile, limits: Option<&Limits>) -> PlannedCompile
     PlannedCompile { command: compile.command.clone(), limits, produces }
 }
 
-/// Everything that can be checked on its own.
-fn bounds(evaluation: &Evaluation) -> Vec<Problem> {
+/// Returns the problems of each field alone.
+fn field_problems(evaluation: &Evaluation) -> Vec<Problem> {
     let mut problems = evaluation.limits.problems("limits");
     if let Some(limits) = &evaluation.compile_limits {
         problems.extend(limits.problems("compile_limits"));
@@ -122,39 +125,9 @@ fn bounds(evaluation: &Evaluation) -> Vec<Problem> {
     problems.extend(evaluation.network.problems("network"));
     problems.extend(evaluation.collect.problems("collect"));
     problems.extend(evaluation.retry.problems("retry"));
-    let mut name_problem = None;
-    let mut name = |field: &str, text: &str, may_be_empty: bool| {
-        if text.len() > NAME_MAX {
-            problems.push(Problem::new(
-                field,
-                format!("is {} bytes long; at most {NAME_MAX}", text.len()),
-            ));
-        } else if text.is_empty() && !may_be_empty {
-            problems.push(Problem::new(field, "is empty"));
-        }
-    };
-    name("tenant", &evaluation.tenant, true);
-    if let Some(key) = &evaluation.idempotency_key {
-        name("idempotency_key", key, false);
-    }
-    if let Some(image) = &evaluation.image {
-        name("image", image, false);
-        if image.starts_with('-') || image.contains(|c: char| c.is_whitespace() || c.is_control()) {
-            name_problem =
-                Some(Problem::new("image", format!("{image:?} is not the name of an image")));
-        }
-    }
-    for (label, value) in &evaluation.labels {
-        name("labels", label, false);
-        name("labels", value, true);
-    }
-    problems.extend(name_problem);
-    if evaluation.labels.len() > LABELS_MAX {
-        let message = format!("are {}; at most {LABELS_MAX}", evaluation.labels.len());
-        problems.push(Problem::new("labels", message));
-    }
+    problems.extend(name_problems(evaluation));
     if evaluation.expires_in == Some(Duration::ZERO) {
-        problems.push(Problem::new("expires_in_us", "is zero; leave it out to wait for ever"));
+        problems.push(Problem::new("expires_in_us", "is zero; omit it to wait without a limit"));
     }
     if evaluation.stdin.len() > STDIN_MAX {
         let message =
@@ -168,7 +141,44 @@ fn bounds(evaluation: &Evaluation) -> Vec<Problem> {
     problems
 }
 
-/// The evaluation's own files with their paths checked; what is no path becomes a problem.
+/// Returns the problems of the tenant, the idempotency key, the image and the labels.
+fn name_problems(evaluation: &Evaluation) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut check = |field: &str, text: &str, may_be_empty: bool| {
+        if text.len() > NAME_MAX {
+            let message = format!("is {} bytes long; at most {NAME_MAX}", text.len());
+            problems.push(Problem::new(field, message));
+        } else if text.is_empty() && !may_be_empty {
+            problems.push(Problem::new(field, "is empty"));
+        }
+    };
+    check("tenant", &evaluation.tenant, true);
+    if let Some(key) = &evaluation.idempotency_key {
+        check("idempotency_key", key, false);
+    }
+    if let Some(image) = &evaluation.image {
+        check("image", image, false);
+    }
+    for (label, value) in &evaluation.labels {
+        check("labels", label, false);
+        check("labels", value, true);
+    }
+    if let Some(image) = evaluation.image.as_deref().filter(|image| !is_image_name(image)) {
+        problems.push(Problem::new("image", format!("{image:?} is not the name of an image")));
+    }
+    if evaluation.labels.len() > LABELS_MAX {
+        let message = format!("are {}; at most {LABELS_MAX}", evaluation.labels.len());
+        problems.push(Problem::new("labels", message));
+    }
+    problems
+}
+
+/// Returns `true` unless a daemon could read the text as an option or as several words.
+fn is_image_name(image: &str) -> bool {
+    !image.starts_with('-') && !image.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
+/// Returns the evaluation's own files. An invalid path becomes a problem.
 fn given_files(evaluation: &Evaluation, problems: &mut Vec<Problem>) -> Vec<PlannedFile> {
     let mut files = Vec::with_capacity(evaluation.files.len() + 1);
     for (index, file) in evaluation.files.iter().enumerate() {
@@ -187,7 +197,8 @@ fn given_files(evaluation: &Evaluation, problems: &mut Vec<Problem>) -> Vec<Plan
     files
 }
 
-/// Whether all files together can be put: no path twice, none beneath another file, and they fit.
+/// Checks all files together: unique paths, no file beneath another file, and sizes within the
+/// limits.
 fn check_files(
     files: &[PlannedFile],
     limits: &Limits,
@@ -201,7 +212,7 @@ fn check_files(
         if !seen.insert(path) {
             let message = match language {
                 Some(language) if language.file.as_str() == path => {
-                    format!("have {path:?}, which is where the source goes")
+                    format!("have {path:?}, which is the path of the source")
                 }
                 _ => format!("have {path:?} twice"),
             };
@@ -243,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn source_becomes_a_file_and_a_command() {
+    fn source_becomes_file_and_command() {
         let plan = plan(&Evaluation::python("pass").with_arg("-v").with_env("A", "1")).unwrap();
         assert_eq!(plan.files[0].path.as_str(), "main.py");
         assert_eq!(plan.command.argv, ["python3", "main.py", "-v"]);
@@ -252,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compiled_language_has_a_step_with_limits_of_its_own() {
+    fn compiled_language_has_step_with_own_limits() {
         let planned = plan(&Evaluation::source("c", "")).unwrap();
         let compile = planned.compile.unwrap();
         assert_eq!(compile.command.argv[0], "cc");
@@ -264,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_reported_at_once() {
+    fn plan_reports_all_problems_at_once() {
         let evaluation = Evaluation::command(Vec::<String>::new())
             .with_file("../x", "")
             .with_file("/etc/passwd", "")
@@ -286,13 +297,13 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_language_names_the_known_ones() {
+    fn unknown_language_error_lists_known_ones() {
         let error = plan(&Evaluation::source("cobol", "")).unwrap_err().to_string();
-        assert!(error.contains("\"cobol\" is not known") && error.contains("python"), "{error}");
+        assert!(error.contains("\"cobol\" is unknown") && error.contains("python"), "{error}");
     }
 
     #[test]
-    fn files_must_fit_and_not_collide() {
+    fn files_that_collide_or_exceed_limits_are_refused() {
         let python = || Evaluation::python("pass");
         assert_eq!(fields(&python().with_file("main.py", "")), ["files"]);
         assert_eq!(fields(&python().with_file("a", "").with_file("a", "")), ["files"]);
@@ -310,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_input_are_bounded() {
+    fn oversized_names_and_input_are_refused() {
         let long = "x".repeat(257);
         assert_eq!(fields(&Evaluation::shell("").with_tenant(&long)), ["tenant"]);
         assert_eq!(fields(&Evaluation::shell("").with_idempotency_key("")), ["idempotency_key"]);

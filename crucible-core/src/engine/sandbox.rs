@@ -1,4 +1,4 @@
-//! An open sandbox: the trait, and what goes in and comes out of a command.
+//! The sandbox trait.
 
 use std::fmt;
 
@@ -11,41 +11,50 @@ use super::listing::Listing;
 use crate::model::{Command, SandboxPath};
 use crate::result::Usage;
 
-/// An open, isolated place with a file system of its own, in which commands run one after another.
+/// An isolated environment with a private file system, in which commands run one after another.
 ///
-/// Dropping a sandbox without closing it ends everything in it, in the background.
+/// Dropping a sandbox without closing it ends all its processes in the background.
 #[async_trait]
 pub trait Sandbox: fmt::Debug + Send + Sync + 'static {
     /// Runs a command to its end.
     ///
     /// # Behavior
     /// - Commands run one at a time: a second call waits until the first has ended.
-    /// - A program that cannot be executed is an [`ExecOutcome`] with [`Evidence::ExecFailed`], not an error.
-    /// - A limit that is reached ends the command; what is kept of its output is in the exit.
-    /// - A process that the command left behind and that holds its output open does not delay the exit for more than
-    ///   the engine's drain deadline.
-    /// - With [`OnExit::KillBackground`] and [`OnExit::Seal`], nothing of the command lives any more when this returns.
+    /// - If the kernel cannot execute the program, the result is an [`ExecOutcome`] with
+    ///   [`Evidence::ExecFailed`](crate::Evidence::ExecFailed), not an error.
+    /// - A reached limit ends the command. The result contains the captured output.
+    /// - A background process can hold the output open. It delays the result by at most the
+    ///   engine's drain deadline.
+    /// - With [`OnExit::KillBackground`](crate::OnExit::KillBackground) or
+    ///   [`OnExit::Seal`](crate::OnExit::Seal), no process of the command lives when this returns.
     /// - A relative program or directory starts at the working directory, which is `/box`.
     ///
     /// # Cancel safety
-    /// Dropping the future ends the command, and with it the sandbox. To end the command alone, cancel
+    /// Dropping the future ends the command and the sandbox. To end the command alone, cancel
     /// [`ExecOptions::cancel`].
     ///
     /// # Errors
-    /// The infrastructure failed; [`EngineError::target_started`] says whether the command had started.
-    async fn exec(&self, command: &Command, io: ExecOptions) -> Result<ExecOutcome, EngineError>;
+    /// Returns an error if the infrastructure failed. [`EngineError::target_started`] reports
+    /// whether the command had started.
+    async fn exec(
+        &self,
+        command: &Command,
+        options: ExecOptions,
+    ) -> Result<ExecOutcome, EngineError>;
 
-    /// Writes a file, in place of one that is there; makes the directories above it.
+    /// Writes a file, replaces an existing one, and creates missing parent directories.
     ///
     /// # Behavior
     /// - The file belongs to the target's user.
-    /// - A link at the path, or on the way, is not followed: the one at the path is replaced, one on the way refused.
+    /// - The engine never follows links. It replaces a link at the path, and refuses a link in a
+    ///   parent directory.
     ///
     /// # Cancel safety
     /// Dropping the future may leave a part of the file.
     ///
     /// # Errors
-    /// [`EngineError::File`] if the guest's file system stands in the way, else the infrastructure failed.
+    /// Returns [`EngineError::File`] if the guest's file system refuses, and another error if the
+    /// infrastructure failed.
     async fn write(
         &self,
         path: &SandboxPath,
@@ -56,39 +65,44 @@ pub trait Sandbox: fmt::Debug + Send + Sync + 'static {
     /// Reads a regular file of at most `limit` bytes.
     ///
     /// # Behavior
-    /// - Links, FIFOs, sockets and devices are refused, and opening them never blocks.
-    /// - A file of more than `limit` bytes is refused; one that grows while it is read is cut at `limit`.
+    /// - The engine refuses links, FIFOs, sockets and devices, and never blocks on opening them.
+    /// - The engine refuses a file of more than `limit` bytes. If a file grows during the read, the
+    ///   result is cut at `limit`.
     ///
     /// # Cancel safety
     /// Dropping the future has no effect on the sandbox.
     ///
     /// # Errors
-    /// [`EngineError::File`] if the guest's file system stands in the way, else the infrastructure failed.
+    /// Returns [`EngineError::File`] if the guest's file system refuses, and another error if the
+    /// infrastructure failed.
     async fn read(&self, path: &SandboxPath, limit: u64) -> Result<Bytes, EngineError>;
 
     /// Lists a directory.
     ///
     /// # Behavior
-    /// - Names are given as they are: they can be anything but empty, `.`, `..`, or with `/` or NUL.
-    /// - The number of entries is bounded; [`Listing::truncated`] says that there were more.
+    /// - Names are unchanged bytes. A name is never empty, `.` or `..`, and contains no `/` or NUL.
+    /// - The number of entries is bounded. [`Listing::truncated`] is `true` if the directory has
+    ///   more.
     ///
     /// # Cancel safety
     /// Dropping the future has no effect on the sandbox.
     ///
     /// # Errors
-    /// [`EngineError::File`] if the guest's file system stands in the way, else the infrastructure failed.
+    /// Returns [`EngineError::File`] if the guest's file system refuses, and another error if the
+    /// infrastructure failed.
     async fn list(&self, path: &SandboxPath) -> Result<Listing, EngineError>;
 
-    /// Ends everything in the sandbox and gives back what it held.
+    /// Ends all processes of the sandbox, and releases its resources.
     ///
     /// # Behavior
     /// - When this returns, no process of the sandbox lives.
-    /// - The usage is the sandbox's as a whole.
+    /// - The usage covers the whole sandbox.
     ///
     /// # Cancel safety
-    /// Dropping the future lets the closing go on in the background.
+    /// If the future is dropped, the sandbox still closes in the background.
     ///
     /// # Errors
-    /// The infrastructure failed, or a process could not be confirmed dead in time.
+    /// Returns an error if the infrastructure failed, or if the engine could not confirm the end of
+    /// a process in time.
     async fn close(self: Box<Self>) -> Result<Usage, EngineError>;
 }

@@ -3,29 +3,30 @@
 use super::plan::PlannedFile;
 use crate::model::{EvaluationId, Isolation, Limits, Network};
 
-/// What a sandbox is to be like.
+/// The properties of a sandbox to open.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct SandboxSpec {
-    /// How much everything in it may use. Wall, CPU and output are for each command; memory, processes, disk and
-    /// inodes for the sandbox as a whole.
+    /// The limits. Wall, CPU and output apply to each command. Memory, processes, disk and inodes
+    /// apply to the sandbox as a whole.
     pub limits: Limits,
-    /// What it may reach.
+    /// The network policy.
     pub network: Network,
-    /// Which layers it must have.
+    /// The required layers.
     pub isolation: Isolation,
-    /// Files to put before the first command.
+    /// The files to write before the first command.
     pub files: Vec<PlannedFile>,
-    /// The image whose files it has, for an engine that runs images. `None` is what the engine has for the language.
+    /// The image of the root file system, for an engine that runs images. `None` selects the
+    /// engine's image for the language.
     pub image: Option<String>,
-    /// The name of the language that is run in it, if it is one.
+    /// The name of the language that runs in the sandbox, if any.
     pub language: Option<String>,
-    /// The evaluation that it is for, where that has an id.
+    /// The id of the evaluation that runs in the sandbox, if it has one.
     pub evaluation: Option<EvaluationId>,
 }
 
 impl SandboxSpec {
-    /// A sandbox with default limits, no network and no files.
+    /// Creates a spec with default limits, no network and no files.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -38,42 +39,42 @@ impl SandboxSpec {
         self
     }
 
-    /// Sets what it may reach.
+    /// Sets the network policy.
     #[must_use]
     pub fn with_network(mut self, network: Network) -> Self {
         self.network = network;
         self
     }
 
-    /// Sets which layers it must have.
+    /// Sets the required layers.
     #[must_use]
     pub fn with_isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
         self
     }
 
-    /// Sets the files to put before the first command.
+    /// Sets the files to write before the first command.
     #[must_use]
     pub fn with_files(mut self, files: Vec<PlannedFile>) -> Self {
         self.files = files;
         self
     }
 
-    /// Sets the image whose files it has.
+    /// Sets the image of the root file system.
     #[must_use]
     pub fn with_image(mut self, image: Option<String>) -> Self {
         self.image = image;
         self
     }
 
-    /// Says which language is run in it.
+    /// Sets the language that runs in the sandbox.
     #[must_use]
     pub fn with_language(mut self, language: Option<String>) -> Self {
         self.language = language;
         self
     }
 
-    /// Says which evaluation it is for.
+    /// Sets the evaluation that runs in the sandbox.
     #[must_use]
     pub fn with_evaluation(mut self, evaluation: Option<EvaluationId>) -> Self {
         self.evaluation = evaluation;

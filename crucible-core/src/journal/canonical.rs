@@ -1,4 +1,4 @@
-//! One byte string for one value: what hashes are computed over.
+//! Canonical JSON: the unique serialization that hashes cover.
 
 use std::cell::{Cell, RefCell};
 use std::cmp::Ordering;
@@ -11,57 +11,64 @@ use serde_json::ser::Formatter;
 
 use crate::model::Digest;
 
-/// The value as JSON without white space, the members of every object in the order of their names' bytes.
+/// Returns a value as JSON without white space, with the members of each object ordered by the
+/// bytes of their names.
 ///
-/// Numbers are integers throughout this workspace, so that no two writers print one number in two ways. Anyone can
-/// recompute a hash from a journal's text: parse it, drop `hash`, sort, print compactly.
+/// All numbers in this workspace are integers, because serializers print floating-point numbers
+/// differently. To recompute a hash from the text of an entry: parse it, remove `hash`, sort the
+/// members, and print it without white space.
 pub(crate) fn canonical_json(value: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    write(value, Buffers::default()).map(|buffers| buffers.text)
+    serialize_sorted(value, SortBuffers::default()).map(|buffers| buffers.text)
 }
 
-/// The hash of [`canonical_json`].
+/// Returns the hash of a value's [`canonical_json`].
 pub(crate) fn canonical_digest(value: &impl Serialize) -> Result<Digest, serde_json::Error> {
-    let buffers = write(value, KEPT.take())?;
+    let buffers = serialize_sorted(value, BUFFERS.take())?;
     let digest = Digest::of(&buffers.text);
-    if buffers.text.capacity().max(buffers.sorted.capacity()) <= KEPT_MAX {
-        KEPT.set(buffers);
+    if buffers.text.capacity().max(buffers.sorted.capacity()) <= MAX_KEPT_CAPACITY {
+        BUFFERS.set(buffers);
     }
     Ok(digest)
 }
 
-/// What a text is written and sorted in.
+/// The memory that serialization and sorting use.
 #[derive(Default)]
-struct Buffers {
+struct SortBuffers {
     text: Vec<u8>,
     sorted: Vec<u8>,
 }
 
-/// No larger buffer is kept.
-const KEPT_MAX: usize = 64 * 1024;
+/// The largest buffer that a thread keeps.
+const MAX_KEPT_CAPACITY: usize = 64 * 1024;
 
 thread_local! {
-    /// A hash is made for every entry of every journal, and an allocator is slow with buffers of this size.
-    static KEPT: Cell<Buffers> = Cell::default();
+    /// Kept between calls: each journal entry needs a hash, and allocating buffers of this size is
+    /// slow.
+    static BUFFERS: Cell<SortBuffers> = Cell::default();
 }
 
-fn write(value: &impl Serialize, mut buffers: Buffers) -> Result<Buffers, serde_json::Error> {
+/// Serializes a value into `buffers.text`.
+fn serialize_sorted(
+    value: &impl Serialize,
+    mut buffers: SortBuffers,
+) -> Result<SortBuffers, serde_json::Error> {
     buffers.text.clear();
     buffers.text.reserve(2048);
     let text = RefCell::new(buffers.text);
-    let sorter = Sorter {
+    let sorter = MemberSorter {
         text: &text,
         members: Vec::with_capacity(32),
         objects: Vec::with_capacity(8),
         sorted: &mut buffers.sorted,
     };
-    value.serialize(&mut Serializer::with_formatter(Shared(&text), sorter))?;
-    Ok(Buffers { text: text.into_inner(), sorted: buffers.sorted })
+    value.serialize(&mut Serializer::with_formatter(SharedText(&text), sorter))?;
+    Ok(SortBuffers { text: text.into_inner(), sorted: buffers.sorted })
 }
 
-/// The text so far: written by the serializer, put into order by the formatter.
-struct Shared<'a>(&'a RefCell<Vec<u8>>);
+/// The text so far. The serializer appends to it, and the formatter reorders it.
+struct SharedText<'a>(&'a RefCell<Vec<u8>>);
 
-impl io::Write for Shared<'_> {
+impl io::Write for SharedText<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.borrow_mut().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -72,53 +79,57 @@ impl io::Write for Shared<'_> {
     }
 }
 
-/// Where a member of an object is in the text: its name, quoted and escaped, and all of it.
-struct Member {
+/// The position of an object's member in the text.
+struct ObjectMember {
+    /// The name, quoted and escaped.
     name: Range<usize>,
+    /// The name and the value.
     all: Range<usize>,
 }
 
-/// Writes objects without commas, and puts their members into order, with commas, when they end.
-struct Sorter<'a> {
+/// A formatter that writes objects without commas. At the end of an object it sorts the members and
+/// adds the commas.
+struct MemberSorter<'a> {
     text: &'a RefCell<Vec<u8>>,
-    /// The members of all objects that have begun, those of the innermost last.
-    members: Vec<Member>,
-    /// Where the members of each such object begin.
+    /// The members of all open objects, the innermost object last.
+    members: Vec<ObjectMember>,
+    /// The index of the first member of each open object.
     objects: Vec<usize>,
-    /// Kept for its memory.
+    /// Scratch memory for the sorted members.
     sorted: &'a mut Vec<u8>,
 }
 
-impl Sorter<'_> {
-    fn here(&self) -> usize {
+impl MemberSorter<'_> {
+    /// Returns the current length of the text.
+    fn position(&self) -> usize {
         self.text.borrow().len()
     }
 }
 
-impl Formatter for Sorter<'_> {
+impl Formatter for MemberSorter<'_> {
     fn begin_object<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
         self.objects.push(self.members.len());
         writer.write_all(b"{")
     }
 
     fn begin_object_key<W: ?Sized + io::Write>(&mut self, _: &mut W, _: bool) -> io::Result<()> {
-        let here = self.here();
-        self.members.push(Member { name: here..here, all: here..here });
+        let position = self.position();
+        self.members.push(ObjectMember { name: position..position, all: position..position });
         Ok(())
     }
 
     fn end_object_key<W: ?Sized + io::Write>(&mut self, _: &mut W) -> io::Result<()> {
-        let here = self.here();
+        let position = self.position();
         if let Some(member) = self.members.last_mut() {
-            member.name.end = here;
+            member.name.end = position;
         }
         Ok(())
     }
 
     fn end_object_value<W: ?Sized + io::Write>(&mut self, _: &mut W) -> io::Result<()> {
-        let here = self.here();
+        let position = self.position();
         if let Some(member) = self.members.last_mut() {
-            member.all.end = here;
+            member.all.end = position;
         }
         Ok(())
     }
@@ -129,7 +140,7 @@ impl Formatter for Sorter<'_> {
         if let Some(start) = members.first().map(|member| member.all.start) {
             let mut text = self.text.borrow_mut();
             let part = |range: &Range<usize>| text.get(range.clone()).unwrap_or_default();
-            members.sort_by(|a, b| by_name(part(&a.name), part(&b.name)));
+            members.sort_by(|a, b| compare_names(part(&a.name), part(&b.name)));
             self.sorted.clear();
             for (index, member) in members.iter().enumerate() {
                 if index > 0 {
@@ -145,11 +156,11 @@ impl Formatter for Sorter<'_> {
     }
 }
 
-/// Compares names as they are, not as they are escaped.
-fn by_name(a: &[u8], b: &[u8]) -> Ordering {
+/// Compares two quoted names by their unescaped bytes.
+fn compare_names(a: &[u8], b: &[u8]) -> Ordering {
     let is_escaped = |name: &[u8]| name.contains(&b'\\');
     if !is_escaped(a) && !is_escaped(b) {
-        // Without the quotes, of which the last would count as more than an end.
+        // Without the quotes: a closing quote would compare as a further byte.
         let inner = |name| <[u8]>::get(name, 1..name.len().saturating_sub(1)).unwrap_or_default();
         return inner(a).cmp(inner(b));
     }
@@ -167,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_are_sorted_at_every_depth_and_nothing_is_spaced() {
+    fn members_are_sorted_at_every_depth() {
         let value: Value =
             serde_json::from_str(r#"{"b": [1, {"z": null, "a": "é\n"}], "a": true}"#).unwrap();
         let text = String::from_utf8(canonical_json(&value).unwrap()).unwrap();
@@ -175,13 +186,13 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_an_object_and_an_array_as_well() {
+    fn empty_objects_and_arrays_are_kept() {
         let value: Value =
             serde_json::from_str(r#"{"a": {}, "b": [], "c": [{}, {"x": {}}]}"#).unwrap();
         assert_eq!(canonical_json(&value).unwrap(), br#"{"a":{},"b":[],"c":[{},{"x":{}}]}"#);
     }
 
-    /// Whatever the names are made of: as a map that is sorted to begin with, and the other way round.
+    /// A map that serializes its members in reverse order.
     struct Reversed<'a>(&'a BTreeMap<String, Vec<u32>>);
 
     impl Serialize for Reversed<'_> {
@@ -192,7 +203,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_order_of_names_is_that_of_their_bytes(map: BTreeMap<String, Vec<u32>>) {
+        fn names_are_ordered_by_bytes(map: BTreeMap<String, Vec<u32>>) {
             // Rust orders text by its bytes, and a `BTreeMap` is serialised in order.
             let wanted = serde_json::to_vec(&map).unwrap();
             prop_assert_eq!(&canonical_json(&map).unwrap(), &wanted);
@@ -200,7 +211,7 @@ mod tests {
         }
 
         #[test]
-        fn names_with_quotes_and_controls_are_in_order_too(
+        fn names_with_escapes_are_ordered_by_bytes(
             map in prop::collection::btree_map("[\"\\\\\x01-\x30a]{0,3}", prop::collection::vec(any::<u32>(), 0..2), 0..6)
         ) {
             prop_assert_eq!(canonical_json(&Reversed(&map)).unwrap(), serde_json::to_vec(&map).unwrap());

@@ -1,4 +1,4 @@
-//! Events: the entries of an evaluation's journal, and the signals between them.
+//! Events: journal entries, and signals that are never in a journal.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,79 +12,80 @@ use crate::model::{
 };
 use crate::result::{Outcome, OutputStream, WIRE_VERSION};
 
-/// Why a running evaluation went back to the queue without an error.
+/// The reason why a running evaluation returned to the queue without an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RequeueReason {
-    /// Its worker did not renew its lease: it died, or was cut off.
+    /// The lease expired, because the worker died or lost its connection.
     LeaseExpired,
-    /// Its worker stopped on purpose.
+    /// The worker shut down.
     Shutdown,
 }
 
-/// What happened.
+/// The kind of an event, with its data.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EventKind {
-    /// It was accepted.
+    /// The evaluation was accepted.
     Submitted {
-        /// What is to be run.
+        /// The evaluation.
         evaluation: Arc<Evaluation>,
     },
-    /// A worker took it.
+    /// A worker started an attempt.
     Started {
         /// The attempt, counted from 1.
         attempt: u32,
         /// The worker.
         worker: WorkerId,
-        /// The name of the engine, as the platform knows it.
+        /// The name of the engine in the platform.
         engine: String,
     },
-    /// The infrastructure failed, and it will be tried again.
+    /// The attempt failed because of the infrastructure, and another attempt follows.
     AttemptFailed {
-        /// The attempt that failed.
+        /// The failed attempt.
         attempt: u32,
-        /// What failed.
+        /// The error.
         error: ErrorReport,
         /// The pause before the next attempt.
         #[serde(rename = "retry_in_us", with = "duration_us")]
         retry_in: Duration,
     },
-    /// It went back to the queue without an error.
+    /// The evaluation returned to the queue without an error.
     Requeued {
-        /// The attempt that was given up.
+        /// The abandoned attempt.
         attempt: u32,
-        /// Why.
+        /// The reason.
         reason: RequeueReason,
     },
-    /// Somebody asked to cancel it while it ran.
+    /// A caller requested the cancellation of a running evaluation.
     CancelRequested,
-    /// It came to a verdict.
+    /// The run ended with a verdict.
     Finished {
         /// The outcome.
         outcome: Arc<Outcome>,
     },
-    /// The infrastructure gave up: a dead letter.
+    /// All attempts failed because of the infrastructure: a dead letter.
     Failed {
-        /// Why.
+        /// The last error.
         error: ErrorReport,
     },
-    /// It was cancelled.
+    /// The evaluation was cancelled.
     Cancelled {
-        /// Why: who asked, or what stood in the way.
+        /// The reason.
         reason: String,
-        /// What is known; `None` if the queue did not take it, so that it was never accepted.
+        /// The outcome; `None` if the queue refused the ticket, so that the evaluation was never
+        /// accepted.
         outcome: Option<Arc<Outcome>>,
     },
-    /// Nobody took it in time.
+    /// No worker started the evaluation in time.
     Expired,
-    /// Output came. A signal: on the bus, never in a journal.
+    /// The program wrote output. This is a signal: on the bus, never in a journal.
     Output {
-        /// The stream it was written to.
+        /// The stream.
         stream: OutputStream,
-        /// How many bytes of the stream came before it.
+        /// The position of the first byte in the stream.
         offset: u64,
         /// The bytes.
         #[serde(with = "wire_bytes", rename = "data")]
@@ -93,16 +94,16 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    /// Whether this is a signal: passed on by the bus, never kept in a journal.
+    /// Returns `true` for a signal. The bus carries signals, and no journal contains them.
     #[must_use]
     pub fn is_signal(&self) -> bool {
         matches!(self, Self::Output { .. })
     }
 
-    /// The wire names of the kinds that nothing can follow.
+    /// The wire names of the terminal kinds.
     pub const TERMINAL: [&'static str; 4] = ["finished", "failed", "cancelled", "expired"];
 
-    /// Whether nothing can follow this event.
+    /// Returns `true` if no event can follow this one.
     #[must_use]
     pub fn is_terminal(&self) -> bool {
         matches!(
@@ -111,7 +112,7 @@ impl EventKind {
         )
     }
 
-    /// The blobs that it names, one for each artifact.
+    /// Returns the blobs that the event refers to, one for each artifact.
     pub fn blobs(&self) -> impl Iterator<Item = Digest> + '_ {
         let outcome = match self {
             Self::Finished { outcome } | Self::Cancelled { outcome: Some(outcome), .. } => {
@@ -122,7 +123,7 @@ impl EventKind {
         outcome.into_iter().flat_map(|outcome| &outcome.artifacts).map(|artifact| artifact.sha256)
     }
 
-    /// The wire name of the kind.
+    /// Returns the wire name of the kind.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self {
@@ -140,10 +141,11 @@ impl EventKind {
     }
 }
 
-/// One entry of an evaluation's journal, or a signal between two entries.
+/// An entry of an evaluation's journal, or a signal between two entries.
 ///
-/// Entries form a hash chain: each names the hash of the one before it, and its own hash covers everything in it. The
-/// hash is SHA-256 over the entry's wire form without `hash`, as JSON without white space and with sorted members.
+/// Entries form a hash chain: each entry contains the hash of the previous one, and its own hash
+/// covers all its content. The hash is SHA-256 over the entry's wire form without `hash`, as JSON
+/// without white space and with sorted members.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Event {
@@ -151,23 +153,23 @@ pub struct Event {
     pub version: u32,
     /// The evaluation.
     pub evaluation: EvaluationId,
-    /// The place in the journal, from 1. For a signal, the place of the entry that it follows.
+    /// The position in the journal, from 1. For a signal, the position of the entry before it.
     pub sequence: u64,
-    /// When it happened, by the clock of the host that wrote it.
+    /// The time of the event, by the clock of the host that wrote it.
     #[serde(rename = "time_us")]
     pub time: Timestamp,
-    /// What happened.
+    /// The kind of the event, with its data.
     #[serde(rename = "event")]
     pub kind: EventKind,
-    /// The hash of the entry before; [`Digest::ZERO`] in the first.
+    /// The hash of the previous entry; [`Digest::ZERO`] in the first.
     pub previous: Digest,
     /// The hash of this entry; [`Digest::ZERO`] in a signal.
     pub hash: Digest,
 }
 
-/// What an entry's hash covers: all of the entry but the hash itself.
+/// The content that an entry's hash covers: the entry without the hash.
 #[derive(Serialize)]
-struct Hashed<'a> {
+struct HashedContent<'a> {
     version: u32,
     evaluation: EvaluationId,
     sequence: u64,
@@ -179,7 +181,7 @@ struct Hashed<'a> {
 }
 
 impl Event {
-    /// The entry that follows the one with `previous` as its hash, sealed with a hash of its own.
+    /// Creates the entry that follows the one with the hash `previous`, and computes its hash.
     #[must_use]
     pub fn sealed(
         evaluation: EvaluationId,
@@ -201,7 +203,7 @@ impl Event {
         event
     }
 
-    /// A signal that follows the entry at `sequence`.
+    /// Creates a signal that follows the entry at `sequence`.
     #[must_use]
     pub fn signal(evaluation: EvaluationId, sequence: u64, kind: EventKind) -> Self {
         Self {
@@ -215,10 +217,10 @@ impl Event {
         }
     }
 
-    /// The hash that this entry must have.
+    /// Computes the hash that this entry must have.
     #[must_use]
     pub fn computed_hash(&self) -> Digest {
-        let hashed = Hashed {
+        let content = HashedContent {
             version: self.version,
             evaluation: self.evaluation,
             sequence: self.sequence,
@@ -226,9 +228,8 @@ impl Event {
             kind: &self.kind,
             previous: self.previous,
         };
-        // Every type beneath serialises without fail (no map with other keys than text, no failing serialiser); an
-        // entry that could not be serialised could not be stored either.
-        canonical_digest(&hashed).unwrap_or_default()
+        // Serialization cannot fail: all map keys are text, and no type has a failing serializer.
+        canonical_digest(&content).unwrap_or_default()
     }
 }
 
@@ -238,7 +239,7 @@ mod tests {
     use crate::journal::canonical::canonical_json;
 
     #[test]
-    fn the_hash_can_be_recomputed_from_the_text_alone() {
+    fn hash_is_recomputable_from_json_text() {
         let kind =
             EventKind::Started { attempt: 1, worker: WorkerId::new("w"), engine: "e".into() };
         let event = Event::sealed(
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_survives_the_wire_and_keeps_its_hash() {
+    fn entry_round_trips_with_same_hash() {
         let evaluation =
             Arc::new(Evaluation::python("print(1)").with_env("T", crate::Secret::new("x")));
         let kind = EventKind::Submitted { evaluation };
@@ -267,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_terminal_kinds_are_those_of_the_list() {
+    fn terminal_kinds_match_the_list() {
         let error = crate::ErrorReport::new("lost", "gone");
         let outcome = crate::Outcome::new("fake", Vec::new());
         let kinds = [

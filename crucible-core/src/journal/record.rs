@@ -1,4 +1,4 @@
-//! The state of an evaluation: the fold of its journal.
+//! Records: the fold of an evaluation's journal.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,22 +10,22 @@ use super::event::{Event, EventKind};
 use crate::model::{Digest, ErrorReport, Evaluation, EvaluationId, Timestamp, WorkerId};
 use crate::result::{Outcome, Verdict, WIRE_VERSION};
 
-/// Where an evaluation stands.
+/// The state of an evaluation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum RecordState {
-    /// It waits for a worker.
+    /// The evaluation waits for a worker.
     Queued,
-    /// A worker has it.
+    /// A worker runs the evaluation.
     Running,
-    /// It came to a verdict, whichever.
+    /// The evaluation ended with a verdict.
     Finished,
-    /// The infrastructure gave up: a dead letter.
+    /// All attempts failed because of the infrastructure: a dead letter.
     Failed,
-    /// It was cancelled.
+    /// The evaluation was cancelled.
     Cancelled,
-    /// Nobody took it in time.
+    /// No worker started the evaluation in time.
     Expired,
 }
 
@@ -34,13 +34,13 @@ impl RecordState {
     pub const ALL: [Self; 6] =
         [Self::Queued, Self::Running, Self::Finished, Self::Failed, Self::Cancelled, Self::Expired];
 
-    /// Whether nothing can follow.
+    /// Returns `true` if no event can follow.
     #[must_use]
     pub fn is_terminal(self) -> bool {
         !matches!(self, Self::Queued | Self::Running)
     }
 
-    /// The name on the wire.
+    /// Returns the wire name of the state.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -60,7 +60,7 @@ impl fmt::Display for RecordState {
     }
 }
 
-/// A text does not name a [`RecordState`].
+/// An error for a text that is not the name of a [`RecordState`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{text:?} is not a state; states are queued, running, finished, failed, cancelled, expired"
@@ -80,7 +80,7 @@ impl FromStr for RecordState {
     }
 }
 
-/// The state of one evaluation, made from its journal by [`Record::apply`] and by nothing else.
+/// The state of one evaluation. Only [`Record::apply`] creates it, from the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Record {
@@ -88,75 +88,77 @@ pub struct Record {
     pub version: u32,
     /// The evaluation's id.
     pub id: EvaluationId,
-    /// Where it stands.
+    /// The state.
     pub state: RecordState,
-    /// How many entries its journal has: what [`Storage::append`](crate::Storage::append) expects next.
+    /// The number of entries in the journal: the next `expected` of
+    /// [`Storage::append`](crate::Storage::append).
     pub sequence: u64,
     /// The hash of the last entry.
     pub head: Digest,
-    /// When it was submitted.
+    /// The time of the submission.
     #[serde(rename = "submitted_us")]
     pub submitted_at: Timestamp,
-    /// When the last entry was written.
+    /// The time of the last entry.
     #[serde(rename = "updated_us")]
     pub updated_at: Timestamp,
-    /// How many attempts were started.
+    /// The number of started attempts.
     pub attempt: u32,
-    /// Who runs it, while it runs.
+    /// The worker, while the evaluation runs.
     pub worker: Option<WorkerId>,
-    /// Whether somebody asked to cancel it.
+    /// Whether a caller requested the cancellation.
     pub cancel_requested: bool,
-    /// What came of it, once it has ended in a verdict.
+    /// The outcome, after the evaluation ended with a verdict.
     pub outcome: Option<Arc<Outcome>>,
     /// The last infrastructure error.
     pub error: Option<ErrorReport>,
-    /// Why it was cancelled.
+    /// The reason of the cancellation.
     pub reason: Option<String>,
-    /// What is to be run.
+    /// The evaluation.
     pub evaluation: Arc<Evaluation>,
 }
 
-/// An event does not fit the state of the evaluation, or its place in the journal.
+/// An event that does not fit the state of the evaluation, or its position in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TransitionError {
     /// The state does not allow the event.
     #[error("`{event}` cannot follow in state `{state}`")]
-    RecordState {
+    State {
         /// The state; `absent` before the first event.
         state: &'static str,
         /// The event.
         event: &'static str,
     },
-    /// The event is of another evaluation.
+    /// The event belongs to another evaluation.
     #[error("the event belongs to evaluation {found}")]
     Evaluation {
-        /// Whose event it is.
+        /// The evaluation of the event.
         found: EvaluationId,
     },
     /// The event is not the next one.
-    #[error("the event has sequence {found} where {expected} is next")]
+    #[error("the event has sequence {found}; expected {expected}")]
     Sequence {
         /// The next sequence.
         expected: u64,
         /// The event's sequence.
         found: u64,
     },
-    /// The event does not name the hash of the one before it.
-    #[error("the event with sequence {sequence} does not follow the entry before it")]
+    /// The event does not contain the hash of the previous entry.
+    #[error("the event with sequence {sequence} does not follow the previous entry")]
     Chain {
         /// The event's sequence.
         sequence: u64,
     },
-    /// The attempt is not the one that is running, or not the next one.
-    #[error("the event speaks of attempt {found} where {expected} is due")]
+    /// The event belongs to another attempt than the current or the next one.
+    #[error("the event has attempt {found}; expected {expected}")]
     Attempt {
-        /// The attempt that is due.
+        /// The expected attempt.
         expected: u32,
         /// The attempt of the event.
         found: u32,
     },
-    /// An outcome with the verdict `cancelled` belongs into `Cancelled`, any other into `Finished`.
+    /// The outcome does not fit the event: the verdict `cancelled` belongs to `Cancelled`, each
+    /// other verdict to `Finished`.
     #[error("a `{event}` event has an outcome with the verdict `{verdict}`")]
     Verdict {
         /// The event.
@@ -167,7 +169,7 @@ pub enum TransitionError {
 }
 
 impl Record {
-    /// The whole state machine: the record after `event`, given the record before it.
+    /// Applies an event to a record. This function is the complete state machine:
     ///
     /// ```text
     ///              ┌───────── AttemptFailed, Requeued ─────────┐
@@ -178,10 +180,10 @@ impl Record {
     ///              └─── Cancelled ─────────┴─ Cancelled ──────▶ Cancelled
     /// ```
     ///
-    /// `CancelRequested` may also come in `Queued`, and changes no state there either.
+    /// `CancelRequested` is also valid in `Queued`, and does not change that state either.
     ///
     /// # Errors
-    /// [`TransitionError`] if the event does not fit.
+    /// Returns a [`TransitionError`] if the event does not fit.
     pub fn apply(current: Option<&Self>, event: &Event) -> Result<Self, TransitionError> {
         let Some(current) = current else { return Self::begin(event) };
         if event.evaluation != current.id {
@@ -204,10 +206,10 @@ impl Record {
         Ok(next)
     }
 
-    /// The record after all of `events`, from the first.
+    /// Returns the record that follows from a whole journal; `None` if there is no event.
     ///
     /// # Errors
-    /// [`TransitionError`] of the first event that does not fit; `None` if there is no event.
+    /// Returns the [`TransitionError`] of the first event that does not fit.
     pub fn fold<'a>(
         events: impl IntoIterator<Item = &'a Event>,
     ) -> Result<Option<Self>, TransitionError> {
@@ -218,15 +220,15 @@ impl Record {
         Ok(record)
     }
 
-    /// The event that comes next in this journal, sealed.
+    /// Creates the next entry of this journal.
     #[must_use]
     pub fn next(&self, kind: EventKind) -> Event {
-        // Time never runs backwards within a journal, even if the host's clock does.
+        // Time never goes backwards within a journal, even if the host's clock does.
         let time = Timestamp::now().max(self.updated_at);
         Event::sealed(self.id, self.sequence + 1, time, kind, self.head)
     }
 
-    /// Whether this attempt of this worker is the one that is running.
+    /// Returns `true` if this worker runs this attempt now.
     #[must_use]
     pub fn is_run_by(&self, worker: &WorkerId, attempt: u32) -> bool {
         self.state == RecordState::Running
@@ -234,16 +236,20 @@ impl Record {
             && self.worker.as_ref() == Some(worker)
     }
 
-    /// Whether it was stored and then not queued, so that it was never accepted: nobody has a handle on it, nothing of
-    /// it has run or will, and its idempotency key is free again. It is `Cancelled` without an outcome.
+    /// Returns `true` if the evaluation was stored but never accepted, because the queue refused
+    /// its ticket.
+    ///
+    /// No handle to a refused evaluation exists, no part of it runs, and its idempotency key is
+    /// free. Its state is `Cancelled` without an outcome.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         self.state == RecordState::Cancelled && self.attempt == 0 && self.outcome.is_none()
     }
 
+    /// Creates the record of a journal's first event.
     fn begin(event: &Event) -> Result<Self, TransitionError> {
         let EventKind::Submitted { evaluation } = &event.kind else {
-            return Err(TransitionError::RecordState { state: "absent", event: event.kind.name() });
+            return Err(TransitionError::State { state: "absent", event: event.kind.name() });
         };
         if event.sequence != 1 {
             return Err(TransitionError::Sequence { expected: 1, found: event.sequence });
@@ -269,6 +275,7 @@ impl Record {
         })
     }
 
+    /// Changes the state as the event requires.
     fn step(&mut self, event: &Event) -> Result<(), TransitionError> {
         match (self.state, &event.kind) {
             (RecordState::Queued, EventKind::Started { attempt, worker, .. }) => {
@@ -279,12 +286,12 @@ impl Record {
             }
             (RecordState::Running, EventKind::AttemptFailed { attempt, error, .. }) => {
                 self.check_attempt(self.attempt, *attempt)?;
-                self.leave(RecordState::Queued);
+                self.leave_worker(RecordState::Queued);
                 self.error = Some(error.clone());
             }
             (RecordState::Running, EventKind::Requeued { attempt, .. }) => {
                 self.check_attempt(self.attempt, *attempt)?;
-                self.leave(RecordState::Queued);
+                self.leave_worker(RecordState::Queued);
             }
             (RecordState::Queued | RecordState::Running, EventKind::CancelRequested) => {
                 self.cancel_requested = true
@@ -293,11 +300,11 @@ impl Record {
                 if *outcome.verdict() == Verdict::Cancelled {
                     return Err(verdict_error(event, outcome));
                 }
-                self.leave(RecordState::Finished);
+                self.leave_worker(RecordState::Finished);
                 self.outcome = Some(Arc::clone(outcome));
             }
             (RecordState::Queued | RecordState::Running, EventKind::Failed { error }) => {
-                self.leave(RecordState::Failed);
+                self.leave_worker(RecordState::Failed);
                 self.error = Some(error.clone());
             }
             (
@@ -309,31 +316,31 @@ impl Record {
                 {
                     return Err(verdict_error(event, outcome));
                 }
-                self.leave(RecordState::Cancelled);
+                self.leave_worker(RecordState::Cancelled);
                 self.outcome.clone_from(outcome);
                 self.reason = Some(reason.clone());
             }
-            (RecordState::Queued, EventKind::Expired) => self.leave(RecordState::Expired),
+            (RecordState::Queued, EventKind::Expired) => self.leave_worker(RecordState::Expired),
             (state, kind) => {
-                return Err(TransitionError::RecordState {
-                    state: state.name(),
-                    event: kind.name(),
-                });
+                return Err(TransitionError::State { state: state.name(), event: kind.name() });
             }
         }
         Ok(())
     }
 
-    fn leave(&mut self, state: RecordState) {
+    /// Moves to a state without a worker.
+    fn leave_worker(&mut self, state: RecordState) {
         self.state = state;
         self.worker = None;
     }
 
+    /// Checks the attempt of an event.
     fn check_attempt(&self, expected: u32, found: u32) -> Result<(), TransitionError> {
         if expected == found { Ok(()) } else { Err(TransitionError::Attempt { expected, found }) }
     }
 }
 
+/// Returns the error of an outcome that does not fit its event.
 fn verdict_error(event: &Event, outcome: &Outcome) -> TransitionError {
     TransitionError::Verdict { event: event.kind.name(), verdict: outcome.verdict().kind() }
 }

@@ -1,51 +1,51 @@
-//! Whether a journal is what was written.
+//! Verification of one journal.
 
 use super::event::Event;
 use super::record::{Record, TransitionError};
 use crate::model::Digest;
 
-/// What is wrong with a journal, and where: the first entry that is not what was written.
+/// The first problem of a journal, with the sequence number of the entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// The entry's hash is not the hash of its content: the entry was edited.
+    /// The entry was edited: its hash is not the hash of its content.
     #[error("entry {sequence} was edited: its hash does not cover its content")]
     Edited {
         /// The entry's sequence.
         sequence: u64,
     },
-    /// The entry cannot stand where it stands: one was dropped, moved, or made up.
-    #[error("entry {sequence} cannot stand where it stands")]
+    /// The entry does not fit its position: an entry was removed, moved or forged.
+    #[error("entry {sequence} does not fit its position")]
     Misplaced {
         /// The entry's sequence.
         sequence: u64,
-        /// In what way.
+        /// The invalid transition.
         #[source]
         source: TransitionError,
     },
-    /// The entry is a signal; signals are never journaled.
+    /// The entry is a signal. No journal contains signals.
     #[error("entry {sequence} is a signal")]
     Signal {
         /// The entry's sequence.
         sequence: u64,
     },
-    /// The journal ends in another entry than its record says: its newest entries were removed.
-    #[error("the journal ends with hash {found} where its record says {expected}")]
+    /// The journal ends with another hash than expected: its newest entries were removed.
+    #[error("the journal ends with hash {found}; expected {expected}")]
     Truncated {
-        /// The hash that the record names.
+        /// The expected hash.
         expected: Digest,
         /// The hash of the last entry.
         found: Digest,
     },
 }
 
-/// Checks a whole journal: every hash, every link, every transition. Gives the record that follows from it.
+/// Verifies all hashes, links and transitions of a journal, and returns its record.
 ///
-/// Removing the *newest* entries leaves a shorter journal that is sound in itself; hold the result's
-/// [`head`](Record::head) against one that you kept elsewhere, see [`verify_against`].
+/// Without its *newest* entries, a journal is still valid. To detect that, keep the
+/// [`head`](Record::head) elsewhere and use [`verify_against`].
 ///
 /// # Errors
-/// [`VerifyError`] names the first entry that is not what was written.
+/// Returns a [`VerifyError`] for the first invalid entry.
 pub fn verify(events: &[Event]) -> Result<Option<Record>, VerifyError> {
     let mut record: Option<Record> = None;
     for event in events {
@@ -64,10 +64,10 @@ pub fn verify(events: &[Event]) -> Result<Option<Record>, VerifyError> {
     Ok(record)
 }
 
-/// Checks a whole journal, and that it ends with the entry whose hash is `head`.
+/// Verifies a journal, and that its last entry has the hash `head`.
 ///
 /// # Errors
-/// [`VerifyError`] names the first entry that is not what was written, or says that the end is missing.
+/// Returns a [`VerifyError`] for the first invalid entry, or if the newest entries are missing.
 pub fn verify_against(events: &[Event], head: Digest) -> Result<Option<Record>, VerifyError> {
     let record = verify(events)?;
     let found = record.as_ref().map_or(Digest::ZERO, |record| record.head);

@@ -1,4 +1,4 @@
-//! Which files to bring out of a sandbox.
+//! The selection of files to collect from a sandbox.
 
 use glob::{MatchOptions, Pattern};
 use serde::{Deserialize, Serialize};
@@ -6,22 +6,22 @@ use serde::{Deserialize, Serialize};
 use super::path::SandboxPath;
 use super::problem::Problem;
 
-/// Which files to bring out after the program has ended, and how much of them.
+/// The files to collect after the program has ended, and the bounds of the collection.
 ///
-/// Patterns are matched against whole paths beneath the working directory: `?` and `*` match within a name, `**` any
-/// number of directories, `[…]` a set of characters. Only regular files come out; what matches and does not come out
-/// is listed in [`Outcome::skipped`](crate::Outcome::skipped) with the reason.
+/// Patterns match whole paths beneath the working directory: `?` and `*` match within a name, `**`
+/// any number of directories, `[…]` a set of characters. Only regular files are collected.
+/// [`Outcome::skipped`](crate::Outcome::skipped) lists the other matches, with the reason.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Collect {
     /// The patterns; none by default.
     pub patterns: Vec<String>,
-    /// At most this many files; 1000 by default.
+    /// The maximum number of files; 1000 by default.
     pub files_max: usize,
-    /// At most this many bytes in all files together; 64 MiB by default, as much as the disk limit.
+    /// The maximum number of bytes in all files together; 64 MiB by default, like the disk limit.
     pub bytes_max: u64,
-    /// At most this many directories deep; 16 by default.
+    /// The maximum depth of directories; 16 by default.
     pub depth_max: usize,
 }
 
@@ -32,7 +32,7 @@ impl Default for Collect {
 }
 
 impl Collect {
-    /// Collects what matches `patterns`, within the default bounds.
+    /// Collects the files that match `patterns`, within the default bounds.
     #[must_use]
     pub fn matching<S: Into<String>>(patterns: impl IntoIterator<Item = S>) -> Self {
         Self { patterns: patterns.into_iter().map(Into::into).collect(), ..Self::default() }
@@ -59,19 +59,20 @@ impl Collect {
         self
     }
 
-    /// Whether nothing is to be collected.
+    /// Returns `true` if there is no pattern.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.patterns.is_empty()
     }
 
-    /// What decides whether a path is wanted.
+    /// Returns the compiled patterns.
     pub(crate) fn path_patterns(&self) -> PathPatterns {
         PathPatterns(
             self.patterns.iter().filter_map(|pattern| Pattern::new(pattern).ok()).collect(),
         )
     }
 
+    /// Returns the problems of the selection. `field` is its name.
     pub(crate) fn problems(&self, field: &str) -> Vec<Problem> {
         let patterns = self.patterns.iter().enumerate();
         let mut problems: Vec<Problem> = patterns
@@ -87,7 +88,7 @@ impl Collect {
     }
 }
 
-/// What is wrong with a pattern.
+/// Returns the problem of a pattern, if there is one.
 pub(crate) fn pattern_problem(field: &str, pattern: &str) -> Option<Problem> {
     if pattern.starts_with('/') || pattern.split('/').any(|name| name == "..") {
         let message =
@@ -101,11 +102,12 @@ pub(crate) fn pattern_problem(field: &str, pattern: &str) -> Option<Problem> {
     }
 }
 
-/// Decides whether a path is wanted.
+/// Compiled patterns.
 #[derive(Debug)]
 pub(crate) struct PathPatterns(Vec<Pattern>);
 
 impl PathPatterns {
+    /// Returns `true` if a pattern matches the path.
     pub(crate) fn matches(&self, path: &SandboxPath) -> bool {
         let options = MatchOptions {
             case_sensitive: true,
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_pattern_is_a_problem() {
+    fn invalid_pattern_is_a_problem() {
         for pattern in ["", "/etc/*", "../x", "a/../b", "a***", "[a"] {
             let problems = Collect::matching([pattern]).problems("collect");
             assert_eq!(problems.len(), 1, "{pattern:?}");

@@ -1,4 +1,4 @@
-//! A command: what to execute, with which arguments and environment, where.
+//! Commands.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,14 @@ use super::path::SandboxPath;
 use super::problem::Problem;
 use super::secret::Secret;
 
-/// The greatest length of one argument or `NAME=value`, the final NUL included (`MAX_ARG_STRLEN`, execve(2)).
+/// The maximum length of one argument or `NAME=value`, with the final NUL (`MAX_ARG_STRLEN`,
+/// execve(2)).
 const LONGEST_STRING: usize = 131_072;
-/// The most that arguments and environment take together, with a final NUL and a pointer each. Linux allows a quarter
-/// of the stack limit (2 MiB of 8 MiB, execve(2)), from which it also takes what it adds itself.
+/// The maximum size of arguments and environment together, with a final NUL and a pointer for each
+/// string.
+///
+/// Linux allows a quarter of the stack limit (2 MiB of 8 MiB, execve(2)). The kernel's own
+/// additions count too.
 const LARGEST_VECTOR: usize = 2 * 1024 * 1024 - 32 * 1024;
 
 /// The value of an environment variable.
@@ -19,14 +23,14 @@ const LARGEST_VECTOR: usize = 2 * 1024 * 1024 - 32 * 1024;
 #[serde(untagged)]
 #[non_exhaustive]
 pub enum EnvValue {
-    /// A value that anyone may see.
+    /// A public value.
     Plain(String),
-    /// A value that is never printed, logged or stored in clear.
+    /// A value that is never printed, logged or stored in plain text.
     Secret(Secret),
 }
 
 impl EnvValue {
-    /// The value; `None` for a secret that was lost on the way through storage.
+    /// Returns the value; `None` for a secret that was read back from a storage.
     #[must_use]
     pub fn reveal(&self) -> Option<&str> {
         match self {
@@ -54,11 +58,11 @@ impl From<Secret> for EnvValue {
     }
 }
 
-/// What to execute in a sandbox.
+/// A command to execute in a sandbox.
 ///
-/// The environment is exactly what is given here: empty by default, nothing of the host's. A program named without a
-/// `/` is looked for in the directories of `PATH`, or where that is not set in `/usr/local/sbin`, `/usr/local/bin`,
-/// `/usr/sbin`, `/usr/bin`, `/sbin` and `/bin`.
+/// The environment is empty by default, and never includes the host's. The engine searches a
+/// program without a `/` in the directories of `PATH`. Without `PATH`, it searches
+/// `/usr/local/sbin`, `/usr/local/bin`, `/usr/sbin`, `/usr/bin`, `/sbin` and `/bin`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Command {
@@ -67,13 +71,13 @@ pub struct Command {
     /// The environment.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, EnvValue>,
-    /// The directory to start in, beneath the working directory; `None` is the working directory itself.
+    /// The start directory, beneath the working directory; `None` is the working directory itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<SandboxPath>,
 }
 
 impl Command {
-    /// A command: the program, then its arguments.
+    /// Creates a command from the program and its arguments.
     #[must_use]
     pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
         Self {
@@ -90,14 +94,14 @@ impl Command {
         self
     }
 
-    /// Starts in this directory beneath the working directory.
+    /// Sets the start directory, beneath the working directory.
     #[must_use]
     pub fn with_directory(mut self, directory: SandboxPath) -> Self {
         self.directory = Some(directory);
         self
     }
 
-    /// What is wrong with this command; nothing if the list is empty. `field` is the name of the argument list.
+    /// Returns the problems of this command. `field` is the name of the argument list.
     #[must_use]
     pub fn problems(&self, field: &str) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -126,7 +130,7 @@ impl Command {
             let value = value.reveal().unwrap_or_default();
             size += name.len() + value.len() + 2 + size_of::<usize>();
             if name.is_empty() || name.contains(['=', '\0']) {
-                let message = "is not a name for a variable: it is empty, or has `=` or NUL";
+                let message = "is not a variable name: it is empty, or contains `=` or NUL";
                 problems.push(Problem::new(format!("env.{shown}"), message));
             }
             problems.extend(string_problem(
@@ -141,7 +145,7 @@ impl Command {
         if size > LARGEST_VECTOR {
             let message = format!(
                 "and the environment take {size} bytes together ({} arguments, {} variables); \
-                 the kernel takes {LARGEST_VECTOR}: pass the data as a file or as stdin",
+                 the kernel accepts {LARGEST_VECTOR}: pass the data as a file or as stdin",
                 self.argv.len(),
                 self.env.len()
             );
@@ -150,19 +154,20 @@ impl Command {
         problems
     }
 
-    /// The names of the variables whose secret values were lost on the way through storage.
+    /// Returns the names of the variables whose secret values this host does not have.
     pub fn lost_secrets(&self) -> impl Iterator<Item = &str> {
         self.env.iter().filter(|(_, value)| value.reveal().is_none()).map(|(name, _)| name.as_str())
     }
 }
 
+/// Returns the problem of an argument or an environment variable, if there is one.
 fn string_problem(field: &str, size: usize, text: &str) -> Option<Problem> {
     if text.contains('\0') {
-        Some(Problem::new(field, "has a NUL byte"))
+        Some(Problem::new(field, "contains a NUL byte"))
     } else if size > LONGEST_STRING {
         Some(Problem::new(
             field,
-            format!("is {size} bytes long; the kernel takes {LONGEST_STRING}"),
+            format!("is {size} bytes long; the kernel accepts {LONGEST_STRING}"),
         ))
     } else {
         None
@@ -178,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_command_has_no_problem() {
+    fn plain_command_has_no_problem() {
         let command =
             Command::new(["sh", "-c", "", "ü"]).with_env("A", "").with_env("B", Secret::new("x"));
         assert_eq!(fields(&command), Vec::<String>::new());
     }
 
     #[test]
-    fn what_the_kernel_would_refuse_is_refused_before() {
+    fn commands_that_exceed_kernel_limits_are_refused() {
         assert_eq!(fields(&Command::new(Vec::<String>::new())), ["command"]);
         assert_eq!(fields(&Command::new([""])), ["command[0]"]);
         assert_eq!(fields(&Command::new(["a\0b"])), ["command[0]"]);
@@ -204,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_and_secret_values_are_told_apart_on_the_wire() {
+    fn plain_and_secret_values_have_distinct_wire_forms() {
         let command = Command::new(["env"]).with_env("A", "1").with_env("B", Secret::new("s3cret"));
         let json = serde_json::to_string(&command).unwrap();
         assert_eq!(json, r#"{"argv":["env"],"env":{"A":"1","B":{"secret":true}}}"#);

@@ -1,4 +1,4 @@
-//! SHA-256, the one hash of this workspace.
+//! SHA-256 digests, the only hashes in this workspace.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,22 +11,22 @@ use sha2::{Digest as _, Sha256};
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// Thirty-two zero bytes: what the first entry of a journal names as the hash before it.
+    /// Thirty-two zero bytes: the previous hash of a journal's first entry.
     pub const ZERO: Self = Self([0; 32]);
 
-    /// The hash of `bytes`.
+    /// Computes the hash of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The thirty-two bytes of the hash.
+    /// Returns the thirty-two bytes of the hash.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 32] {
         self.0
     }
 
-    /// The lower-case hexadecimal digits.
+    /// Returns the lower-case hexadecimal digits.
     fn digits(self) -> [u8; 64] {
         let mut digits = [0; 64];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
@@ -35,30 +35,30 @@ impl Digest {
         digits
     }
 
-    /// The hash with these thirty-two bytes.
+    /// Creates a digest from the thirty-two bytes of a hash.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
 }
 
-/// Computes the [`Digest`] of a stream, piece by piece.
+/// A computation of the [`Digest`] of a stream, piece by piece.
 #[derive(Clone, Default)]
 pub struct DigestStream(Sha256);
 
 impl DigestStream {
-    /// A stream of which nothing was seen yet.
+    /// Creates the computation of an empty stream.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes the next bytes of the stream.
+    /// Adds the next bytes of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// The hash of everything pushed.
+    /// Returns the hash of all bytes.
     #[must_use]
     pub fn finish(self) -> Digest {
         Digest(self.0.finalize().into())
@@ -83,7 +83,7 @@ impl fmt::Debug for Digest {
     }
 }
 
-/// A text is not a [`Digest`].
+/// An error for a text that is not a [`Digest`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a digest is 64 hexadecimal digits")]
 pub struct ParseDigestError;
@@ -97,7 +97,7 @@ impl FromStr for Digest {
         if digits.len() != 64 {
             return Err(ParseDigestError);
         }
-        // By hand: digests are in every entry of every journal, and reading pages of records is mostly this.
+        // Hand-written, because parsing digests dominates the reading of records.
         for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
             for digit in pair {
                 *byte = *byte << 4 | value(*digit).ok_or(ParseDigestError)?;
@@ -107,7 +107,7 @@ impl FromStr for Digest {
     }
 }
 
-/// The value of a hexadecimal digit.
+/// Returns the value of a hexadecimal digit.
 fn value(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
@@ -117,7 +117,7 @@ fn value(digit: u8) -> Option<u8> {
     }
 }
 
-/// The lower-case hexadecimal digit of a value below 16.
+/// Returns the lower-case hexadecimal digit of a value below 16.
 fn digit(value: u8) -> u8 {
     if value < 10 { b'0' + value } else { b'a' + value - 10 }
 }
@@ -143,7 +143,7 @@ mod tests {
     const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 
     #[test]
-    fn it_is_sha_256_in_lower_case_hex() {
+    fn digest_is_sha256_in_lower_case_hex() {
         assert_eq!(Digest::of(b"abc").to_string(), ABC);
         assert_eq!(ABC.parse::<Digest>().unwrap(), Digest::of(b"abc"));
         let mut stream = DigestStream::new();

@@ -1,26 +1,27 @@
-//! Errors as text: reports for the journal, chains of causes.
+//! Errors as text: reports for the journal, and chains of causes.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// An error of whatever an engine stands on.
+/// An error of any type.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync + 'static>;
 
-/// An error as a journal keeps it: its kind, and its words with those of its causes.
+/// An error in a journal: its kind, and its message with the messages of its causes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ErrorReport {
-    /// The kind of error: [`EngineErrorKind`] on the wire, or the platform's own words (`poison`, `storage`).
+    /// The kind: the wire name of an [`EngineErrorKind`](crate::EngineErrorKind), or a kind of the
+    /// platform (`poison`, `storage`).
     pub kind: String,
-    /// The error and its causes, joined by `: `.
+    /// The messages of the error and its causes, joined by `: `.
     pub message: String,
     /// Whether the program had started.
     pub started: bool,
 }
 
 impl ErrorReport {
-    /// A report in the platform's own words.
+    /// Creates a report of an error before the program started.
     #[must_use]
     pub fn new(kind: impl Into<String>, message: impl Into<String>) -> Self {
         Self { kind: kind.into(), message: message.into(), started: false }
@@ -33,7 +34,7 @@ impl fmt::Display for ErrorReport {
     }
 }
 
-/// An error and its causes in one line, joined by `: `.
+/// Returns the messages of an error and its causes, joined by `: `.
 #[must_use]
 pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -1,4 +1,4 @@
-//! What to run.
+//! Evaluations: the programs to run.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,24 +15,24 @@ use super::retry::Retry;
 use super::time::optional_duration_us;
 use super::wire_bytes;
 
-/// How urgent an evaluation is. A ticket that waits long enough is served before more urgent ones: see
-/// [`Queue`](crate::Queue).
+/// The priority of an evaluation. A [`Queue`](crate::Queue) ages tickets, so that low priorities do
+/// not starve.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Priority {
-    /// Whenever there is room.
+    /// For background work.
     Low,
     /// The default.
     #[default]
     Normal,
-    /// Before the others: somebody waits for it.
+    /// For interactive work.
     High,
 }
 
 impl Priority {
-    /// Every priority, the least urgent first.
+    /// All priorities, from the lowest.
     pub const ALL: [Self; 3] = [Self::Low, Self::Normal, Self::High];
 }
 
@@ -45,7 +45,7 @@ pub enum Program {
     Command(Command),
     /// Source text in a [`Language`](crate::Language) that the host offers.
     Source {
-        /// The name of the language, or an alias.
+        /// The name or an alias of the language.
         language: String,
         /// The source text.
         text: String,
@@ -55,29 +55,29 @@ pub enum Program {
     },
 }
 
-/// A file to put into the sandbox before the program starts.
+/// A file to write into the sandbox before the program starts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct InputFile {
-    /// Where it goes, beneath the working directory. Checked with the rest of the evaluation, see
+    /// The path beneath the working directory. It is validated with the rest of the evaluation, see
     /// [`SandboxPath`](crate::SandboxPath).
     pub path: String,
-    /// Its bytes.
+    /// The content.
     #[serde(with = "wire_bytes")]
     pub content: Bytes,
-    /// Whether it may be executed.
+    /// Whether the file is executable.
     #[serde(default)]
     pub executable: bool,
 }
 
 impl InputFile {
-    /// A file that may not be executed.
+    /// Creates a file that is not executable.
     #[must_use]
     pub fn new(path: impl Into<String>, content: impl Into<Bytes>) -> Self {
         Self { path: path.into(), content: content.into(), executable: false }
     }
 
-    /// The same file, and it may be executed.
+    /// Makes the file executable.
     #[must_use]
     pub fn with_executable(mut self) -> Self {
         self.executable = true;
@@ -85,10 +85,10 @@ impl InputFile {
     }
 }
 
-/// What to run, with what, within which bounds.
+/// A program to run, its input, and its limits.
 ///
-/// Closed by default: no network, no environment, no input, default [`Limits`], nothing collected. Nothing is checked
-/// until it is submitted; then every problem is reported at once.
+/// The defaults are closed: no network, no environment, no input, default [`Limits`], no collected
+/// files. `submit` validates an evaluation and reports all problems at once.
 ///
 /// ```
 /// use std::time::Duration;
@@ -105,53 +105,56 @@ impl InputFile {
 pub struct Evaluation {
     /// The program.
     pub program: Program,
-    /// Files put beside it.
+    /// The files to write beside the program.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<InputFile>,
-    /// What it reads from standard input; then it reads end-of-file.
+    /// The standard input, followed by end-of-file.
     #[serde(default, with = "wire_bytes", skip_serializing_if = "Bytes::is_empty")]
     pub stdin: Bytes,
-    /// Its environment; for source, on top of what the language sets.
+    /// The environment; for source, in addition to the language's.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, EnvValue>,
-    /// How much it may use.
+    /// The limits of the program.
     #[serde(default)]
     pub limits: Limits,
     /// The limits of the compile step, in place of the language's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compile_limits: Option<Limits>,
-    /// How many bytes of each output stream are kept, half of them from the beginning and half from the end.
-    /// 1 MiB by default.
+    /// The number of bytes of each output stream to keep, half from the beginning and half from the
+    /// end. 1 MiB by default.
     #[serde(default = "default_capture_bytes")]
     pub capture_bytes: u64,
-    /// What it may reach.
+    /// The network policy.
     #[serde(default)]
     pub network: Network,
-    /// Which layers it insists on.
+    /// The required layers.
     #[serde(default)]
     pub isolation: Isolation,
-    /// Which files to bring out.
+    /// The files to collect.
     #[serde(default)]
     pub collect: Collect,
-    /// The name of the engine to run it on; `None` is the platform's first.
+    /// The name of the engine; `None` selects the platform's first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine: Option<String>,
-    /// The image to run it in, for an engine that runs images; `None` is what the engine has for its language.
+    /// The image, for an engine that runs images; `None` selects the engine's image for the
+    /// language.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
-    /// How urgent it is.
+    /// The priority.
     #[serde(default)]
     pub priority: Priority,
-    /// On whose behalf it runs. Tenants take turns within a priority. Empty by default: a tenant like any other.
+    /// The tenant. Tenants take turns within a priority. The default is the empty name, an ordinary
+    /// tenant.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub tenant: String,
-    /// Whatever the host wants to find it by.
+    /// Labels for queries.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// When to try again after an infrastructure failure.
+    /// The retry policy after infrastructure failures.
     #[serde(default)]
     pub retry: Retry,
-    /// How long it may wait to be started; then it ends as `Expired`. `None` is for ever.
+    /// The maximum wait for a worker, after which the evaluation ends as `Expired`. `None` is
+    /// unlimited.
     #[serde(
         default,
         rename = "expires_in_us",
@@ -159,17 +162,19 @@ pub struct Evaluation {
         skip_serializing_if = "Option::is_none"
     )]
     pub expires_in: Option<Duration>,
-    /// Submitting another evaluation of the same tenant with the same key gives the first one's handle.
+    /// The idempotency key. A second submission with the same tenant and key returns the first
+    /// evaluation's handle.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
 }
 
+/// Returns the default of [`Evaluation::capture_bytes`].
 fn default_capture_bytes() -> u64 {
     1024 * 1024
 }
 
 impl Evaluation {
-    /// Runs a program.
+    /// Creates an evaluation of a program.
     #[must_use]
     pub fn new(program: Program) -> Self {
         Self {
@@ -194,25 +199,26 @@ impl Evaluation {
         }
     }
 
-    /// Runs Python source.
+    /// Creates an evaluation of Python source.
     #[must_use]
     pub fn python(source: impl Into<String>) -> Self {
         Self::source("python", source)
     }
 
-    /// Runs a POSIX shell script.
+    /// Creates an evaluation of a POSIX shell script.
     #[must_use]
     pub fn shell(script: impl Into<String>) -> Self {
         Self::source("sh", script)
     }
 
-    /// Runs a command: the program, then its arguments.
+    /// Creates an evaluation of a command: the program, then its arguments.
     #[must_use]
     pub fn command<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
         Self::new(Program::Command(Command::new(argv)))
     }
 
-    /// Runs source in a language that the host offers, see [`Languages`](crate::Languages).
+    /// Creates an evaluation of source in a language that the host offers, see
+    /// [`Languages`](crate::Languages).
     #[must_use]
     pub fn source(language: impl Into<String>, text: impl Into<String>) -> Self {
         Self::new(Program::Source {
@@ -232,21 +238,21 @@ impl Evaluation {
         self
     }
 
-    /// Puts a file beside the program.
+    /// Adds a file beside the program.
     #[must_use]
     pub fn with_file(mut self, path: impl Into<String>, content: impl Into<Bytes>) -> Self {
         self.files.push(InputFile::new(path, content));
         self
     }
 
-    /// Puts a prepared [`InputFile`] beside the program.
+    /// Adds an [`InputFile`] beside the program.
     #[must_use]
     pub fn with_input_file(mut self, file: InputFile) -> Self {
         self.files.push(file);
         self
     }
 
-    /// Sets what the program reads from standard input.
+    /// Sets the standard input.
     #[must_use]
     pub fn with_stdin(mut self, stdin: impl Into<Bytes>) -> Self {
         self.stdin = stdin.into();
@@ -274,42 +280,43 @@ impl Evaluation {
         self
     }
 
-    /// Sets how many bytes of each output stream are kept.
+    /// Sets the number of bytes of each output stream to keep.
     #[must_use]
     pub fn with_capture_bytes(mut self, bytes: u64) -> Self {
         self.capture_bytes = bytes;
         self
     }
 
-    /// Sets what the program may reach.
+    /// Sets the network policy.
     #[must_use]
     pub fn with_network(mut self, network: Network) -> Self {
         self.network = network;
         self
     }
 
-    /// Insists on these layers.
+    /// Sets the required layers.
     #[must_use]
     pub fn with_isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
         self
     }
 
-    /// Sets which files to bring out.
+    /// Sets the files to collect.
     #[must_use]
     pub fn with_collect(mut self, collect: Collect) -> Self {
         self.collect = collect;
         self
     }
 
-    /// Names the engine to run on.
+    /// Sets the engine.
     #[must_use]
     pub fn with_engine(mut self, name: impl Into<String>) -> Self {
         self.engine = Some(name.into());
         self
     }
 
-    /// Names the image to run in, for an engine that runs images: `python:3.12-slim`. Other engines refuse it.
+    /// Sets the image, for an engine that runs images: `python:3.12-slim`. Other engines refuse the
+    /// evaluation.
     #[must_use]
     pub fn with_image(mut self, image: impl Into<String>) -> Self {
         self.image = Some(image.into());
@@ -337,14 +344,14 @@ impl Evaluation {
         self
     }
 
-    /// Sets when to try again.
+    /// Sets the retry policy.
     #[must_use]
     pub fn with_retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
         self
     }
 
-    /// Sets how long the evaluation may wait to be started.
+    /// Sets the maximum wait for a worker.
     #[must_use]
     pub fn with_expires_in(mut self, expires_in: Duration) -> Self {
         self.expires_in = Some(expires_in);
@@ -358,7 +365,7 @@ impl Evaluation {
         self
     }
 
-    /// The names of the variables whose secret values were lost on the way through storage.
+    /// Returns the names of the variables whose secret values this host does not have.
     pub fn lost_secrets(&self) -> impl Iterator<Item = &str> {
         let command_env = match &self.program {
             Program::Command(command) => Some(&command.env),
@@ -368,7 +375,7 @@ impl Evaluation {
         values.filter(|(_, value)| value.reveal().is_none()).map(|(name, _)| name.as_str())
     }
 
-    /// The same evaluation as whoever reads it back from a storage gets it: without the values of its secrets. `None` if
+    /// Returns the evaluation without the values of its secrets, as a storage returns it; `None` if
     /// it has no secrets.
     pub(crate) fn without_secrets(&self) -> Option<Self> {
         let mut evaluation = self.clone();
@@ -395,7 +402,7 @@ mod tests {
     use crate::model::secret::Secret;
 
     #[test]
-    fn the_default_is_closed() {
+    fn default_evaluation_is_closed() {
         let evaluation = Evaluation::python("pass");
         assert_eq!(evaluation.network, Network::None);
         assert!(
@@ -407,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn it_survives_the_wire_without_its_secrets() {
+    fn evaluation_round_trips_without_secrets() {
         let evaluation = Evaluation::source("c", "int main(){}")
             .with_arg("-v")
             .with_file("data.bin", &b"\xff\x00"[..])
@@ -424,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_forgotten_wherever_they_are() {
+    fn without_secrets_removes_all_values() {
         let command =
             Command::new(["env"]).with_env("A", Secret::new("hunter2")).with_env("B", "plain");
         let evaluation =
@@ -437,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_follow_the_program() {
+    fn with_arg_appends_to_command() {
         let Program::Command(command) = Evaluation::command(["ls"]).with_arg("-l").program else {
             panic!()
         };

@@ -1,4 +1,4 @@
-//! Names of things: evaluations, workers, claims.
+//! Ids of evaluations, workers and claims.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,27 +7,28 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Identifies one evaluation.
+/// The id of an evaluation.
 ///
-/// A UUID of version 7 (RFC 9562): ids made later sort after ids made earlier, also as text and as bytes.
+/// It is a UUID of version 7 (RFC 9562): later ids sort after earlier ids, also as text and as
+/// bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EvaluationId(Uuid);
 
 impl EvaluationId {
-    /// Makes a new id from the clock and random bits.
+    /// Creates an id from the clock and random bits.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "a default value would suggest a fixed id")]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
 
-    /// The sixteen bytes of the id, in an order that sorts by time of creation.
+    /// Returns the sixteen bytes of the id, which sort by time of creation.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.into_bytes()
     }
 
-    /// The id with these sixteen bytes.
+    /// Creates an id from its sixteen bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
@@ -46,7 +47,7 @@ impl fmt::Debug for EvaluationId {
     }
 }
 
-/// A text is not an [`EvaluationId`].
+/// An error for a text that is not an [`EvaluationId`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` is not an evaluation id")]
 pub struct ParseIdError {
@@ -76,19 +77,19 @@ impl<'de> Deserialize<'de> for EvaluationId {
     }
 }
 
-/// Names one worker of one host: whoever holds a [`Claim`](crate::Claim) is a worker.
+/// The name of a worker of one host. Workers hold [`Claim`](crate::Claim)s.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WorkerId(Arc<str>);
 
 impl WorkerId {
-    /// A worker with this name. Names must differ between hosts that share a queue.
+    /// Creates the id of a worker. Hosts that share a queue must use different names.
     #[must_use]
     pub fn new(name: impl Into<Arc<str>>) -> Self {
         Self(name.into())
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -107,25 +108,26 @@ impl fmt::Debug for WorkerId {
     }
 }
 
-/// Names one claim: a new one each time a ticket is handed out, so that an old holder can be told from a new one.
+/// The id of a claim. Each claim on a ticket has a new id, so that a queue can reject expired
+/// claims.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClaimId(Uuid);
 
 impl ClaimId {
-    /// Makes a new claim id.
+    /// Creates a claim id.
     #[must_use]
     #[expect(clippy::new_without_default, reason = "a default value would suggest a fixed id")]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
 
-    /// The sixteen bytes of the id.
+    /// Returns the sixteen bytes of the id.
     #[must_use]
     pub fn to_bytes(self) -> [u8; 16] {
         self.0.into_bytes()
     }
 
-    /// The claim id with these sixteen bytes.
+    /// Creates a claim id from its sixteen bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(Uuid::from_bytes(bytes))
@@ -162,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_sort_by_creation_and_survive_text_and_bytes() {
+    fn ids_sort_by_creation_and_round_trip() {
         let ids: Vec<_> = (0..100).map(|_| EvaluationId::new()).collect();
         assert!(ids.windows(2).all(|pair| pair[0] < pair[1]));
         let id = ids[7];
@@ -173,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_id_is_named_in_the_error() {
+    fn invalid_id_is_named_in_the_error() {
         let error = "not-an-id".parse::<EvaluationId>().unwrap_err();
         assert_eq!(error.to_string(), "`not-an-id` is not an evaluation id");
     }

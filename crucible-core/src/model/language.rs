@@ -1,4 +1,4 @@
-//! Programming languages: where the source goes, how it is compiled, how it is run.
+//! Programming languages: source file, compile step and run command.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use super::limits::Limits;
 use super::path::SandboxPath;
 use super::problem::Problem;
 
-/// A step that turns source into what is run. It happens in a sandbox of its own, under limits of its own; only the
-/// files that it is declared to produce are carried into the sandbox in which the program runs.
+/// A step that compiles source. It runs in a separate sandbox with separate limits. Only the
+/// declared products reach the sandbox of the program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Compile {
@@ -18,12 +18,13 @@ pub struct Compile {
     pub command: Command,
     /// The compiler's limits.
     pub limits: Limits,
-    /// Which files it produces, as patterns beneath the working directory. Nothing else is carried over.
+    /// The files that the compiler produces, as patterns beneath the working directory.
     pub produces: Vec<String>,
 }
 
 impl Compile {
-    /// A compile step under [`Limits::for_compiling`] that produces the files matching `produces`.
+    /// Creates a compile step with [`Limits::for_compiling`] that produces the files matching
+    /// `produces`.
     #[must_use]
     pub fn new<S: Into<String>>(command: Command, produces: impl IntoIterator<Item = S>) -> Self {
         Self {
@@ -41,26 +42,26 @@ impl Compile {
     }
 }
 
-/// A programming language, as a host offers it.
+/// A programming language of a host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Language {
-    /// The name by which evaluations ask for it.
+    /// The name.
     pub name: String,
-    /// Other names for it.
+    /// Other names.
     pub aliases: Vec<String>,
     /// File name extensions, without the dot.
     pub extensions: Vec<String>,
-    /// Where the source goes, beneath the working directory.
+    /// The path of the source, beneath the working directory.
     pub file: SandboxPath,
     /// The compile step, if there is one.
     pub compile: Option<Compile>,
-    /// What to run. The evaluation's own arguments are put after it.
+    /// The command that runs the program. The evaluation's arguments follow it.
     pub run: Command,
 }
 
 impl Language {
-    /// A language whose source goes to `file` and is run by `run`.
+    /// Creates a language. The source is written to `file`, and `run` runs it.
     #[must_use]
     pub fn new(name: impl Into<String>, file: SandboxPath, run: Command) -> Self {
         Self {
@@ -73,7 +74,7 @@ impl Language {
         }
     }
 
-    /// Python, as [`Languages::builtin`] has it.
+    /// Returns Python as in [`Languages::builtin`].
     #[must_use]
     pub fn python() -> Self {
         script("python", "main.py", "python3")
@@ -81,7 +82,7 @@ impl Language {
             .with_extensions(["py"])
     }
 
-    /// Adds other names for it.
+    /// Adds other names.
     #[must_use]
     pub fn with_aliases<S: Into<String>>(mut self, aliases: impl IntoIterator<Item = S>) -> Self {
         self.aliases.extend(aliases.into_iter().map(Into::into));
@@ -105,7 +106,7 @@ impl Language {
         self
     }
 
-    /// What is wrong with this language.
+    /// Returns the problems of this language.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         let field = format!("language.{}", self.name);
         let mut problems = self.run.problems(&format!("{field}.run"));
@@ -130,7 +131,7 @@ impl Language {
     }
 }
 
-/// The languages that a host offers, by name, alias and extension.
+/// The languages of a host, by name, alias and extension.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Languages(BTreeMap<String, Language>);
 
@@ -141,13 +142,13 @@ impl Default for Languages {
 }
 
 impl Languages {
-    /// No language at all.
+    /// Creates an empty set of languages.
     #[must_use]
     pub fn none() -> Self {
         Self(BTreeMap::new())
     }
 
-    /// The built-in languages. Their tools must be in the sandbox's root file system.
+    /// Returns the built-in languages. The sandbox's root file system must contain their tools.
     ///
     /// | name | source | compile | run |
     /// | --- | --- | --- | --- |
@@ -168,12 +169,12 @@ impl Languages {
         languages
     }
 
-    /// Adds a language, in place of one of the same name.
+    /// Adds a language, and replaces a language with the same name.
     pub fn register(&mut self, language: Language) {
         self.0.insert(language.name.clone(), language);
     }
 
-    /// The language with this name or alias.
+    /// Returns the language with this name or alias.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Language> {
         self.0
@@ -181,33 +182,36 @@ impl Languages {
             .or_else(|| self.0.values().find(|l| l.aliases.iter().any(|alias| alias == name)))
     }
 
-    /// The language of files with this extension (without the dot).
+    /// Returns the language of files with this extension (without the dot).
     #[must_use]
     pub fn by_extension(&self, extension: &str) -> Option<&Language> {
         self.0.values().find(|language| language.extensions.iter().any(|known| known == extension))
     }
 
-    /// The names of all languages, in order.
+    /// Returns the names of all languages, in order.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
+    /// Returns the problems of all languages.
     pub(crate) fn problems(&self) -> Vec<Problem> {
         self.0.values().flat_map(Language::problems).collect()
     }
 }
 
+/// Returns the path of a built-in language's source.
 fn file(name: &str) -> SandboxPath {
     SandboxPath::new(name).unwrap_or_else(|_| SandboxPath::root())
 }
 
+/// Returns an interpreted language.
 fn script(name: &str, source: &str, interpreter: &str) -> Language {
     Language::new(name, file(source), Command::new([interpreter, source]))
 }
 
 fn builtin() -> Vec<Language> {
     let compiled = |name: &str, source: &str, command: Command| {
-        // Compilers look for assembler and linker in `PATH`.
+        // Compilers search `PATH` for the assembler and the linker.
         let command = command.with_env("PATH", "/usr/local/go/bin:/usr/local/bin:/usr/bin:/bin");
         Language::new(name, file(source), Command::new(["./main"]))
             .with_compile(Compile::new(command, ["main"]))
@@ -242,7 +246,7 @@ fn builtin() -> Vec<Language> {
         compiled(
             "go",
             "main.go",
-            // The Go command needs a place for its cache, and refuses to run without one.
+            // The Go command refuses to run without a cache directory.
             Command::new(["go", "build", "-o", "main", "main.go"])
                 .with_env("GOCACHE", "/tmp/go-cache")
                 .with_env("GOPATH", "/tmp/go")
@@ -258,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_builtin_languages_are_sound() {
+    fn builtin_languages_are_valid() {
         let languages = Languages::builtin();
         assert_eq!(languages.problems(), []);
         let names: Vec<_> = languages.names().collect();
@@ -267,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_language_is_found_by_name_alias_and_extension() {
+    fn language_is_found_by_name_alias_and_extension() {
         let languages = Languages::builtin();
         assert_eq!(languages.get("py").unwrap().name, "python");
         assert_eq!(languages.get("c++").unwrap().name, "c++");
@@ -277,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_can_add_and_replace() {
+    fn register_adds_and_replaces() {
         let mut languages = Languages::builtin();
         let lua =
             Language::new("lua", "main.lua".try_into().unwrap(), Command::new(["lua", "main.lua"]));

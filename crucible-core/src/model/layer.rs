@@ -1,4 +1,4 @@
-//! The layers that isolate a sandbox, what an evaluation requires of them, and what was in force.
+//! The layers that isolate a sandbox, and the requirements of an evaluation.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 macro_rules! layers {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// One layer of isolation. An engine enforces it, or it was waived by name; never silently less.
+        /// A layer of isolation. An engine enforces it, or the host waives it by name.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         #[serde(rename_all = "snake_case")]
         #[non_exhaustive]
@@ -17,10 +17,10 @@ macro_rules! layers {
         }
 
         impl Layer {
-            /// Every layer, in the order of the enumeration.
+            /// All layers, in the order of the enumeration.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The name of the layer on the wire and in messages.
+            /// Returns the name of the layer on the wire and in messages.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
@@ -30,41 +30,43 @@ macro_rules! layers {
 }
 
 layers! {
-    /// Own user and group ids: inside root is nobody outside (user_namespaces(7)).
+    /// Separate user and group ids: root inside has no privileges outside (user_namespaces(7)).
     UserNamespace = "user_namespace",
-    /// No process of the host can be seen or signalled; when its first process ends, all end (pid_namespaces(7)).
+    /// The host's processes are invisible. When the first process of the sandbox ends, all end
+    /// (pid_namespaces(7)).
     PidNamespace = "pid_namespace",
-    /// A file system view of its own (mount_namespaces(7)).
+    /// A separate view of the file system (mount_namespaces(7)).
     MountNamespace = "mount_namespace",
-    /// A network stack with nothing in it (network_namespaces(7)).
+    /// An empty network stack (network_namespaces(7)).
     NetworkNamespace = "network_namespace",
-    /// Own System V IPC objects and POSIX message queues (ipc_namespaces(7)).
+    /// Separate System V IPC objects and POSIX message queues (ipc_namespaces(7)).
     IpcNamespace = "ipc_namespace",
-    /// A host name of its own (uts_namespaces(7)).
+    /// A separate host name (uts_namespaces(7)).
     UtsNamespace = "uts_namespace",
-    /// The host's cgroup tree cannot be seen (cgroup_namespaces(7)).
+    /// The host's cgroup tree is invisible (cgroup_namespaces(7)).
     CgroupNamespace = "cgroup_namespace",
     /// A filter on system calls (seccomp(2)).
     Seccomp = "seccomp",
-    /// Access rules on files, TCP ports and abstract sockets that hold whatever the mounts say (landlock(7)).
+    /// Access rules on files, TCP ports and abstract sockets, independent of the mounts
+    /// (landlock(7)).
     Landlock = "landlock",
-    /// No program started inside gains privileges (`PR_SET_NO_NEW_PRIVS`, prctl(2)).
+    /// Programs cannot gain privileges (`PR_SET_NO_NEW_PRIVS`, prctl(2)).
     NoNewPrivileges = "no_new_privileges",
-    /// The target has no capability at all (capabilities(7)).
+    /// The target has no capabilities (capabilities(7)).
     Capabilities = "capabilities",
-    /// Memory of the whole tree is limited and counted by the kernel (cgroup `memory`).
+    /// The kernel limits and counts the memory of the whole tree (cgroup `memory`).
     MemoryCgroup = "memory_cgroup",
-    /// The number of processes and threads of the whole tree is limited and counted (cgroup `pids`).
+    /// The kernel limits and counts the processes and threads of the whole tree (cgroup `pids`).
     PidsCgroup = "pids_cgroup",
-    /// CPU time of the whole tree is counted by the kernel (cgroup `cpuacct`, or `cpu.stat`).
+    /// The kernel counts the CPU time of the whole tree (cgroup `cpuacct`, or `cpu.stat`).
     CpuCgroup = "cpu_cgroup",
     /// Limits for each process: open files, core dumps, priorities (setrlimit(2)).
     Rlimits = "rlimits",
-    /// The target runs as a user whom no other sandbox, and nobody on the host, shares.
+    /// The target's user id is used by no other sandbox and by no process of the host.
     DedicatedUser = "dedicated_user",
-    /// The root file system cannot be written to.
+    /// The root file system is read-only.
     ReadOnlyRoot = "read_only_root",
-    /// What can be written to is limited in bytes and in inodes.
+    /// The writable file systems have limits on bytes and inodes.
     BoundedDisk = "bounded_disk",
 }
 
@@ -74,13 +76,14 @@ impl fmt::Display for Layer {
     }
 }
 
-/// A text does not name a [`Layer`].
+/// An error for a text that is not the name of a [`Layer`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a layer; layers are {}", names())]
 pub struct ParseLayerError {
     text: String,
 }
 
+/// Returns the names of all layers, joined by commas.
 fn names() -> String {
     Layer::ALL.iter().map(|layer| layer.name()).collect::<Vec<_>>().join(", ")
 }
@@ -97,10 +100,12 @@ impl FromStr for Layer {
     }
 }
 
-/// The layers that an evaluation insists on. An engine that does not enforce one of them refuses the evaluation.
+/// The layers that an evaluation requires. An engine that does not enforce all of them refuses the
+/// evaluation.
 ///
-/// The default requires nothing beyond what the engine itself enforces: an engine refuses to start without its layers,
-/// except those that the host waived by name. [`Isolation::full`] refuses even such an engine.
+/// The default requires no layer in addition to the engine's own. An engine refuses to start
+/// without its layers, except for layers that the host waived by name. [`Isolation::full`] also
+/// refuses waivers.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Isolation(BTreeSet<Layer>);
@@ -112,13 +117,13 @@ impl Isolation {
         Self(layers.into_iter().collect())
     }
 
-    /// Requires every layer: no waiver is accepted.
+    /// Requires all layers, so that the engine must have no waivers.
     #[must_use]
     pub fn full() -> Self {
         Self::require(Layer::ALL.iter().copied())
     }
 
-    /// The required layers.
+    /// Returns the required layers.
     pub fn layers(&self) -> impl Iterator<Item = Layer> + '_ {
         self.0.iter().copied()
     }
@@ -129,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_the_wire_form() {
+    fn layer_name_is_wire_form() {
         for layer in Layer::ALL {
             let json = serde_json::to_string(layer).unwrap();
             assert_eq!(json, format!("{:?}", layer.name()));
@@ -140,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn full_isolation_requires_every_layer() {
+    fn full_isolation_requires_all_layers() {
         assert_eq!(Isolation::full().layers().count(), Layer::ALL.len());
         assert_eq!(Isolation::default().layers().count(), 0);
     }

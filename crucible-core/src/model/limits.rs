@@ -1,4 +1,4 @@
-//! How much a program may use.
+//! Resource limits.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,22 +13,23 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A limit whose crossing is a verdict of its own.
+/// A limit with a verdict: exceeding it is
+/// [`Verdict::LimitExceeded`](crate::Verdict::LimitExceeded).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Limit {
-    /// Time by the clock.
+    /// Wall-clock time.
     Wall,
     /// CPU time of the whole tree.
     Cpu,
     /// Memory of the whole tree.
     Memory,
-    /// Processes and threads at once.
+    /// Concurrent processes and threads.
     Processes,
     /// Bytes written to standard output and standard error.
     Output,
-    /// Bytes or inodes in the file systems that can be written to.
+    /// Bytes or inodes in the writable file systems.
     Disk,
 }
 
@@ -56,51 +57,56 @@ impl FromStr for Limit {
     }
 }
 
-/// A text does not name a [`Limit`].
+/// An error for a text that is not the name of a [`Limit`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a limit; limits are wall, cpu, memory, processes, output, disk")]
 pub struct ParseLimitError {
     text: String,
 }
 
-/// How much one run may use. Every limit is finite; zero and overflow are refused, never 'no limit'.
+/// The resource limits of one run. All limits are finite: zero and overflow are errors, and never
+/// mean 'no limit'.
 ///
 /// | limit | default | why this number |
 /// | --- | --- | --- |
-/// | `wall` | 10 s | long enough for an interpreter on a busy machine, short enough to wait for |
-/// | `cpu` | 5 s | half of `wall`, so that a busy program and a sleeping one get different verdicts |
-/// | `memory_bytes` | 256 MiB | an interpreter with its usual libraries takes 10 to 150 MiB |
-/// | `processes` | 64 | a build tool's worth; a fork bomb ends in milliseconds |
-/// | `output_bytes` | 16 MiB | more than anyone reads, less than anyone's memory |
-/// | `disk_bytes` | 64 MiB | a quarter of `memory_bytes`, which also pays for it |
+/// | `wall` | 10 s | enough for an interpreter on a busy machine, short enough for an interactive
+/// caller |
+/// | `cpu` | 5 s | half of `wall`, so that a busy program and a sleeping program get different
+/// verdicts |
+/// | `memory_bytes` | 256 MiB | an interpreter with its usual libraries needs 10 to 150 MiB |
+/// | `processes` | 64 | enough for a build tool; a fork bomb ends in milliseconds |
+/// | `output_bytes` | 16 MiB | more than a person reads, less than a host's memory |
+/// | `disk_bytes` | 64 MiB | a quarter of `memory_bytes`, which includes it |
 /// | `inodes` | 4096 | a small source tree with its build products |
 /// | `open_files` | 1024 | the soft limit that programs are tested with (getrlimit(2)) |
 ///
-/// Unknown fields are refused when a `Limits` is read: a limit that is spelt wrongly must not be no limit.
+/// Deserialization refuses unknown fields, because a misspelt limit must not mean 'no limit'.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Limits {
-    /// Time by a monotonic clock, from the start of the program to its end.
+    /// Time on a monotonic clock, from the start of the program to its end.
     #[serde(rename = "wall_us", with = "duration_us")]
     pub wall: Duration,
-    /// CPU time, user and system, of the program and everything it starts.
+    /// CPU time, user and system, of the program and all processes that it starts.
     #[serde(rename = "cpu_us", with = "duration_us")]
     pub cpu: Duration,
-    /// Memory of the whole tree in bytes: anonymous pages, page cache that it brought in, its files in `/tmp` and `/box`
-    /// (they live in memory), and kernel objects. There is no swap on top.
+    /// Memory of the whole tree in bytes: anonymous pages, its page cache, its files in `/tmp` and
+    /// `/box` (they are in memory), and kernel objects. Swap is disabled.
     pub memory_bytes: u64,
-    /// Processes and threads at once, the program itself included.
+    /// Concurrent processes and threads, including the program itself.
     pub processes: u32,
-    /// Bytes written to standard output and standard error together. What is *kept* of them is
-    /// [`Evaluation::capture_bytes`](crate::Evaluation::capture_bytes).
+    /// Bytes written to standard output and standard error together.
+    /// [`Evaluation::capture_bytes`](crate::Evaluation::capture_bytes) sets the number of bytes to
+    /// *keep*.
     pub output_bytes: u64,
-    /// Bytes in all places that can be written to, together.
+    /// Bytes in all writable file systems together.
     pub disk_bytes: u64,
-    /// Files, directories and links in all places that can be written to, together. Crossed, the verdict is `disk`.
+    /// Files, directories and links in all writable file systems together. Exceeding it has the
+    /// verdict `disk`.
     pub inodes: u64,
-    /// Open file descriptors of each process. A program that is at this limit is told so (`EMFILE`), and has no verdict for
-    /// it: the kernel does not count what it refused.
+    /// Open file descriptors of each process. Exceeding it is the error `EMFILE` in the program,
+    /// without a verdict, because the kernel does not count refusals.
     pub open_files: u32,
 }
 
@@ -120,13 +126,13 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The defaults listed at [`Limits`].
+    /// Returns the defaults listed at [`Limits`].
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The defaults for a compile step: compilers take more of everything than what they compile.
+    /// Returns the defaults of a compile step. Compilers need more resources than most programs.
     ///
     /// Wall 60 s, CPU 60 s, memory 1 GiB, 128 processes, output 4 MiB, disk 256 MiB, 16384 inodes.
     #[must_use]
@@ -199,10 +205,10 @@ impl Limits {
         self
     }
 
-    /// What is wrong with these limits; nothing if the list is empty. `field` is put in front of each name.
+    /// Returns the problems of these limits. `field` is the prefix of each name.
     ///
-    /// The lower bounds are what a sandbox needs to stand at all; the upper bounds are far above any machine and far
-    /// below where the kernel's own numbers end.
+    /// The lower bounds are the minimum for a working sandbox. The upper bounds are above the
+    /// capacity of any machine and below the range of the kernel's counters.
     #[must_use]
     pub fn problems(&self, field: &str) -> Vec<Problem> {
         let mut problems = Vec::new();
@@ -231,13 +237,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_defaults_are_valid_and_finite() {
+    fn default_limits_are_valid() {
         assert!(Limits::default().problems("limits").is_empty());
         assert!(Limits::for_compiling().problems("limits").is_empty());
     }
 
     #[test]
-    fn zero_and_overflow_are_problems_in_every_field() {
+    fn zero_and_overflow_are_problems_in_all_fields() {
         let zero = Limits {
             wall: Duration::ZERO,
             cpu: Duration::ZERO,
@@ -264,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn absent_fields_have_defaults_and_unknown_ones_are_refused() {
+    fn absent_fields_default_and_unknown_fields_fail() {
         let limits: Limits =
             serde_json::from_str(r#"{"wall_us":5000000,"memory_bytes":134217728}"#).unwrap();
         assert_eq!(limits.wall, Duration::from_secs(5));

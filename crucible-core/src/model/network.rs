@@ -1,4 +1,4 @@
-//! What a program may reach.
+//! Network policies.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,26 +7,27 @@ use serde::{Deserialize, Serialize};
 
 use super::problem::Problem;
 
-/// What a program may reach over the network.
+/// The network policy of a program.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Network {
-    /// Nothing: no interface, no address family but `AF_UNIX`, not even the loopback.
+    /// No network: no interface, no loopback, and no address family except `AF_UNIX`.
     #[default]
     None,
-    /// These endpoints and nothing else. An engine that cannot enforce the list refuses the evaluation.
+    /// Access to these endpoints only. An engine that cannot enforce the list refuses the
+    /// evaluation.
     Allow(Vec<Endpoint>),
 }
 
 impl Network {
-    /// What is wrong with this policy; nothing if the list is empty. `field` is its name.
+    /// Returns the problems of this policy. `field` is its name.
     #[must_use]
     pub fn problems(&self, field: &str) -> Vec<Problem> {
         match self {
             Self::None => Vec::new(),
             Self::Allow(endpoints) if endpoints.is_empty() => {
-                vec![Problem::new(field, "is an empty allow-list; say `none`")]
+                vec![Problem::new(field, "is an empty allow-list; use `none`")]
             }
             Self::Allow(endpoints) => endpoints
                 .iter()
@@ -37,25 +38,28 @@ impl Network {
     }
 }
 
-/// A host and a TCP port that a program may reach.
+/// A host and a TCP port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Endpoint {
-    /// The host by its DNS name, without a trailing dot. Addresses are not names.
+    /// The DNS name of the host, without a trailing dot. IP addresses are not valid.
     pub host: String,
     /// The TCP port.
     pub port: u16,
 }
 
 impl Endpoint {
-    /// The endpoint `host:port`.
+    /// Creates the endpoint `host:port`.
     #[must_use]
     pub fn new(host: impl Into<String>, port: u16) -> Self {
         Self { host: host.into(), port }
     }
 
-    /// Names are letters, digits and hyphens in labels of at most 63 bytes, 253 in all (RFC 1123, section 2.1), and
-    /// the last is not a number, decimal or hexadecimal, so that no address passes for a name in any of its forms.
+    /// Returns the problem of this endpoint, if there is one.
+    ///
+    /// A DNS name has labels of letters, digits and hyphens, of at most 63 bytes each and 253 bytes
+    /// in total (RFC 1123, section 2.1). The last label must not be a decimal or hexadecimal
+    /// number, so that no form of an IP address is accepted.
     fn problem(&self, field: &str) -> Option<Problem> {
         let label = |label: &str| {
             (1..=63).contains(&label.len())
@@ -67,7 +71,10 @@ impl Endpoint {
             && self.host.split('.').all(label)
             && self.host.split('.').next_back().is_some_and(|label| !is_number(label));
         if !named {
-            Some(Problem::new(field, format!("has a host {:?} that is not a DNS name", self.host)))
+            Some(Problem::new(
+                field,
+                format!("has the host {:?}, which is not a DNS name", self.host),
+            ))
         } else if self.port == 0 {
             Some(Problem::new(field, "has port 0"))
         } else {
@@ -76,7 +83,7 @@ impl Endpoint {
     }
 }
 
-/// Whether a part of an address could look like this (inet_aton(3)).
+/// Returns `true` if the label can be a part of an IP address (inet_aton(3)).
 fn is_number(label: &str) -> bool {
     let hexadecimal = label.strip_prefix("0x").or_else(|| label.strip_prefix("0X"));
     match hexadecimal {
@@ -91,9 +98,9 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// A text is not a host and a port.
+/// An error for a text that is not a host and a port.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not of the form `HOST:PORT`, with the DNS name of a host and a TCP port")]
+#[error("{text:?} is not `HOST:PORT`, with the DNS name of a host and a TCP port")]
 pub struct ParseEndpointError {
     text: String,
 }
@@ -118,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_has_a_name_and_a_port() {
+    fn endpoint_without_name_or_port_is_refused() {
         let good =
             Network::Allow(vec![Endpoint::new("pypi.org", 443), Endpoint::new("a-1.example", 80)]);
         assert!(good.problems("network").is_empty());
@@ -144,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_is_read_from_a_name_and_a_port() {
+    fn endpoint_parses_from_host_and_port() {
         let endpoint: Endpoint = "pypi.org:443".parse().unwrap();
         assert_eq!(
             (endpoint.clone(), endpoint.to_string()),

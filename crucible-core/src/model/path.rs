@@ -5,22 +5,23 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// The greatest length of a [`SandboxPath`] in bytes. Linux takes 4095 (`PATH_MAX` less the final NUL); the rest is
-/// left for the directory that an engine puts in front.
+/// The maximum length of a [`SandboxPath`] in bytes. Linux accepts 4095 (`PATH_MAX` without the
+/// final NUL). The difference is for the directory that an engine prepends.
 const LONGEST_PATH: usize = 3072;
-/// The greatest length of one component in bytes (`NAME_MAX`, limits.h).
+/// The maximum length of one component in bytes (`NAME_MAX`, limits.h).
 const LONGEST_NAME: usize = 255;
-/// The greatest number of components: what an engine walks one directory handle at a time.
+/// The maximum number of components. An engine opens each component separately.
 const DEEPEST_PATH: usize = 64;
 
 /// A relative path beneath a sandbox's working directory (`/box`).
 ///
-/// It cannot name anything outside: no `..`, no leading `/`, no NUL, no empty component. `.` alone is the working
-/// directory itself. What a path *leads to* is the engine's to guard: links planted by the guest are refused there.
+/// It has no `..`, no leading `/`, no NUL and no empty component, so it cannot name a file outside.
+/// `.` alone is the working directory itself. The engine refuses symbolic links of the guest when
+/// it opens a path.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SandboxPath(String);
 
-/// Why a text is not a [`SandboxPath`].
+/// The reason why a text is not a [`SandboxPath`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SandboxPathError {
@@ -45,24 +46,24 @@ pub enum SandboxPathError {
         /// The path.
         path: String,
     },
-    /// The path has a NUL byte.
-    #[error("sandbox path {path:?} has a NUL byte")]
+    /// The path contains a NUL byte.
+    #[error("sandbox path {path:?} contains a NUL byte")]
     Nul {
         /// The path.
         path: String,
     },
-    /// The path, one of its components, or its depth is over the limit.
+    /// The path, one of its components, or its depth exceeds the limit.
     #[error(
-        "a sandbox path is at most {LONGEST_PATH} bytes, {LONGEST_NAME} a name, and {DEEPEST_PATH} names"
+        "a sandbox path has at most {LONGEST_PATH} bytes and {DEEPEST_PATH} names of {LONGEST_NAME} bytes"
     )]
     TooLong,
 }
 
 impl SandboxPath {
-    /// Checks a text and makes it a path.
+    /// Validates a text and creates a path.
     ///
     /// # Errors
-    /// [`SandboxPathError`] says what is wrong with it.
+    /// Returns a [`SandboxPathError`] with the reason.
     pub fn new(path: impl Into<String>) -> Result<Self, SandboxPathError> {
         let path = path.into();
         if path.is_empty() {
@@ -93,28 +94,28 @@ impl SandboxPath {
         if depth > DEEPEST_PATH { Err(SandboxPathError::TooLong) } else { Ok(Self(path)) }
     }
 
-    /// The working directory itself.
+    /// Returns the working directory itself.
     #[must_use]
     pub fn root() -> Self {
         Self(".".to_owned())
     }
 
-    /// Whether this is the working directory itself.
+    /// Returns `true` if this is the working directory itself.
     #[must_use]
     pub fn is_root(&self) -> bool {
         self.0 == "."
     }
 
-    /// The path as text, without a leading `/`.
+    /// Returns the path as text, without a leading `/`.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The path of the entry `name` in the directory at this path.
+    /// Returns the path of the entry `name` in the directory at this path.
     ///
     /// # Errors
-    /// Whatever makes the joined text no path: see [`SandboxPathError`].
+    /// Returns a [`SandboxPathError`] if the joined text is not a path.
     pub fn join(&self, name: &str) -> Result<Self, SandboxPathError> {
         if self.is_root() { Self::new(name) } else { Self::new(format!("{}/{name}", self.0)) }
     }
@@ -175,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_paths_that_stay_beneath_are_paths() {
+    fn paths_outside_working_directory_are_refused() {
         for path in ["a", "a/b.txt", ".hidden", "...", "a b", "ü/ñ", "-rf", "."] {
             assert_eq!(SandboxPath::new(path).unwrap().as_str(), path);
         }
@@ -190,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn join_starts_at_the_root_without_a_dot() {
+    fn join_on_root_omits_the_dot() {
         let dir = SandboxPath::root().join("out").unwrap();
         assert_eq!(dir.as_str(), "out");
         assert_eq!(dir.join("a.txt").unwrap().as_str(), "out/a.txt");
@@ -200,7 +201,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_accepted_path_escapes(text in "[a./\\\\\0 ]{0,24}") {
+        fn accepted_paths_never_escape(text in "[a./\\\\\0 ]{0,24}") {
             if let Ok(path) = SandboxPath::new(text) {
                 let joined = std::path::Path::new("/box").join(path.as_str());
                 prop_assert!(joined.starts_with("/box"));

@@ -1,19 +1,19 @@
-//! What is wrong with something that a caller gave.
+//! Problems with a caller's input.
 
 use std::fmt;
 
-/// One thing that is wrong with a caller's input: which field, and what about it.
+/// A problem with one field of a caller's input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Problem {
-    /// The offending field, as the caller knows it: `limits.wall`, `command[0]`, `env.PATH`.
+    /// The path of the field: `limits.wall`, `command[0]`, `env.PATH`.
     pub field: String,
-    /// What is wrong with it, and what would be right.
+    /// The problem and the valid values. It continues a sentence that begins with the field.
     pub message: String,
 }
 
 impl Problem {
-    /// A problem with `field`.
+    /// Creates a problem with `field`.
     #[must_use]
     pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { field: field.into(), message: message.into() }
@@ -26,7 +26,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong with a caller's input, found in one go.
+/// All problems of a caller's input.
 ///
 /// INVARIANT: there is at least one problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,21 +35,21 @@ pub struct InvalidInput {
 }
 
 impl InvalidInput {
-    /// `Ok` if `problems` is empty, else the error that lists them.
+    /// Returns `Ok` if `problems` is empty.
     ///
     /// # Errors
-    /// When there is any problem.
+    /// Returns an error with all problems if there is one.
     pub fn check(problems: Vec<Problem>) -> Result<(), Self> {
         if problems.is_empty() { Ok(()) } else { Err(Self { problems }) }
     }
 
-    /// An error with a single problem.
+    /// Creates an error with a single problem.
     #[must_use]
     pub fn single(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self { problems: vec![Problem::new(field, message)] }
     }
 
-    /// The problems, at least one.
+    /// Returns the problems, at least one.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_problem_is_listed() {
+    fn error_lists_all_problems() {
         assert_eq!(InvalidInput::check(vec![]), Ok(()));
         let error = InvalidInput::check(vec![
             Problem::new("a", "is missing"),

@@ -1,4 +1,4 @@
-//! When to try again.
+//! Retry policies.
 
 use std::time::Duration;
 
@@ -7,24 +7,24 @@ use serde::{Deserialize, Serialize};
 use super::problem::Problem;
 use super::time::duration_us;
 
-/// When an evaluation whose *infrastructure* failed is tried again. A program's own failure is a verdict, and a verdict
-/// is never retried.
+/// The retry policy after *infrastructure* failures. A program's own failure is a verdict, and
+/// verdicts are never retried.
 ///
-/// By default three attempts in all, 100 ms, then 200 ms apart, and only where the program had not started: running an
-/// unknown program twice is the caller's decision.
+/// The default is three attempts in total, with pauses of 100 ms and 200 ms, and only if the
+/// program had not started. The caller decides whether a program may run twice.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Retry {
-    /// Attempts in all, the first included; at least 1.
+    /// The total number of attempts; at least 1.
     pub attempts: u32,
-    /// The pause before the second attempt; each further pause is twice as long.
+    /// The pause before the second attempt. Each further pause is twice as long.
     #[serde(rename = "backoff_us", with = "duration_us")]
     pub backoff: Duration,
-    /// No pause is longer than this.
+    /// The longest pause.
     #[serde(rename = "backoff_max_us", with = "duration_us")]
     pub backoff_max: Duration,
-    /// Whether the program may run twice, so that it is also tried again after it had started.
+    /// Whether the program may run twice. If so, attempts that had started are retried too.
     pub idempotent: bool,
 }
 
@@ -40,7 +40,7 @@ impl Default for Retry {
 }
 
 impl Retry {
-    /// One attempt.
+    /// Returns a policy with one attempt.
     #[must_use]
     pub fn never() -> Self {
         Self { attempts: 1, ..Self::default() }
@@ -61,20 +61,21 @@ impl Retry {
         self
     }
 
-    /// Says that the program may run twice.
+    /// Declares that the program may run twice.
     #[must_use]
     pub fn with_idempotent(mut self) -> Self {
         self.idempotent = true;
         self
     }
 
-    /// The pause after the `attempt`-th attempt failed, counted from 1.
+    /// Returns the pause after the failure of an attempt, counted from 1.
     #[must_use]
     pub fn pause(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(1).min(31);
         self.backoff.saturating_mul(1 << doublings).min(self.backoff_max)
     }
 
+    /// Returns the problems of this policy. `field` is its name.
     pub(crate) fn problems(&self, field: &str) -> Vec<Problem> {
         let mut problems = Vec::new();
         if self.attempts == 0 || self.attempts > 100 {
@@ -95,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_the_longest() {
+    fn pauses_double_up_to_the_maximum() {
         let retry =
             Retry::default().with_backoff(Duration::from_millis(100), Duration::from_millis(350));
         let pauses: Vec<u128> = (1..5).map(|attempt| retry.pause(attempt).as_millis()).collect();
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn no_attempt_and_endless_attempts_are_refused() {
+    fn zero_and_excessive_attempts_are_refused() {
         assert_eq!(Retry::default().with_attempts(0).problems("retry").len(), 1);
         assert_eq!(Retry::default().with_attempts(101).problems("retry").len(), 1);
         assert!(Retry::never().problems("retry").is_empty());

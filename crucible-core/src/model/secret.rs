@@ -1,32 +1,33 @@
-//! Values that must not be seen.
+//! Secret values.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// A value for a program's environment that is never printed, logged or stored in clear.
+/// A value of a program's environment that is never printed, logged or stored in plain text.
 ///
-/// It serialises as `{"secret":true}`: whoever reads it back (another host, the same host after a restart) has no
-/// value, and an evaluation that needs it ends as `Failed` with an error that names the variable. Equality compares
-/// the values; it is not constant-time, so do not compare a secret with something a stranger chose.
+/// It serializes as `{"secret":true}`. After deserialization (on another host, or after a restart)
+/// the value is missing. An evaluation that needs it then ends as `Failed`, with an error that
+/// names the variable. Equality compares the values in variable time, so do not compare a secret
+/// with untrusted input.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub struct Secret(Option<Arc<str>>);
 
 impl Secret {
-    /// A secret with this value.
+    /// Creates a secret.
     #[must_use]
     pub fn new(value: impl Into<Arc<str>>) -> Self {
         Self(Some(value.into()))
     }
 
-    /// The value; `None` where it was lost on the way through storage.
+    /// Returns the value; `None` if the secret was read back from a storage.
     #[must_use]
     pub fn reveal(&self) -> Option<&str> {
         self.0.as_deref()
     }
 
-    /// Forgets the value, as storage does.
+    /// Removes the value, as serialization does.
     pub(crate) fn forget(&mut self) {
         self.0 = None;
     }
@@ -50,7 +51,7 @@ impl From<&str> for Secret {
     }
 }
 
-/// The wire form: a mark, never the value.
+/// The wire form: a marker, never the value.
 #[derive(Serialize, Deserialize)]
 struct Redacted {
     secret: bool,
@@ -68,7 +69,7 @@ impl<'de> Deserialize<'de> for Secret {
         if secret {
             Ok(Self(None))
         } else {
-            Err(serde::de::Error::custom("a secret is marked `true`"))
+            Err(serde::de::Error::custom("the value of `secret` must be `true`"))
         }
     }
 }
@@ -78,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_value_shows_nowhere_but_in_reveal() {
+    fn secret_is_visible_only_through_reveal() {
         let secret = Secret::new("hunter2");
         assert_eq!(secret.reveal(), Some("hunter2"));
         assert!(!format!("{secret:?}").contains("hunter2"));

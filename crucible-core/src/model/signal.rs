@@ -1,4 +1,4 @@
-//! Signals by name.
+//! Linux signals.
 
 use std::fmt;
 use std::str::FromStr;
@@ -42,33 +42,33 @@ const NAMES: [&str; 31] = [
 /// The highest signal number (`_NSIG`); 32 and up are real-time signals, written `SIGRT32` and so on.
 const LAST: i32 = 64;
 
-/// A signal of Linux, known by its number and written by its name.
+/// A Linux signal, stored as its number and serialized as its name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Signal(i32);
 
 impl Signal {
-    /// `SIGINT`: an interrupt, as from Ctrl-C.
+    /// `SIGINT`: the interrupt of Ctrl-C.
     pub const INT: Self = Self(2);
-    /// `SIGABRT`: what abort(3) raises.
+    /// `SIGABRT`: the signal of abort(3).
     pub const ABRT: Self = Self(6);
-    /// `SIGKILL`: it can be neither caught nor ignored.
+    /// `SIGKILL`: a signal that a program can neither catch nor ignore.
     pub const KILL: Self = Self(9);
     /// `SIGSEGV`: an invalid memory reference.
     pub const SEGV: Self = Self(11);
-    /// `SIGTERM`: the polite request to end.
+    /// `SIGTERM`: the request to terminate.
     pub const TERM: Self = Self(15);
-    /// `SIGXCPU`: the CPU time limit of setrlimit(2) is reached.
+    /// `SIGXCPU`: the process exceeded the CPU time limit of setrlimit(2).
     pub const XCPU: Self = Self(24);
-    /// `SIGSYS`: a system call that a seccomp filter forbids.
+    /// `SIGSYS`: a seccomp filter rejected a system call.
     pub const SYS: Self = Self(31);
 
-    /// The signal with this number, 1 to 64.
+    /// Returns the signal with a number from 1 to 64.
     #[must_use]
     pub fn from_number(number: i32) -> Option<Self> {
         (1..=LAST).contains(&number).then_some(Self(number))
     }
 
-    /// The number of the signal.
+    /// Returns the number of the signal.
     #[must_use]
     pub fn number(self) -> i32 {
         self.0
@@ -90,7 +90,7 @@ impl fmt::Debug for Signal {
     }
 }
 
-/// A text does not name a [`Signal`].
+/// An error for a text that is not the name of a [`Signal`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a signal; use a name such as `SIGTERM`")]
 pub struct ParseSignalError {
@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_numbers_agree() {
+    fn signal_names_and_numbers_round_trip() {
         assert_eq!(Signal::SEGV.to_string(), "SIGSEGV");
         assert_eq!(Signal::KILL.number(), 9);
         assert_eq!(Signal::SYS.to_string(), "SIGSYS");

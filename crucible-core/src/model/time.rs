@@ -5,39 +5,39 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// A moment of wall-clock time, in microseconds since 1970-01-01 00:00:00 UTC.
+/// A wall-clock time, in microseconds since 1970-01-01 00:00:00 UTC.
 ///
-/// For journals and people only: every deadline in this workspace runs on a monotonic clock.
+/// Only for journals and for display. All deadlines in this workspace use a monotonic clock.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The present moment, by the system's clock. A clock before 1970 reads as 1970.
+    /// Returns the current time of the system's clock; the epoch if the clock is before 1970.
     #[must_use]
     pub fn now() -> Self {
         Self(micros(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()))
     }
 
-    /// The moment this many microseconds after 1970 began.
+    /// Creates a time from microseconds since the epoch.
     #[must_use]
     pub fn from_micros(micros: u64) -> Self {
         Self(micros)
     }
 
-    /// Microseconds since 1970 began.
+    /// Returns the microseconds since the epoch.
     #[must_use]
     pub fn as_micros(self) -> u64 {
         self.0
     }
 
-    /// This moment and `duration` more; the last moment that can be expressed where that would overflow.
+    /// Returns this time plus `duration`; the maximum on overflow.
     #[must_use]
     pub fn saturating_add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(micros(duration)))
     }
 
-    /// The time from `earlier` to this moment; zero if `earlier` is later.
+    /// Returns the duration from `earlier` to this time; zero if `earlier` is later.
     #[must_use]
     pub fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
@@ -67,8 +67,10 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The Gregorian date (year, month, day) of a day counted from 1970-01-01: eras of 400 years that begin in March, so
-/// that the leap day is the last of its year.
+/// Returns the Gregorian date (year, month, day) of a day counted from 1970-01-01.
+///
+/// The computation uses eras of 400 years that begin in March, so that the leap day is the last day
+/// of its year.
 fn civil_from_days(day: u64) -> (u64, u64, u64) {
     let shifted = day + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
@@ -82,12 +84,12 @@ fn civil_from_days(day: u64) -> (u64, u64, u64) {
     (year, month, date)
 }
 
-/// A duration in whole microseconds; the greatest number where it would overflow.
+/// Returns a duration in whole microseconds; the maximum on overflow.
 pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// `#[serde(with = "duration_us")]`: a duration as an integer of microseconds.
+/// The wire form of a duration, an integer of microseconds: `#[serde(with = "duration_us")]`.
 pub(crate) mod duration_us {
     use std::time::Duration;
 
@@ -107,7 +109,7 @@ pub(crate) mod duration_us {
     }
 }
 
-/// `#[serde(with = "optional_duration_us")]`: the same for a duration that may be absent.
+/// The wire form of an optional duration: `#[serde(with = "optional_duration_us")]`.
 pub(crate) mod optional_duration_us {
     use std::time::Duration;
 
@@ -132,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_timestamp_reads_as_rfc_3339() {
+    fn timestamp_displays_as_rfc_3339() {
         for (micros, text) in [
             (0, "1970-01-01T00:00:00.000Z"),
             (951_782_400_000_000, "2000-02-29T00:00:00.000Z"),
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn arithmetic_saturates() {
+    fn timestamp_arithmetic_saturates() {
         let last = Timestamp::from_micros(u64::MAX);
         assert_eq!(last.saturating_add(Duration::from_secs(1)), last);
         assert_eq!(Timestamp::from_micros(1).saturating_since(last), Duration::ZERO);

@@ -1,4 +1,4 @@
-//! The wire form of bytes: text where they are UTF-8, base64 where not.
+//! The wire form of bytes: text if they are UTF-8, else base64.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -9,18 +9,20 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct WireBytes(pub(crate) Bytes);
 
+/// The JSON object of [`WireBytes`].
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-enum Form<'a> {
+enum TextOrBase64<'a> {
     Text(std::borrow::Cow<'a, str>),
     Base64(std::borrow::Cow<'a, str>),
 }
 
-/// `Ok(text)` if the bytes are UTF-8, else `Err(base64)`.
+/// Returns `Ok(text)` if the bytes are UTF-8, else `Err(base64)`.
 pub(crate) fn encode(bytes: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(bytes).map_err(|_| STANDARD.encode(bytes))
 }
 
+/// Decodes padded base64.
 pub(crate) fn decode_base64(text: &str) -> Result<Bytes, base64::DecodeError> {
     STANDARD.decode(text).map(Bytes::from)
 }
@@ -28,8 +30,8 @@ pub(crate) fn decode_base64(text: &str) -> Result<Bytes, base64::DecodeError> {
 impl Serialize for WireBytes {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match encode(&self.0) {
-            Ok(text) => Form::Text(text.into()),
-            Err(base64) => Form::Base64(base64.into()),
+            Ok(text) => TextOrBase64::Text(text.into()),
+            Err(base64) => TextOrBase64::Base64(base64.into()),
         }
         .serialize(serializer)
     }
@@ -37,14 +39,16 @@ impl Serialize for WireBytes {
 
 impl<'de> Deserialize<'de> for WireBytes {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Form::deserialize(deserializer)? {
-            Form::Text(text) => Ok(Self(Bytes::from(text.into_owned().into_bytes()))),
-            Form::Base64(text) => decode_base64(&text).map(Self).map_err(serde::de::Error::custom),
+        match TextOrBase64::deserialize(deserializer)? {
+            TextOrBase64::Text(text) => Ok(Self(Bytes::from(text.into_owned().into_bytes()))),
+            TextOrBase64::Base64(text) => {
+                decode_base64(&text).map(Self).map_err(serde::de::Error::custom)
+            }
         }
     }
 }
 
-/// `#[serde(with = "wire_bytes")]`
+/// Serializes bytes, for `#[serde(with = "wire_bytes")]`.
 pub(crate) fn serialize<S: serde::Serializer>(
     bytes: &Bytes,
     serializer: S,
@@ -52,7 +56,7 @@ pub(crate) fn serialize<S: serde::Serializer>(
     WireBytes(bytes.clone()).serialize(serializer)
 }
 
-/// `#[serde(with = "wire_bytes")]`
+/// Deserializes bytes, for `#[serde(with = "wire_bytes")]`.
 pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Bytes, D::Error> {
@@ -66,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_stays_readable_and_the_rest_is_base64() {
+    fn utf8_is_text_and_other_bytes_are_base64() {
         let json = |bytes: &'static [u8]| {
             serde_json::to_string(&WireBytes(Bytes::from_static(bytes))).unwrap()
         };
@@ -77,7 +81,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn every_byte_survives(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+        fn arbitrary_bytes_round_trip(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
             let wire = WireBytes(Bytes::from(bytes));
             let json = serde_json::to_string(&wire).unwrap();
             prop_assert_eq!(serde_json::from_str::<WireBytes>(&json).unwrap(), wire);

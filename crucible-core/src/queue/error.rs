@@ -6,28 +6,28 @@ use crate::model::{BoxError, EvaluationId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum QueueErrorKind {
-    /// There is no room.
+    /// The queue is full.
     Full,
     /// The ticket is already in the queue.
     Duplicate,
-    /// The claim is no longer held.
+    /// The claim has expired.
     Lost,
-    /// What the queue stands on is away.
+    /// The queue's backend is unavailable.
     Unavailable,
-    /// The queue refuses to work after damage.
+    /// The queue stopped after a failed write or after corruption.
     Poisoned,
 }
 
-/// What can go wrong with a queue.
+/// An error of a queue.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum QueueError {
-    /// There is no room: come back later.
-    #[error("the queue is full: {depth} tickets wait, {capacity} may")]
+    /// The queue is full. Retry later.
+    #[error("the queue is full: {depth} of {capacity} tickets")]
     Full {
-        /// How many tickets wait.
+        /// The number of waiting tickets.
         depth: u64,
-        /// How many may.
+        /// The maximum.
         capacity: u64,
     },
     /// The ticket is already in the queue.
@@ -36,29 +36,29 @@ pub enum QueueError {
         /// The evaluation.
         evaluation: EvaluationId,
     },
-    /// The claim is no longer held: its lease ran out, or its ticket was removed.
+    /// The claim is lost: its lease expired, or its ticket was removed.
     #[error("the claim on evaluation {evaluation} is lost")]
     Lost {
         /// The evaluation.
         evaluation: EvaluationId,
     },
-    /// What the queue stands on is away; it may come back.
+    /// The queue's backend is unavailable. It may become available again.
     #[error("the queue is not available")]
     Unavailable {
-        /// Why.
+        /// The cause.
         #[source]
         source: BoxError,
     },
-    /// The queue refuses to work after damage.
+    /// The queue stopped after a failed write or after corruption.
     #[error("the queue is poisoned: {reason}")]
     Poisoned {
-        /// What was damaged.
+        /// The failure.
         reason: String,
     },
 }
 
 impl QueueError {
-    /// The kind of error.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> QueueErrorKind {
         match self {
@@ -70,7 +70,7 @@ impl QueueError {
         }
     }
 
-    /// Whether the same call may succeed later.
+    /// Returns `true` if the same call may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self.kind(), QueueErrorKind::Full | QueueErrorKind::Unavailable)

@@ -1,7 +1,7 @@
-//! The implementations for `Arc` and `Box`.
+//! Implementations of [`Queue`] for `Arc` and `Box`.
 //!
-//! Every method is forwarded by hand. The lint `missing_trait_methods` rejects a forgotten method, which would silently
-//! use its default.
+//! Each method is forwarded explicitly. The lint `missing_trait_methods` rejects a missing method,
+//! which would silently use its default.
 
 use std::sync::Arc;
 use std::time::Duration;

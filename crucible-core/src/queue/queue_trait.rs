@@ -1,4 +1,4 @@
-//! What to do next: tickets, claims, and the queue that hands them out.
+//! The queue trait.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,38 +10,44 @@ use super::stats::QueueStats;
 use super::ticket::{Claim, Ticket};
 use crate::model::{EvaluationId, WorkerId};
 
-/// Says what to do next. The truth is in the storage: a queue can be lost and made again from it.
+/// The order in which workers run evaluations. The storage is the source of truth: a lost queue can
+/// be rebuilt from it.
 ///
-/// Within a priority, tenants take turns and each tenant's tickets are first-in, first-out. A more urgent ticket comes
-/// first, but none waits for ever: a ticket that has waited long enough is handed out before more urgent ones.
+/// Within a priority, tenants take turns, and each tenant's tickets are first-in, first-out.
+/// Tickets with a higher priority come first. Ageing prevents starvation: after a long enough wait,
+/// a ticket comes before tickets with a higher priority.
 #[async_trait]
 pub trait Queue: fmt::Debug + Send + Sync + 'static {
-    /// Puts a ticket into the queue.
+    /// Adds a ticket to the queue.
     ///
     /// # Behavior
-    /// - The ticket can be claimed at once.
-    /// - A queue that is full refuses, and nothing is dropped to make room.
-    /// - A ticket of an evaluation that is already queued or claimed is refused as such, also where the queue is full.
+    /// - A worker can claim the ticket at once.
+    /// - A full queue refuses the ticket, and drops no other ticket.
+    /// - A second ticket of a queued or claimed evaluation is a [`QueueError::Duplicate`], even if
+    ///   the queue is full.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the ticket either in the queue or not.
+    /// If the future is dropped, the ticket is either in the queue or not.
     ///
     /// # Errors
-    /// [`QueueError::Full`], [`QueueError::Duplicate`], or the queue is away.
+    /// Returns [`QueueError::Full`], [`QueueError::Duplicate`], or an error if the queue is
+    /// unavailable.
     async fn enqueue(&self, ticket: Ticket) -> Result<(), QueueError>;
 
-    /// Takes the next ticket under a lease; waits up to `wait` for one.
+    /// Claims the next ticket under a lease; waits up to `wait` for a ticket.
     ///
     /// # Behavior
-    /// - A ticket has one holder at a time.
-    /// - A ticket whose lease ran out can be claimed again, and its count of expired_leases is one higher.
-    /// - `None` means that no ticket came in time.
+    /// - At most one worker holds a ticket at a time.
+    /// - After its lease expired, a ticket can be claimed again, and its [`Claim::expired_leases`]
+    ///   is one higher.
+    /// - The result is `None` if no ticket became ready in time.
     ///
     /// # Cancel safety
-    /// Dropping the future loses no ticket: at worst it can be claimed again when its lease has run out.
+    /// Dropping the future loses no ticket. At worst, the ticket can be claimed again after the
+    /// lease expired.
     ///
     /// # Errors
-    /// The queue is away.
+    /// Returns an error if the queue is unavailable.
     async fn claim(
         &self,
         worker: &WorkerId,
@@ -52,61 +58,64 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// Renews the lease: it ends `lease` from now.
     ///
     /// # Behavior
-    /// - A claim that was extended in time is not handed out to another.
+    /// - While the lease is extended in time, no other worker can claim the ticket.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the lease either renewed or not.
+    /// If the future is dropped, the lease is either renewed or not.
     ///
     /// # Errors
-    /// [`QueueError::Lost`] if the claim is no longer held, or the queue is away.
+    /// Returns [`QueueError::Lost`] if the claim has expired, or an error if the queue is
+    /// unavailable.
     async fn extend(&self, claim: &Claim, lease: Duration) -> Result<(), QueueError>;
 
-    /// Ends a claim: the work is done, the ticket is gone.
+    /// Acknowledges a claim: the work is done, and the queue removes the ticket.
     ///
     /// # Behavior
-    /// - The ticket is not handed out again.
+    /// - No worker can claim the ticket again.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the ticket either gone or claimed.
+    /// If the future is dropped, the ticket is either removed or claimed.
     ///
     /// # Errors
-    /// [`QueueError::Lost`] if the claim is no longer held, or the queue is away.
+    /// Returns [`QueueError::Lost`] if the claim has expired, or an error if the queue is
+    /// unavailable.
     async fn ack(&self, claim: &Claim) -> Result<(), QueueError>;
 
-    /// Gives a claim back: its ticket can be claimed again after `delay`.
+    /// Returns a claim: its ticket can be claimed again after `delay`.
     ///
     /// # Behavior
-    /// - It does not count as a death, and it is never refused for lack of room.
-    /// - The ticket is not handed out before `delay` has passed.
+    /// - A returned claim does not count as an expired lease, and a full queue accepts it.
+    /// - No worker can claim the ticket before `delay` has passed.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the ticket either given back or claimed.
+    /// If the future is dropped, the ticket is either returned or claimed.
     ///
     /// # Errors
-    /// [`QueueError::Lost`] if the claim is no longer held, or the queue is away.
+    /// Returns [`QueueError::Lost`] if the claim has expired, or an error if the queue is
+    /// unavailable.
     async fn nack(&self, claim: &Claim, delay: Duration) -> Result<(), QueueError>;
 
-    /// Removes an evaluation's ticket, waiting, delayed or claimed. `false` if there was none.
+    /// Removes an evaluation's ready, delayed or claimed ticket; returns `false` if there was none.
     ///
     /// # Behavior
-    /// - The ticket is not handed out again, and a claim on it is lost.
+    /// - No worker can claim the ticket again, and a claim on it is lost.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the ticket either removed or not.
+    /// If the future is dropped, the ticket is either removed or not.
     ///
     /// # Errors
-    /// The queue is away.
+    /// Returns an error if the queue is unavailable.
     async fn remove(&self, evaluation: EvaluationId) -> Result<bool, QueueError>;
 
-    /// How full the queue is.
+    /// Returns the queue's ticket counts and its capacity.
     ///
     /// # Behavior
-    /// - Ready, delayed and claimed tickets are told apart.
+    /// - Ready, delayed and claimed tickets are counted separately.
     ///
     /// # Cancel safety
     /// Dropping the future has no effect.
     ///
     /// # Errors
-    /// The queue is away.
+    /// Returns an error if the queue is unavailable.
     async fn stats(&self) -> Result<QueueStats, QueueError>;
 }

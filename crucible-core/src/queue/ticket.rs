@@ -6,20 +6,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{ClaimId, EvaluationId, Priority, WorkerId};
 
-/// A place in the queue: which evaluation, how urgent, on whose behalf. Everything else is in the storage.
+/// A queued evaluation: its id, its priority and its tenant. The storage has everything else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Ticket {
     /// The evaluation.
     pub evaluation: EvaluationId,
-    /// How urgent it is.
+    /// The priority.
     pub priority: Priority,
-    /// On whose behalf it runs.
+    /// The tenant.
     pub tenant: String,
 }
 
 impl Ticket {
-    /// A ticket.
+    /// Creates a ticket.
     #[must_use]
     pub fn new(evaluation: EvaluationId, priority: Priority, tenant: impl Into<String>) -> Self {
         Self { evaluation, priority, tenant: tenant.into() }
@@ -28,25 +28,26 @@ impl Ticket {
 
 /// A leased right to run one evaluation once.
 ///
-/// Who does not extend it in time loses it: the ticket is handed out again, and whatever the old holder asks of the
-/// queue is answered with [`QueueError::Lost`].
+/// If the lease expires, the queue hands the ticket to another worker. Each later request with the
+/// expired claim fails with [`QueueError::Lost`](crate::QueueError::Lost).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Claim {
-    /// Tells this claim from every other, of the same ticket too.
+    /// The unique id of this claim. Another claim on the same ticket has another id.
     pub id: ClaimId,
     /// The ticket.
     pub ticket: Ticket,
-    /// Who holds it.
+    /// The worker that holds the claim.
     pub worker: WorkerId,
-    /// How many holders lost this ticket before, by letting their lease run out. Giving a claim back does not count.
+    /// The number of earlier claims on this ticket whose lease expired. A returned claim does not
+    /// count.
     pub expired_leases: u32,
-    /// How long the ticket had been ready before it was handed out.
+    /// The time from the ticket being ready to the claim.
     pub waited: Duration,
 }
 
 impl Claim {
-    /// A claim.
+    /// Creates a claim.
     #[must_use]
     pub fn new(
         id: ClaimId,

@@ -7,7 +7,7 @@ use crate::model::{BoxError, EvaluationId};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum StorageErrorKind {
-    /// Somebody else wrote first.
+    /// Another writer appended first.
     Conflict,
     /// The idempotency key belongs to another evaluation.
     KeyTaken,
@@ -15,30 +15,28 @@ pub enum StorageErrorKind {
     Transition,
     /// The evaluation has not ended.
     NotEnded,
-    /// Something stored cannot be read.
+    /// A stored item is corrupt.
     Corrupt,
-    /// There is no room.
+    /// The storage has no space.
     Full,
-    /// What the storage stands on is away.
+    /// The storage's backend is unavailable.
     Unavailable,
-    /// The storage refuses to write after damage.
+    /// The storage refuses to write after a failed write or after corruption.
     Poisoned,
 }
 
-/// What can go wrong with a storage.
+/// An error of a storage.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StorageError {
-    /// Somebody else wrote first: the journal does not have the expected length.
-    #[error(
-        "the journal of evaluation {evaluation} has {actual} entries where {expected} were expected"
-    )]
+    /// Another writer appended first: the journal does not have the expected length.
+    #[error("the journal of evaluation {evaluation} has {actual} entries; expected {expected}")]
     Conflict {
         /// The evaluation.
         evaluation: EvaluationId,
-        /// How many entries were expected.
+        /// The expected number of entries.
         expected: u64,
-        /// How many there are.
+        /// The actual number of entries.
         actual: u64,
     },
     /// The tenant's idempotency key belongs to another evaluation.
@@ -46,59 +44,59 @@ pub enum StorageError {
     KeyTaken {
         /// The key.
         key: String,
-        /// The evaluation that has it.
+        /// The evaluation with the key.
         existing: EvaluationId,
     },
-    /// The events do not follow from the record, or from one another.
+    /// The events do not follow from the record, or from each other.
     #[error("the events do not fit the record of evaluation {evaluation}")]
     Transition {
         /// The evaluation.
         evaluation: EvaluationId,
-        /// In what way.
+        /// The invalid transition.
         #[source]
         source: TransitionError,
     },
-    /// The evaluation has not ended, so it is not removed.
-    #[error("evaluation {evaluation} is {state}: only what has ended can be removed")]
+    /// The evaluation has not ended, so the storage does not remove it.
+    #[error("cannot remove evaluation {evaluation}: it is {state} and has not ended")]
     NotEnded {
         /// The evaluation.
         evaluation: EvaluationId,
-        /// Where it stands.
+        /// Its state.
         state: RecordState,
     },
-    /// Something stored cannot be read. Everything else still can.
-    #[error("{what} cannot be read")]
+    /// A stored item is corrupt. Other items remain readable.
+    #[error("cannot read {what}")]
     Corrupt {
-        /// What: a record, an entry, a blob, by name.
+        /// The item: a record, an entry or a blob, with its id.
         what: String,
-        /// Why.
+        /// The cause.
         #[source]
         source: Option<BoxError>,
     },
-    /// There is no room.
+    /// The storage has no space.
     #[error("the storage is full")]
     Full {
-        /// What said so.
+        /// The error of the backend.
         #[source]
         source: Option<BoxError>,
     },
-    /// What the storage stands on is away; it may come back.
+    /// The storage's backend is unavailable. It may become available again.
     #[error("the storage is not available")]
     Unavailable {
-        /// Why.
+        /// The cause.
         #[source]
         source: BoxError,
     },
-    /// The storage refuses to write after damage.
+    /// The storage refuses to write after a failed write or after corruption.
     #[error("the storage is poisoned: {reason}")]
     Poisoned {
-        /// What was damaged.
+        /// The failure.
         reason: String,
     },
 }
 
 impl StorageError {
-    /// The kind of error.
+    /// Returns the kind of the error.
     #[must_use]
     pub fn kind(&self) -> StorageErrorKind {
         match self {
@@ -113,7 +111,7 @@ impl StorageError {
         }
     }
 
-    /// Whether the same call may succeed later.
+    /// Returns `true` if the same call may succeed later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
         matches!(self.kind(), StorageErrorKind::Full | StorageErrorKind::Unavailable)

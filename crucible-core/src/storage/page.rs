@@ -3,47 +3,49 @@
 use crate::journal::Record;
 use crate::model::EvaluationId;
 
-/// An evaluation that is stored and cannot be read.
+/// A stored evaluation that the storage cannot read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CorruptRecord {
     /// The evaluation.
     pub evaluation: EvaluationId,
-    /// What of it cannot be read, and why.
+    /// The unreadable part and the reason.
     pub problem: String,
 }
 
 impl CorruptRecord {
-    /// An evaluation that cannot be read.
+    /// Creates a corrupt record.
     #[must_use]
     pub fn new(evaluation: EvaluationId, problem: impl Into<String>) -> Self {
         Self { evaluation, problem: problem.into() }
     }
 }
 
-/// Some records, and where to go on.
+/// A page of records, and the position of the next page.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct RecordPage {
     /// The records.
     pub records: Vec<Record>,
-    /// Those in this part of the order that cannot be read, so that nobody knows whether they are wanted.
+    /// The corrupt records in this part of the order. The storage cannot apply the query's filter
+    /// to them.
     pub corrupt: Vec<CorruptRecord>,
-    /// What to ask for [`RecordQuery::after`] to get the next page; `None` if this was the last.
+    /// The [`RecordQuery::after`](crate::RecordQuery::after) of the next page; `None` if this page
+    /// is the last.
     pub next: Option<EvaluationId>,
 }
 
 impl RecordPage {
-    /// A page.
+    /// Creates a page without corrupt records.
     #[must_use]
     pub fn new(records: Vec<Record>, next: Option<EvaluationId>) -> Self {
         Self { records, corrupt: Vec::new(), next }
     }
 
-    /// The same page with those that cannot be read.
+    /// Sets the corrupt records.
     #[must_use]
-    pub fn with_corrupt(mut self, damaged: Vec<CorruptRecord>) -> Self {
-        self.corrupt = damaged;
+    pub fn with_corrupt(mut self, corrupt: Vec<CorruptRecord>) -> Self {
+        self.corrupt = corrupt;
         self
     }
 }

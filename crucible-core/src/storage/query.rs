@@ -5,25 +5,25 @@ use std::collections::BTreeMap;
 use crate::journal::{Record, RecordState};
 use crate::model::{EvaluationId, Timestamp};
 
-/// Which records to give, in which order, how many at once.
+/// A filter, an order and a page size for records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RecordQuery {
-    /// Only those in one of these states; all if empty.
+    /// Selects records in one of these states; all states if empty.
     pub states: Vec<RecordState>,
-    /// Only this tenant's.
+    /// Selects the records of this tenant.
     pub tenant: Option<String>,
-    /// Only those with all of these labels.
+    /// Selects records with all of these labels.
     pub labels: BTreeMap<String, String>,
-    /// Only those submitted at this moment or later.
+    /// Selects records submitted at this time or later.
     pub submitted_from: Option<Timestamp>,
-    /// Only those submitted before this moment.
+    /// Selects records submitted before this time.
     pub submitted_before: Option<Timestamp>,
-    /// Only those after this one, in the order of the query: the `next` of the page before.
+    /// Selects records after this one, in the order of the query: the `next` of the previous page.
     pub after: Option<EvaluationId>,
-    /// The newest first; by default the oldest.
+    /// Whether the newest record comes first. By default the oldest does.
     pub newest_first: bool,
-    /// At most this many at once; 100 by default, at most [`RecordQuery::LIMIT_MAX`].
+    /// The page size: 100 by default, at most [`RecordQuery::LIMIT_MAX`].
     pub limit: usize,
 }
 
@@ -46,34 +46,34 @@ impl RecordQuery {
     /// The most records of a page.
     pub const LIMIT_MAX: usize = 1000;
 
-    /// All records, the oldest first.
+    /// Creates a query for all records, the oldest first.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Only those in this state, or in one named before.
+    /// Selects records in this state, in addition to the states set before.
     #[must_use]
     pub fn with_state(mut self, state: RecordState) -> Self {
         self.states.push(state);
         self
     }
 
-    /// Only this tenant's.
+    /// Selects the records of this tenant.
     #[must_use]
     pub fn with_tenant(mut self, tenant: impl Into<String>) -> Self {
         self.tenant = Some(tenant.into());
         self
     }
 
-    /// Only those with this label, and those named before.
+    /// Selects records with this label, in addition to the labels set before.
     #[must_use]
     pub fn with_label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.insert(name.into(), value.into());
         self
     }
 
-    /// Only those submitted from `from` on and before `before`.
+    /// Selects records submitted at or after `from` and before `before`.
     #[must_use]
     pub fn with_submitted(mut self, from: Option<Timestamp>, before: Option<Timestamp>) -> Self {
         self.submitted_from = from;
@@ -81,34 +81,34 @@ impl RecordQuery {
         self
     }
 
-    /// Only those after this one.
+    /// Selects records after this one, in the order of the query.
     #[must_use]
     pub fn with_after(mut self, after: EvaluationId) -> Self {
         self.after = Some(after);
         self
     }
 
-    /// The newest first.
+    /// Orders the records from the newest to the oldest.
     #[must_use]
     pub fn with_newest_first(mut self) -> Self {
         self.newest_first = true;
         self
     }
 
-    /// At most this many at once.
+    /// Sets the page size.
     #[must_use]
     pub fn with_limit(mut self, limit: usize) -> Self {
         self.limit = limit;
         self
     }
 
-    /// How many a page holds: the limit, within its bounds.
+    /// Returns the page size: the limit, within its bounds.
     #[must_use]
     pub fn page_size(&self) -> usize {
         self.limit.clamp(1, Self::LIMIT_MAX)
     }
 
-    /// Whether a record is wanted, the place in the order aside.
+    /// Returns `true` if a record matches the filter, without regard to `after`.
     #[must_use]
     pub fn matches(&self, record: &Record) -> bool {
         let evaluation = &record.evaluation;

@@ -1,4 +1,4 @@
-//! The truth: journals, the records that follow from them, and blobs.
+//! The storage trait.
 
 use std::fmt;
 
@@ -11,27 +11,33 @@ use super::query::RecordQuery;
 use crate::journal::{Event, Record};
 use crate::model::{Digest, EvaluationId};
 
-/// Keeps the truth: for each evaluation a journal, and the record that follows from it; blobs by their hash.
+/// The source of truth: a journal for each evaluation, the record that follows from it, and blobs
+/// by their hash.
 #[async_trait]
 pub trait Storage: fmt::Debug + Send + Sync + 'static {
-    /// Appends events to a journal that has `expected` entries, and gives the record that follows.
+    /// Appends events to a journal with `expected` entries, and returns the record that follows.
     ///
-    /// `expected` is the fencing token: whoever lost the right to write finds that somebody else wrote first.
+    /// `expected` is the fencing token: a worker that lost its claim gets a conflict, because
+    /// another writer appended first.
     ///
     /// # Behavior
-    /// - All events are appended, or none.
-    /// - A journal of another length is a [`StorageError::Conflict`] that says its length.
-    /// - Every event must be this evaluation's and follow by [`Record::apply`], so a signal is refused.
-    /// - No event at all gives the record as it is; it does not begin a journal.
-    /// - A first event with an idempotency key that the tenant has used is a [`StorageError::KeyTaken`].
-    /// - A record that [is refused](Record::is_refused) has no key any more: another evaluation can take it.
+    /// - The storage appends all events, or none.
+    /// - If the journal has another length, the result is a [`StorageError::Conflict`] with that
+    ///   length.
+    /// - Each event must belong to this evaluation and follow by [`Record::apply`]. The storage
+    ///   refuses signals.
+    /// - Without events, the result is the current record. An empty append does not begin a
+    ///   journal.
+    /// - If the first event has an idempotency key that the tenant has used, the result is a
+    ///   [`StorageError::KeyTaken`].
+    /// - A [refused](Record::is_refused) record releases its key: another evaluation can take it.
     /// - When this returns, the events are as durable as the storage promises.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves all events appended, or none.
+    /// If the future is dropped, the storage has appended all events, or none.
     ///
     /// # Errors
-    /// See above, or the storage is away, full or poisoned.
+    /// Returns the errors above, or an error if the storage is unavailable, full or poisoned.
     async fn append(
         &self,
         id: EvaluationId,
@@ -39,83 +45,87 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
         events: Vec<Event>,
     ) -> Result<Record, StorageError>;
 
-    /// The record of an evaluation; `None` if there is none.
+    /// Returns the record of an evaluation; `None` if there is none.
     ///
     /// # Behavior
-    /// - It is the fold of the journal.
+    /// - The record is the fold of the journal.
     ///
     /// # Cancel safety
     /// Dropping the future has no effect.
     ///
     /// # Errors
-    /// The record is corrupt, or the storage is away.
+    /// Returns an error if the record is corrupt, or if the storage is unavailable.
     async fn record(&self, id: EvaluationId) -> Result<Option<Record>, StorageError>;
 
-    /// The records that a query asks for, a page at a time.
+    /// Returns one page of the records that match a query.
     ///
     /// # Behavior
-    /// - In the order of their ids, which is that of their submission, or the other way round.
-    /// - Following [`RecordPage::next`] gives every record once that matched throughout.
-    /// - A record that cannot be read hides no other: it is named in [`RecordPage::damaged`].
+    /// - The order is that of the ids, which is the order of submission, or its reverse.
+    /// - Following [`RecordPage::next`] returns each record that always matched exactly once.
+    /// - A corrupt record hides no other record. [`RecordPage::corrupt`] lists it.
     ///
     /// # Cancel safety
     /// Dropping the future has no effect.
     ///
     /// # Errors
-    /// The order itself is corrupt, or the storage is away.
+    /// Returns an error if the index is corrupt, or if the storage is unavailable.
     async fn records(&self, query: &RecordQuery) -> Result<RecordPage, StorageError>;
 
-    /// The entries of a journal after the one with the sequence `after`; all for 0, none if there is no such journal.
+    /// Returns the entries of a journal after the sequence number `after`.
     ///
     /// # Behavior
-    /// - In order, without a gap.
+    /// - The entries are in order, without a gap. With `after` 0, they are the whole journal.
+    /// - The result is empty if the journal does not exist.
     ///
     /// # Cancel safety
     /// Dropping the future has no effect.
     ///
     /// # Errors
-    /// An entry is corrupt, or the storage is away.
+    /// Returns an error if an entry is corrupt, or if the storage is unavailable.
     async fn journal(&self, id: EvaluationId, after: u64) -> Result<Vec<Event>, StorageError>;
 
-    /// Keeps a blob and gives its hash, which is its name.
+    /// Stores a blob and returns its hash, which is its name.
     ///
     /// # Behavior
-    /// - The same bytes kept twice are kept once.
-    /// - It stays as long as the storage is open, unless every evaluation that names it has been removed. Each call counts for
-    ///   one evaluation that is about to name it.
+    /// - The storage keeps identical blobs once.
+    /// - The blob stays while the storage is open, unless all evaluations that refer to it are
+    ///   removed. Each call counts for one evaluation that is about to refer to it.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the blob either kept or not.
+    /// If the future is dropped, the blob is either stored or not.
     ///
     /// # Errors
-    /// The storage is away, full or poisoned.
+    /// Returns an error if the storage is unavailable, full or poisoned.
     async fn put_blob(&self, content: Bytes) -> Result<Digest, StorageError>;
 
-    /// The blob with this hash; `None` if there is none.
+    /// Returns the blob with this hash; `None` if there is none.
     ///
     /// # Behavior
-    /// - Its bytes have that hash.
+    /// - The storage verifies that the bytes have this hash.
     ///
     /// # Cancel safety
     /// Dropping the future has no effect.
     ///
     /// # Errors
-    /// The blob is corrupt, or the storage is away.
+    /// Returns an error if the blob is corrupt, or if the storage is unavailable.
     async fn blob(&self, digest: Digest) -> Result<Option<Bytes>, StorageError>;
 
-    /// Removes an evaluation that has ended: its record, its journal, its idempotency key, its blobs. `false` if there is
-    /// none.
+    /// Removes an ended evaluation: its record, its journal, its idempotency key and its blobs.
+    ///
+    /// Returns `false` if the evaluation does not exist.
     ///
     /// # Behavior
-    /// - Nothing of it can be found any more, and its key can be used again.
-    /// - A blob that another evaluation names as well stays.
-    /// - A journal of another length is a [`StorageError::Conflict`] that says its length.
-    /// - An evaluation that has not ended is a [`StorageError::NotEnded`].
+    /// - Afterwards no method returns a part of the evaluation, and its key can be used again.
+    /// - A blob that another evaluation refers to stays.
+    /// - If the journal has another length, the result is a [`StorageError::Conflict`] with that
+    ///   length.
+    /// - If the evaluation has not ended, the result is a [`StorageError::NotEnded`].
     ///
     /// # Cancel safety
-    /// Dropping the future leaves the evaluation removed or not.
+    /// If the future is dropped, the evaluation is either removed or not.
     ///
     /// # Errors
-    /// See above, or the evaluation is corrupt, or the storage is away, full or poisoned.
+    /// Returns the errors above, or an error if the evaluation is corrupt, or if the storage is
+    /// unavailable, full or poisoned.
     async fn remove(&self, id: EvaluationId, expected: u64) -> Result<bool, StorageError>;
 }

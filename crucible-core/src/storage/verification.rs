@@ -1,4 +1,4 @@
-//! Whether everything in a storage is what was written.
+//! Verification of a whole storage.
 
 use futures::TryStreamExt as _;
 
@@ -10,42 +10,45 @@ use super::storage_trait::Storage;
 use crate::journal::{Event, Record, verify_against};
 use crate::model::error_chain;
 
-/// How many records are looked at together.
-const PAGE: usize = 100;
+/// The number of records per page.
+const PAGE_SIZE: usize = 100;
 
-/// What [`verify_storage`] found.
+/// The result of [`verify_storage`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Verification {
-    /// How many evaluations were looked at.
+    /// The number of verified evaluations.
     pub evaluations: u64,
-    /// How many entries their journals have.
+    /// The number of entries in their journals.
     pub entries: u64,
-    /// How many blobs they name, each counted as often as it is named.
+    /// The number of references to blobs in their journals.
     pub blobs: u64,
-    /// The evaluations of which something is not what was written, in the order of their ids, and the first such thing of
-    /// each.
+    /// The evaluations that failed, in the order of their ids, with the first problem of each.
     pub wrong: Vec<CorruptRecord>,
 }
 
 impl Verification {
-    /// Whether everything is what was written.
+    /// Returns `true` if no evaluation failed.
     #[must_use]
     pub fn is_sound(&self) -> bool {
         self.wrong.is_empty()
     }
 }
 
-/// Walks every journal of a storage: every hash, every link, every transition, that the record is what follows from them, and
-/// that each blob they name has its hash. Evaluations may go on meanwhile: of those, what was there is looked at.
+/// Verifies all journals of a storage.
 ///
-/// What was removed as a whole leaves nothing that could be wrong: hold the heads against some that were kept elsewhere.
+/// For each evaluation it checks all hashes, links and transitions, that the record follows from
+/// the journal, and that each blob has its hash. Evaluations may continue meanwhile: it checks the
+/// entries up to the record that it read.
+///
+/// It cannot detect the removal of a whole evaluation. For that, compare the heads with a copy that
+/// you keep outside the storage.
 ///
 /// # Errors
-/// The storage is away. What cannot be read is no error, but wrong.
+/// Returns an error if the storage is unavailable. Corrupt records are part of the result.
 pub async fn verify_storage(storage: &dyn Storage) -> Result<Verification, StorageError> {
     let mut found = Verification::default();
-    let mut records = storage.records_stream(RecordQuery::new().with_limit(PAGE));
+    let mut records = storage.records_stream(RecordQuery::new().with_limit(PAGE_SIZE));
     while let Some(record) = records.try_next().await? {
         found.evaluations += 1;
         let record = match record {
@@ -55,7 +58,7 @@ pub async fn verify_storage(storage: &dyn Storage) -> Result<Verification, Stora
                 continue;
             }
         };
-        match look_at(storage, &record, &mut found).await {
+        match first_problem(storage, &record, &mut found).await {
             Ok(None) => {}
             Ok(Some(problem)) => found.wrong.push(CorruptRecord::new(record.id, problem)),
             Err(error @ StorageError::Corrupt { .. }) => {
@@ -68,27 +71,28 @@ pub async fn verify_storage(storage: &dyn Storage) -> Result<Verification, Stora
     Ok(found)
 }
 
-/// The first thing of an evaluation that is wrong.
-async fn look_at(
+/// Returns the first problem of an evaluation.
+async fn first_problem(
     storage: &dyn Storage,
     record: &Record,
     found: &mut Verification,
 ) -> Result<Option<String>, StorageError> {
     let mut events = storage.journal(record.id, 0).await?;
-    // What was written since is not what the record says.
+    // The record does not cover entries that were appended since.
     events.truncate(usize::try_from(record.sequence).unwrap_or(usize::MAX));
     found.entries += events.len() as u64;
     match verify_against(&events, record.head) {
-        Ok(Some(folded)) if folded == *record => blobs(storage, &events, found).await,
-        Ok(Some(_)) => Ok(Some("the record is not what follows from the journal".to_owned())),
-        // It was removed meanwhile.
+        Ok(Some(folded)) if folded == *record => missing_blob(storage, &events, found).await,
+        Ok(Some(_)) => Ok(Some("the record does not follow from the journal".to_owned())),
+        // The evaluation was removed meanwhile.
         _ if storage.record(record.id).await?.is_none() => Ok(None),
-        Ok(None) => Ok(Some("there is a record and no journal".to_owned())),
+        Ok(None) => Ok(Some("the record has no journal".to_owned())),
         Err(error) => Ok(Some(error_chain(&error))),
     }
 }
 
-async fn blobs(
+/// Returns the first reference to a missing blob.
+async fn missing_blob(
     storage: &dyn Storage,
     events: &[Event],
     found: &mut Verification,
@@ -99,7 +103,7 @@ async fn blobs(
             if storage.blob(digest).await?.is_none() {
                 let sequence = event.sequence;
                 return Ok(Some(format!(
-                    "entry {sequence} names the blob {digest}, which is not there"
+                    "entry {sequence} refers to blob {digest}, which does not exist"
                 )));
             }
         }

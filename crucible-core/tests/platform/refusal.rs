@@ -34,7 +34,7 @@ async fn full_queue_refuses_with_its_depth() {
     match crucible.submit(command("exit 0")).await {
         Err(error @ SubmitError::Queue(QueueError::Full { depth: 3, capacity: 3 })) => {
             assert!(error.is_retryable());
-            assert!(crucible_core::error_chain(&error).contains("3 tickets wait, 3 may"));
+            assert!(crucible_core::error_chain(&error).contains("3 of 3 tickets"));
         }
         other => panic!("{other:?}"),
     }
