@@ -1,12 +1,14 @@
-//! The words, the traits and the platform of Crucible: run programs that nobody trusts, and learn truthfully what came
-//! of them.
+//! The data model, the traits and the platform of Crucible, which runs untrusted programs in real
+//! isolation and reports truthfully what happened.
 //!
-//! An [`Evaluation`] says what to run; an [`Engine`] isolates it; a [`Queue`] says what is next; a [`Storage`] keeps the
-//! truth as journals of [`Event`]s; an [`EventBus`] tells whoever listens; [`Monitor`]s observe. [`Crucible`] composes
-//! them. What comes back is an [`Outcome`]: a [`Verdict`] that follows from [`Evidence`] by one pure function,
-//! [`judge()`], and from nothing else.
+//! An [`Evaluation`] describes a program to run. An [`Engine`] isolates it. A [`Queue`] orders the
+//! waiting evaluations. A [`Storage`] keeps a journal of [`Event`]s for each evaluation, the source
+//! of truth. An [`EventBus`] publishes events, and [`Monitor`]s observe them. [`Crucible`] composes
+//! these parts. The result is an [`Outcome`]: a [`Verdict`] that one pure function, [`judge()`],
+//! computes from [`Evidence`].
 //!
-//! This crate knows no backend. It isolates nothing by itself: the engine in this example plays a script.
+//! This crate contains no backend. The engine in this example follows a script and isolates
+//! nothing:
 //!
 //! ```
 //! use crucible_core::testing::{FakeEngine, FakeRun};
@@ -28,18 +30,26 @@
 //! # }
 //! ```
 //!
-//! # Three kinds of failure, three types
+//! # Failures
 //!
-//! - the *program's*: `Ok(Outcome)` with its [`Verdict`];
-//! - the *infrastructure's*: [`EngineError`], [`QueueError`], [`StorageError`], [`BusError`], each with `kind` and
-//!   `is_retryable`;
-//! - the *caller's*: [`InvalidInput`], which lists every problem at once.
+//! Each kind of failure has its own type:
+//!
+//! - A failure of the *program* is `Ok(Outcome)` with its [`Verdict`].
+//! - A failure of the *infrastructure* is an [`EngineError`], [`QueueError`], [`StorageError`] or
+//!   [`BusError`], with `is_retryable` and, where there are several kinds, `kind`.
+//! - A mistake of the *caller* is [`InvalidInput`], which lists all problems.
+//!
+//! # Modules
+//!
+//! Imports run downwards: [`model`], [`result`], [`journal`], then [`engine`], [`storage`],
+//! [`queue`], [`bus`] and [`monitor`], then [`platform`]. All types are also re-exported at the
+//! crate root.
 //!
 //! # Features
 //!
 //! - `checkpoint`: signed statements on all journals of a storage. Off by default.
-//! - `testing`: a scripted engine that isolates nothing and fault-injecting wrappers for every trait. Off by default;
-//!   for tests only.
+//! - `testing`: a scripted engine that isolates nothing, and fault-injecting wrappers for each
+//!   trait. Off by default; for tests only.
 
 #![forbid(unsafe_code)]
 #![doc(test(attr(deny(warnings), allow(dead_code))))]

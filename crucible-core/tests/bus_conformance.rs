@@ -1,4 +1,4 @@
-//! The bus of a single process does what every bus must, also through pointers and wrappers.
+//! The conformance suite for the in-process bus, its pointers and its wrappers.
 
 use std::sync::Arc;
 

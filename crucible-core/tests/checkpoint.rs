@@ -1,6 +1,6 @@
-//! What a checkpoint finds that a journal's own chain cannot.
+//! Checkpoints detect the removal of journals and of their newest entries.
 
-#![expect(clippy::unwrap_used, reason = "in a test it is how a failure is reported")]
+#![expect(clippy::unwrap_used, reason = "helpers of a test may panic like the test itself")]
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use crucible_core::{
 };
 use crucible_storage::MemoryStorage;
 
-/// An evaluation with as many entries as asked for, up to three.
-async fn put(storage: &MemoryStorage, id: EvaluationId, entries: usize) -> Record {
+/// Stores an evaluation with one to three journal entries.
+async fn store(storage: &MemoryStorage, id: EvaluationId, entries: usize) -> Record {
     let evaluation = Arc::new(Evaluation::shell("true"));
     let first =
         Event::sealed(id, 1, Timestamp::now(), EventKind::Submitted { evaluation }, Digest::ZERO);
@@ -32,12 +32,12 @@ async fn put(storage: &MemoryStorage, id: EvaluationId, entries: usize) -> Recor
 }
 
 #[tokio::test]
-async fn growing_is_no_change_and_taking_away_is() {
+async fn growth_is_valid_and_removal_is_detected() {
     let storage = MemoryStorage::new();
     let mut ids: Vec<_> = (0..1100).map(|_| EvaluationId::new()).collect();
     ids.sort_unstable();
     for id in &ids {
-        put(&storage, *id, 2).await;
+        store(&storage, *id, 2).await;
     }
     let stated = heads(&storage).await.unwrap();
     assert_eq!(
@@ -53,23 +53,23 @@ async fn growing_is_no_change_and_taking_away_is() {
     let record = storage.record(ids[3]).await.unwrap().unwrap();
     let event = record.next(EventKind::Failed { error: ErrorReport::new("lost", "gone") });
     storage.append(ids[3], 2, vec![event]).await.unwrap();
-    put(&storage, EvaluationId::new(), 1).await;
+    store(&storage, EvaluationId::new(), 1).await;
     verify_heads(&storage, &stated).await.unwrap();
 
-    // The newest entry gone; a journal of the same length made up; a journal gone.
+    // The newest entry is removed; a journal of the same length is forged; a journal is removed.
     for (entries, missing) in [(Some(1), false), (Some(2), false), (None, true)] {
-        let damaged = MemoryStorage::new();
+        let tampered = MemoryStorage::new();
         for id in &ids[..10] {
             match entries {
-                Some(entries) if *id == ids[3] => drop(put(&damaged, *id, entries).await),
+                Some(entries) if *id == ids[3] => drop(store(&tampered, *id, entries).await),
                 None if *id == ids[3] => {}
                 _ => {
                     let journal = storage.journal(*id, 0).await.unwrap();
-                    damaged.append(*id, 0, journal).await.unwrap();
+                    tampered.append(*id, 0, journal).await.unwrap();
                 }
             }
         }
-        match verify_heads(&damaged, &stated[..10]).await {
+        match verify_heads(&tampered, &stated[..10]).await {
             Err(CheckpointError::Missing { evaluation }) => {
                 assert!(missing && evaluation == ids[3])
             }

@@ -1,20 +1,20 @@
-//! The state machine against a plain table of it: no sequence of events leads anywhere else.
+//! A model test: the record's state machine agrees with a table for arbitrary sequences of events.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "what helps a test may stop at the first surprise, as the test itself may"
+    reason = "helpers of a test may panic like the test itself"
 )]
 
-#[path = "support/kinds.rs"]
-mod kinds;
+#[path = "support/test_events.rs"]
+mod test_events;
 
 use crucible_core::{Digest, EvaluationId, Event, Record, RecordState, Timestamp, TransitionError};
 use proptest::prelude::*;
 
-use crate::kinds::{Kind, kind};
+use crate::test_events::{TestEvent, test_event};
 
-/// What is wrong with an event beside its kind: mostly nothing.
+/// A flaw of an event in addition to its kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flaw {
     None,
@@ -32,28 +32,32 @@ fn flaw() -> impl Strategy<Value = Flaw> {
     ]
 }
 
-/// The table: the state that follows, `None` where the event does not fit. `attempt` is how many were started.
-fn follows(state: Option<RecordState>, attempt: u32, kind: Kind) -> Option<RecordState> {
+/// The model: the next state; `None` if the event does not fit. `attempt` is the number of started
+/// attempts.
+fn follows(state: Option<RecordState>, attempt: u32, kind: TestEvent) -> Option<RecordState> {
     use RecordState::{Cancelled, Expired, Failed, Finished, Queued, Running};
     let next = match (state, kind) {
-        (None, Kind::Submitted) => Queued,
-        (Some(Queued), Kind::Started { attempt: said }) if said == attempt + 1 => Running,
+        (None, TestEvent::Submitted) => Queued,
+        (Some(Queued), TestEvent::Started { attempt: claimed }) if claimed == attempt + 1 => {
+            Running
+        }
         (
             Some(Running),
-            Kind::AttemptFailed { attempt: said } | Kind::Requeued { attempt: said },
-        ) if said == attempt => Queued,
-        (Some(same @ (Queued | Running)), Kind::CancelRequested) => same,
-        (Some(Running), Kind::Finished { cancelled: false }) => Finished,
-        (Some(Queued | Running), Kind::Failed) => Failed,
-        (Some(Queued | Running), Kind::Cancelled { outcome: None | Some(true) }) => Cancelled,
-        (Some(Queued), Kind::Expired) => Expired,
+            TestEvent::AttemptFailed { attempt: claimed }
+            | TestEvent::Requeued { attempt: claimed },
+        ) if claimed == attempt => Queued,
+        (Some(same @ (Queued | Running)), TestEvent::CancelRequested) => same,
+        (Some(Running), TestEvent::Finished { cancelled: false }) => Finished,
+        (Some(Queued | Running), TestEvent::Failed) => Failed,
+        (Some(Queued | Running), TestEvent::Cancelled { outcome: None | Some(true) }) => Cancelled,
+        (Some(Queued), TestEvent::Expired) => Expired,
         _ => return None,
     };
     Some(next)
 }
 
-/// What is true of every record that can be.
-fn check(record: &Record, entries: &[Event]) {
+/// Checks the invariants of a record.
+fn check_invariants(record: &Record, entries: &[Event]) {
     let kinds = |name: &str| entries.iter().filter(|event| event.kind.name() == name).count();
     let last = entries.last().unwrap();
     assert_eq!(record.sequence, entries.len() as u64);
@@ -79,23 +83,23 @@ fn check(record: &Record, entries: &[Event]) {
         }
         _ => assert_eq!(record.outcome, None),
     }
-    let unaccepted =
+    let refused =
         record.state == RecordState::Cancelled && record.attempt == 0 && record.outcome.is_none();
-    assert_eq!(record.is_refused(), unaccepted);
+    assert_eq!(record.is_refused(), refused);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn a_record_goes_where_the_table_says_and_nowhere_else(
+    fn record_follows_the_model(
         first in proptest::bool::weighted(0.95),
-        drawn in proptest::collection::vec((kind(), flaw()), 0..60),
+        drawn in proptest::collection::vec((test_event(), flaw()), 0..60),
     ) {
         let (id, another) = (EvaluationId::new(), EvaluationId::new());
         let mut entries: Vec<Event> = Vec::new();
         let mut record: Option<Record> = None;
-        let begin = first.then_some((Kind::Submitted, Flaw::None));
+        let begin = first.then_some((TestEvent::Submitted, Flaw::None));
         for (number, (kind, flaw)) in begin.into_iter().chain(drawn).enumerate() {
             let sequence = match flaw {
                 Flaw::Sequence(sequence) => sequence,
@@ -108,7 +112,7 @@ proptest! {
             let event = Event::sealed(of, sequence, time, kind.event_kind(), previous);
             let is_placed_well = sequence == entries.len() as u64 + 1
                 && flaw != Flaw::Chain
-                // The first entry says whose journal it is.
+                // The first entry sets the journal's evaluation.
                 && (flaw != Flaw::Foreign || record.is_none());
             let state = record.as_ref().map(|record| record.state);
             let attempt = record.as_ref().map_or(0, |record| record.attempt);
@@ -118,17 +122,17 @@ proptest! {
                     prop_assert_eq!(next.state, expected);
                     prop_assert_eq!(next.id, record.as_ref().map_or(of, |record| record.id));
                     entries.push(event);
-                    check(&next, &entries);
+                    check_invariants(&next, &entries);
                     record = Some(next);
                 }
                 (Err(_), None) => {}
                 (answer, expected) => prop_assert!(
                     false,
-                    "{kind:?} with {flaw:?} in {state:?} after {attempt} attempts: {answer:?}, expected {expected:?}"
+                    "{kind:?} with {flaw:?} in {state:?}, attempt {attempt}: {answer:?}, expected {expected:?}"
                 ),
             }
             if record.as_ref().is_some_and(|record| record.id == another) {
-                // A journal that began as another's goes on as another's; enough was seen of it.
+                // The journal of the other evaluation needs no further events.
                 break;
             }
         }
@@ -136,17 +140,18 @@ proptest! {
     }
 
     #[test]
-    fn a_terminal_state_takes_nothing(end in 0..5_usize, kind in kind()) {
+    fn terminal_state_accepts_no_event(end in 0..5_usize, kind in test_event()) {
         let id = EvaluationId::new();
         let ends = [
-            vec![Kind::Started { attempt: 1 }, Kind::Finished { cancelled: false }],
-            vec![Kind::Failed],
-            vec![Kind::Cancelled { outcome: Some(true) }],
-            vec![Kind::Cancelled { outcome: None }],
-            vec![Kind::Expired],
+            vec![TestEvent::Started { attempt: 1 }, TestEvent::Finished { cancelled: false }],
+            vec![TestEvent::Failed],
+            vec![TestEvent::Cancelled { outcome: Some(true) }],
+            vec![TestEvent::Cancelled { outcome: None }],
+            vec![TestEvent::Expired],
         ];
+        let time = Timestamp::from_micros(0);
         let submitted =
-            Event::sealed(id, 1, Timestamp::from_micros(0), Kind::Submitted.event_kind(), Digest::ZERO);
+            Event::sealed(id, 1, time, TestEvent::Submitted.event_kind(), Digest::ZERO);
         let mut record = Record::apply(None, &submitted).unwrap();
         for kind in &ends[end] {
             record = Record::apply(Some(&record), &record.next(kind.event_kind())).unwrap();

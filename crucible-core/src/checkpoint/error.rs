@@ -1,31 +1,33 @@
 //! Errors of checkpoints.
 
-use super::statement::VERSION;
 use crate::model::EvaluationId;
 use crate::storage::StorageError;
 
-/// What is wrong with a checkpoint, or with what it is held against.
+/// The version of the wire form.
+pub(super) const VERSION: u32 = 1;
+
+/// A problem of a checkpoint, or of the data that it is compared with.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
-    /// Its wire form is of a version that this program does not know.
-    #[error("the checkpoint has version {found}; this program knows {VERSION}")]
+    /// The wire form has a version that this build does not know.
+    #[error("the checkpoint has version {found}; this build reads version {VERSION}")]
     Version {
-        /// Its version.
+        /// The version of the checkpoint.
         found: u32,
     },
-    /// The signature is not one of this key over this statement.
-    #[error("the checkpoint was not signed by key {key}, or was edited since")]
+    /// The signature does not match the key and the statement.
+    #[error("the checkpoint was not signed by key {key}, or was edited")]
     Signature {
-        /// The key that it was held against.
+        /// The key.
         key: String,
     },
-    /// The heads that came with it are not those that it states.
-    #[error("the list of {found} heads is not the one that the checkpoint states, of {count}")]
+    /// The heads do not match the checkpoint.
+    #[error("the list of {found} heads does not match the checkpoint, which covers {count}")]
     Heads {
-        /// How many it states.
+        /// The number of heads that the checkpoint covers.
         count: u64,
-        /// How many there are.
+        /// The number of heads in the list.
         found: u64,
     },
     /// A whole journal is missing.
@@ -34,10 +36,8 @@ pub enum CheckpointError {
         /// The evaluation.
         evaluation: EvaluationId,
     },
-    /// A journal is not what it was.
-    #[error(
-        "entry {sequence} of the journal of evaluation {evaluation} is missing, or not what it was"
-    )]
+    /// A journal has changed.
+    #[error("entry {sequence} of the journal of evaluation {evaluation} is missing or was edited")]
     Changed {
         /// The evaluation.
         evaluation: EvaluationId,
@@ -45,6 +45,6 @@ pub enum CheckpointError {
         sequence: u64,
     },
     /// The storage could not be read.
-    #[error("the storage could not be read")]
+    #[error("cannot read the storage")]
     Storage(#[from] StorageError),
 }

@@ -11,26 +11,27 @@ use crate::journal::{Event, Record};
 use crate::model::{Digest, EvaluationId};
 use crate::storage::{RecordQuery, Storage, StorageError, StorageExt as _};
 
-/// Where one journal ended: a leaf of a checkpoint's tree.
+/// The end of one journal: a leaf of a checkpoint's tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct JournalHead {
     /// The evaluation.
     pub evaluation: EvaluationId,
-    /// How many entries its journal had.
+    /// The number of entries in its journal.
     pub sequence: u64,
-    /// The hash of the last of them.
+    /// The hash of the last entry.
     pub hash: Digest,
 }
 
 impl JournalHead {
-    /// The end of the journal that this record follows from.
+    /// Returns the end of a record's journal.
     #[must_use]
     pub fn of(record: &Record) -> Self {
         Self { evaluation: record.id, sequence: record.sequence, hash: record.head }
     }
 
-    /// The hash of this leaf: over the id's 16 bytes, the sequence as 8 bytes, the highest first, and the hash's 32.
+    /// Computes the hash of this leaf: over the 16 bytes of the id, the 8 bytes of the sequence in
+    /// big-endian order, and the 32 bytes of the hash.
     #[must_use]
     pub fn leaf(&self) -> Digest {
         let mut content = Vec::with_capacity(56);
@@ -40,7 +41,8 @@ impl JournalHead {
         leaf_hash(&content)
     }
 
-    /// Whether a journal goes on from here: its entry with this sequence has this hash.
+    /// Returns `true` if the journal contains this head: its entry with this sequence has this
+    /// hash.
     #[must_use]
     pub fn is_in(&self, journal: &[Event]) -> bool {
         journal.iter().any(|event| {
@@ -50,10 +52,11 @@ impl JournalHead {
     }
 }
 
-/// The heads of all journals of a storage, in the order of the evaluations' ids.
+/// Returns the heads of all journals of a storage, in the order of the evaluations' ids.
 ///
 /// # Errors
-/// The storage could not be read: a damaged record too, since a statement that leaves it out would hide it.
+/// Returns an error if the storage cannot be read. A corrupt record is an error too, because a
+/// checkpoint without it would hide it.
 pub async fn heads(storage: &dyn Storage) -> Result<Vec<JournalHead>, StorageError> {
     let query = RecordQuery::new().with_limit(RecordQuery::LIMIT_MAX);
     let heads = storage.records_stream(query).and_then(|record| {
@@ -66,11 +69,11 @@ pub async fn heads(storage: &dyn Storage) -> Result<Vec<JournalHead>, StorageErr
     heads.try_collect().await
 }
 
-/// Holds the heads of a checkpoint against a storage: every one of them must be in the journal still, which may have
-/// grown since.
+/// Verifies that the journals of a storage still contain the heads of a checkpoint. Journals may
+/// have grown since.
 ///
 /// # Errors
-/// What is missing or changed first; or the storage could not be read.
+/// Returns an error for the first missing or changed journal, or if the storage cannot be read.
 pub async fn verify_heads(
     storage: &dyn Storage,
     heads: &[JournalHead],

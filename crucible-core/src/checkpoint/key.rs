@@ -7,18 +7,19 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 
 use crate::model::Digest;
 
-/// Signs checkpoints: an Ed25519 key (RFC 8032), made of 32 secret bytes. They are not shown, and wiped when it is dropped.
+/// An Ed25519 key (RFC 8032) of 32 secret bytes that signs checkpoints. `Debug` hides the bytes,
+/// and dropping the key erases them.
 #[derive(Clone)]
 pub struct CheckpointKey(pub(super) SigningKey);
 
 impl CheckpointKey {
-    /// The key of these secret bytes, which must be from a good source of random numbers.
+    /// Creates a key from secret bytes of a cryptographic random number generator.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; 32]) -> Self {
         Self(SigningKey::from_bytes(bytes))
     }
 
-    /// What others need to check its signatures.
+    /// Returns the key that verifies the signatures.
     #[must_use]
     pub fn public(&self) -> CheckpointPublicKey {
         CheckpointPublicKey(self.0.verifying_key())
@@ -31,22 +32,23 @@ impl fmt::Debug for CheckpointKey {
     }
 }
 
-/// A text is no key: those are 64 hexadecimal digits, and public ones are points of the curve.
+/// An error for a text that is not a key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("a key is 64 hexadecimal digits, and a public one a point of Ed25519's curve")]
+#[error("a key has 64 hexadecimal digits, and a public key is a point of Ed25519's curve")]
 pub struct ParseKeyError;
 
 impl FromStr for CheckpointKey {
     type Err = ParseKeyError;
 
-    /// The secret bytes as 64 hexadecimal digits.
+    /// Parses the secret bytes from 64 hexadecimal digits.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let bytes: Digest = text.parse().map_err(|_| ParseKeyError)?;
         Ok(Self::from_bytes(&bytes.to_bytes()))
     }
 }
 
-/// Checks the signatures of a [`CheckpointKey`]. Written as 64 hexadecimal digits.
+/// The public key that verifies the signatures of a [`CheckpointKey`]. Its text has 64 hexadecimal
+/// digits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct CheckpointPublicKey(pub(super) VerifyingKey);
 

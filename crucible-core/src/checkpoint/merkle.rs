@@ -1,10 +1,12 @@
-//! The Merkle tree of RFC 6962, section 2.1: one hash over many leaves, and a short proof that one of them is in it.
+//! The Merkle tree of RFC 6962, section 2.1: one hash over many leaves, and short proofs of
+//! inclusion.
 
 use serde::{Deserialize, Serialize};
 
 use crate::model::Digest;
 
-/// The hash of a leaf: of a zero byte and its content, so that no leaf is an inner node.
+/// Computes the hash of a leaf: over a zero byte and the content, so that no leaf equals an inner
+/// node.
 #[must_use]
 pub fn leaf_hash(content: &[u8]) -> Digest {
     let mut bytes = Vec::with_capacity(content.len() + 1);
@@ -13,6 +15,7 @@ pub fn leaf_hash(content: &[u8]) -> Digest {
     Digest::of(&bytes)
 }
 
+/// Computes the hash of an inner node.
 fn node_hash(left: Digest, right: Digest) -> Digest {
     let mut bytes = [1; 65];
     bytes[1..33].copy_from_slice(&left.to_bytes());
@@ -20,7 +23,8 @@ fn node_hash(left: Digest, right: Digest) -> Digest {
     Digest::of(&bytes)
 }
 
-/// The hash over all leaves, given their hashes in order. That of no leaves is the hash of nothing.
+/// Computes the root over the hashes of all leaves in order. Without leaves, it is the hash of the
+/// empty string.
 #[must_use]
 pub fn root(leaves: &[Digest]) -> Digest {
     match leaves {
@@ -33,25 +37,27 @@ pub fn root(leaves: &[Digest]) -> Digest {
     }
 }
 
-/// The largest power of two below `count`, which is two or more: how many leaves are on the left.
+/// Returns the number of leaves on the left: the largest power of two below `count`, which is at
+/// least two.
 fn split(count: usize) -> usize {
     count.next_power_of_two() / 2
 }
 
-/// A proof that a leaf is the one with this index of a tree: the hashes beside its way to the root, the lowest first.
+/// A proof that a tree has a leaf at an index: the sibling hashes on the path to the root, the
+/// lowest first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Inclusion {
-    /// The leaf's place, from 0.
+    /// The index of the leaf, from 0.
     pub index: u64,
-    /// How many leaves the tree has.
+    /// The number of leaves in the tree.
     pub count: u64,
-    /// The hashes beside the way.
+    /// The sibling hashes on the path.
     pub path: Vec<Digest>,
 }
 
 impl Inclusion {
-    /// The proof for the leaf at `index`; `None` if there is no such leaf.
+    /// Creates the proof for the leaf at `index`; returns `None` if there is no such leaf.
     #[must_use]
     pub fn of(leaves: &[Digest], index: usize) -> Option<Self> {
         if index >= leaves.len() {
@@ -73,7 +79,8 @@ impl Inclusion {
         Some(Self { index: index as u64, count: leaves.len() as u64, path })
     }
 
-    /// The root that the tree must have if this leaf is where the proof says; `None` if the proof is none.
+    /// Computes the root of a tree with this leaf at the proof's index; returns `None` if the proof
+    /// is invalid.
     #[must_use]
     pub fn root(&self, leaf: Digest) -> Option<Digest> {
         // RFC 9162, section 2.1.3.2.
@@ -82,19 +89,19 @@ impl Inclusion {
             return None;
         }
         let mut hash = leaf;
-        for beside in &self.path {
+        for sibling in &self.path {
             if last == 0 {
                 return None;
             }
             if index % 2 == 1 || index == last {
-                hash = node_hash(*beside, hash);
-                // Levels at which this node stands alone, and goes up as it is.
+                hash = node_hash(*sibling, hash);
+                // At these levels the node has no sibling.
                 while index % 2 == 0 && index != 0 {
                     index >>= 1;
                     last >>= 1;
                 }
             } else {
-                hash = node_hash(hash, *beside);
+                hash = node_hash(hash, *sibling);
             }
             index >>= 1;
             last >>= 1;
@@ -109,7 +116,7 @@ mod tests {
 
     use super::*;
 
-    /// Those of the tests of Certificate Transparency.
+    /// Test vectors of Certificate Transparency.
     const INPUTS: [&[u8]; 8] = [
         b"",
         b"\x00",
@@ -133,7 +140,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_roots_are_those_of_the_standard() {
+    fn roots_match_standard_test_vectors() {
         let leaves: Vec<_> = INPUTS.iter().map(|input| leaf_hash(input)).collect();
         for (count, expected) in (1..).zip(ROOTS) {
             assert_eq!(root(&leaves[..count]).to_string(), expected, "{count}");
@@ -143,7 +150,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_proof_holds_for_its_leaf_alone(count in 1_usize..200, at in any::<prop::sample::Index>(), other in any::<prop::sample::Index>()) {
+        fn proof_is_valid_only_for_its_leaf(
+            count in 1_usize..200,
+            at in any::<prop::sample::Index>(),
+            other in any::<prop::sample::Index>(),
+        ) {
             let leaves: Vec<_> = (0..count).map(|n| leaf_hash(&n.to_le_bytes())).collect();
             let (at, other) = (at.index(count), other.index(count));
             let proof = Inclusion::of(&leaves, at).unwrap();
@@ -159,15 +170,15 @@ mod tests {
         }
 
         #[test]
-        fn any_proof_is_safe_to_check(index: u64, count: u64, length in 0_usize..70) {
+        fn arbitrary_proof_terminates(index: u64, count: u64, length in 0_usize..70) {
             let proof = Inclusion { index, count, path: vec![Digest::ZERO; length] };
-            // It must end, whatever it says.
+            // The result is arbitrary, but the computation must end.
             let _root = proof.root(Digest::ZERO);
         }
     }
 
     #[test]
-    fn there_is_no_proof_for_what_is_not_there() {
+    fn missing_leaf_has_no_proof() {
         assert_eq!(Inclusion::of(&[], 0), None);
         assert_eq!(Inclusion::of(&[Digest::ZERO], 1), None);
     }

@@ -2,7 +2,7 @@
 //!
 //! The hash chain of a journal shows that no entry *within* it was edited. A checkpoint also shows
 //! that no entry was removed from its end, and that no journal was removed. Keep the checkpoint, a
-//! line of text, where nobody who can write to the storage can change it.
+//! line of text, outside the reach of the writers of the storage.
 
 mod error;
 mod head;

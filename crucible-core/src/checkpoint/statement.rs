@@ -1,46 +1,41 @@
-//! Checkpoints: what all journals are at one moment, under a signature.
-//!
-//! A journal's hash chain shows that nothing *within* it was edited. A checkpoint shows that nothing was taken from its
-//! end, and that no journal was taken away: keep its statement, a line of text, where whoever can write to the storage
-//! cannot.
+//! Signed checkpoints.
 
 use ed25519_dalek::{Signature, Signer as _};
 use serde::{Deserialize, Serialize};
 
-use super::error::CheckpointError;
+use super::error::{CheckpointError, VERSION};
 use super::head::JournalHead;
 use super::key::{CheckpointKey, CheckpointPublicKey};
 use super::merkle::{Inclusion, root};
 use crate::journal::canonical_json;
 use crate::model::{Digest, Timestamp};
 
-/// The version of the statement's wire form.
-pub(super) const VERSION: u32 = 1;
-/// What a signature is over begins with this, so that it is a signature of nothing else.
+/// The prefix of the signed bytes, which makes the signature invalid for all other uses.
 const DOMAIN: &[u8] = b"crucible checkpoint\n";
 
-/// A signed statement on all journals of a storage: how many there were, and the root of the Merkle tree over their
-/// [heads](JournalHead), in the order of the evaluations' ids.
+/// A signed statement on all journals of a storage: their number, and the root of the Merkle tree
+/// over their [heads](JournalHead), in the order of the evaluations' ids.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Checkpoint {
     /// The version of the wire form.
     pub version: u32,
-    /// When it was made, by the clock of the host that made it.
+    /// The time of the signature, by the clock of the host.
     #[serde(rename = "time_us")]
     pub time: Timestamp,
-    /// How many journals there were.
+    /// The number of journals.
     pub count: u64,
     /// The root of the tree, as RFC 6962 defines it.
     pub root: Digest,
-    /// The public key of whoever signed, as hexadecimal digits: a hint at which key to hold against the signature.
+    /// The public key of the signer, as hexadecimal digits. It is a hint: the reader must choose a
+    /// trusted key.
     pub key: String,
-    /// The Ed25519 signature, as hexadecimal digits: over `crucible checkpoint`, a line end, and this as JSON without
-    /// white space and with sorted members, but for `signature`.
+    /// The Ed25519 signature, as hexadecimal digits. It covers `crucible checkpoint`, a line feed,
+    /// and this object without `signature`, as JSON without white space and with sorted members.
     pub signature: String,
 }
 
-/// What the signature is over.
+/// The signed part of a [`Checkpoint`].
 #[derive(Serialize)]
 struct Statement<'a> {
     version: u32,
@@ -52,7 +47,7 @@ struct Statement<'a> {
 }
 
 impl Checkpoint {
-    /// Signs a statement on these heads.
+    /// Creates and signs a checkpoint of these heads.
     #[must_use]
     pub fn sign(heads: &[JournalHead], key: &CheckpointKey) -> Self {
         let leaves: Vec<Digest> = heads.iter().map(JournalHead::leaf).collect();
@@ -68,18 +63,19 @@ impl Checkpoint {
         checkpoint
     }
 
+    /// Returns the bytes that the signature covers.
     fn signed_bytes(&self) -> Vec<u8> {
         let Self { version, time, count, root, key, .. } = self;
         let statement =
             Statement { version: *version, time: *time, count: *count, root: *root, key };
-        // Integers and texts serialise without fail.
+        // Serialization of integers and text cannot fail.
         [DOMAIN, &canonical_json(&statement).unwrap_or_default()].concat()
     }
 
-    /// Whether it was signed by this key.
+    /// Verifies the signature with this key.
     ///
     /// # Errors
-    /// [`CheckpointError::Version`] or [`CheckpointError::Signature`].
+    /// Returns [`CheckpointError::Version`] or [`CheckpointError::Signature`].
     pub fn verify(&self, key: &CheckpointPublicKey) -> Result<(), CheckpointError> {
         if self.version != VERSION {
             return Err(CheckpointError::Version { found: self.version });
@@ -90,10 +86,10 @@ impl Checkpoint {
         key.0.verify_strict(&self.signed_bytes(), &signature).map_err(|_| refused())
     }
 
-    /// Whether these are the heads that it states, in order.
+    /// Verifies that the checkpoint covers exactly these heads, in order.
     ///
     /// # Errors
-    /// [`CheckpointError::Heads`].
+    /// Returns [`CheckpointError::Heads`] if it does not.
     pub fn covers(&self, heads: &[JournalHead]) -> Result<(), CheckpointError> {
         let leaves: Vec<Digest> = heads.iter().map(JournalHead::leaf).collect();
         let (found, count) = (heads.len() as u64, self.count);
@@ -103,17 +99,19 @@ impl Checkpoint {
         Err(CheckpointError::Heads { count, found })
     }
 
-    /// Whether it states this head, by a proof that whoever has all heads can make.
+    /// Returns `true` if the proof shows that the checkpoint covers this head.
     #[must_use]
     pub fn includes(&self, head: &JournalHead, proof: &Inclusion) -> bool {
         proof.count == self.count && proof.root(head.leaf()) == Some(self.root)
     }
 }
 
+/// Returns the lower-case hexadecimal digits of bytes.
 fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// Parses the 64 bytes of a signature.
 fn from_hex(text: &str) -> Option<[u8; 64]> {
     let (first, second) = text.split_at_checked(64)?;
     let halves =
@@ -140,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_holds_for_what_was_signed() {
+    fn signature_is_invalid_after_any_edit() {
         let heads = some_heads(5);
         let checkpoint = Checkpoint::sign(&heads, &key());
         let text = serde_json::to_string(&checkpoint).unwrap();
@@ -166,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn one_head_can_be_shown_to_be_stated() {
+    fn inclusion_proof_verifies_one_head() {
         let heads = some_heads(11);
         let checkpoint = Checkpoint::sign(&heads, &key());
         let leaves: Vec<_> = heads.iter().map(JournalHead::leaf).collect();
@@ -181,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_read_and_never_shown() {
+    fn keys_parse_and_debug_hides_them() {
         let key: CheckpointKey = "07".repeat(32).parse().unwrap();
         assert_eq!(key.public(), self::key().public());
         assert!(!format!("{key:?}").contains("0707"));

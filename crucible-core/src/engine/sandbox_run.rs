@@ -94,7 +94,9 @@ impl<E: Engine + ?Sized> SandboxRun<'_, E> {
         Ok((exit, produced))
     }
 
-    /// Executes the main command and collects its artifacts; `None` if the run was cancelled before.
+    /// Executes the main command and collects its artifacts.
+    ///
+    /// Returns `None` if the run was cancelled before the start.
     async fn execute(
         &self,
         command: &Command,

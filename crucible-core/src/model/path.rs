@@ -54,7 +54,8 @@ pub enum SandboxPathError {
     },
     /// The path, one of its components, or its depth exceeds the limit.
     #[error(
-        "a sandbox path has at most {LONGEST_PATH} bytes and {DEEPEST_PATH} names of {LONGEST_NAME} bytes"
+        "a sandbox path has at most {LONGEST_PATH} bytes, and {DEEPEST_PATH} names of at most \
+         {LONGEST_NAME} bytes"
     )]
     TooLong,
 }

@@ -39,7 +39,8 @@ const NAMES: [&str; 31] = [
     "SIGPWR",
     "SIGSYS",
 ];
-/// The highest signal number (`_NSIG`); 32 and up are real-time signals, written `SIGRT32` and so on.
+/// The highest signal number (`_NSIG`); 32 and up are real-time signals, written `SIGRT32` and so
+/// on.
 const LAST: i32 = 64;
 
 /// A Linux signal, stored as its number and serialized as its name.

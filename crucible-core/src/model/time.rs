@@ -51,7 +51,7 @@ impl fmt::Debug for Timestamp {
 }
 
 impl fmt::Display for Timestamp {
-    /// RFC 3339, UTC, with milliseconds: `2026-01-31T08:15:00.250Z`.
+    /// Writes RFC 3339 in UTC with milliseconds: `2026-01-31T08:15:00.250Z`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let seconds = self.0 / 1_000_000;
         let (day, second) = (seconds / 86_400, seconds % 86_400);

@@ -5,7 +5,8 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-/// Bytes as `{"text":"…"}` if they are UTF-8, else as `{"base64":"…"}` (RFC 4648, section 4, padded).
+/// Bytes as `{"text":"…"}` if they are UTF-8, else as `{"base64":"…"}` (RFC 4648, section 4,
+/// padded).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct WireBytes(pub(crate) Bytes);
 

@@ -1,4 +1,4 @@
-//! Files that a run leaves for the host.
+//! Artifacts: the files that a run collects.
 
 use std::fmt;
 
@@ -11,21 +11,21 @@ use crate::model::{Digest, SandboxPath};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Artifact {
-    /// Where it was, beneath the working directory.
+    /// The path beneath the working directory.
     pub path: SandboxPath,
-    /// Its size.
+    /// The size.
     pub size_bytes: u64,
-    /// The hash of its bytes; also its name in the storage's blobs.
+    /// The hash of the content, which is also the name of its blob in the storage.
     pub sha256: Digest,
-    /// Whether anyone may execute it.
+    /// Whether any execute permission bit is set.
     pub executable: bool,
-    /// Its bytes, where this outcome still carries them; else they are a blob of the storage.
+    /// The content; `None` if it is a blob of the storage.
     #[serde(skip)]
     pub content: Option<Bytes>,
 }
 
 impl Artifact {
-    /// An artifact that carries its bytes.
+    /// Creates an artifact with its content.
     #[must_use]
     pub fn new(path: SandboxPath, content: Bytes, executable: bool) -> Self {
         Self {
@@ -38,24 +38,24 @@ impl Artifact {
     }
 }
 
-/// Why a file that a pattern matched was not collected.
+/// The reason why a matching file was not collected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum SkipReason {
-    /// It is a symbolic link, a FIFO, a socket or a device.
+    /// The file is a symbolic link, a FIFO, a socket or a device.
     NotRegular,
-    /// Its name is not UTF-8, or too long.
+    /// The name is not UTF-8, or too long.
     BadName,
-    /// It alone, or all together, would be over the byte limit of the collection.
+    /// The file exceeds the remaining bytes of the collection.
     TooLarge,
-    /// The collection has as many files as it may.
+    /// The collection has reached its maximum number of files.
     TooMany,
-    /// It is deeper than the collection goes.
+    /// The file is deeper than the maximum depth.
     TooDeep,
-    /// It could not be read.
+    /// The file could not be read.
     Unreadable,
-    /// It was read, and the storage did not take it.
+    /// The storage did not accept the content.
     NotStored,
 }
 
@@ -68,23 +68,23 @@ impl fmt::Display for SkipReason {
             Self::TooMany => "over the file limit",
             Self::TooDeep => "over the depth limit",
             Self::Unreadable => "cannot be read",
-            Self::NotStored => "the storage did not take it",
+            Self::NotStored => "the storage did not accept it",
         })
     }
 }
 
-/// A file that a pattern matched and that was not collected.
+/// A matching file that was not collected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Skipped {
-    /// Where it was, as text: bytes that are not UTF-8 are replaced.
+    /// The path as text. Bytes that are not UTF-8 are replaced.
     pub path: String,
-    /// Why it was not collected.
+    /// The reason.
     pub reason: SkipReason,
 }
 
 impl Skipped {
-    /// A file that was skipped.
+    /// Creates a skipped file.
     #[must_use]
     pub fn new(path: impl Into<String>, reason: SkipReason) -> Self {
         Self { path: path.into(), reason }

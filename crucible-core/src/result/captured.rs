@@ -1,4 +1,4 @@
-//! What a program wrote: bounded, counted, hashed.
+//! Captured output: bounded, counted, hashed.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Digest, DigestStream, wire_bytes};
 
-/// One of a program's two output streams.
+/// An output stream of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutputStream {
@@ -27,27 +27,28 @@ impl std::fmt::Display for OutputStream {
     }
 }
 
-/// What a program wrote to one stream: its beginning and its end, the exact count, the hash of all of it.
+/// The captured output of one stream: its beginning and its end, the exact byte count, and the hash
+/// of the whole stream.
 ///
-/// The bytes are the guest's: they can be anything, terminal escape sequences included. On the wire the beginning is
-/// `text` (or `base64` where it is not UTF-8) and the end, where something between was dropped, `tail_text` (or
-/// `tail_base64`). Where something was dropped, a character cut in two at the gap is dropped whole.
+/// The bytes are hostile and can contain terminal escape sequences. On the wire, the beginning is
+/// `text`, or `base64` if it is not UTF-8. If bytes between were dropped, the end is `tail_text` or
+/// `tail_base64`. A character that the gap would cut is dropped as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(into = "Wire", try_from = "Wire")]
+#[serde(into = "CapturedWire", try_from = "CapturedWire")]
 #[non_exhaustive]
 pub struct Captured {
-    /// The first bytes; all of them if nothing was dropped.
+    /// The first bytes; the whole stream if nothing was dropped.
     pub head: Bytes,
     /// The last bytes, after the gap; empty if nothing was dropped.
     pub tail: Bytes,
-    /// How many bytes the program wrote.
+    /// The number of bytes that the program wrote.
     pub total_bytes: u64,
-    /// The hash of everything that the program wrote, dropped bytes included.
+    /// The hash of the whole stream, including the dropped bytes.
     pub sha256: Digest,
 }
 
 impl Captured {
-    /// A stream of which every byte was kept.
+    /// Creates the capture of a stream without a gap.
     #[must_use]
     pub fn complete(bytes: Bytes) -> Self {
         Self {
@@ -58,25 +59,26 @@ impl Captured {
         }
     }
 
-    /// An empty stream.
+    /// Creates the capture of an empty stream.
     #[must_use]
     pub fn empty() -> Self {
         Self::complete(Bytes::new())
     }
 
-    /// Whether bytes were dropped between [`head`](Self::head) and [`tail`](Self::tail).
+    /// Returns `true` if bytes were dropped between [`head`](Self::head) and [`tail`](Self::tail).
     #[must_use]
     pub fn is_truncated(&self) -> bool {
         self.omitted_bytes() > 0
     }
 
-    /// How many bytes were dropped.
+    /// Returns the number of dropped bytes.
     #[must_use]
     pub fn omitted_bytes(&self) -> u64 {
         self.total_bytes.saturating_sub(self.head.len() as u64 + self.tail.len() as u64)
     }
 
-    /// What was kept, as text: what is not UTF-8 becomes `U+FFFD`, and a gap says how many bytes it hides.
+    /// Returns the kept bytes as text. Bytes that are not UTF-8 become `U+FFFD`. The gap shows the
+    /// number of dropped bytes.
     #[must_use]
     pub fn to_text(&self) -> Cow<'_, str> {
         if !self.is_truncated() {
@@ -90,7 +92,7 @@ impl Captured {
 
 /// The wire form of [`Captured`].
 #[derive(Serialize, Deserialize)]
-struct Wire {
+struct CapturedWire {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     text: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,7 +106,7 @@ struct Wire {
     sha256: Digest,
 }
 
-impl From<Captured> for Wire {
+impl From<Captured> for CapturedWire {
     fn from(captured: Captured) -> Self {
         let split = |bytes: &[u8]| match wire_bytes::encode(bytes) {
             Ok(text) => (Some(text.to_owned()), None),
@@ -125,25 +127,27 @@ impl From<Captured> for Wire {
     }
 }
 
-/// The wire form of a [`Captured`] contradicts itself.
+/// An error for a [`CapturedWire`] that contradicts itself.
 #[derive(Debug, thiserror::Error)]
-enum WireError {
+enum CapturedWireError {
     #[error("a captured stream has `text` or `base64`, not both")]
     Both,
-    #[error("a captured stream has bad base64")]
+    #[error("a captured stream has invalid base64")]
     Base64(#[source] base64::DecodeError),
-    #[error("a captured stream keeps more bytes than were written")]
+    #[error("a captured stream has more bytes than its total")]
     Count,
 }
 
-impl TryFrom<Wire> for Captured {
-    type Error = WireError;
+impl TryFrom<CapturedWire> for Captured {
+    type Error = CapturedWireError;
 
-    fn try_from(wire: Wire) -> Result<Self, WireError> {
+    fn try_from(wire: CapturedWire) -> Result<Self, CapturedWireError> {
         let join = |text: Option<String>, base64: Option<String>| match (text, base64) {
-            (Some(_), Some(_)) => Err(WireError::Both),
+            (Some(_), Some(_)) => Err(CapturedWireError::Both),
             (Some(text), None) => Ok(Bytes::from(text.into_bytes())),
-            (None, Some(base64)) => wire_bytes::decode_base64(&base64).map_err(WireError::Base64),
+            (None, Some(base64)) => {
+                wire_bytes::decode_base64(&base64).map_err(CapturedWireError::Base64)
+            }
             (None, None) => Ok(Bytes::new()),
         };
         let captured = Self {
@@ -154,13 +158,13 @@ impl TryFrom<Wire> for Captured {
         };
         let kept = captured.head.len() as u64 + captured.tail.len() as u64;
         if kept > captured.total_bytes || wire.truncated != captured.is_truncated() {
-            return Err(WireError::Count);
+            return Err(CapturedWireError::Count);
         }
         Ok(captured)
     }
 }
 
-/// Collects a stream into a [`Captured`] in bounded memory: at most `budget` bytes are held, whatever is pushed.
+/// A collector of a stream into a [`Captured`]. It holds at most `budget` bytes.
 #[derive(Debug)]
 pub struct Capture {
     head: Vec<u8>,
@@ -173,7 +177,8 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// A collector that keeps at most `budget` bytes, half of them from the beginning and half from the end.
+    /// Creates a collector that keeps at most `budget` bytes, half from the beginning and half from
+    /// the end.
     #[must_use]
     pub fn new(budget: usize) -> Self {
         Self {
@@ -186,7 +191,7 @@ impl Capture {
         }
     }
 
-    /// Takes the next bytes of the stream.
+    /// Adds the next bytes of the stream.
     pub fn push(&mut self, bytes: &[u8]) {
         self.total_bytes = self.total_bytes.saturating_add(bytes.len() as u64);
         self.digest.push(bytes);
@@ -198,13 +203,13 @@ impl Capture {
         self.tail.extend(rest.iter().skip(rest.len() - last));
     }
 
-    /// How many bytes were pushed.
+    /// Returns the number of bytes so far.
     #[must_use]
     pub fn total_bytes(&self) -> u64 {
         self.total_bytes
     }
 
-    /// What was collected.
+    /// Returns the captured output.
     #[must_use]
     pub fn finish(self) -> Captured {
         let Self { mut head, tail, total_bytes, digest, .. } = self;
@@ -219,7 +224,8 @@ impl Capture {
     }
 }
 
-/// How many bytes at the end begin a UTF-8 character that is not complete; 0 if the bytes are not UTF-8 otherwise.
+/// Returns the length of an incomplete UTF-8 character at the end; 0 if the other bytes are not
+/// UTF-8.
 fn split_character_at_end(bytes: &[u8]) -> usize {
     match std::str::from_utf8(bytes) {
         Err(error) if error.error_len().is_none() => bytes.len() - error.valid_up_to(),
@@ -227,7 +233,8 @@ fn split_character_at_end(bytes: &[u8]) -> usize {
     }
 }
 
-/// How many bytes at the start (at most three) continue a UTF-8 character that began before; 0 if the rest is not UTF-8.
+/// Returns the length of the rest of a UTF-8 character at the start, at most three; 0 if the other
+/// bytes are not UTF-8.
 fn split_character_at_start(bytes: &[u8]) -> usize {
     let continued = bytes.iter().take(3).take_while(|byte| **byte & 0xC0 == 0x80).count();
     match bytes.get(continued..) {
@@ -249,14 +256,14 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_kept_whole() {
+    fn stream_within_budget_is_kept_whole() {
         let captured = capture(8, &[b"abc", b"de", b"fgh"]);
         assert_eq!(captured, Captured::complete(Bytes::from_static(b"abcdefgh")));
         assert!(!captured.is_truncated());
     }
 
     #[test]
-    fn what_does_not_fit_keeps_both_ends_the_count_and_the_hash() {
+    fn truncated_stream_keeps_ends_count_and_hash() {
         let captured = capture(4, &[b"ab", b"cdefgh", b"i"]);
         assert_eq!((&captured.head[..], &captured.tail[..]), (&b"ab"[..], &b"hi"[..]));
         assert_eq!(captured.total_bytes, 9);
@@ -266,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_character_cut_at_the_gap_is_dropped_whole() {
+    fn character_cut_by_the_gap_is_dropped() {
         let captured = capture(6, &["aaéé".as_bytes(), b"xxxxxx", "éé".as_bytes()]);
         assert_eq!(&captured.head[..], b"aa");
         assert_eq!(&captured.tail[..], "é".as_bytes());
@@ -276,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wire_form_is_the_documented_one() {
+    fn captured_has_documented_wire_form() {
         let json = serde_json::to_string(&Captured::complete(Bytes::from_static(b"42\n"))).unwrap();
         let sha256 = Digest::of(b"42\n");
         assert_eq!(
@@ -290,7 +297,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wire_form_that_contradicts_itself_is_refused() {
+    fn contradictory_wire_form_is_refused() {
         let sha256 = Digest::ZERO;
         for json in [
             format!(
@@ -306,7 +313,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn memory_is_bounded_and_nothing_is_miscounted(
+        fn capture_is_bounded_and_counts_exactly(
             budget in 0_usize..40,
             chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..30), 0..8),
         ) {

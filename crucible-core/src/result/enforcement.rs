@@ -1,4 +1,4 @@
-//! What isolated a run: asked for, and in force.
+//! Enforcement reports: the layers that isolated a run.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::Layer;
 
-/// Whether a layer is in force.
+/// The status of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum LayerStatus {
-    /// The kernel (or what stands in for one) enforces the layer.
+    /// The kernel (or its substitute) enforces the layer.
     Enforced,
-    /// The host gave the layer up by name; it is not in force.
+    /// The host waived the layer by name. The layer is not in force.
     Waived,
     /// This engine has no such layer.
     Absent,
@@ -30,32 +30,33 @@ impl fmt::Display for LayerStatus {
     }
 }
 
-/// One line of an [`Enforcement`]: a layer, its status, and what is known of it.
+/// One line of an [`Enforcement`]: a layer, its status and a detail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct LayerReport {
     /// The layer.
     pub layer: Layer,
-    /// Whether it is in force.
+    /// The status.
     pub status: LayerStatus,
-    /// What was read back or set: `2 filters`, `ABI 7`, `64 MiB, 4096 inodes`. For people; it may change.
+    /// The observed or configured value: `2 filters`, `ABI 7`, `64 MiB, 4096 inodes`. For display
+    /// only: the format may change.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
 }
 
-/// What isolated a run, a line a layer: what was found in force, not merely asked for. Cheap to clone.
+/// The layers that isolated a run, as observed, not only as requested. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Enforcement(Arc<Vec<LayerReport>>);
 
 impl Enforcement {
-    /// A report without a line.
+    /// Creates an empty report.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a line, or puts it in the place of an earlier one for the same layer.
+    /// Adds a line, or replaces the line of the same layer.
     #[must_use]
     pub fn with(mut self, layer: Layer, status: LayerStatus, detail: impl Into<String>) -> Self {
         let line = LayerReport { layer, status, detail: detail.into() };
@@ -67,7 +68,7 @@ impl Enforcement {
         self
     }
 
-    /// The status of a layer; [`LayerStatus::Absent`] where the report has no line for it.
+    /// Returns the status of a layer; [`LayerStatus::Absent`] if the report has no line for it.
     #[must_use]
     pub fn status(&self, layer: Layer) -> LayerStatus {
         self.0
@@ -76,19 +77,19 @@ impl Enforcement {
             .map_or(LayerStatus::Absent, |report| report.status)
     }
 
-    /// Whether the layer is in force.
+    /// Returns `true` if the layer is in force.
     #[must_use]
     pub fn enforces(&self, layer: Layer) -> bool {
         self.status(layer) == LayerStatus::Enforced
     }
 
-    /// The lines.
+    /// Returns the lines.
     #[must_use]
     pub fn reports(&self) -> &[LayerReport] {
         &self.0
     }
 
-    /// The layers that the host waived.
+    /// Returns the layers that the host waived.
     pub fn waived(&self) -> impl Iterator<Item = Layer> + '_ {
         self.0
             .iter()
@@ -102,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_layer_has_one_line_and_an_unknown_one_is_absent() {
+    fn layer_has_one_line_and_unknown_is_absent() {
         let report = Enforcement::new().with(Layer::Seccomp, LayerStatus::Waived, "").with(
             Layer::Seccomp,
             LayerStatus::Enforced,

@@ -1,4 +1,4 @@
-//! What we know of a run, and how we know it.
+//! Evidence: the facts about a run, with their sources.
 
 use std::time::Duration;
 
@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 use super::verdict::{Ending, NotStartedReason, Verdict};
 use crate::model::{Limit, Signal, duration_us};
 
-/// Why we sent a signal.
+/// The reason for a signal of the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum KillReason {
-    /// The wall limit was reached.
+    /// The program reached the wall limit.
     Wall,
-    /// The CPU limit was reached.
+    /// The program reached the CPU limit.
     Cpu,
-    /// The output limit was reached.
+    /// The program reached the output limit.
     Output,
-    /// The evaluation was cancelled, or the platform is shutting down.
+    /// The evaluation was cancelled, or the platform shuts down.
     Cancelled,
-    /// The program had ended; what it left behind was ended too.
+    /// The program had ended, and the engine ended its background processes.
     Leftover,
 }
 
 impl KillReason {
-    /// The limit that this reason enforces.
+    /// Returns the limit that this reason enforces, if any.
     #[must_use]
     pub fn limit(self) -> Option<Limit> {
         match self {
@@ -37,7 +37,8 @@ impl KillReason {
     }
 }
 
-/// One fact about a run, with its source. The verdict is computed from these alone, see [`judge`](crate::judge()).
+/// A fact about a run, with its source. [`judge`](crate::judge()) computes the verdict from these
+/// facts alone.
 ///
 /// An engine lists facts in the order in which it learnt them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,47 +47,47 @@ impl KillReason {
 pub enum Evidence {
     /// The program's parent reaped it (wait4(2)).
     Waited {
-        /// How the program ended by itself, or by a signal of ours.
+        /// The program's ending, by itself or by a signal of the engine.
         ending: Ending,
-        /// How long it had run.
+        /// The time since the start of the program.
         #[serde(rename = "after_us", with = "duration_us")]
         after: Duration,
     },
-    /// execve(2) failed; the program never ran.
+    /// execve(2) failed, so the program never ran.
     ExecFailed {
-        /// What the error means.
+        /// The meaning of the error.
         reason: NotStartedReason,
         /// The error number of execve(2).
         errno: i32,
     },
-    /// Our kill ledger: who was sent which signal, when and why. Written before the signal is sent.
+    /// The engine sent a signal. This entry of the kill log is written before the signal is sent.
     Killed {
         /// The signal.
         signal: Signal,
-        /// Why.
+        /// The reason.
         reason: KillReason,
-        /// How long the program had run.
+        /// The time since the start of the program.
         #[serde(rename = "after_us", with = "duration_us")]
         after: Duration,
     },
-    /// The kernel killed a process of the sandbox for lack of memory.
+    /// The kernel killed a process of the sandbox because it ran out of memory.
     OomKilled {
-        /// How many processes were killed, by the cgroup's own counter.
+        /// The number of killed processes, by the cgroup's counter.
         count: u64,
-        /// How often the sandbox ran into its own memory limit, by the cgroup's own counter. Some kernels with cgroups
-        /// of version 1 do not count; then it is 0, and the peak tells.
+        /// The number of hits of the sandbox's own memory limit, by the cgroup's counter. Some
+        /// kernels with cgroups of version 1 do not count. Then it is 0, and the peak decides.
         limit_hits: u64,
-        /// The most memory that the sandbox held; `None` where the kernel does not say.
+        /// The peak memory of the sandbox; `None` if the kernel does not report it.
         peak_bytes: Option<u64>,
         /// The memory limit.
         limit_bytes: u64,
     },
-    /// The kernel refused to make a process because the sandbox had as many as it may.
+    /// The kernel refused to create a process because of the sandbox's process limit.
     ForkRefused {
-        /// How often, by the cgroup's own counter.
+        /// The number of refusals, by the cgroup's counter.
         count: u64,
     },
-    /// CPU time of the whole tree when it was found over its limit.
+    /// The measured CPU time of the whole tree, over its limit.
     CpuTime {
         /// The time used.
         #[serde(rename = "used_us", with = "duration_us")]
@@ -95,66 +96,72 @@ pub enum Evidence {
         #[serde(rename = "limit_us", with = "duration_us")]
         limit: Duration,
     },
-    /// Time by the clock until the program was found to have ended by itself, beyond its limit: we were too late to end
-    /// it. An engine gives this only where its own delay in finding it cannot be the reason.
+    /// The measured wall time of a program that ended by itself after its limit, before the engine
+    /// could end it.
+    ///
+    /// An engine reports this only if its own measurement delay cannot be the reason.
     WallTime {
-        /// The time that it ran.
+        /// The time used.
         #[serde(rename = "used_us", with = "duration_us")]
         used: Duration,
         /// The limit.
         #[serde(rename = "limit_us", with = "duration_us")]
         limit: Duration,
     },
-    /// Bytes read from the program when they were found over the limit.
+    /// The measured output of the program, over its limit.
     OutputBytes {
-        /// The bytes read, both streams together.
+        /// The bytes of both streams together.
         bytes: u64,
         /// The limit.
         limit_bytes: u64,
     },
-    /// A file system of the sandbox was found full (statfs(2)) when the program had ended.
+    /// A file system of the sandbox was full (statfs(2)) after the program had ended.
     FileSystemFull {
         /// Free bytes.
         free_bytes: u64,
         /// Free inodes.
         free_inodes: u64,
     },
-    /// The program did what the policy forbids, and the kernel says so.
+    /// The kernel reported a violation of the policy.
     Violation {
-        /// What it did.
+        /// The forbidden action.
         what: String,
     },
-    /// Processes that the program left behind, ended before the outcome was made.
+    /// The engine ended background processes before it created the outcome.
     Survivors {
-        /// How many.
+        /// The number of processes.
         count: u64,
     },
-    /// Processes of the sandbox could not be confirmed dead in time (one may be in an uninterruptible sleep).
+    /// The engine could not confirm the end of all processes in time. A process can be in
+    /// uninterruptible sleep.
     NotConfirmedDead,
     /// The compile step ended.
     Compiled {
-        /// What became of the compiler.
+        /// The verdict of the compiler.
         verdict: Verdict,
     },
-    /// The evaluation was cancelled before its program was started.
+    /// The evaluation was cancelled before its program started.
     CancelledBeforeStart,
 }
 
 impl Evidence {
-    /// Whether this is an out-of-memory kill at the sandbox's own limit, and not because the *host* was out of memory.
+    /// Returns `true` for an out-of-memory kill at the sandbox's own limit, as opposed to the
+    /// *host's*.
     #[must_use]
     pub fn is_out_of_own_memory(&self) -> bool {
         match *self {
             Self::OomKilled { limit_hits, peak_bytes, limit_bytes, .. } => {
                 limit_hits > 0
                     || peak_bytes
-                        .is_some_and(|peak| peak.saturating_add(LAST_CHARGE) >= limit_bytes)
+                        .is_some_and(|peak| peak.saturating_add(CHARGE_MARGIN) >= limit_bytes)
             }
             _ => false,
         }
     }
 }
 
-/// How far below its limit a sandbox can be when the kernel refuses it memory: the largest piece for which it kills
-/// (`PAGE_ALLOC_COSTLY_ORDER`, eight pages), and what each CPU may hold back (`MEMCG_CHARGE_BATCH`, 64 pages).
-const LAST_CHARGE: u64 = 512 * 1024;
+/// The distance below its limit at which a sandbox can run out of memory.
+///
+/// The kernel kills for allocations of at most eight pages (`PAGE_ALLOC_COSTLY_ORDER`), and each
+/// CPU can reserve 64 pages (`MEMCG_CHARGE_BATCH`).
+const CHARGE_MARGIN: u64 = 512 * 1024;

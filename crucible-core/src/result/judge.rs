@@ -1,28 +1,28 @@
-//! The one place where a verdict is made.
+//! The computation of verdicts from evidence.
 
 use super::evidence::{Evidence, KillReason};
 use super::verdict::{Ending, Verdict};
 use crate::model::Limit;
 
-/// Computes the verdict from the evidence, and from nothing else.
+/// Computes the verdict from the evidence alone.
 ///
-/// In this order:
+/// The first rule that applies decides:
 ///
-/// 1. a compile step that did not exit with 0: `CompileFailed` (a compiler that was not there is `NotStarted`);
-/// 2. execve(2) failed: `NotStarted`;
-/// 3. cancelled, and not ended by itself before: `Cancelled`;
-/// 4. the kernel says that a limit was hit (`memory`, `processes`): `LimitExceeded`, whatever came after, because what
-///    the program did then cannot be trusted. An out-of-memory kill without a hit of the sandbox's own limit is the
-///    host's: `Inconclusive`;
-/// 5. a violation of the policy: `PolicyViolation`;
-/// 6. it was measured beyond a limit (`output`, `cpu`, `wall`): `LimitExceeded`, also where it ended by itself before it could be
-///    killed for it;
-/// 7. our ledger says that we killed it at a limit, and it had not ended by itself before: `LimitExceeded`;
-/// 8. a file system was full at the end: `LimitExceeded` (`disk`);
-/// 9. it ended by itself: `Exited` or `Signaled`;
-/// 10. else `Inconclusive`.
+/// 1. The compile step did not exit with 0: `CompileFailed`. A missing compiler is `NotStarted`.
+/// 2. execve(2) failed: `NotStarted`.
+/// 3. The run was cancelled before the program ended by itself: `Cancelled`.
+/// 4. The kernel counted a hit of a limit (`memory`, `processes`): `LimitExceeded`, independent of
+///    later facts, because the program's behaviour after the hit is not reliable. An out-of-memory
+///    kill without a hit of the sandbox's own limit is the host's: `Inconclusive`.
+/// 5. The program violated the policy: `PolicyViolation`.
+/// 6. A measurement exceeds a limit (`output`, `cpu`, `wall`): `LimitExceeded`, even if the program
+///    ended by itself before the kill.
+/// 7. The engine killed the program at a limit before it ended by itself: `LimitExceeded`.
+/// 8. A file system was full at the end: `LimitExceeded` (`disk`).
+/// 9. The program ended by itself: `Exited` or `Signaled`.
+/// 10. Otherwise: `Inconclusive`.
 ///
-/// Where two limits of one step are in evidence, the first in the list is the verdict.
+/// If one rule applies to several facts, the first fact in the list decides.
 #[must_use]
 pub fn judge(evidence: &[Evidence]) -> Verdict {
     compile_failure(evidence)
@@ -37,7 +37,7 @@ pub fn judge(evidence: &[Evidence]) -> Verdict {
         .unwrap_or_else(|| inconclusive(evidence))
 }
 
-/// How the program ended, where anyone saw it.
+/// Returns the program's ending, if the evidence has one.
 #[must_use]
 pub fn ending(evidence: &[Evidence]) -> Option<Ending> {
     evidence.iter().find_map(|fact| match fact {
@@ -46,6 +46,7 @@ pub fn ending(evidence: &[Evidence]) -> Option<Ending> {
     })
 }
 
+/// Applies rule 1: the compile step.
 fn compile_failure(evidence: &[Evidence]) -> Option<Verdict> {
     evidence.iter().find_map(|fact| match fact {
         Evidence::Compiled { verdict } => match verdict {
@@ -59,6 +60,7 @@ fn compile_failure(evidence: &[Evidence]) -> Option<Verdict> {
     })
 }
 
+/// Applies rule 2: execve(2) failed.
 fn not_started(evidence: &[Evidence]) -> Option<Verdict> {
     evidence.iter().find_map(|fact| match fact {
         Evidence::ExecFailed { reason, .. } => Some(Verdict::NotStarted { reason: reason.clone() }),
@@ -66,6 +68,7 @@ fn not_started(evidence: &[Evidence]) -> Option<Verdict> {
     })
 }
 
+/// Applies rule 3: cancellation.
 fn cancelled(evidence: &[Evidence]) -> Option<Verdict> {
     if evidence.contains(&Evidence::CancelledBeforeStart) {
         return Some(Verdict::Cancelled);
@@ -73,6 +76,7 @@ fn cancelled(evidence: &[Evidence]) -> Option<Verdict> {
     killed_for(evidence, |reason| reason == KillReason::Cancelled).then_some(Verdict::Cancelled)
 }
 
+/// Applies rule 4: limits that the kernel counts.
 fn counted_limit(evidence: &[Evidence]) -> Option<Verdict> {
     evidence.iter().find_map(|fact| match fact {
         oom if oom.is_out_of_own_memory() => Some(Verdict::LimitExceeded { limit: Limit::Memory }),
@@ -84,6 +88,7 @@ fn counted_limit(evidence: &[Evidence]) -> Option<Verdict> {
     })
 }
 
+/// Applies rule 5: violations of the policy.
 fn violation(evidence: &[Evidence]) -> Option<Verdict> {
     evidence.iter().find_map(|fact| match fact {
         Evidence::Violation { what } => Some(Verdict::PolicyViolation { what: what.clone() }),
@@ -91,6 +96,7 @@ fn violation(evidence: &[Evidence]) -> Option<Verdict> {
     })
 }
 
+/// Applies rule 6: limits that the engine measures.
 fn measured_limit(evidence: &[Evidence]) -> Option<Verdict> {
     evidence.iter().find_map(|fact| match *fact {
         Evidence::OutputBytes { bytes, limit_bytes } if bytes > limit_bytes => {
@@ -106,6 +112,7 @@ fn measured_limit(evidence: &[Evidence]) -> Option<Verdict> {
     })
 }
 
+/// Applies rule 7: limits that the engine enforces with a signal.
 fn enforced_limit(evidence: &[Evidence]) -> Option<Verdict> {
     evidence.iter().find_map(|fact| match fact {
         Evidence::Killed { reason, .. } if killed_for(evidence, |seen| seen == *reason) => {
@@ -115,11 +122,10 @@ fn enforced_limit(evidence: &[Evidence]) -> Option<Verdict> {
     })
 }
 
-/// Whether we killed the program for such a reason, and it had not ended by itself before.
+/// Returns `true` if the engine killed the program for such a reason before it ended by itself.
 ///
-/// A program that ends at the very moment at which we decide to kill it can be reaped with an ending of its own. Then
-/// the ledger names a kill that never took effect, and the ending is the truth: a `Waited` that lists another ending
-/// than the signal we sent.
+/// A program can end by itself at the moment of the kill. The kill log then has an entry for a
+/// signal without effect, and `Waited` has another ending than that signal. The ending decides.
 fn killed_for(evidence: &[Evidence], wanted: impl Fn(KillReason) -> bool) -> bool {
     evidence.iter().any(|fact| match fact {
         Evidence::Killed { signal, reason, .. } if wanted(*reason) => {
@@ -129,6 +135,7 @@ fn killed_for(evidence: &[Evidence], wanted: impl Fn(KillReason) -> bool) -> boo
     })
 }
 
+/// Applies rule 8: a full file system.
 fn full_disk(evidence: &[Evidence]) -> Option<Verdict> {
     evidence
         .iter()
@@ -136,10 +143,15 @@ fn full_disk(evidence: &[Evidence]) -> Option<Verdict> {
         .then_some(Verdict::LimitExceeded { limit: Limit::Disk })
 }
 
+/// Applies rule 9: the program's own ending.
 fn own_ending(evidence: &[Evidence]) -> Option<Verdict> {
     ending(evidence).map(Verdict::from)
 }
 
+/// Applies rule 10: no fact decides.
+///
+/// The reasons are part of the wire form: a stored outcome is valid only if its verdict equals the
+/// verdict that its evidence implies, including the reason.
 fn inconclusive(evidence: &[Evidence]) -> Verdict {
     let reason = if evidence.contains(&Evidence::NotConfirmedDead) {
         "a process of the sandbox could not be confirmed dead"
@@ -180,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn exit_codes_mean_nothing_but_themselves() {
+    fn exit_codes_have_no_special_meaning() {
         for code in [0, 1, 3, 124, 126, 127, 137, 139, 143, 255] {
             assert_eq!(judge(&[exited(code)]), Verdict::Exited { code });
         }
@@ -189,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ledger_tells_our_kill_from_others() {
+    fn kill_log_distinguishes_own_kills() {
         for (reason, which) in [
             (KillReason::Wall, Limit::Wall),
             (KillReason::Cpu, Limit::Cpu),
@@ -203,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kill_that_came_too_late_is_not_the_verdict() {
+    fn late_kill_does_not_change_the_verdict() {
         for reason in [KillReason::Wall, KillReason::Cpu, KillReason::Output, KillReason::Cancelled]
         {
             assert_eq!(judge(&[killed(reason), exited(0)]), Verdict::Exited { code: 0 });
@@ -213,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_counted_limit_outweighs_whatever_came_after() {
+    fn counted_limit_outweighs_later_facts() {
         let oom = oom_killed(12, None);
         assert_eq!(judge(&[exited(0), oom.clone()]), limit(Limit::Memory));
         assert_eq!(judge(&[signaled(Signal::KILL), oom.clone()]), limit(Limit::Memory));
@@ -224,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hosts_own_out_of_memory_is_not_the_programs() {
+    fn oom_of_the_host_is_inconclusive() {
         let verdict = judge(&[signaled(Signal::KILL), oom_killed(0, Some(70 << 20))]);
         assert!(matches!(verdict, Verdict::Inconclusive { .. }));
         assert_eq!(verdict.blame(), crate::Blame::Host);
@@ -232,20 +244,20 @@ mod tests {
     }
 
     #[test]
-    fn where_the_kernel_does_not_count_the_peak_tells_whose_memory_it_was() {
+    fn uncounted_oom_is_attributed_by_peak() {
         assert_eq!(judge(&[oom_killed(0, Some(128 << 20))]), limit(Limit::Memory));
         assert_eq!(judge(&[oom_killed(0, Some((128 << 20) - 4096))]), limit(Limit::Memory));
     }
 
     #[test]
-    fn a_full_disk_explains_an_ending_but_not_a_kill() {
+    fn full_disk_explains_ending_but_not_kill() {
         let full = Evidence::FileSystemFull { free_bytes: 0, free_inodes: 9 };
         assert_eq!(judge(&[exited(1), full.clone()]), limit(Limit::Disk));
         assert_eq!(judge(&[killed(KillReason::Wall), full]), limit(Limit::Wall));
     }
 
     #[test]
-    fn a_program_that_never_ran_was_not_started() {
+    fn failed_exec_is_not_started() {
         let failed = Evidence::ExecFailed { reason: NotStartedReason::NoSuchProgram, errno: 2 };
         assert_eq!(
             judge(&[failed]),
@@ -254,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_compiler_that_fails_is_the_verdict_and_one_that_succeeds_is_not() {
+    fn only_a_failed_compile_is_the_verdict() {
         let compiled = |verdict| Evidence::Compiled { verdict };
         let error = Verdict::Exited { code: 1 };
         assert_eq!(
@@ -271,14 +283,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_known_is_inconclusive() {
+    fn missing_evidence_is_inconclusive() {
         assert!(matches!(judge(&[]), Verdict::Inconclusive { .. }));
         assert!(matches!(judge(&[Evidence::NotConfirmedDead]), Verdict::Inconclusive { .. }));
         assert_eq!(judge(&[Evidence::CancelledBeforeStart]), Verdict::Cancelled);
     }
 
     #[test]
-    fn what_was_measured_beyond_a_limit_is_the_verdict_however_it_ended() {
+    fn measured_excess_outweighs_the_ending() {
         let output = Evidence::OutputBytes { bytes: 4097, limit_bytes: 4096 };
         assert_eq!(
             judge(&[exited(0), output.clone()]),

@@ -1,4 +1,4 @@
-//! What came of an evaluation.
+//! Outcomes.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,27 +13,28 @@ use super::verdict::{Blame, Ending, Verdict};
 /// The version of the wire form that this build writes, and the newest that it reads.
 pub const WIRE_VERSION: u32 = 1;
 
-/// What came of an evaluation: the verdict, why we believe it, what was written, what was used, what isolated it.
+/// The result of an evaluation: the verdict, its evidence, the output, the usage and the
+/// enforcement.
 ///
-/// The verdict, the ending and the blame are computed from the evidence when an outcome is made and again when one is
-/// read: an outcome whose verdict does not follow from its evidence cannot exist.
+/// The verdict, the ending and the blame are computed from the evidence, both at creation and at
+/// deserialization. So the verdict of an outcome always follows from its evidence.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "Wire", try_from = "Wire")]
+#[serde(into = "OutcomeWire", try_from = "OutcomeWire")]
 #[non_exhaustive]
 pub struct Outcome {
-    /// The name of the engine that ran it.
+    /// The name of the engine.
     pub engine: String,
-    /// What the program wrote to its standard output; the compiler's, if the verdict is `CompileFailed`.
+    /// The program's standard output; the compiler's if the verdict is `CompileFailed`.
     pub stdout: Captured,
-    /// What the program wrote to its standard error; the compiler's, if the verdict is `CompileFailed`.
+    /// The program's standard error; the compiler's if the verdict is `CompileFailed`.
     pub stderr: Captured,
-    /// What the run used.
+    /// The resources that the run used.
     pub usage: Usage,
-    /// What isolated the run.
+    /// The layers that isolated the run.
     pub enforcement: Enforcement,
-    /// The files that were collected.
+    /// The collected files.
     pub artifacts: Vec<Artifact>,
-    /// The files that matched and were not collected.
+    /// The matching files that were not collected.
     pub skipped: Vec<Skipped>,
     /// INVARIANT: `verdict` is `judge(&evidence)`.
     evidence: Vec<Evidence>,
@@ -41,7 +42,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// An outcome with this evidence, and nothing written, used, isolated or collected yet.
+    /// Creates an outcome from evidence, without output, usage, enforcement or artifacts.
     #[must_use]
     pub fn new(engine: impl Into<String>, evidence: Vec<Evidence>) -> Self {
         Self {
@@ -57,7 +58,7 @@ impl Outcome {
         }
     }
 
-    /// Sets what was written.
+    /// Sets the captured output.
     #[must_use]
     pub fn with_output(mut self, stdout: Captured, stderr: Captured) -> Self {
         self.stdout = stdout;
@@ -65,21 +66,21 @@ impl Outcome {
         self
     }
 
-    /// Sets what was used.
+    /// Sets the usage.
     #[must_use]
     pub fn with_usage(mut self, usage: Usage) -> Self {
         self.usage = usage;
         self
     }
 
-    /// Sets what isolated the run.
+    /// Sets the layers that isolated the run.
     #[must_use]
     pub fn with_enforcement(mut self, enforcement: Enforcement) -> Self {
         self.enforcement = enforcement;
         self
     }
 
-    /// Sets what was collected, and what was not.
+    /// Sets the collected and the skipped files.
     #[must_use]
     pub fn with_artifacts(mut self, artifacts: Vec<Artifact>, skipped: Vec<Skipped>) -> Self {
         self.artifacts = artifacts;
@@ -87,31 +88,32 @@ impl Outcome {
         self
     }
 
-    /// What became of the program.
+    /// Returns the verdict.
     #[must_use]
     pub fn verdict(&self) -> &Verdict {
         &self.verdict
     }
 
-    /// How the program ended by itself, where anyone saw it: also where a limit is the verdict.
+    /// Returns the program's own ending, if it was observed. It is also present if the verdict is a
+    /// limit.
     #[must_use]
     pub fn ending(&self) -> Option<Ending> {
         ending(&self.evidence)
     }
 
-    /// Who the verdict speaks about.
+    /// Returns the party that the verdict blames.
     #[must_use]
     pub fn blame(&self) -> Blame {
         self.verdict.blame()
     }
 
-    /// The facts that the verdict follows from.
+    /// Returns the facts that the verdict follows from.
     #[must_use]
     pub fn evidence(&self) -> &[Evidence] {
         &self.evidence
     }
 
-    /// Whether the program exited with code 0.
+    /// Returns `true` if the program exited with code 0.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.verdict.is_success()
@@ -120,7 +122,7 @@ impl Outcome {
 
 /// The wire form of [`Outcome`].
 #[derive(Serialize, Deserialize)]
-struct Wire {
+struct OutcomeWire {
     version: u32,
     verdict: Verdict,
     ending: Option<Ending>,
@@ -136,7 +138,7 @@ struct Wire {
     skipped: Vec<Skipped>,
 }
 
-impl From<Outcome> for Wire {
+impl From<Outcome> for OutcomeWire {
     fn from(outcome: Outcome) -> Self {
         Self {
             version: WIRE_VERSION,
@@ -155,25 +157,25 @@ impl From<Outcome> for Wire {
     }
 }
 
-/// The wire form of an [`Outcome`] cannot be read.
+/// An error for an invalid [`OutcomeWire`].
 #[derive(Debug, thiserror::Error)]
-enum WireError {
+enum OutcomeWireError {
     #[error("the outcome has version {found}; this build reads up to version {WIRE_VERSION}")]
     Version { found: u32 },
-    #[error("the outcome says `{said}` where its evidence says `{follows}`")]
-    Verdict { said: Verdict, follows: Verdict },
+    #[error("the outcome has the verdict `{stated}`; its evidence implies `{implied}`")]
+    Verdict { stated: Verdict, implied: Verdict },
 }
 
-impl TryFrom<Wire> for Outcome {
-    type Error = WireError;
+impl TryFrom<OutcomeWire> for Outcome {
+    type Error = OutcomeWireError;
 
-    fn try_from(wire: Wire) -> Result<Self, WireError> {
+    fn try_from(wire: OutcomeWire) -> Result<Self, OutcomeWireError> {
         if wire.version > WIRE_VERSION {
-            return Err(WireError::Version { found: wire.version });
+            return Err(OutcomeWireError::Version { found: wire.version });
         }
-        let follows = judge(&wire.evidence);
-        if follows != wire.verdict {
-            return Err(WireError::Verdict { said: wire.verdict, follows });
+        let implied = judge(&wire.evidence);
+        if implied != wire.verdict {
+            return Err(OutcomeWireError::Verdict { stated: wire.verdict, implied });
         }
         Ok(Self::new(wire.engine, wire.evidence)
             .with_output(wire.stdout, wire.stderr)
@@ -204,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wire_form_is_the_documented_one() {
+    fn outcome_has_documented_wire_form() {
         let json = serde_json::to_string(&outcome()).unwrap();
         let start = r#"{"version":1,"verdict":{"kind":"exited","code":0},"ending":{"kind":"exited","code":0},"blame":"program","engine":"subprocess","stdout":{"text":"42\n","total_bytes":3,"truncated":false,"sha256":""#;
         assert!(json.starts_with(start), "{json}");
@@ -229,12 +231,12 @@ mod tests {
     }
 
     #[test]
-    fn a_forged_verdict_and_a_newer_version_are_refused() {
+    fn forged_verdict_and_newer_version_are_refused() {
         let json = serde_json::to_string(&outcome()).unwrap();
         let forged =
             json.replacen(r#"{"kind":"exited","code":0}"#, r#"{"kind":"exited","code":1}"#, 1);
         let error = serde_json::from_str::<Outcome>(&forged).unwrap_err().to_string();
-        assert!(error.contains("`exited 1` where its evidence says `exited 0`"), "{error}");
+        assert!(error.contains("`exited 1`; its evidence implies `exited 0`"), "{error}");
         let newer = json.replacen(r#""version":1"#, r#""version":2"#, 1);
         assert!(
             serde_json::from_str::<Outcome>(&newer).unwrap_err().to_string().contains("version 2")
@@ -242,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ending_is_kept_beside_a_limit() {
+    fn limit_verdict_keeps_the_ending() {
         let evidence = vec![
             Evidence::Waited {
                 ending: Ending::Signaled { signal: Signal::KILL },

@@ -1,4 +1,4 @@
-//! What became of a program, in one word.
+//! Verdicts.
 
 use std::fmt;
 
@@ -6,16 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Limit, Signal};
 
-/// How a program ended by itself: what wait(2) says, without an opinion.
+/// The ending of a program as wait(2) reports it, without interpretation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Ending {
-    /// It exited with this code, 0 to 255.
+    /// The program exited with this code, 0 to 255.
     Exited {
         /// The exit code.
         code: i32,
     },
-    /// This signal ended it.
+    /// This signal ended the program.
     Signaled {
         /// The signal.
         signal: Signal,
@@ -31,18 +31,18 @@ impl fmt::Display for Ending {
     }
 }
 
-/// Why a program could not be started: the kernel refused to execute it.
+/// The reason why the kernel refused to execute a program.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum NotStartedReason {
-    /// There is no such file in the sandbox (`ENOENT`, `ENOTDIR`), or its interpreter is missing.
+    /// The file or its interpreter does not exist in the sandbox (`ENOENT`, `ENOTDIR`).
     NoSuchProgram,
-    /// The file may not be executed (`EACCES`, `EPERM`).
+    /// The file is not executable (`EACCES`, `EPERM`).
     PermissionDenied,
     /// The file is not a program for this machine (`ENOEXEC`, `EINVAL`, `ELIBBAD`).
     BadFormat,
-    /// The working directory is not there or is not a directory.
+    /// The working directory does not exist or is not a directory.
     NoSuchDirectory,
     /// Another error of execve(2).
     Refused,
@@ -60,69 +60,70 @@ impl fmt::Display for NotStartedReason {
     }
 }
 
-/// What became of a program.
+/// The result of a program, in one value.
 ///
-/// A verdict is computed in one place, [`judge`](crate::judge()), from [`Evidence`](crate::Evidence); never from an exit
-/// code's value or from text. `exit 124`, `exit 137` and a printed 'Killed' are `Exited`.
+/// Only [`judge`](crate::judge()) computes a verdict, from [`Evidence`](crate::Evidence), and never
+/// from the value of an exit code or from text. `exit 124`, `exit 137` and a printed 'Killed' are
+/// `Exited`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Verdict {
-    /// It ran to its end and exited with this code.
+    /// The program ran to its end and exited with this code.
     Exited {
         /// The exit code, 0 to 255.
         code: i32,
     },
-    /// A signal that we did not send ended it.
+    /// A signal that the engine did not send ended the program.
     Signaled {
         /// The signal.
         signal: Signal,
     },
-    /// It crossed a limit, whatever it did afterwards.
+    /// The program exceeded a limit.
     LimitExceeded {
         /// The limit.
         limit: Limit,
     },
-    /// It did what the policy forbids.
+    /// The program violated the policy.
     PolicyViolation {
-        /// What it did.
+        /// The forbidden action.
         what: String,
     },
     /// The compile step did not produce a program.
     CompileFailed {
-        /// What became of the compiler.
+        /// The verdict of the compiler.
         cause: Box<Verdict>,
     },
-    /// The kernel would not execute it.
+    /// The kernel refused to execute the program.
     NotStarted {
-        /// Why.
+        /// The reason.
         reason: NotStartedReason,
     },
-    /// It was cancelled before it ended.
+    /// The run was cancelled before the program ended.
     Cancelled,
-    /// It ended, and we cannot tell how.
+    /// The program ended, and the evidence is not sufficient.
     Inconclusive {
-        /// What is missing.
+        /// The missing fact.
         reason: String,
     },
 }
 
-/// Who a verdict speaks about.
+/// The party that a verdict blames.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Blame {
-    /// The program, by its own ending.
+    /// The program, because of its ending.
     Program,
-    /// The program, by what it used.
+    /// The program, because of its resource usage.
     Limit,
-    /// The program, by what it tried.
+    /// The program, because of a forbidden action.
     Policy,
-    /// Whoever asked for the evaluation.
+    /// The caller that submitted the evaluation.
     Caller,
-    /// The machine it ran on.
+    /// The host that ran the program.
     Host,
-    /// Nobody.
+    /// No party.
     Nobody,
 }
 
@@ -140,7 +141,7 @@ impl fmt::Display for Blame {
 }
 
 impl Verdict {
-    /// Who the verdict speaks about.
+    /// Returns the party that the verdict blames.
     #[must_use]
     pub fn blame(&self) -> Blame {
         match self {
@@ -155,13 +156,13 @@ impl Verdict {
         }
     }
 
-    /// Whether the program exited with code 0.
+    /// Returns `true` if the program exited with code 0.
     #[must_use]
     pub fn is_success(&self) -> bool {
         matches!(self, Self::Exited { code: 0 })
     }
 
-    /// The wire name of the kind of verdict: `exited`, `signaled` and so on.
+    /// Returns the wire name of the kind: `exited`, `signaled` and so on.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
@@ -206,7 +207,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_wire_form_is_the_documented_one() {
+    fn verdict_has_documented_wire_form() {
         for (verdict, json) in [
             (Verdict::Exited { code: 0 }, r#"{"kind":"exited","code":0}"#),
             (
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn blame_follows_the_verdict() {
+    fn blame_follows_from_the_verdict() {
         assert_eq!(Verdict::Exited { code: 0 }.blame(), Blame::Program);
         assert_eq!(Verdict::LimitExceeded { limit: Limit::Wall }.blame(), Blame::Limit);
         assert_eq!(Verdict::Inconclusive { reason: "x".into() }.blame(), Blame::Host);

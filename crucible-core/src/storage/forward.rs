@@ -37,7 +37,11 @@ macro_rules! forward {
                 (**self).records(query).await
             }
 
-            async fn journal(&self, id: EvaluationId, after: u64) -> Result<Vec<Event>, StorageError> {
+            async fn journal(
+                &self,
+                id: EvaluationId,
+                after: u64,
+            ) -> Result<Vec<Event>, StorageError> {
                 (**self).journal(id, after).await
             }
 

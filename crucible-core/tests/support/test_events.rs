@@ -1,4 +1,4 @@
-//! Kinds of events, in a form that can be drawn.
+//! Generated events.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use crucible_core::{
 };
 use proptest::prelude::*;
 
-/// A kind of event, with what decides whether it fits.
+/// A kind of event, with the data that decides whether the event fits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum TestEvent {
     Submitted,
     Started {
         attempt: u32,
@@ -28,7 +28,7 @@ pub(crate) enum Kind {
         cancelled: bool,
     },
     Failed,
-    /// With an outcome whose verdict is `Cancelled` or not, or without one.
+    /// Without an outcome, or with an outcome that is cancelled or not.
     Cancelled {
         outcome: Option<bool>,
     },
@@ -36,19 +36,21 @@ pub(crate) enum Kind {
     Output,
 }
 
-pub(crate) fn kind() -> impl Strategy<Value = Kind> {
+/// Generates a test event; events that make a journal longer are more likely.
+pub(crate) fn test_event() -> impl Strategy<Value = TestEvent> {
     let attempt = || 0..5_u32;
     prop_oneof![
-        1 => Just(Kind::Submitted),
-        6 => attempt().prop_map(|attempt| Kind::Started { attempt }),
-        3 => attempt().prop_map(|attempt| Kind::AttemptFailed { attempt }),
-        3 => attempt().prop_map(|attempt| Kind::Requeued { attempt }),
-        2 => Just(Kind::CancelRequested),
-        1 => any::<bool>().prop_map(|cancelled| Kind::Finished { cancelled }),
-        1 => Just(Kind::Failed),
-        1 => proptest::option::of(any::<bool>()).prop_map(|outcome| Kind::Cancelled { outcome }),
-        1 => Just(Kind::Expired),
-        1 => Just(Kind::Output),
+        1 => Just(TestEvent::Submitted),
+        6 => attempt().prop_map(|attempt| TestEvent::Started { attempt }),
+        3 => attempt().prop_map(|attempt| TestEvent::AttemptFailed { attempt }),
+        3 => attempt().prop_map(|attempt| TestEvent::Requeued { attempt }),
+        2 => Just(TestEvent::CancelRequested),
+        1 => any::<bool>().prop_map(|cancelled| TestEvent::Finished { cancelled }),
+        1 => Just(TestEvent::Failed),
+        1 => proptest::option::of(any::<bool>())
+            .prop_map(|outcome| TestEvent::Cancelled { outcome }),
+        1 => Just(TestEvent::Expired),
+        1 => Just(TestEvent::Output),
     ]
 }
 
@@ -61,7 +63,7 @@ fn outcome(cancelled: bool) -> Arc<Outcome> {
     ))
 }
 
-impl Kind {
+impl TestEvent {
     pub(crate) fn event_kind(self) -> EventKind {
         match self {
             Self::Submitted => EventKind::Submitted {
