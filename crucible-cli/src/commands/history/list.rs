@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crucible::journal::{Record, RecordState};
 use crucible::model::{EvaluationId, Timestamp};
-use crucible::storage::{DataDirectory, RecordQuery, Storage as _};
+use crucible::storage::{DataDirectory, RecordQuery, StorageExt as _};
+use futures::TryStreamExt as _;
 use serde::Serialize;
 
 use crate::args::history::{DeadArgs, ListArgs, RecordFilterArgs};
@@ -81,7 +82,7 @@ struct RecordList {
     table: Table<6>,
     printed: usize,
     corrupt: usize,
-    /// The last record, if the list has more than the limit.
+    /// The last printed record.
     last: Option<EvaluationId>,
 }
 
@@ -92,35 +93,30 @@ impl RecordList {
         Self { limit, json, table, printed: 0, corrupt: 0, last: None }
     }
 
-    /// Reads page after page, and prints the records and the corrupt records.
+    /// Prints the records and the corrupt records up to the limit.
     async fn print(
         mut self,
         directory: &DataDirectory,
         mut query: RecordQuery,
     ) -> Result<ExitStatus, Failure> {
+        // One more record than the limit shows whether the list continues.
+        query.limit = self.limit.saturating_add(1);
         let storage = directory.storage();
-        while self.printed < self.limit {
-            query.limit = RecordQuery::LIMIT_MAX.min(self.limit - self.printed);
-            let page =
-                storage.records(&query).await.map_err(|error| Failure::infrastructure(&error))?;
-            for record in &page.records {
-                self.add(record)?;
-            }
-            for record in &page.corrupt {
-                self.corrupt += 1;
-                eprintln!(
-                    "corrupt: evaluation {}: {}",
-                    record.evaluation,
-                    escaped(&record.problem)
-                );
-            }
-            query.after = page.next;
-            if page.next.is_none() {
-                self.last = None;
-                break;
+        let mut records = storage.records_stream(query);
+        while let Some(record) =
+            records.try_next().await.map_err(|error| Failure::infrastructure(&error))?
+        {
+            match record {
+                Ok(_) if self.printed == self.limit => return self.finish(true),
+                Ok(record) => self.add(&record)?,
+                Err(corrupt) => {
+                    self.corrupt += 1;
+                    let problem = escaped(&corrupt.problem);
+                    eprintln!("corrupt: evaluation {}: {problem}", corrupt.evaluation);
+                }
             }
         }
-        self.finish()
+        self.finish(false)
     }
 
     /// Prints a record, or adds it to the table.
@@ -135,14 +131,14 @@ impl RecordList {
     }
 
     /// Prints the table and the number of further records.
-    fn finish(self) -> Result<ExitStatus, Failure> {
+    fn finish(self, continues: bool) -> Result<ExitStatus, Failure> {
         if !self.json {
             if self.printed > 0 {
                 print_line(&self.table.to_string())?;
             } else {
                 eprintln!("no evaluations");
             }
-            if let Some(last) = self.last {
+            if let (Some(last), true) = (self.last, continues) {
                 eprintln!("the list continues: --after {last}, or --all");
             }
         }

@@ -9,6 +9,7 @@ use crucible::journal::RecordState;
 use crucible::model::EvaluationId;
 use crucible::model::error_chain;
 use crucible::storage::RecordQuery;
+use futures::{TryStreamExt as _, future};
 
 use crate::args::history::RedriveArgs;
 use crate::data;
@@ -66,14 +67,11 @@ async fn run_again(
 
 /// Returns all dead letters.
 async fn dead_letters(platform: &Crucible) -> Result<Vec<EvaluationId>, Failure> {
-    let mut query =
+    let query =
         RecordQuery::new().with_state(RecordState::Failed).with_limit(RecordQuery::LIMIT_MAX);
-    let mut ids = Vec::new();
-    loop {
-        let page =
-            platform.records(&query).await.map_err(|error| Failure::infrastructure(&error))?;
-        ids.extend(page.records.iter().map(|record| record.id));
-        let Some(next) = page.next else { return Ok(ids) };
-        query = query.with_after(next);
-    }
+    // `list` reports corrupt records.
+    let ids = platform
+        .records_stream(query)
+        .try_filter_map(|record| future::ready(Ok(record.ok().map(|record| record.id))));
+    ids.try_collect().await.map_err(|error| Failure::infrastructure(&error))
 }
