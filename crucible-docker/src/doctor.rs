@@ -1,40 +1,40 @@
-//! What a daemon offers, and what is known to be wrong with it.
+//! The report of a daemon's layers and known defects.
 
 use bollard::models::SystemVersion;
 use crucible_core::{EngineError, HostReport, Layer, LayerStatus, error_chain};
 
-use crate::config::DockerBuilder;
-use crate::daemon::Daemon;
+use crate::connection::Daemon;
+use crate::docker_builder::DockerBuilder;
 
-/// A defect, and the least versions without it: one for each line that is maintained.
+/// A known defect, with the first fixed version of each maintained release line.
 struct Defect {
     component: &'static str,
-    mended: &'static [&'static [u64]],
-    what: &'static str,
+    fixed: &'static [&'static [u64]],
+    description: &'static str,
 }
 
-/// Those by which a container can get at its host. (Of Docker's own, those that an engine which never copies out of a running
-/// container, and sends no compressed archive, does not meet.)
+/// Defects that let a container attack its host. Docker's defects in copying out of a running container are omitted: the
+/// engine never does that.
 const DEFECTS: [Defect; 3] = [
     Defect {
         component: "runc",
-        mended: &[&[1, 1, 12]],
-        what: "CVE-2024-21626: a container can begin in a directory of the host",
+        fixed: &[&[1, 1, 12]],
+        description: "CVE-2024-21626: a container can begin in a directory of the host",
     },
     Defect {
         component: "runc",
-        mended: &[&[1, 2, 8], &[1, 3, 3], &[1, 4, 0]],
-        what: "CVE-2025-31133, CVE-2025-52565, CVE-2025-52881: writes to /proc can be redirected while a container starts",
+        fixed: &[&[1, 2, 8], &[1, 3, 3], &[1, 4, 0]],
+        description: "CVE-2025-31133, CVE-2025-52565, CVE-2025-52881: writes to /proc can be redirected while a container starts",
     },
     Defect {
         component: "Engine",
-        mended: &[&[29, 5, 1]],
-        what: "CVE-2026-41567: a compressed archive runs a program of the container as root of the host (this engine sends none)",
+        fixed: &[&[29, 5, 1]],
+        description: "CVE-2026-41567: a compressed archive runs a program of the container as root of the host (this engine sends none)",
     },
 ];
 
-/// Says what the daemon offers that these settings lead to, a line a layer, by making a container; its versions, and what is known to
-/// be wrong with them.
+/// Connects to the daemon, starts a container, and returns a report: one line per layer, the versions, and their known
+/// defects.
 pub async fn doctor(builder: DockerBuilder) -> HostReport {
     let settings = builder.settings().clone();
     let name = settings.runtime.engine_name();
@@ -66,14 +66,14 @@ pub async fn doctor(builder: DockerBuilder) -> HostReport {
             engine.close().await;
             report
         }
-        Err(error) => untried(report, &error),
+        Err(error) => with_build_error(report, &error),
     }
 }
 
 fn describe(report: HostReport, daemon: &Daemon, version: &SystemVersion) -> HostReport {
     let unknown = || "?".to_owned();
     let mut report = report
-        .with_fact("daemon", daemon.place.clone())
+        .with_fact("daemon", daemon.address.clone())
         .with_fact("version", version.version.clone().unwrap_or_else(unknown))
         .with_fact("API", version.api_version.clone().unwrap_or_else(unknown))
         .with_fact("kernel", version.kernel_version.clone().unwrap_or_else(unknown))
@@ -82,13 +82,15 @@ fn describe(report: HostReport, daemon: &Daemon, version: &SystemVersion) -> Hos
         if component != "Engine" {
             report = report.with_fact(component.clone(), version.clone());
         }
-        for Defect { mended, what, .. } in
+        for Defect { fixed, description, .. } in
             DEFECTS.iter().filter(|defect| defect.component == component)
         {
-            if is_before(&version, mended) {
-                let least: Vec<_> = mended.iter().map(|version| dotted(version)).collect();
-                let what =
-                    format!("{what}; mended in {}, or by your distribution", least.join(", "));
+            if is_before(&version, fixed) {
+                let least: Vec<_> = fixed.iter().map(|version| dotted(version)).collect();
+                let what = format!(
+                    "{description}; fixed in {}, or by your distribution",
+                    least.join(", ")
+                );
                 report = report.with_fact(format!("{component} {version} may have"), what);
             }
         }
@@ -105,8 +107,9 @@ fn dotted(version: &[u64]) -> String {
     version.iter().map(u64::to_string).collect::<Vec<_>>().join(".")
 }
 
-/// Whether a version is before what mended its line. Lines that are newer than all have it from the beginning.
-fn is_before(version: &str, mended: &[&[u64]]) -> bool {
+/// Returns `true` if a version is older than the fixed version of its release line. Release lines newer than all listed
+/// ones contain the fix.
+fn is_before(version: &str, fixed: &[&[u64]]) -> bool {
     let numbers: Vec<u64> = version
         .trim_start_matches('v')
         .split(|c: char| !c.is_ascii_digit())
@@ -117,21 +120,19 @@ fn is_before(version: &str, mended: &[&[u64]]) -> bool {
         return false;
     }
     let line = numbers.get(..2).unwrap_or(&numbers);
-    match mended.iter().find(|least| least.starts_with(line)) {
+    match fixed.iter().find(|least| least.starts_with(line)) {
         Some(least) => numbers.as_slice() < *least,
-        // A line of which nothing is known: older than all of them, or newer.
-        None => mended.iter().all(|least| numbers.as_slice() < *least),
+        // An unlisted release line is older or newer than all listed ones.
+        None => fixed.iter().all(|least| numbers.as_slice() < *least),
     }
 }
 
 fn reason(layer: Layer) -> &'static str {
     match layer {
-        Layer::UserNamespace => "ids inside are those of the host",
-        Layer::Landlock => {
-            "the kernel has none, or the daemon's own filter does not let it be used"
-        }
+        Layer::UserNamespace => "ids in the container are the host's",
+        Layer::Landlock => "the kernel does not have it, or the daemon's seccomp filter refuses it",
         Layer::CpuCgroup => {
-            "the container's cgroup cannot be seen from within: CPU time is what its processes say"
+            "the container does not see its cgroup: CPU time is the sum over its processes"
         }
         _ => "a container does not have it",
     }
@@ -147,8 +148,8 @@ fn fix(layer: Layer) -> &'static str {
     }
 }
 
-fn untried(report: HostReport, error: &EngineError) -> HostReport {
-    let report = report.with_fact("a sandbox could not be made", error_chain(error));
+fn with_build_error(report: HostReport, error: &EngineError) -> HostReport {
+    let report = report.with_fact("cannot start a container", error_chain(error));
     let EngineError::LayerUnavailable { missing } = error else { return report };
     missing.iter().fold(report, |report, missing| {
         report.with_missing(missing.layer, missing.reason.clone(), missing.fix.clone())
@@ -160,8 +161,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn versions_are_held_against_their_own_line() {
-        let mended: &[&[u64]] = &[&[1, 2, 8], &[1, 3, 3], &[1, 4, 0]];
+    fn version_is_compared_within_its_release_line() {
+        let fixed: &[&[u64]] = &[&[1, 2, 8], &[1, 3, 3], &[1, 4, 0]];
         for (version, before) in [
             ("1.1.5+ds1", true),
             ("1.2.7", true),
@@ -173,7 +174,7 @@ mod tests {
             ("2.0.0", false),
             ("unknown", false),
         ] {
-            assert_eq!(is_before(version, mended), before, "{version}");
+            assert_eq!(is_before(version, fixed), before, "{version}");
         }
         assert!(is_before("20.10.24+dfsg1", &[&[29, 5, 1]]));
     }

@@ -1,4 +1,6 @@
-//! Running one command: from the request to its exit.
+//! The run of one command in a sandbox.
+
+use std::sync::Arc;
 
 use crucible_core::{
     Command, EngineError, ExecOptions, ExecOutcome, Layer, Limits, OnExit, OutputChunk, OutputSink,
@@ -9,149 +11,153 @@ use crucible_guest_client::{
     Channel as _, ChannelExt as _, CommandExchange, CommandIo, CommandMeters, CommandRun,
     CommandSession, GuestSandboxExt as _, RECEIVER_GRACE, request,
 };
-use std::sync::Arc;
 use tokio::sync::mpsc;
 
-use crate::attachment::Attachment;
-use crate::enforcement;
-use crate::engine::Inner;
-use crate::outputs::{Outputs, pass_on};
+use crate::config::Settings;
+use crate::connection::{Attachment, CommandOutput, forward};
+use crate::container::enforcement_of_command;
 use crate::sandbox::DockerSandbox;
 
 /// The size of one piece of input: the capacity of a pipe.
 const PIECE: usize = 64 * 1024;
 /// `RLIMIT_NPROC` (getrlimit(2)).
 const RLIMIT_NPROC: u32 = 6;
+/// The lowest number of CPUs that is assumed. The daemon may be on another machine with more CPUs than this one.
+const CPUS_MIN: u32 = 8;
 
-/// Runs a command. Dropping the future poisons the sandbox.
-pub(crate) async fn exec(
-    sandbox: &DockerSandbox,
-    command: &Command,
-    options: ExecOptions,
-) -> Result<ExecOutcome, EngineError> {
-    let (inner, container) = (&sandbox.inner, &sandbox.container);
-    let (mut session, CommandIo { stdin, output, capture_bytes }) = CommandSession::begin(
-        command,
-        options,
-        &sandbox.limits,
-        &sandbox.lock,
-        sandbox.baseline(),
-    )?;
-    let channel = &container.attachment;
-    let (outputs, chunks) = Outputs::new(capture_bytes, session.limits().output_bytes, &output);
-    let outputs = Arc::new(outputs);
-    channel.set_outputs(Some(Arc::clone(&outputs))).await;
-    let rlimits = rlimits(inner, &sandbox.limits)?;
-    let variables = path_of_image(sandbox, command);
-    let parameters =
-        request::ExecParameters { variables: &variables, ..session.parameters(&rlimits) };
-    let payload = request::exec(command, parameters)?;
-    let request = channel.router().open_request();
-    sandbox.send_start(channel.send(FrameKind::Exec, request.id(), &payload, &[])).await?;
-    let exchange = CommandExchange { channel, request, kill: || sandbox.kill() };
-    let streams = Streams { stdin, output, chunks, outputs: &outputs };
-    let run = supervise(inner, &mut session, exchange, streams).await?;
-    let mut now = run.end.counters().unwrap_or(session.baseline.counters);
-    // A guest that was killed for lack of memory cannot report it. The daemon reports it instead.
-    if run.guest_was_lost() && container.ran_out_of_memory(inner).await {
-        now.oom_kills = Some(now.oom_kills.unwrap_or(0) + 1);
-        now.memory_limit_hits = Some(now.memory_limit_hits.unwrap_or(0) + 1);
+impl DockerSandbox {
+    /// Runs a command. Dropping the future poisons the sandbox.
+    pub(crate) async fn run_command(
+        &self,
+        command: &Command,
+        options: ExecOptions,
+    ) -> Result<ExecOutcome, EngineError> {
+        let (settings, container) = (self.pool.settings(), &self.container);
+        let (mut session, CommandIo { stdin, output, capture_bytes }) =
+            CommandSession::begin(command, options, &self.limits, &self.lock, self.baseline())?;
+        let channel = &container.attachment;
+        let (streams, chunks) =
+            CommandOutput::new(capture_bytes, session.limits().output_bytes, &output);
+        let streams = Arc::new(streams);
+        channel.set_output(Some(Arc::clone(&streams))).await;
+        let rlimits = rlimits(settings, &self.limits)?;
+        let variables = self.image_variables(command);
+        let parameters =
+            request::ExecParameters { variables: &variables, ..session.parameters(&rlimits) };
+        let payload = request::exec(command, parameters)?;
+        let request = channel.router().open_request();
+        self.send_start(channel.send(FrameKind::Exec, request.id(), &payload, &[])).await?;
+        let exchange = CommandExchange { channel, request, kill: || container.kill() };
+        let io = Transfer { stdin, output, chunks, streams: &streams };
+        let run = supervise(&mut session, exchange, io).await?;
+        let mut now = run.end.counters().unwrap_or(session.baseline.counters);
+        // A guest that was killed for lack of memory cannot report it. The daemon reports it instead.
+        if run.guest_was_lost() && container.ran_out_of_memory().await {
+            now.oom_kills = Some(now.oom_kills.unwrap_or(0) + 1);
+            now.memory_limit_hits = Some(now.memory_limit_hits.unwrap_or(0) + 1);
+        }
+        let builder =
+            session.evidence_builder(run, now, container.memory_limit(), streams.meter.bytes());
+        if let Some(error) = builder.lost_guest() {
+            return Err(container.diagnose_loss(error).await);
+        }
+        let end = &builder.run.end;
+        let engine = &self.pool.info.enforcement;
+        let enforcement = enforcement_of_command(settings, engine, container, end, &self.limits)?;
+        let mut usage = builder.usage();
+        container.correct_peaks(&mut usage, end);
+        // The guest has waited for every process and exits. The empty container is removed in the background.
+        let is_over = session.on_exit() == OnExit::Seal && end.is_complete();
+        self.record(&builder, &usage, is_over);
+        session.finish(end);
+        let (stdout, stderr) = streams.finish();
+        Ok(ExecOutcome::new(builder.into_evidence())
+            .with_output(stdout, stderr)
+            .with_usage(usage)
+            .with_enforcement(enforcement))
     }
-    let memory_limit = container.policy.memory_bytes;
-    let builder = session.evidence_builder(run, now, memory_limit, outputs.meter.bytes());
-    if let Some(error) = builder.lost_guest() {
-        return Err(container.autopsy(inner, error).await);
+
+    /// Returns the image's `PATH` as a variable, unless the command sets one.
+    fn image_variables(&self, command: &Command) -> Vec<String> {
+        match &self.path {
+            Some(path) if !command.env.contains_key("PATH") => vec![format!("PATH={path}")],
+            _ => Vec::new(),
+        }
     }
-    let end = &builder.run.end;
-    let enforcement = enforcement::of_command(inner, container, end, &sandbox.limits)?;
-    let mut usage = builder.usage();
-    container.correct_peaks(&mut usage, end);
-    // The guest has waited for every process and exits. The empty container is removed in the background.
-    let is_over = session.on_exit() == OnExit::Seal && end.is_complete();
-    sandbox.record(&builder, &usage, is_over);
-    session.finish(end);
-    let (stdout, stderr) = outputs.finish();
-    Ok(ExecOutcome::new(builder.into_evidence())
-        .with_output(stdout, stderr)
-        .with_usage(usage)
-        .with_enforcement(enforcement))
 }
 
 /// The streams of a command.
-struct Streams<'a> {
+struct Transfer<'a> {
     stdin: Stdin,
     output: OutputSink,
     chunks: Option<mpsc::Receiver<OutputChunk>>,
-    outputs: &'a Outputs,
+    streams: &'a CommandOutput,
 }
 
 /// Follows a command to its end, and transfers its streams.
 async fn supervise<K: Fn() + Send + Sync>(
-    inner: &Inner,
     session: &mut CommandSession<'_>,
     exchange: CommandExchange<'_, Attachment, K>,
-    streams: Streams<'_>,
+    transfer: Transfer<'_>,
 ) -> Result<CommandRun, EngineError> {
-    let Streams { stdin, output, chunks, outputs } = streams;
+    let Transfer { stdin, output, chunks, streams } = transfer;
     let channel = exchange.channel;
     let meters = CommandMeters {
-        output: &outputs.meter,
+        output: &streams.meter,
         // The guest reads the container's cgroup, or asks gVisor's kernel.
         cpu_time: || None,
-        cpus: inner.cpus,
+        cpus: cpus(),
         started: None,
     };
-    let passed = pass_on(chunks, output);
-    tokio::pin!(passed);
-    let mut fed = Box::pin(feed(channel, stdin));
-    let run = session.supervise(exchange, meters, passed.as_mut(), fed.as_mut()).await?;
-    // The input task may hold the channel's read lock while it waits. It is not polled any more.
-    drop(fed);
-    // A slow receiver may leave a chunk that was read but not delivered. No other output of this command follows.
+    let forwarding = forward(chunks, output);
+    tokio::pin!(forwarding);
+    let mut feeding = Box::pin(feed(channel, stdin));
+    let run = session.supervise(exchange, meters, forwarding.as_mut(), feeding.as_mut()).await?;
+    // The feeding future may hold the channel's read lock while it waits. It is not polled any more.
+    drop(feeding);
+    // With a slow receiver, a chunk may have been read but not forwarded. No other output of this command follows.
     let held = async {
-        channel.pass_on_held().await;
-        outputs.close();
+        channel.forward_held().await;
+        streams.close();
     };
-    let taken = async {
+    let forwarded = async {
         if !run.output_ended {
-            passed.as_mut().await;
+            forwarding.as_mut().await;
         }
     };
-    let rest = async { tokio::join!(held, taken) };
+    let rest = async { tokio::join!(held, forwarded) };
     if tokio::time::timeout(RECEIVER_GRACE, rest).await.is_err() {
         tracing::debug!("the receiver of live output does not take the remaining output");
     }
-    outputs.deaf.cancel();
-    channel.set_outputs(None).await;
+    streams.detached.cancel();
+    channel.set_output(None).await;
     Ok(run)
 }
 
-/// An image whose programs are not where programs are as a rule says where; a command that says so itself goes first.
-fn path_of_image(sandbox: &DockerSandbox, command: &Command) -> Vec<String> {
-    match &sandbox.path {
-        Some(path) if !command.env.contains_key("PATH") => vec![format!("PATH={path}")],
-        _ => Vec::new(),
-    }
+/// Returns how many CPUs a command can use at once. A number above the true one only shortens the interval of CPU time
+/// measurements.
+fn cpus() -> u32 {
+    let local = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(local).unwrap_or(u32::MAX).max(CPUS_MIN)
 }
 
-/// The resource limits of each process, and those that stand in for what the runtime does not limit.
-fn rlimits(inner: &Inner, limits: &Limits) -> Result<Vec<u8>, EngineError> {
-    let settings = &inner.daemon.settings;
+/// Returns the encoded resource limits of each process, including a replacement for a missing limit of the runtime.
+fn rlimits(settings: &Settings, limits: &Limits) -> Result<Vec<u8>, EngineError> {
     let mut wanted = request::process_limits(limits);
     if !settings.runtime.is_gvisor() {
         wanted.extend(request::priority_limits());
     }
     if settings.runtime.counts_own_threads() || settings.waived.contains(&Layer::PidsCgroup) {
-        // Counted for the user, who is this sandbox's alone.
+        // The kernel counts per user. Only this sandbox uses the id.
         let processes = u64::from(limits.processes);
         wanted.push(Rlimit { resource: RLIMIT_NPROC, soft: processes, hard: processes });
     }
     request::rlimits(&wanted)
 }
 
-/// Feeds a command's standard input. A command that does not read it, or closes it, is none of our business.
+/// Writes a command's standard input. A command may close its input or leave it unread.
 async fn feed(channel: &Attachment, stdin: Stdin) {
-    // An answer that it failed, or none, ends the feeding and nothing else.
+    // A failure ends the input, not the command.
     let _fed = match stdin {
         Stdin::Bytes(bytes) => feed_bytes(channel, &bytes).await,
         Stdin::Stream(mut pieces) => {
@@ -164,10 +170,10 @@ async fn feed(channel: &Attachment, stdin: Stdin) {
         _ => true,
     };
     let request = channel.router().open_request();
-    let _told = channel.send(FrameKind::CloseStdin, request.id(), &[], &[]).await;
+    let _sent = channel.send(FrameKind::CloseStdin, request.id(), &[], &[]).await;
 }
 
-/// `false` if nobody reads any more.
+/// Writes a piece of input. Returns `false` if the command no longer reads.
 async fn feed_bytes(channel: &Attachment, bytes: &[u8]) -> bool {
     for piece in bytes.chunks(PIECE) {
         let request = channel.router().open_request();

@@ -1,5 +1,4 @@
-//! Crucible's engine of containers: Docker, Podman's compatible socket, and gVisor, without privilege and through the narrowest
-//! door.
+//! Crucible's container engine: Docker, Podman's compatible socket, and gVisor, without privileges and with few calls.
 //!
 //! ```no_run
 //! use crucible_core::{Engine as _, Evaluation, RunContext};
@@ -15,58 +14,50 @@
 //!
 //! # Core concepts
 //!
-//! - **The guest is process 1.** It comes from a volume that every container of the engine mounts read-only, starts the program as
-//!   another user, and reports its true end. Files go in and come out through it, before and after the program, never through the
-//!   daemon; its frames share one stream with nothing else, attached before the start, so that nothing is lost.
-//! - **Few calls**: create, attach, start, inspect, remove; kill if need be; list by label; version, image inspect; and one archive an
-//!   engine. No exec, no host path, no image build, no network, no logs. `deploy/docker-proxy` is a proxy that lets no other pass.
-//! - **Fail closed.** [`DockerBuilder::build`] makes a container and looks at what it has: what the daemon says, and what the guest finds.
-//!   A layer that is missing is an error. What the first container had, every other must have.
-//! - **Nothing is left.** A container ends with the connection of its engine, so that a host that dies takes its programs with it. What
-//!   remains of it has labels that say whose it was, and is removed by the next engine or a neighbour.
-//! - **Images need nothing** but what programs need: no shell, no tools. Whatever they say of entry point, user, health checks is
-//!   overridden; one that declares volumes is refused, since nothing bounds those.
-//! - An engine works in any tokio runtime. It has one thread for what happens in the background.
+//! - **The guest is process 1.** Every container of the engine mounts a volume with the guest program read-only. The
+//!   guest starts the program as another user, and reports how it ended. Files go in and come out through the guest,
+//!   before and after the program, never through the daemon. The engine attaches to the container before the start, so
+//!   no frame is lost.
+//! - **Few calls.** Per container: create, attach, start, inspect, remove, and sometimes kill. Besides: list by label,
+//!   version, image inspect, and one archive upload per engine. No exec, no host path, no image build, no network, no
+//!   logs. `deploy/docker-proxy` contains a proxy that refuses all other calls.
+//! - **Fail closed.** [`DockerBuilder::build`] starts a container, and compares the daemon's report with the guest's. A
+//!   missing layer is an error. Every later container must have the layers of the first one.
+//! - **Nothing stays behind.** A container ends with the connection of its engine, so a host that dies takes its
+//!   programs with it. The stopped container has labels that name its owner. The next engine or a neighbouring one
+//!   removes it.
+//! - **Images need nothing** besides what programs need: no shell, no tools. The engine overrides the image's entry
+//!   point, user and health check. It refuses an image that declares volumes, because nothing limits their size.
+//! - An engine works in any tokio runtime. It has one thread for background work.
 //!
-//! # What it does not protect against
+//! # Limits of the protection
 //!
-//! With runc the host's kernel is shared, as with any container, and there is no user namespace unless the daemon maps ids
-//! (`userns-remap`). Whoever reaches the daemon's socket is root on its host: give the engine the proxy instead. See `docs/security.md`
-//! and `docs/engines.md`.
+//! With runc, containers share the host's kernel. There is no user namespace unless the daemon maps ids
+//! (`userns-remap`). A process with access to the daemon's socket is root on its host: give the engine the proxy
+//! instead. See `docs/security.md` and `docs/engines.md`.
 //!
 //! # Platforms
 //!
-//! The daemon runs Linux containers on x86_64. Hosts are built on Linux on x86_64: elsewhere the crate compiles without the guest
-//! program, and engines say `Unsupported`.
+//! The daemon runs Linux containers on x86_64. The guest program is built on Linux on x86_64. Elsewhere the crate
+//! compiles without it, and building an engine returns `Unsupported`.
 
 #![forbid(unsafe_code)]
 #![doc(test(attr(deny(warnings), allow(dead_code))))]
 
-mod attachment;
-mod carrier;
+mod background;
 mod config;
+mod connection;
 mod container;
-mod daemon;
-mod device;
+mod docker_builder;
 mod doctor;
-mod enforcement;
 mod engine;
-mod error;
 mod exec;
 mod image;
-mod keeper;
-mod outputs;
-mod owner;
-mod policy;
-mod pull;
-mod reaper;
-mod runtime;
+mod ownership;
 mod sandbox;
 
-pub use config::DockerBuilder;
+pub use config::{Credentials, DeviceRequest, Devices, PullPolicy, PullProgress, Runtime};
 pub use crucible_guest_client::ReadyStats;
-pub use device::{DeviceRequest, Devices};
+pub use docker_builder::DockerBuilder;
 pub use doctor::doctor;
 pub use engine::DockerEngine;
-pub use pull::{Credentials, PullPolicy, PullProgress};
-pub use runtime::Runtime;

@@ -15,10 +15,8 @@ use crucible_guest_client::{
     GuestSandboxExt as _, SandboxLock, UsageAccount, UsageBaseline,
 };
 
-use crate::attachment::Attachment;
-use crate::container::Container;
-use crate::engine::Inner;
-use crate::exec;
+use crate::connection::Attachment;
+use crate::container::{ContainerPool, GuestContainer};
 
 /// How long the daemon may take to end a container.
 const KILL_TIMEOUT: Duration = Duration::from_secs(20);
@@ -26,8 +24,9 @@ const KILL_TIMEOUT: Duration = Duration::from_secs(20);
 /// An open sandbox. If it is dropped without being closed, its container is removed in the background.
 #[derive(Debug)]
 pub(crate) struct DockerSandbox {
-    pub(crate) inner: Arc<Inner>,
-    pub(crate) container: Container,
+    /// Keeps the engine alive.
+    pub(crate) pool: Arc<ContainerPool>,
+    pub(crate) container: GuestContainer,
     pub(crate) limits: Limits,
     /// The image's own `PATH`, if it differs from the usual one.
     pub(crate) path: Option<String>,
@@ -46,16 +45,18 @@ struct CommandHistory {
 
 impl DockerSandbox {
     /// Takes a ready container or starts one, and sends the input files without waiting for them.
-    pub(crate) async fn begin(inner: &Arc<Inner>, spec: SandboxSpec) -> Result<Self, EngineError> {
-        inner.info.admit(&spec.isolation, &spec.network)?;
+    pub(crate) async fn open(
+        pool: &Arc<ContainerPool>,
+        spec: SandboxSpec,
+    ) -> Result<Self, EngineError> {
+        pool.info.admit(&spec.isolation, &spec.network)?;
         InvalidInput::check(spec.limits.problems("limits"))?;
-        let image = inner.image(&spec).await?;
-        let container = inner.container(image.name, &spec.limits, spec.evaluation).await?;
-        let counters =
-            container.attachment.router().greeting().map(|greeting| greeting.counted.into());
+        let image = pool.image(&spec).await?;
+        let container = pool.acquire(image.name, &spec.limits, spec.evaluation).await?;
+        let counters = container.greeting().map(|greeting| greeting.counted.into());
         let account = UsageAccount::new(counters.unwrap_or_default());
         let sandbox = Self {
-            inner: Arc::clone(inner),
+            pool: Arc::clone(pool),
             container,
             limits: spec.limits,
             path: image.path,
@@ -78,11 +79,6 @@ impl DockerSandbox {
         history.is_over = is_over;
     }
 
-    /// Kills the container in the background.
-    pub(crate) fn kill(&self) {
-        self.inner.keeper().kill(self.container.tenure.name.clone());
-    }
-
     fn history(&self) -> MutexGuard<'_, CommandHistory> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,8 +92,8 @@ impl DockerSandbox {
         {
             return true;
         }
-        let removal = self.inner.daemon.remove(&self.container.tenure.name);
-        matches!(tokio::time::timeout(KILL_TIMEOUT, removal).await, Ok(Ok(_)))
+        let removal = tokio::time::timeout(KILL_TIMEOUT, self.container.remove());
+        matches!(removal.await, Ok(Ok(())))
     }
 }
 
@@ -113,11 +109,8 @@ impl GuestSandbox for DockerSandbox {
     }
 
     async fn abort(&self, error: EngineError) -> EngineError {
-        self.kill();
-        match error {
-            error @ EngineError::Lost { .. } => self.container.autopsy(&self.inner, error).await,
-            error => error,
-        }
+        self.container.kill();
+        self.container.diagnose_loss(error).await
     }
 }
 
@@ -129,7 +122,7 @@ impl Sandbox for DockerSandbox {
         options: ExecOptions,
     ) -> Result<ExecOutcome, EngineError> {
         let _turn = self.lock.acquire().await?;
-        exec::exec(self, command, options).await
+        self.run_command(command, options).await
     }
 
     async fn write(

@@ -14,12 +14,12 @@ engine_conformance!(docker, || made(builder()), or skip);
 
 engine_conformance!(in_gvisor, || made(gvisor()), or skip);
 
-engine_conformance!(through_the_door, through_the_door_engine, or skip);
+engine_conformance!(through_the_proxy, through_the_proxy_engine, or skip);
 
-async fn through_the_door_engine() -> Result<DockerEngine, String> {
+async fn through_the_proxy_engine() -> Result<DockerEngine, String> {
     // Where there is no daemon, that is the reason, and not that there is no proxy.
     made(builder()).await?.close().await;
-    let socket = match open_door() {
+    let socket = match start_proxy() {
         Ok(socket) => socket,
         Err(reason) => {
             assert!(!is_required(), "{reason}");
@@ -31,9 +31,9 @@ async fn through_the_door_engine() -> Result<DockerEngine, String> {
 }
 
 /// Starts the proxy, which ends with this process.
-fn open_door() -> Result<PathBuf, String> {
+fn start_proxy() -> Result<PathBuf, String> {
     let directory = tempfile::tempdir().unwrap().keep();
-    let socket = directory.join("door.sock");
+    let socket = directory.join("proxy.sock");
     let run = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/docker-proxy/run");
     let has_haproxy = ["/usr/sbin/haproxy", "/usr/local/sbin/haproxy", "/usr/bin/haproxy"];
     if !has_haproxy.iter().any(|path| Path::new(path).exists()) {

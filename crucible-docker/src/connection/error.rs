@@ -1,16 +1,16 @@
-//! From what a daemon says to what a host is told. None of it is ever the program's doing.
+//! Conversion of the daemon's errors. All of them are infrastructure failures, never the program's.
 
 use bollard::errors::Error;
 use crucible_core::EngineError;
 
-/// What stands for the daemon in messages.
+/// The name of the daemon in messages.
 pub(crate) const DAEMON: &str = "the Docker daemon";
 
-/// A call that failed.
-pub(crate) fn failed(step: impl Into<String>, error: Error) -> EngineError {
+/// Returns the error of a failed call.
+pub(crate) fn call_failed(step: impl Into<String>, error: Error) -> EngineError {
     match &error {
         Error::DockerResponseServerError { status_code, message } => {
-            if is_away(*status_code, message) {
+            if is_temporary(*status_code, message) {
                 return EngineError::Unavailable {
                     what: DAEMON.to_owned(),
                     source: Some(error.into()),
@@ -18,7 +18,7 @@ pub(crate) fn failed(step: impl Into<String>, error: Error) -> EngineError {
             }
             EngineError::setup(step, error)
         }
-        // Whether the call was carried out nobody knows: whatever it made is found by its name or labels, and removed.
+        // The daemon may have performed the call. Its container is found by name or label, and removed.
         Error::RequestTimeoutError
         | Error::IOError { .. }
         | Error::HyperResponseError { .. }
@@ -28,16 +28,17 @@ pub(crate) fn failed(step: impl Into<String>, error: Error) -> EngineError {
     }
 }
 
-/// Too many requests, a proxy that reaches nobody, a disk that is full: it may pass.
-fn is_away(status: u16, message: &str) -> bool {
+/// Returns `true` for too many requests, a proxy without a daemon, or a full disk.
+fn is_temporary(status: u16, message: &str) -> bool {
     matches!(status, 429 | 502 | 503 | 504) || message.contains("no space left on device")
 }
 
+/// Returns the error of a daemon that does not respond.
 pub(crate) fn unavailable(error: Error) -> EngineError {
     EngineError::Unavailable { what: DAEMON.to_owned(), source: Some(error.into()) }
 }
 
-/// The status of an answer, if there was one.
+/// Returns the status code of the daemon's response, if there was one.
 pub(crate) fn status(error: &Error) -> Option<u16> {
     match error {
         Error::DockerResponseServerError { status_code, .. } => Some(*status_code),
@@ -45,7 +46,7 @@ pub(crate) fn status(error: &Error) -> Option<u16> {
     }
 }
 
-/// Whether what was to be removed, ended or looked at is not there, or is already on its way.
+/// Returns `true` if the container of the call does not exist, or is already being removed.
 pub(crate) fn is_gone(error: &Error) -> bool {
     match error {
         Error::DockerResponseServerError { status_code: 404, .. } => true,
@@ -62,12 +63,12 @@ mod tests {
 
     use super::*;
 
-    fn answered(status_code: u16, message: &str) -> Error {
+    fn response(status_code: u16, message: &str) -> Error {
         Error::DockerResponseServerError { status_code, message: message.to_owned() }
     }
 
     #[test]
-    fn what_may_pass_is_told_from_what_will_not() {
+    fn temporary_errors_are_unavailable_and_others_setup() {
         for (status, message, kind) in [
             (429, "toomanyrequests", EngineErrorKind::Unavailable),
             (503, "<html>no server is available</html>", EngineErrorKind::Unavailable),
@@ -76,17 +77,20 @@ mod tests {
             (400, "invalid", EngineErrorKind::Setup),
             (403, "<html>Forbidden</html>", EngineErrorKind::Setup),
         ] {
-            let error = failed("make a container", answered(status, message));
+            let error = call_failed("make a container", response(status, message));
             assert_eq!(error.kind(), kind, "{status} {message}");
             assert!(error.is_retryable() && !error.target_started());
         }
-        assert_eq!(failed("", Error::RequestTimeoutError).kind(), EngineErrorKind::Unavailable);
+        assert_eq!(
+            call_failed("", Error::RequestTimeoutError).kind(),
+            EngineErrorKind::Unavailable
+        );
     }
 
     #[test]
-    fn gone_is_gone() {
-        assert!(is_gone(&answered(404, "No such container: x")));
-        assert!(is_gone(&answered(409, "removal of container x is already in progress")));
-        assert!(!is_gone(&answered(409, "Conflict. The container name is already in use")));
+    fn missing_and_disappearing_containers_are_gone() {
+        assert!(is_gone(&response(404, "No such container: x")));
+        assert!(is_gone(&response(409, "removal of container x is already in progress")));
+        assert!(!is_gone(&response(409, "Conflict. The container name is already in use")));
     }
 }

@@ -1,5 +1,4 @@
-//! What a container is like: everything that is settled when it is made. Two sandboxes with the same policy can use the same
-//! kind of warm container.
+//! The properties of a container that are fixed at its creation.
 
 use std::collections::HashMap;
 
@@ -9,20 +8,21 @@ use bollard::models::{
 };
 use crucible_core::{Layer, Limits};
 
-use crate::config::Settings;
+use crate::config::{DeviceRequest, Settings};
 
-/// Where the guest program is in a container.
-pub(crate) const GUEST_DIRECTORY: &str = "/.crucible";
-/// What the guest is started with: to become the target's user and to end it, to put and read files whoever they belong to, and
-/// to give up what it does not need.
-pub(crate) const CAPABILITIES: [&str; 7] =
+/// The directory of the guest program in a container.
+pub(super) const GUEST_DIRECTORY: &str = "/.crucible";
+/// The guest's capabilities. It needs them to become the target's user, to kill the target, to write and read files of
+/// any owner, and to drop its other capabilities.
+pub(super) const CAPABILITIES: [&str; 7] =
     ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETPCAP", "SETUID"];
-/// gVisor's own threads count as processes of the container on the host.
+/// The allowance for gVisor's own threads, which the host counts as processes of the container.
 const GVISOR_PROCESSES: u64 = 1024;
 
-/// Everything about a container that is settled when it is made.
+/// The properties of a container that are fixed at its creation. Sandboxes with the same policy share a kind of ready
+/// container.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Policy {
+pub(crate) struct ContainerPolicy {
     pub(crate) image: String,
     pub(crate) memory_bytes: u64,
     pub(crate) processes: u32,
@@ -30,8 +30,9 @@ pub(crate) struct Policy {
     pub(crate) inodes: u64,
 }
 
-impl Policy {
-    pub(crate) fn new(image: String, limits: &Limits) -> Self {
+impl ContainerPolicy {
+    /// Creates the policy for an image and limits.
+    pub(super) fn new(image: String, limits: &Limits) -> Self {
         Self {
             image,
             memory_bytes: limits.memory_bytes,
@@ -41,42 +42,75 @@ impl Policy {
         }
     }
 
-    /// The most processes that the daemon is to allow: the guest is one of them.
-    pub(crate) fn pids_limit(&self, settings: &Settings) -> u64 {
+    /// Returns the process limit for the daemon, which includes the guest.
+    pub(super) fn pids_limit(&self, settings: &Settings) -> u64 {
         let processes = u64::from(self.processes) + 1;
         if settings.runtime.counts_own_threads() { processes + GVISOR_PROCESSES } else { processes }
     }
 
-    /// What the daemon is asked for.
-    pub(crate) fn body(
+    /// Returns the request to create a container.
+    pub(super) fn body(
         &self,
         settings: &Settings,
-        carrier: &str,
+        agent_volume: &str,
         target_id: u32,
         labels: HashMap<String, String>,
     ) -> ContainerCreateBody {
-        let has = |layer| !settings.waived.contains(&layer);
-        let mut command = ["serve", "--id"].map(str::to_owned).to_vec();
-        command.push(target_id.to_string());
-        if has(Layer::BoundedDisk) {
-            command.extend(["--disk".to_owned(), self.disk_bytes.to_string()]);
-            command.extend(["--inodes".to_owned(), self.inodes.to_string()]);
+        ContainerCreateBody {
+            image: Some(self.image.clone()),
+            // These override the image's own values.
+            entrypoint: Some(vec![format!("{GUEST_DIRECTORY}/guest")]),
+            cmd: Some(self.guest_arguments(settings, target_id)),
+            user: Some("0:0".to_owned()),
+            working_dir: Some("/".to_owned()),
+            healthcheck: Some(HealthConfig {
+                test: Some(vec!["NONE".to_owned()]),
+                ..HealthConfig::default()
+            }),
+            env: Some(Vec::new()),
+            labels: Some(labels),
+            // The daemon closes the guest's input when the engine's connection ends, and the guest exits.
+            open_stdin: Some(true),
+            stdin_once: Some(true),
+            attach_stdin: Some(true),
+            attach_stdout: Some(true),
+            attach_stderr: Some(true),
+            // A terminal would merge the streams, so a program could write bytes that look like frames.
+            tty: Some(false),
+            network_disabled: Some(true),
+            host_config: Some(self.host_config(settings, agent_volume, target_id)),
+            ..ContainerCreateBody::default()
         }
-        // gVisor has a file of its own for that, which the kernel does not ask; and a guest that has it open shows it to programs.
+    }
+
+    fn guest_arguments(&self, settings: &Settings, target_id: u32) -> Vec<String> {
+        let has = |layer| !settings.waived.contains(&layer);
+        let mut arguments = ["serve", "--id"].map(str::to_owned).to_vec();
+        arguments.push(target_id.to_string());
+        if has(Layer::BoundedDisk) {
+            arguments.extend(["--disk".to_owned(), self.disk_bytes.to_string()]);
+            arguments.extend(["--inodes".to_owned(), self.inodes.to_string()]);
+        }
+        // gVisor's kernel ignores `oom_score_adj`, and a guest that has the file open shows it to programs.
         if !settings.runtime.is_gvisor() {
-            command.push("--oom-first".to_owned());
+            arguments.push("--oom-first".to_owned());
         }
         for (layer, option) in
             [(Layer::Seccomp, "--no-seccomp"), (Layer::Landlock, "--no-landlock")]
         {
             if !has(layer) {
-                command.push(option.to_owned());
+                arguments.push(option.to_owned());
             }
         }
+        arguments
+    }
+
+    fn host_config(&self, settings: &Settings, agent_volume: &str, target_id: u32) -> HostConfig {
+        let has = |layer| !settings.waived.contains(&layer);
         let memory = has(Layer::MemoryCgroup).then(|| signed(self.memory_bytes));
-        let host_config = HostConfig {
+        HostConfig {
             memory,
-            // As much as memory alone: no swap.
+            // The same value as for memory alone: no swap.
             memory_swap: memory,
             pids_limit: has(Layer::PidsCgroup).then(|| signed(self.pids_limit(settings))),
             readonly_rootfs: Some(has(Layer::ReadOnlyRoot)),
@@ -88,7 +122,7 @@ impl Policy {
             cap_add: Some(CAPABILITIES.map(str::to_owned).to_vec()),
             security_opt: Some(security_options(settings)),
             tmpfs: Some(self.tmpfs(settings, target_id)),
-            volumes_from: Some(vec![format!("{carrier}:ro")]),
+            volumes_from: Some(vec![format!("{agent_volume}:ro")]),
             log_config: Some(HostConfigLogConfig { typ: Some("none".to_owned()), config: None }),
             restart_policy: Some(RestartPolicy {
                 name: Some(RestartPolicyNameEnum::NO),
@@ -99,38 +133,13 @@ impl Policy {
             auto_remove: Some(false),
             init: Some(false),
             device_requests: (!settings.devices.is_empty())
-                .then(|| settings.devices.iter().map(crate::DeviceRequest::to_model).collect()),
+                .then(|| settings.devices.iter().map(DeviceRequest::to_model).collect()),
             cgroup_parent: settings.cgroup_parent.clone(),
             ..HostConfig::default()
-        };
-        ContainerCreateBody {
-            image: Some(self.image.clone()),
-            // Whatever the image says of these.
-            entrypoint: Some(vec![format!("{GUEST_DIRECTORY}/guest")]),
-            cmd: Some(command),
-            user: Some("0:0".to_owned()),
-            working_dir: Some("/".to_owned()),
-            healthcheck: Some(HealthConfig {
-                test: Some(vec!["NONE".to_owned()]),
-                ..HealthConfig::default()
-            }),
-            env: Some(Vec::new()),
-            labels: Some(labels),
-            // The guest ends when its input does, and the daemon ends that with the connection of whoever is attached.
-            open_stdin: Some(true),
-            stdin_once: Some(true),
-            attach_stdin: Some(true),
-            attach_stdout: Some(true),
-            attach_stderr: Some(true),
-            // Never a terminal: programs could write what its decoder takes for frames.
-            tty: Some(false),
-            network_disabled: Some(true),
-            host_config: Some(host_config),
-            ..ContainerCreateBody::default()
         }
     }
 
-    /// The places that can be written to. Each is as large as all of them together may be; the guest adds them up.
+    /// Returns the writable mounts. Each has the limit of all of them together, and the guest adds them up (ADR 0022).
     fn tmpfs(&self, settings: &Settings, target_id: u32) -> HashMap<String, String> {
         let bounds = if settings.waived.contains(&Layer::BoundedDisk) {
             String::new()

@@ -1,4 +1,4 @@
-//! The images that programs run in.
+//! The images that the engine has verified.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -8,53 +8,55 @@ use bollard::models::ImageInspect;
 use crucible_core::{EngineError, Layer, SandboxSpec};
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::daemon::Daemon;
-use crate::pull::{PullPolicy, pull};
+use crate::config::PullPolicy;
+use crate::connection::Daemon;
 
-/// Where programs are looked for without an image's word.
+use super::pull::pull;
+
+/// The search path of an image that does not set `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// What daemons and compilers call the machine that the guest is built for.
+/// The guest's architecture, in the daemon's terms.
 const ARCHITECTURE: &str = "amd64";
 
-/// What is known of an image.
+/// An image that can run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Image {
-    /// By what name it was asked for.
+    /// The name under which it was requested.
     pub(crate) name: String,
-    /// Where its programs are, if not where programs are as a rule.
+    /// The image's own `PATH`, if it differs from the usual one.
     pub(crate) path: Option<String>,
 }
 
-/// The images that have been looked at.
+/// The images that the engine has verified.
 #[derive(Debug, Default)]
-pub(crate) struct Images {
-    known: Mutex<HashMap<String, Image>>,
-    /// One pull at a time: others of the same image find it there.
+pub(crate) struct ImageCache {
+    verified: Mutex<HashMap<String, Image>>,
+    /// Serializes pulls, so that a second request for the same image finds it pulled.
     pulling: AsyncMutex<()>,
 }
 
-impl Images {
-    /// The image for a sandbox: what the evaluation names, what its language has, or what there is for everything.
+impl ImageCache {
+    /// Returns the name of the image for a sandbox: the evaluation's, its language's, or the default.
     pub(crate) fn name_for(daemon: &Daemon, spec: &SandboxSpec) -> Result<String, EngineError> {
         let settings = &daemon.settings;
-        let of_language = || settings.images.get(spec.language.as_deref()?);
-        let named = spec.image.as_ref().or_else(of_language).or(settings.image.as_ref());
-        named.cloned().ok_or_else(|| EngineError::Unsupported {
+        let for_language = || settings.images.get(spec.language.as_deref()?);
+        let name = spec.image.as_ref().or_else(for_language).or(settings.image.as_ref());
+        name.cloned().ok_or_else(|| EngineError::Unsupported {
             engine: settings.runtime.engine_name().to_owned(),
             what: match &spec.language {
-                Some(language) => format!("the language `{language}`: no image is named for it"),
-                None => "commands without an image: none is named for them".to_owned(),
+                Some(language) => format!("the language `{language}`: it has no image"),
+                None => "commands without an image: there is no default image".to_owned(),
             },
         })
     }
 
-    /// Makes sure that an image is there and can be run.
+    /// Returns a verified image, and pulls it if the policy demands that.
     pub(crate) async fn get(&self, daemon: &Daemon, name: &str) -> Result<Image, EngineError> {
-        if let Some(image) = self.known(name) {
+        if let Some(image) = self.verified(name) {
             return Ok(image);
         }
         let _turn = self.pulling.lock().await;
-        if let Some(image) = self.known(name) {
+        if let Some(image) = self.verified(name) {
             return Ok(image);
         }
         let policy = daemon.settings.pull;
@@ -66,25 +68,26 @@ impl Images {
             pull(daemon, name).await?;
             found = daemon.image(name).await?;
         }
-        let image = checked(daemon, name, found)?;
-        self.known
+        let image = verify(daemon, name, found)?;
+        self.verified
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name.to_owned(), image.clone());
         Ok(image)
     }
 
-    fn known(&self, name: &str) -> Option<Image> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    fn verified(&self, name: &str) -> Option<Image> {
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
-    /// It is not there any more.
+    /// Removes an image that the daemon no longer has.
     pub(crate) fn forget(&self, name: &str) {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.verified.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 }
 
-fn checked(daemon: &Daemon, name: &str, found: Option<ImageInspect>) -> Result<Image, EngineError> {
+/// Checks that an image can run.
+fn verify(daemon: &Daemon, name: &str, found: Option<ImageInspect>) -> Result<Image, EngineError> {
     let settings = &daemon.settings;
     let unsupported = |what: String| EngineError::Unsupported {
         engine: settings.runtime.engine_name().to_owned(),
@@ -92,11 +95,11 @@ fn checked(daemon: &Daemon, name: &str, found: Option<ImageInspect>) -> Result<I
     };
     let Some(found) = found else {
         return Err(unsupported(format!(
-            "image `{name}`, which the daemon does not have; pull it (`docker pull {name}`), or set a pull policy"
+            "image `{name}`, which the daemon does not have\nfix: pull it (`docker pull {name}`), or set a pull policy"
         )));
     };
     let (os, architecture) = (found.os.unwrap_or_default(), found.architecture.unwrap_or_default());
-    // Imported images may say nothing.
+    // Imported images may not declare them.
     let fits = (os.is_empty() || os == "linux")
         && (architecture.is_empty() || architecture == ARCHITECTURE);
     if !fits {
@@ -108,8 +111,8 @@ fn checked(daemon: &Daemon, name: &str, found: Option<ImageInspect>) -> Result<I
     let volumes = config.volumes.unwrap_or_default();
     if !volumes.is_empty() && !settings.waived.contains(&Layer::BoundedDisk) {
         return Err(unsupported(format!(
-            "image `{name}`, which declares volumes ({}): what is written there has no bound; make an image without them, or \
-             waive `{}`",
+            "image `{name}`, which declares volumes ({}), whose size nothing limits\nfix: build an image without them, or waive \
+             `{}`",
             volumes.join(", "),
             Layer::BoundedDisk
         )));

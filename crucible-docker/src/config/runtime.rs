@@ -1,31 +1,32 @@
-//! Which runtime makes the containers, and what is different in it.
+//! The container runtime and its deviations.
 
 use std::fmt;
 
 use crucible_core::Deviation;
 
-/// What makes the containers, by the name that the daemon knows it by.
+/// The container runtime, by its name in the daemon's configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
 pub enum Runtime {
-    /// The daemon's own choice: runc, as a rule.
+    /// The daemon's default, usually runc.
     #[default]
     Default,
-    /// gVisor, a kernel of its own in a process, under the name with which it was added to the daemon: `runsc`.
+    /// gVisor, a kernel in a user process, by its name in the daemon's configuration, such as `runsc`.
     Gvisor(String),
-    /// Another one, which is taken to be like runc: a Linux kernel, with cgroups that can be seen from within.
+    /// Another runtime. The engine treats it like runc: a Linux kernel, with cgroups that are visible inside the
+    /// container.
     Named(String),
 }
 
 impl Runtime {
-    /// The runtime that the daemon has under this name: a name that begins with `runsc` is gVisor's.
+    /// Returns the runtime with this name. A name that begins with `runsc` is gVisor's.
     #[must_use]
     pub fn named(name: impl Into<String>) -> Self {
         let name = name.into();
         if name.starts_with("runsc") { Self::Gvisor(name) } else { Self::Named(name) }
     }
 
-    /// The name that the daemon knows it by; `None` for its own choice.
+    /// Returns the name in the daemon's configuration, or `None` for the daemon's default.
     #[must_use]
     pub fn name(&self) -> Option<&str> {
         match self {
@@ -34,16 +35,17 @@ impl Runtime {
         }
     }
 
-    /// Whether its own threads are processes of the container to the host.
+    /// Returns `true` if the host counts the runtime's own threads as processes of the container.
     pub(crate) fn counts_own_threads(&self) -> bool {
         matches!(self, Self::Gvisor(_))
     }
 
+    /// Returns `true` for gVisor.
     pub(crate) fn is_gvisor(&self) -> bool {
         matches!(self, Self::Gvisor(_))
     }
 
-    /// What is otherwise in its containers than under Linux.
+    /// Returns the deviations of its containers from Linux.
     pub(crate) fn deviations(&self) -> &'static [Deviation] {
         if self.is_gvisor() {
             &[
@@ -58,7 +60,7 @@ impl Runtime {
         }
     }
 
-    /// The name of an engine that uses it.
+    /// Returns the name of an engine with this runtime.
     pub(crate) fn engine_name(&self) -> &'static str {
         if self.is_gvisor() { "gvisor" } else { "docker" }
     }

@@ -1,47 +1,47 @@
-//! Devices of the host for containers, GPUs above all.
+//! Requests for devices of the host, such as GPUs.
 
-/// Devices that are passed on to every container of an engine, as the daemon's own drivers know them.
+/// Devices that the daemon's drivers pass to every container of an engine.
 ///
-/// What a device can be made to do is between its driver and the program: a layer less. The narrow proxy in
-/// `deploy/docker-proxy` refuses them until told otherwise.
+/// The program can attack the device's driver, which no layer protects. The proxy in `deploy/docker-proxy` refuses
+/// devices by default.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct DeviceRequest {
-    /// The driver: `nvidia`. Empty for whichever has the capabilities.
+    /// The driver, such as `nvidia`. Empty selects any driver with the capabilities.
     pub driver: String,
-    /// Which devices: by number or by name.
+    /// The selected devices.
     pub devices: Devices,
-    /// What the devices must be able to: `gpu`.
+    /// The required capabilities of the devices, such as `gpu`.
     pub capabilities: Vec<String>,
 }
 
-/// Which devices of a driver.
+/// The selected devices of a driver.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Devices {
-    /// All that there are.
+    /// All devices.
     All,
-    /// As many, whichever.
+    /// Any devices, this many.
     Count(u32),
-    /// Those with these ids.
+    /// The devices with these ids.
     Ids(Vec<String>),
 }
 
 impl DeviceRequest {
-    /// GPUs.
+    /// Creates a request for GPUs.
     #[must_use]
     pub fn gpus(devices: Devices) -> Self {
         Self { driver: String::new(), devices, capabilities: vec!["gpu".to_owned()] }
     }
 
-    /// Names the driver.
+    /// Sets the driver.
     #[must_use]
     pub fn with_driver(mut self, driver: impl Into<String>) -> Self {
         self.driver = driver.into();
         self
     }
 
-    /// Adds something that the devices must be able to.
+    /// Adds a required capability.
     #[must_use]
     pub fn with_capability(mut self, capability: impl Into<String>) -> Self {
         self.capabilities.push(capability.into());

@@ -1,18 +1,17 @@
-//! How an engine is made.
+//! The builder of an engine.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crucible_core::{EngineError, InvalidInput, Layer, Problem};
 
-use crate::device::DeviceRequest;
+use crate::config::{
+    Credentials, DeviceRequest, PullPolicy, PullProgress, PullWatcher, Runtime, Settings,
+};
 use crate::engine::DockerEngine;
-use crate::pull::{Credentials, OnPull, PullPolicy, PullProgress};
-use crate::runtime::Runtime;
 
-/// Layers that this engine is built on: without one of them it could not keep its other promises, or the daemon would have to be
-/// asked for what no engine should ask for.
+/// Layers that cannot be waived. The engine's other guarantees depend on them, or waiving one would need a call to the
+/// daemon that the proxy refuses.
 const ESSENTIAL: [Layer; 9] = [
     Layer::PidNamespace,
     Layer::MountNamespace,
@@ -25,97 +24,53 @@ const ESSENTIAL: [Layer; 9] = [
     Layer::DedicatedUser,
 ];
 
-/// What an engine was made with.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) endpoint: Option<String>,
-    pub(crate) runtime: Runtime,
-    pub(crate) image: Option<String>,
-    pub(crate) images: BTreeMap<String, String>,
-    pub(crate) pull: PullPolicy,
-    pub(crate) credentials: BTreeMap<String, Credentials>,
-    pub(crate) on_pull: Option<OnPull>,
-    pub(crate) waived: BTreeSet<Layer>,
-    pub(crate) devices: Vec<DeviceRequest>,
-    pub(crate) containers_max: usize,
-    pub(crate) ready_containers: usize,
-    pub(crate) ready_age: Duration,
-    pub(crate) cgroup_parent: Option<String>,
-    pub(crate) timeout: Duration,
-    pub(crate) reap_every: Duration,
-}
-
-/// How a [`DockerEngine`] is made. Closed by default:
+/// Builds a [`DockerEngine`]. Closed by default:
 ///
 /// | | default | why |
 /// | --- | --- | --- |
-/// | `endpoint` | `DOCKER_HOST`, else `/var/run/docker.sock`, else Podman's socket | what every client looks at |
-/// | `runtime` | the daemon's own | runc, as a rule |
-/// | `image` | none: it has to be named | an image is what programs see of the world |
-/// | `pull` | [`PullPolicy::Never`] | what runs should not depend on what a registry says today |
-/// | layers | all that this engine has | a layer that is missing is an error, never a weaker sandbox |
-/// | `containers_max` | 64 | each holds a few MiB of the daemon's memory, and one connection |
-/// | `warm` | 0 | a warm container holds memory while it waits |
-/// | `timeout` | 120 s | a busy daemon takes long, and a call that was given up may be carried out all the same |
-#[derive(Debug, Clone)]
+/// | `endpoint` | `DOCKER_HOST`, else `/var/run/docker.sock`, else Podman's socket | the usual order of clients |
+/// | `runtime` | the daemon's default | usually runc |
+/// | `image` | none: required | the image is the file system that programs see |
+/// | `pull` | [`PullPolicy::Never`] | a registry's current content should not decide what runs |
+/// | layers | all layers of this engine | a missing layer is an error, never a weaker sandbox |
+/// | `containers_max` | 64 | each container needs a few MiB in the daemon, and one connection |
+/// | `ready_containers` | 0 | a ready container needs memory while it waits |
+/// | `timeout` | 120 s | a busy daemon is slow, and it may perform a call after the client gave up |
+#[derive(Debug, Clone, Default)]
 pub struct DockerBuilder {
     settings: Settings,
 }
 
-impl Default for DockerBuilder {
-    fn default() -> Self {
-        Self {
-            settings: Settings {
-                endpoint: None,
-                runtime: Runtime::Default,
-                image: None,
-                images: BTreeMap::new(),
-                pull: PullPolicy::Never,
-                credentials: BTreeMap::new(),
-                on_pull: None,
-                waived: BTreeSet::new(),
-                devices: Vec::new(),
-                containers_max: 64,
-                ready_containers: 0,
-                ready_age: Duration::from_secs(5 * 60),
-                cgroup_parent: None,
-                timeout: Duration::from_secs(120),
-                reap_every: Duration::from_secs(60),
-            },
-        }
-    }
-}
-
 impl DockerBuilder {
-    /// The defaults listed at [`DockerBuilder`].
+    /// Creates a builder with the defaults listed at [`DockerBuilder`].
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Names the daemon, or the proxy in front of it: `unix:///run/crucible/docker.sock`, `tcp://10.0.0.7:2375`, on Windows
-    /// `npipe:////./pipe/docker_engine`.
+    /// Sets the address of the daemon, or of the proxy in front of it: `unix:///run/crucible/docker.sock`,
+    /// `tcp://10.0.0.7:2375`, on Windows `npipe:////./pipe/docker_engine`.
     #[must_use]
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
         self.settings.endpoint = Some(endpoint.into());
         self
     }
 
-    /// Sets what makes the containers.
+    /// Sets the runtime of the containers.
     #[must_use]
     pub fn runtime(mut self, runtime: Runtime) -> Self {
         self.settings.runtime = runtime;
         self
     }
 
-    /// Names the image for everything that has no other. It needs nothing but what programs need: the guest brings itself.
+    /// Sets the default image. It needs only what programs need: the engine supplies the guest.
     #[must_use]
     pub fn image(mut self, image: impl Into<String>) -> Self {
         self.settings.image = Some(image.into());
         self
     }
 
-    /// Names the image for a language. An evaluation that names one goes first.
+    /// Sets the image for a language. An image that the evaluation names takes precedence.
     #[must_use]
     pub fn image_for(mut self, language: impl Into<String>, image: impl Into<String>) -> Self {
         self.settings.images.insert(language.into(), image.into());
@@ -129,7 +84,7 @@ impl DockerBuilder {
         self
     }
 
-    /// Sets what a registry (`registry.example:5000`; `docker.io` for Docker's own) is told when an image is pulled from it.
+    /// Sets the credentials for pulls from a registry (`registry.example:5000`; `docker.io` for Docker Hub).
     #[must_use]
     pub fn credentials(mut self, registry: impl Into<String>, credentials: Credentials) -> Self {
         self.settings.credentials.insert(registry.into(), credentials);
@@ -139,88 +94,94 @@ impl DockerBuilder {
     /// Calls `watcher` with the progress of every pull. It must not block.
     #[must_use]
     pub fn on_pull(mut self, watcher: impl Fn(&PullProgress) + Send + Sync + 'static) -> Self {
-        self.settings.on_pull = Some(OnPull(Arc::new(watcher)));
+        self.settings.on_pull = Some(PullWatcher(Arc::new(watcher)));
         self
     }
 
-    /// Gives a layer up: it is *off*, and every outcome says so. Some layers cannot be given up; then [`build`](Self::build) says
-    /// which.
+    /// Waives a layer: it is *off*, and every outcome reports that. Some layers cannot be waived;
+    /// [`build`](Self::build) returns an error that names them.
     #[must_use]
     pub fn waive(mut self, layer: Layer) -> Self {
         self.settings.waived.insert(layer);
         self
     }
 
-    /// Passes devices of the host on to every container.
+    /// Passes devices of the host to every container.
     #[must_use]
     pub fn device(mut self, request: DeviceRequest) -> Self {
         self.settings.devices.push(request);
         self
     }
 
-    /// Sets how many containers there may be at once, those that are being removed among them. Whoever asks for one more waits.
+    /// Sets the maximum number of containers at once, including containers that are being removed. Further requests
+    /// wait.
     #[must_use]
     pub fn containers_max(mut self, containers: usize) -> Self {
         self.settings.containers_max = containers;
         self
     }
 
-    /// Keeps as many started containers ready for each of the images and limits that were asked for last. Each is used once.
+    /// Sets how many started containers are kept ready for each of the most recently requested combinations of image and
+    /// limits. Each container is used once.
     #[must_use]
     pub fn ready_containers(mut self, containers: usize) -> Self {
         self.settings.ready_containers = containers;
         self
     }
 
-    /// Sets how long a container may wait to be used; five minutes by default.
+    /// Sets how long a ready container is kept; five minutes by default.
     #[must_use]
     pub fn ready_age(mut self, age: Duration) -> Self {
         self.settings.ready_age = age;
         self
     }
 
-    /// Names the cgroup beneath which the daemon makes those of the containers, as its cgroup driver has it.
+    /// Sets the parent cgroup of the containers, in the notation of the daemon's cgroup driver.
     #[must_use]
     pub fn cgroup_parent(mut self, parent: impl Into<String>) -> Self {
         self.settings.cgroup_parent = Some(parent.into());
         self
     }
 
-    /// Sets how long the daemon may take to answer a call.
+    /// Sets the time limit for a call to the daemon.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.settings.timeout = timeout;
         self
     }
 
-    /// Sets how often what dead owners left is looked for; once a minute by default, and when an engine is made.
+    /// Sets how often the reaper looks for containers of dead owners; once a minute by default, and when an engine is
+    /// built.
     #[must_use]
     pub fn reap_every(mut self, interval: Duration) -> Self {
         self.settings.reap_every = interval;
         self
     }
 
-    /// Connects, and makes a first container to see that every layer holds; removes what dead owners left.
+    /// Connects to the daemon, removes the containers of dead owners, and starts a first container to verify every
+    /// layer.
     ///
     /// # Cancel safety
-    /// Dropping the future leaves nothing behind that the engine's end, or another engine, does not remove.
+    /// After dropping the future, containers are removed in the background or by another engine.
     ///
     /// # Errors
-    /// [`EngineError::Unavailable`] if there is no daemon, with what was tried; [`EngineError::LayerUnavailable`] names every layer
-    /// that cannot be had; [`EngineError::Unsupported`] an image that cannot be run; [`EngineError::Invalid`] what is wrong with
-    /// these settings.
+    /// - [`EngineError::Unavailable`] if no daemon responds, with the addresses that were tried.
+    /// - [`EngineError::LayerUnavailable`] with every missing layer.
+    /// - [`EngineError::Unsupported`] if the image cannot be run.
+    /// - [`EngineError::Invalid`] with every problem of these settings.
     pub async fn build(self) -> Result<DockerEngine, EngineError> {
         InvalidInput::check(self.problems())?;
         DockerEngine::connect(self.settings).await
     }
 
-    /// The same as [`build`](Self::build), for whoever is not in a tokio runtime, or in one that must not be given up: blocks the thread.
+    /// Builds the engine like [`build`](Self::build), and blocks the thread. Callable outside of a tokio runtime and
+    /// inside of one.
     ///
     /// # Errors
     /// See [`build`](Self::build).
     pub fn build_blocking(self) -> Result<DockerEngine, EngineError> {
         let failed = |error: std::io::Error| {
-            EngineError::setup("start a thread that makes an engine", error)
+            EngineError::setup("start the thread that builds an engine", error)
         };
         let built = std::thread::scope(|scope| {
             let build = || {
@@ -230,7 +191,7 @@ impl DockerBuilder {
             std::thread::Builder::new().spawn_scoped(scope, build).map(|thread| thread.join())
         });
         let panicked = |_| EngineError::Unavailable {
-            what: "the thread that made an engine".to_owned(),
+            what: "the thread that builds an engine".to_owned(),
             source: None,
         };
         built.map_err(failed)?.map_err(panicked)?
@@ -247,8 +208,7 @@ impl DockerBuilder {
             .iter()
             .filter(|layer| ESSENTIAL.contains(layer))
             .map(|layer| {
-                let message =
-                    format!("names `{layer}`, without which this engine cannot run anything");
+                let message = format!("names `{layer}`, which this engine cannot run without");
                 Problem::new("waive", message)
             })
             .collect();
@@ -288,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_named_at_once() {
+    fn every_problem_is_reported_at_once() {
         let builder = DockerBuilder::new()
             .waive(Layer::Capabilities)
             .waive(Layer::Seccomp)
