@@ -1,5 +1,5 @@
-"""Compares two results of `run.py`. What differs must be in the reviewed list, for the cause that the list gives; and what
-is in the list must differ.
+"""Compares two results of `run.py`. Every difference must be in the reviewed list with its cause, and every line of the
+list must match a difference.
 
 usage: compare.py OUTSIDE INSIDE REVIEWED
 """
@@ -15,7 +15,7 @@ def results(path):
 
 
 def reviewed(path):
-    """`PATTERN | CAUSE`: which tests, and a part of what they say of it inside, or outside where they say nothing inside."""
+    """Reads lines `PATTERN | CAUSE`: a pattern of test names, and a part of the message inside, or else outside."""
     with open(path) as file:
         lines = (line.strip() for line in file)
         rows = [line.split(" | ") for line in lines if line and not line.startswith("#")]
@@ -38,9 +38,9 @@ def main(outside, inside, known):
         used.update(matching)
         if not matching:
             unknown += 1
-            print(f"not in the reviewed list: {name}: {out} outside ({why_out}), {within} inside ({why})")
+            print(f"unreviewed difference: {name}: {out} outside ({why_out}), {within} inside ({why})")
     for pattern, cause in [row for row in known if row not in used]:
-        print(f"in the reviewed list, and nothing differs: {pattern} | {cause}")
+        print(f"reviewed line without a difference: {pattern} | {cause}")
     print(f"{len(names)} tests, {len(names) - differ} the same inside as outside, {differ - unknown} reviewed")
     return 1 if unknown or len(used) < len(known) else 0
 

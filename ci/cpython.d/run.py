@@ -1,4 +1,4 @@
-"""Runs modules of CPython's own regression tests and writes what came of each test, and why, a line each."""
+"""Runs modules of CPython's own regression tests and writes one line for each test: its name, result and reason."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ MODULES = "test_os test_subprocess test_threading test_socket test_mmap test_sig
 
 
 class Result(unittest.TestResult):
-    """Keeps the worst that is said of each test."""
+    """Keeps the worst result of each test."""
 
     ORDER = ["ok", "skipped", "expected failure", "unexpected success", "failed", "error"]
 
@@ -29,7 +29,7 @@ class Result(unittest.TestResult):
         self.note(test, "ok")
 
     def addSkip(self, test, reason):
-        # A skipped part of a test is told by the test that it is a part of.
+        # A skipped subtest counts for its test.
         self.note(getattr(test, "test_case", test), "skipped", reason)
 
     def addExpectedFailure(self, test, error):
@@ -50,7 +50,7 @@ class Result(unittest.TestResult):
 
 
 def main(path):
-    # Nothing that takes a network, much memory or much time.
+    # Without tests that need a network, much memory or much time.
     test.support.use_resources = []
     result = Result()
     suite = unittest.defaultTestLoader.loadTestsFromNames("test." + name for name in MODULES.split())

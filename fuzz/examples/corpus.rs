@@ -1,4 +1,4 @@
-//! Writes the corpus that is kept, what to begin with, small and sound: `cargo run --example corpus corpus`.
+//! Writes the initial corpus of small, valid inputs: `cargo run --example corpus corpus`.
 
 use std::fs;
 use std::path::Path;
@@ -15,10 +15,10 @@ use crucible_guest::protocol::{
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let directory = std::env::args_os().nth(1).ok_or("which directory?")?;
-    for (name, content) in protocol().into_iter().chain(texts()?).chain(drawn()) {
+    let directory = std::env::args_os().nth(1).ok_or("usage: corpus DIRECTORY")?;
+    for (name, content) in protocol().into_iter().chain(texts()?).chain(random_bytes()) {
         let path = Path::new(&directory).join(name);
-        fs::create_dir_all(path.parent().ok_or("a file is in a directory")?)?;
+        fs::create_dir_all(path.parent().ok_or("a seed has no directory")?)?;
         fs::write(path, content)?;
     }
     Ok(())
@@ -31,7 +31,7 @@ fn bytes(write: impl FnOnce(&mut WireWriter<'_>) -> Result<(), Overflow>) -> Vec
     let mut writer = WireWriter::new(&mut buffer);
     match write(&mut writer) {
         Ok(()) => writer.written().to_vec(),
-        Err(Overflow) => panic!("a seed is longer than a seed should be"),
+        Err(Overflow) => panic!("a seed is too long for its buffer"),
     }
 }
 
@@ -114,8 +114,8 @@ fn texts() -> serde_json::Result<Seeds> {
     ])
 }
 
-/// Bytes from which values are drawn: any will do.
-fn drawn() -> Seeds {
+/// Returns bytes from which the targets generate values. Any bytes work.
+fn random_bytes() -> Seeds {
     let mixed: Vec<u8> =
         (0..600_u32).map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()[2]).collect();
     let small: Vec<u8> = (0..300_u32).map(|n| n.wrapping_mul(7).to_le_bytes()[0] % 11).collect();

@@ -1,4 +1,4 @@
-//! What the fuzz targets share: facts about a run, drawn from bytes.
+//! Generators for the fuzz targets: facts about a run, from bytes.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ fn verdict(data: &mut Unstructured<'_>) -> Result<Verdict> {
     })
 }
 
-/// A fact, with figures that need not fit together.
+/// Generates a fact. Its numbers may be inconsistent.
 fn fact(data: &mut Unstructured<'_>) -> Result<Evidence> {
     let reasons = [
         KillReason::Wall,
@@ -84,10 +84,11 @@ fn fact(data: &mut Unstructured<'_>) -> Result<Evidence> {
     })
 }
 
-/// The facts of a run, in any order and number.
+/// Generates the facts of a run, in any order and number.
 ///
 /// # Errors
-/// The bytes do not suffice.
+///
+/// Returns an error if there are too few bytes.
 pub fn facts(data: &mut Unstructured<'_>) -> Result<Vec<Evidence>> {
     let count = data.int_in_range(0..=LENGTH_MAX)?;
     (0..count).map(|_| fact(data)).collect()
@@ -97,12 +98,13 @@ fn outcome(data: &mut Unstructured<'_>) -> Result<Outcome> {
     Ok(Outcome::new("fuzz", facts(data)?))
 }
 
-/// An event, whether it fits or not.
+/// Generates an event, which may be invalid at its position.
 ///
 /// # Errors
-/// The bytes do not suffice.
+///
+/// Returns an error if there are too few bytes.
 pub fn event_kind(data: &mut Unstructured<'_>) -> Result<EventKind> {
-    // Small numbers, so that attempts often follow each other.
+    // Small numbers, so that attempts are often consecutive.
     let attempt = data.int_in_range(0..=4)?;
     let error = || ErrorReport::new("lost", "gone");
     Ok(match data.int_in_range(0..=9)? {

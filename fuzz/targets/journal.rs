@@ -1,4 +1,4 @@
-//! Journals: what is appended in order is believed, and nothing else.
+//! Journals: events in order are accepted, and changed journals are rejected.
 #![no_main]
 
 use arbitrary::{Result, Unstructured};
@@ -7,7 +7,7 @@ use crucible_core::{
 };
 use libfuzzer_sys::fuzz_target;
 
-/// A journal of whatever fits, as the platform would write it.
+/// Generates a journal of valid events, as the platform would write it.
 fn journal(data: &mut Unstructured<'_>) -> Result<(Vec<Event>, Record)> {
     let evaluation = Evaluation::shell("true").into();
     let first = EventKind::Submitted { evaluation };
@@ -19,7 +19,7 @@ fn journal(data: &mut Unstructured<'_>) -> Result<(Vec<Event>, Record)> {
         let event =
             Event::sealed(id, record.sequence + 1, Timestamp::from_micros(2), kind, record.head);
         if let Ok(next) = Record::apply(Some(&record), &event) {
-            assert!(!record.state.is_terminal(), "nothing follows an end");
+            assert!(!record.state.is_terminal(), "an event follows a terminal state");
             record = next;
             events.push(event);
         }
@@ -27,7 +27,7 @@ fn journal(data: &mut Unstructured<'_>) -> Result<(Vec<Event>, Record)> {
     Ok((events, record))
 }
 
-/// Somebody else's hand: swaps, cuts, repeats, edits.
+/// Changes a journal: swaps, removes, repeats or edits events.
 fn tamper(data: &mut Unstructured<'_>, events: &mut Vec<Event>) -> Result<()> {
     let at = data.choose_index(events.len())?;
     match data.int_in_range(0..=6)? {
@@ -43,22 +43,19 @@ fn tamper(data: &mut Unstructured<'_>, events: &mut Vec<Event>) -> Result<()> {
 }
 
 fuzz_target!(|data: &[u8]| {
-    // As text that somebody stored.
+    // The input as stored text.
     if let Ok(events) = serde_json::from_slice::<Vec<Event>>(data) {
-        let _record_or_not = verify(&events);
-        let _record_or_not = Record::fold(&events);
+        let _result = verify(&events);
+        let _result = Record::fold(&events);
     }
     let mut data = Unstructured::new(data);
     let Ok((events, record)) = journal(&mut data) else { return };
     assert_eq!(verify(&events).as_ref(), Ok(&Some(record.clone())));
     assert_eq!(Record::fold(&events), Ok(Some(record.clone())));
-    let json = serde_json::to_string(&events).expect("a journal has a wire form");
-    let mut read: Vec<Event> = serde_json::from_str(&json).expect("the wire form can be read");
+    let json = serde_json::to_string(&events).expect("a journal has a wire format");
+    let mut read: Vec<Event> = serde_json::from_str(&json).expect("the wire format decodes");
     assert_eq!(read, events);
     if tamper(&mut data, &mut read).is_ok() && read != events {
-        assert!(
-            verify_against(&read, record.head).is_err(),
-            "a journal that was changed is believed"
-        );
+        assert!(verify_against(&read, record.head).is_err(), "a changed journal is accepted");
     }
 });

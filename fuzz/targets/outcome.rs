@@ -1,4 +1,4 @@
-//! From facts in any order to an outcome, its wire form, and back.
+//! Outcomes of facts in any order, and their wire format.
 #![no_main]
 
 use std::time::Duration;
@@ -25,7 +25,7 @@ fuzz_target!(|data: &[u8]| {
         (outcome.verdict(), outcome.ending(), outcome.blame()),
         (&verdict, ending(&facts), verdict.blame())
     );
-    let json = serde_json::to_string(&outcome).expect("an outcome has a wire form");
-    let read: Outcome = serde_json::from_str(&json).expect("the wire form can be read");
+    let json = serde_json::to_string(&outcome).expect("an outcome has a wire format");
+    let read: Outcome = serde_json::from_str(&json).expect("the wire format decodes");
     assert_eq!(read, outcome);
 });

@@ -1,4 +1,4 @@
-//! Paths, patterns, and a sandbox whose directories are what the guest makes of them.
+//! Paths, patterns, and the directories of a hostile guest.
 #![no_main]
 
 use std::sync::Mutex;
@@ -7,22 +7,22 @@ use arbitrary::Unstructured;
 use async_trait::async_trait;
 use bytes::Bytes;
 use crucible_core::{
-    Collect, Command, Ending, Enforcement, Engine, EngineError, EngineInfo, DirEntry, EntryKind,
+    Collect, Command, DirEntry, Ending, Enforcement, Engine, EngineError, EngineInfo, EntryKind,
     Evaluation, Evidence, ExecOptions, ExecOutcome, FileReason, Listing, RunContext, Sandbox,
     SandboxPath, SandboxSpec, Usage,
 };
 use libfuzzer_sys::fuzz_target;
 
-/// What is left of the bytes that the guest answers from. Without any, it has nothing more to say.
+/// An engine whose guest answers from the remaining bytes of the input.
 #[derive(Debug, Clone)]
-struct Guest(std::sync::Arc<Mutex<Vec<u8>>>);
+struct FuzzedGuest(std::sync::Arc<Mutex<Vec<u8>>>);
 
-impl Guest {
+impl FuzzedGuest {
     fn next<T>(
         &self,
         draw: impl FnOnce(&mut Unstructured<'_>) -> arbitrary::Result<T>,
     ) -> Option<T> {
-        let mut bytes = self.0.lock().expect("nobody panics while holding it");
+        let mut bytes = self.0.lock().expect("no thread panics while it holds the lock");
         let mut data = Unstructured::new(&bytes);
         let drawn = draw(&mut data).ok();
         let rest = data.take_rest().to_vec();
@@ -33,7 +33,7 @@ impl Guest {
 
 fn entry(data: &mut Unstructured<'_>) -> arbitrary::Result<DirEntry> {
     let kind = *data.choose(&[EntryKind::File, EntryKind::Directory, EntryKind::Other])?;
-    // No slash and no NUL: the protocol lets none through.
+    // The protocol refuses names with a slash or a NUL.
     let name: Vec<u8> = data
         .bytes(data.len().min(6))?
         .iter()
@@ -44,7 +44,7 @@ fn entry(data: &mut Unstructured<'_>) -> arbitrary::Result<DirEntry> {
 }
 
 #[async_trait]
-impl Engine for Guest {
+impl Engine for FuzzedGuest {
     fn info(&self) -> EngineInfo {
         EngineInfo::new("fuzz", Enforcement::new())
     }
@@ -59,7 +59,7 @@ impl Engine for Guest {
 }
 
 #[async_trait]
-impl Sandbox for Guest {
+impl Sandbox for FuzzedGuest {
     async fn exec(&self, _: &Command, _: ExecOptions) -> Result<ExecOutcome, EngineError> {
         let ending = Ending::Exited { code: 0 };
         Ok(ExecOutcome::new(vec![Evidence::Waited { ending, after: std::time::Duration::ZERO }]))
@@ -95,14 +95,14 @@ impl Sandbox for Guest {
     }
 }
 
-/// A path that is accepted stays beneath where it begins, and is written as it was read.
+/// Checks that an accepted path stays beneath its root, and survives a round trip.
 fn check_path(text: &str) {
     let Ok(path) = SandboxPath::new(text) else { return };
     assert_eq!(path.as_str(), text);
     let joined = std::path::Path::new("/box").join(path.as_str());
     assert!(joined.starts_with("/box"));
     assert!(joined.components().all(|component| component != std::path::Component::ParentDir));
-    let json = serde_json::to_string(&path).expect("a path has a wire form");
+    let json = serde_json::to_string(&path).expect("a path has a wire format");
     assert_eq!(serde_json::from_str::<SandboxPath>(&json).ok(), Some(path));
 }
 
@@ -116,13 +116,13 @@ fuzz_target!(|data: &[u8]| {
     for pattern in patterns {
         check_path(pattern);
     }
-    // Most patterns from bytes match nothing: one that matches all is there too.
+    // Most random patterns match no file, so that one which matches all is added.
     let collect = Collect::matching(patterns.into_iter().chain(["**/*"]))
         .with_bytes_max(bytes_max.into())
         .with_files_max(usize::from(files_max) % 8)
         .with_depth_max(usize::from(depth_max) % 64);
     let evaluation = Evaluation::shell("true").with_collect(collect.clone());
-    let guest = Guest(std::sync::Arc::new(Mutex::new(data.take_rest().to_vec())));
+    let guest = FuzzedGuest(std::sync::Arc::new(Mutex::new(data.take_rest().to_vec())));
     let outcome = match futures::executor::block_on(guest.run(&evaluation, &RunContext::new())) {
         Ok(outcome) => outcome,
         Err(error) => {

@@ -1,4 +1,4 @@
-//! What a guest says, and what is said to it: every decoder, and the stream of frames.
+//! Every decoder of the protocol, and the stream of frames.
 #![no_main]
 
 use crucible_guest::protocol::{
@@ -9,18 +9,18 @@ use crucible_guest::protocol::{
 };
 use libfuzzer_sys::fuzz_target;
 
-/// What a value is written as.
+/// Returns the encoding of a value.
 fn written(
     size: usize,
     write: impl FnOnce(&mut WireWriter<'_>) -> Result<(), Overflow>,
 ) -> Vec<u8> {
     let mut buffer = vec![0; size];
     let mut writer = WireWriter::new(&mut buffer);
-    write(&mut writer).expect("what was read fits where it was");
+    write(&mut writer).expect("a decoded value fits into the length of its encoding");
     writer.written().to_vec()
 }
 
-/// Whatever can be read is written as the very same bytes: no two spellings are the same to the reader.
+/// Checks that encoding a decoded value returns the same bytes, so that each value has one encoding.
 macro_rules! same {
     ($payload:ident, $($read:expr),*) => {$(
         if let Ok(value) = $read {
@@ -57,7 +57,7 @@ fn decode_all(payload: &[u8]) {
     }
     if let Ok(failure) = Failure::decode(payload) {
         assert_eq!(ExecFailed::decode(payload), Ok(ExecFailed(failure)));
-        let _words_or_none = failure.step.describe();
+        let _description = failure.step.describe();
     }
     if let Ok(ready) = Ready::decode(payload) {
         assert_eq!(ready.status.len() + 4 + 4 + 64, payload.len());
@@ -74,11 +74,11 @@ fn decode_all(payload: &[u8]) {
 
 fuzz_target!(|data: &[u8]| {
     decode_all(data);
-    // The same as a stream.
+    // The input as a stream of frames.
     let mut rest = data;
     for most in [PAYLOAD_MAX_TO_HOST, PAYLOAD_MAX_TO_GUEST].into_iter().cycle() {
         let Some((header, after)) = rest.split_first_chunk::<HEADER_SIZE>() else { break };
-        let _kind_or_none = PacketKind::from_number(header[0]);
+        let _kind = PacketKind::from_number(header[0]);
         let Ok(read) = Header::decode(header, most) else { break };
         assert!(read.length as usize <= most);
         assert_eq!(FrameKind::from_number(read.kind as u8), Some(read.kind));

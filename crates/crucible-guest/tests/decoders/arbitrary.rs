@@ -1,5 +1,5 @@
-//! Arbitrary bytes, and messages with bytes changed: no decoder panics, gives anything that is not in the bytes, or takes
-//! two spellings for the same.
+//! Arbitrary bytes, and messages with changed bytes. No decoder panics, returns bytes outside of its
+//! input, or accepts two encodings of the same value.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use proptest::prelude::*;
 
 use super::values::{self, borrow_entry, encode};
 
-/// Whether a slice lies in the bytes that it was decoded from.
+/// Returns `true` if all slices lie in the payload that they were decoded from.
 fn within(payload: &[u8], slices: &[&[u8]]) -> bool {
     let Range { start, end } = payload.as_ptr_range();
     slices.iter().all(|slice| {
@@ -32,7 +32,7 @@ fn slices_of<'a>(op: &TemplateOp<'a>) -> Vec<&'a [u8]> {
     }
 }
 
-/// Hands the bytes to every decoder. What one understands is written as the very same bytes again.
+/// Passes the bytes to every decoder. Encoding a decoded value must return the same bytes.
 fn decode_as_everything(payload: &[u8]) -> Result<(), TestCaseError> {
     if let Ok(exec) = Exec::decode(payload) {
         let limits: Vec<_> = exec.rlimits().collect();
@@ -86,7 +86,7 @@ fn decode_as_replies(payload: &[u8]) -> Result<(), TestCaseError> {
         prop_assert_eq!(
             written.get(4..),
             payload.get(4..),
-            "all but the version, which may be another one"
+            "all bytes except the version, which may differ"
         );
     }
     if let Ok(started) = Started::decode(payload) {
@@ -118,7 +118,7 @@ fn decode_as_replies(payload: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A message of any kind, as it travels.
+/// Generates an encoded message of any kind.
 fn message() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         values::exec().prop_map(|exec| encode(|writer| exec.borrow().encode(writer))),
@@ -143,18 +143,18 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn bytes_that_mean_nothing_do_no_harm(payload in values::bytes(300)) {
+    fn arbitrary_bytes_decode_safely(payload in values::bytes(300)) {
         decode_as_everything(&payload)?;
     }
 
-    /// As likely as not, these have small numbers where lengths and kinds are.
+    /// Small bytes are often valid lengths and kinds.
     #[test]
-    fn small_bytes_do_no_harm(payload in proptest::collection::vec(0..8_u8, 0..120)) {
+    fn small_bytes_decode_safely(payload in proptest::collection::vec(0..8_u8, 0..120)) {
         decode_as_everything(&payload)?;
     }
 
     #[test]
-    fn a_message_with_a_changed_byte_does_no_harm(
+    fn message_with_a_changed_byte_decodes_safely(
         message in message(),
         place in any::<proptest::sample::Index>(),
         byte in any::<u8>(),
@@ -166,7 +166,7 @@ proptest! {
     }
 
     #[test]
-    fn a_message_with_a_length_that_lies_does_no_harm(
+    fn message_with_a_wrong_length_decodes_safely(
         message in message(),
         place in any::<proptest::sample::Index>(),
         length in prop_oneof![any::<u32>(), Just(u32::MAX), Just(0), 0..600_u32],
@@ -178,7 +178,7 @@ proptest! {
     }
 
     #[test]
-    fn headers_of_any_bytes_are_bounded(bytes in any::<[u8; HEADER_SIZE]>(), most in 0..=PAYLOAD_MAX_TO_GUEST) {
+    fn header_length_is_bounded(bytes in any::<[u8; HEADER_SIZE]>(), most in 0..=PAYLOAD_MAX_TO_GUEST) {
         if let Ok(header) = Header::decode(&bytes, most) {
             prop_assert!(usize::try_from(header.length).unwrap() <= most);
             prop_assert_eq!(encode(|writer| header.encode(writer)), bytes);
@@ -186,7 +186,7 @@ proptest! {
     }
 
     #[test]
-    fn strings_are_as_many_as_is_said(count in 0..20_u32, bytes in proptest::collection::vec(0..3_u8, 0..40)) {
+    fn strings_match_their_count(count in 0..20_u32, bytes in proptest::collection::vec(0..3_u8, 0..40)) {
         let nuls = bytes.iter().filter(|byte| **byte == 0).count();
         let sound = nuls == usize::try_from(count).unwrap() && bytes.last().is_none_or(|last| *last == 0);
         match Strings::new(count, &bytes) {
@@ -200,7 +200,7 @@ proptest! {
     }
 
     #[test]
-    fn a_reader_reads_what_is_there_and_no_more(payload in values::bytes(40), sizes in values::bytes(12)) {
+    fn reader_stops_at_the_end(payload in values::bytes(40), sizes in values::bytes(12)) {
         let mut reader = WireReader::new(&payload);
         for size in sizes {
             let before = reader.rest();
@@ -217,7 +217,7 @@ proptest! {
 }
 
 #[test]
-fn kinds_have_the_numbers_that_they_are_decoded_from() {
+fn kind_survives_a_round_trip() {
     for number in 0..=255 {
         assert!(FrameKind::from_number(number).is_none_or(|kind| kind as u8 == number));
         assert!(PacketKind::from_number(number).is_none_or(|kind| kind as u8 == number));

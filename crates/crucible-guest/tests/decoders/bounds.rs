@@ -1,4 +1,4 @@
-//! What is past a bound is refused, by name.
+//! Values outside of their bounds, which are refused.
 
 use crucible_guest::protocol::{
     Entries, EntryKind, EntryRef, Exec, Exited, Init, InitFlags, ListRequest, MAX_TASKS_FILES,
@@ -23,7 +23,7 @@ fn is_a_plan(plan: SandboxPlan) -> bool {
 }
 
 #[test]
-fn a_plan_that_contradicts_itself_is_none() {
+fn contradictory_plan_is_refused() {
     assert!(is_a_plan(PLAN));
     let most = u8::try_from(MAX_TASKS_FILES).unwrap();
     assert!(is_a_plan(SandboxPlan { tasks_files: most, ..PLAN }));
@@ -34,7 +34,7 @@ fn a_plan_that_contradicts_itself_is_none() {
     assert!(!is_a_plan(SandboxPlan { flags: PlanFlags(u32::MAX), ..PLAN }));
     let both = PlanFlags::NEW_NETWORK.with(PlanFlags::ENTER_NETWORK);
     assert!(!is_a_plan(SandboxPlan { flags: both, ..PLAN }));
-    // A way out leads out of a namespace that nobody else is ever in.
+    // Egress requires a namespace that no other sandbox ever uses.
     let shared = PlanFlags::ENTER_NETWORK.with(PlanFlags::EGRESS);
     assert!(!is_a_plan(SandboxPlan { flags: shared, ..PLAN }));
     assert!(!is_a_plan(SandboxPlan { flags: PlanFlags::EGRESS, ..PLAN }));
@@ -48,7 +48,7 @@ fn a_plan_that_contradicts_itself_is_none() {
 }
 
 #[test]
-fn a_name_that_is_none_is_refused() {
+fn invalid_name_is_refused() {
     let long = [b'x'; 256];
     for name in [&b""[..], b".", b"..", b"a/b", b"/", b"a\0", &long] {
         let entry = EntryRef { kind: EntryKind::File, mode: 0, size: 0, name };
@@ -59,16 +59,12 @@ fn a_name_that_is_none_is_refused() {
     let mut bytes = [&[0; 8][..], &encode(|writer| entry.encode(writer))].concat();
     assert_eq!(Entries::decode(&bytes).unwrap().next_entry(), Ok(Some(entry)));
     bytes[8] = 3;
-    assert_eq!(
-        Entries::decode(&bytes).unwrap().next_entry(),
-        Err(Malformed),
-        "a kind that is none"
-    );
+    assert_eq!(Entries::decode(&bytes).unwrap().next_entry(), Err(Malformed), "an unknown kind");
     assert!(Entries::decode(&bytes[..7]).is_err());
 }
 
 #[test]
-fn a_path_that_is_none_is_refused() {
+fn invalid_path_is_refused() {
     for path in [&b""[..], b"\0", b"a", b"a\0b\0", b"a\0b", b"\0a\0"] {
         let write =
             WriteRequest { first: true, last: true, quiet: false, mode: 0, path, data: &[] };
@@ -91,7 +87,7 @@ fn a_path_that_is_none_is_refused() {
 }
 
 #[test]
-fn modes_and_flags_that_nobody_knows_are_refused() {
+fn unknown_modes_and_flags_are_refused() {
     let write = |mode| {
         let request =
             WriteRequest { first: true, last: true, quiet: true, mode, path: b"a\0", data: b"" };
@@ -113,7 +109,7 @@ fn modes_and_flags_that_nobody_knows_are_refused() {
 }
 
 #[test]
-fn a_command_is_sound_in_every_part() {
+fn command_with_one_invalid_part_is_refused() {
     let argv = Strings { count: 2, bytes: b"a\0b\0" };
     let env = Strings { count: 0, bytes: b"" };
     let (on_exit, directory, rlimits) = (OnExit::KeepBackground, &b".\0"[..], &[0; 20][..]);
@@ -149,7 +145,7 @@ fn a_command_is_sound_in_every_part() {
             "{unsound:?}"
         );
     }
-    // Byte 1 says what happens afterwards, byte 2 whether the status is wanted, byte 7 whether the mounts are.
+    // Byte 1 is `on_exit`, byte 2 is `status`, byte 7 is `lend_mounts`.
     for (at, byte) in [(1, 3), (1, 255), (2, 2), (2, 255), (7, 2), (7, 255)] {
         let mut changed = bytes.clone();
         changed[at] = byte;
@@ -158,7 +154,7 @@ fn a_command_is_sound_in_every_part() {
 }
 
 #[test]
-fn a_writer_that_is_full_has_written_what_it_says() {
+fn full_writer_keeps_what_it_has_written() {
     let mut buffer = [0xaa; 8];
     let mut writer = WireWriter::new(&mut buffer[..6]);
     assert!(writer.is_empty());

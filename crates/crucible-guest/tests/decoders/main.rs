@@ -1,6 +1,6 @@
-//! Every decoder of the protocol, given anything: it says what the bytes mean or that they mean nothing, and no more.
+//! Tests of every decoder of the protocol with arbitrary input.
 
-#![expect(clippy::unwrap_used, reason = "in a test it is how a failure is reported")]
+#![expect(clippy::unwrap_used, reason = "a panic is how a test reports a failure")]
 
 mod arbitrary;
 mod bounds;

@@ -1,4 +1,4 @@
-//! What is encoded is decoded as the same, a part of it as nothing, and so is more than it.
+//! Round trips: decoding an encoded value returns it, and truncated or extended messages are refused.
 
 use crucible_guest::protocol::{
     CgroupCounts, Confinement, Entries, Exec, ExecFailed, Exited, Failure, HEADER_SIZE, Header,
@@ -8,9 +8,9 @@ use crucible_guest::protocol::{
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::values::{self, borrow_entry, encode, needs_all_its_room};
+use super::values::{self, borrow_entry, encode, needs_its_whole_buffer};
 
-/// No beginning of a message is one, nor is a message with something after it.
+/// Checks that neither a truncated message decodes, nor one with further bytes.
 fn is_whole<T>(bytes: &[u8], decode: impl Fn(&[u8]) -> Option<T>) -> Result<(), TestCaseError> {
     prop_assert!(decode(bytes).is_some());
     for length in 0..bytes.len() {
@@ -25,7 +25,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn headers(kind in values::frame_kind(), id in any::<u32>(), length in any::<u32>()) {
+    fn header_survives_a_round_trip(kind in values::frame_kind(), id in any::<u32>(), length in any::<u32>()) {
         let header = Header { kind, id, length };
         let bytes: [u8; HEADER_SIZE] = encode(|writer| header.encode(writer)).try_into().unwrap();
         prop_assert_eq!(Header::decode(&bytes, usize::try_from(length).unwrap()), Ok(header));
@@ -33,11 +33,11 @@ proptest! {
         if let Some(most) = usize::try_from(length).unwrap().checked_sub(1) {
             prop_assert!(Header::decode(&bytes, most).is_err());
         }
-        needs_all_its_room(HEADER_SIZE, |writer| header.encode(writer))?;
+        needs_its_whole_buffer(HEADER_SIZE, |writer| header.encode(writer))?;
     }
 
     #[test]
-    fn commands(exec in values::exec()) {
+    fn command_survives_a_round_trip(exec in values::exec()) {
         let bytes = encode(|writer| exec.borrow().encode(writer));
         let decoded = Exec::decode(&bytes).unwrap();
         prop_assert_eq!(decoded, exec.borrow());
@@ -46,11 +46,11 @@ proptest! {
         prop_assert_eq!(decoded.argv.iter().collect::<Vec<_>>(), argv);
         prop_assert_eq!(decoded.env.iter().collect::<Vec<_>>(), env);
         is_whole(&bytes, |bytes| Exec::decode(bytes).ok().map(drop))?;
-        needs_all_its_room(bytes.len(), |writer| exec.borrow().encode(writer))?;
+        needs_its_whole_buffer(bytes.len(), |writer| exec.borrow().encode(writer))?;
     }
 
     #[test]
-    fn files(path in values::text(), data in values::bytes(100), mode in 0..=0o777_u32, flags in any::<[bool; 3]>()) {
+    fn write_request_survives_a_round_trip(path in values::text(), data in values::bytes(100), mode in 0..=0o777_u32, flags in any::<[bool; 3]>()) {
         let [first, last, quiet] = flags;
         let request = WriteRequest { first, last, quiet, mode, path: &path, data: &data };
         let head = encode(|writer| request.encode_head(writer));
@@ -59,11 +59,11 @@ proptest! {
         for length in 0..head.len() {
             prop_assert!(WriteRequest::decode(&head[..length]).is_err());
         }
-        needs_all_its_room(head.len(), |writer| request.encode_head(writer))?;
+        needs_its_whole_buffer(head.len(), |writer| request.encode_head(writer))?;
     }
 
     #[test]
-    fn reading_and_listing(path in values::text(), offset in any::<u64>(), length in any::<u32>()) {
+    fn read_and_list_requests_survive_a_round_trip(path in values::text(), offset in any::<u64>(), length in any::<u32>()) {
         let request = ReadRequest { offset, length, path: &path };
         let bytes = encode(|writer| request.encode(writer));
         prop_assert_eq!(ReadRequest::decode(&bytes), Ok(request));
@@ -75,7 +75,7 @@ proptest! {
     }
 
     #[test]
-    fn entries(next in any::<u64>(), entries in vec(values::entry(), 0..8)) {
+    fn entries_survive_a_round_trip(next in any::<u64>(), entries in vec(values::entry(), 0..8)) {
         let mut bytes = next.to_le_bytes().to_vec();
         for entry in &entries {
             bytes.extend(encode(|writer| borrow_entry(entry).encode(writer)));
@@ -90,15 +90,15 @@ proptest! {
     }
 
     #[test]
-    fn plans(plan in values::plan()) {
+    fn plan_survives_a_round_trip(plan in values::plan()) {
         let bytes = encode(|writer| plan.encode(writer));
         prop_assert_eq!(SandboxPlan::decode(&mut WireReader::new(&bytes)), Ok(plan));
         is_whole(&bytes, |bytes| SandboxPlan::decode(&mut WireReader::new(bytes)).ok())?;
-        needs_all_its_room(bytes.len(), |writer| plan.encode(writer))?;
+        needs_its_whole_buffer(bytes.len(), |writer| plan.encode(writer))?;
     }
 
     #[test]
-    fn how_the_spawner_is_set_up(flags in values::init_flags(), ids in any::<(u32, u32)>(), path in values::text()) {
+    fn spawner_configuration_survives_a_round_trip(flags in values::init_flags(), ids in any::<(u32, u32)>(), path in values::text()) {
         let init = Init { flags, uid: ids.0, gid: ids.1, mount_point: &path };
         let bytes = encode(|writer| init.encode(writer));
         prop_assert_eq!(Init::decode(&mut WireReader::new(&bytes)), Ok(init));
@@ -106,7 +106,7 @@ proptest! {
     }
 
     #[test]
-    fn operations_of_the_template(
+    fn template_operation_survives_a_round_trip(
         path in values::text(),
         other in values::text(),
         data in values::bytes(200),
@@ -124,12 +124,12 @@ proptest! {
             let bytes = encode(|writer| op.encode(writer));
             prop_assert_eq!(TemplateOp::decode(&mut WireReader::new(&bytes)), Ok(op));
             is_whole(&bytes, |bytes| TemplateOp::decode(&mut WireReader::new(bytes)).ok().map(drop))?;
-            needs_all_its_room(bytes.len(), |writer| op.encode(writer))?;
+            needs_its_whole_buffer(bytes.len(), |writer| op.encode(writer))?;
         }
     }
 
     #[test]
-    fn replies(exited in values::exited(), pid in any::<u32>(), status in values::bytes(200)) {
+    fn replies_survive_a_round_trip(exited in values::exited(), pid in any::<u32>(), status in values::bytes(200)) {
         let bytes = encode(|writer| exited.encode(writer));
         prop_assert_eq!(Exited::decode(&bytes), Ok(exited));
         is_whole(&bytes, |bytes| Exited::decode(bytes).ok())?;
@@ -148,7 +148,7 @@ proptest! {
     }
 
     #[test]
-    fn failures_and_usage(step in any::<u16>(), errno in any::<i32>(), times in any::<(u64, u64)>(), processes in any::<u32>()) {
+    fn failure_and_usage_survive_a_round_trip(step in any::<u16>(), errno in any::<i32>(), times in any::<(u64, u64)>(), processes in any::<u32>()) {
         let failure = Failure { step: Step(step), errno };
         let bytes = encode(|writer| failure.encode(writer));
         prop_assert_eq!(Failure::decode(&bytes), Ok(failure));

@@ -1,4 +1,4 @@
-//! Values of the messages, owned, as proptest makes them.
+//! Generators of messages, as owned values.
 
 use crucible_guest::protocol::{
     EntryKind, EntryRef, Exec, Exited, FrameKind, InitFlags, OnExit, Overflow, PlanFlags, Rlimit,
@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// What is written into a buffer that is large enough for all messages of these tests.
+/// Encodes a message into a buffer that is large enough for all messages of these tests.
 pub(crate) fn encode(write: impl FnOnce(&mut WireWriter<'_>) -> Result<(), Overflow>) -> Vec<u8> {
     let mut buffer = vec![0; 64 * 1024];
     let mut writer = WireWriter::new(&mut buffer);
@@ -17,8 +17,8 @@ pub(crate) fn encode(write: impl FnOnce(&mut WireWriter<'_>) -> Result<(), Overf
     writer.written().to_vec()
 }
 
-/// That a buffer of each smaller size is too small, and never written past.
-pub(crate) fn needs_all_its_room(
+/// Checks that every smaller buffer is too small, and that no byte is written past its end.
+pub(crate) fn needs_its_whole_buffer(
     length: usize,
     write: impl Fn(&mut WireWriter<'_>) -> Result<(), Overflow>,
 ) -> Result<(), TestCaseError> {
@@ -34,7 +34,7 @@ pub(crate) fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
     vec(any::<u8>(), 0..=most)
 }
 
-/// A byte string that ends with its only NUL, and is not empty without it.
+/// Generates a byte string that ends with its only NUL and is not empty without it.
 pub(crate) fn text() -> impl Strategy<Value = Vec<u8>> {
     vec(1..=255_u8, 1..40).prop_map(|mut bytes| {
         bytes.push(0);
@@ -92,7 +92,7 @@ pub(crate) fn exec() -> impl Strategy<Value = OwnedExec> {
     let quiet = any::<(u32, bool)>();
     let rlimit =
         any::<(u32, u64, u64)>().prop_map(|(resource, soft, hard)| Rlimit { resource, soft, hard });
-    // An argument may be empty: its NUL alone.
+    // An argument may be empty, which is its NUL alone.
     let string = vec(1..=255_u8, 0..20).prop_map(|mut bytes| {
         bytes.push(0);
         bytes

@@ -1,4 +1,4 @@
-//! Commands: how they start, how they end, what is said of it.
+//! Commands: their start, their end, and the reports of both.
 
 use crucible_guest::protocol::{
     ExecFailed, Exited, Failure, FrameKind, OnExit, PAYLOAD_MAX_TO_GUEST, ProcUsage, Started, Step,
@@ -18,7 +18,7 @@ fn signal(number: i32, everything: bool) -> Vec<u8> {
 }
 
 #[test]
-fn an_exit_code_is_told_and_the_guest_serves_on() {
+fn exit_code_is_reported_and_guest_continues() {
     let mut guest = Guest::start();
     for code in [3, 0, 255, 124] {
         let ended = guest.shell(&format!("exit {code}"));
@@ -30,7 +30,7 @@ fn an_exit_code_is_told_and_the_guest_serves_on() {
 }
 
 #[test]
-fn the_status_that_is_asked_for_is_the_commands_own() {
+fn requested_status_is_the_commands_own() {
     let mut guest = Guest::start();
     let id = guest.ask(&["sleep", "0"], OnExit::KillBackground);
     let frame = guest.next();
@@ -43,7 +43,7 @@ fn the_status_that_is_asked_for_is_the_commands_own() {
 }
 
 #[test]
-fn a_signal_ends_a_sleeping_command_and_its_group() {
+fn signal_kills_a_sleeping_command_and_its_group() {
     let mut guest = Guest::start();
     for (number, everything) in [(15, false), (9, false), (9, true)] {
         let (id, pid) = guest.start_shell("sleep 1000; true", OnExit::KillBackground);
@@ -55,7 +55,7 @@ fn a_signal_ends_a_sleeping_command_and_its_group() {
 }
 
 #[test]
-fn a_signal_that_is_none_is_refused_and_one_for_nobody_is_not() {
+fn invalid_signal_is_refused() {
     let mut guest = Guest::start();
     for number in [0, -1, 65, i32::MIN, i32::MAX] {
         let id = guest.send(FrameKind::Signal, &signal(number, false));
@@ -69,7 +69,7 @@ fn a_signal_that_is_none_is_refused_and_one_for_nobody_is_not() {
 }
 
 #[test]
-fn a_second_command_while_one_runs_is_refused_and_the_first_goes_on() {
+fn second_command_is_refused_and_first_continues() {
     let mut guest = Guest::start();
     let (first, pid) = guest.start_shell("read line; exit 5", OnExit::KillBackground);
     let second = guest.ask(&["/bin/sh", "-c", "exit 6"], OnExit::KillBackground);
@@ -80,7 +80,7 @@ fn a_second_command_while_one_runs_is_refused_and_the_first_goes_on() {
 }
 
 #[test]
-fn a_program_that_cannot_be_executed_is_told_with_its_error_number() {
+fn exec_failure_is_reported_with_its_error_number() {
     let mut guest = Guest::start();
     std::fs::write(guest.directory.join("text"), "no program").unwrap();
     for (program, errno) in [
@@ -99,7 +99,7 @@ fn a_program_that_cannot_be_executed_is_told_with_its_error_number() {
 }
 
 #[test]
-fn the_guest_itself_ends_a_command_at_its_deadline() {
+fn guest_kills_a_command_at_its_deadline() {
     let mut guest = Guest::start();
     let id = guest.send(FrameKind::Exec, &exec(&["sleep", "1000"], OnExit::KillBackground, 50_000));
     guest.started(id);
@@ -109,7 +109,7 @@ fn the_guest_itself_ends_a_command_at_its_deadline() {
 }
 
 #[test]
-fn what_a_command_leaves_behind_is_ended_if_that_is_wanted() {
+fn background_process_is_killed_if_requested() {
     let mut guest = Guest::start();
     let (id, _) = guest.start_shell("sleep 1000 & echo $!", OnExit::KillBackground);
     let ended = guest.finish(id);
@@ -117,35 +117,35 @@ fn what_a_command_leaves_behind_is_ended_if_that_is_wanted() {
     let empty = guest.next();
     assert_eq!((empty.kind, empty.id), (FrameKind::Empty, id));
     assert_eq!(empty.payload, 1_u32.to_le_bytes());
-    assert!(!runs(left_behind(&ended.stdout)));
+    assert!(!runs(background_pid(&ended.stdout)));
     assert_eq!(guest.shell("exit 8").exited.wait_status, 8 << 8);
 }
 
 #[test]
-fn what_a_command_leaves_behind_goes_on_if_that_is_wanted() {
+fn background_process_continues_if_requested() {
     let mut guest = Guest::start();
     let (id, _) = guest.start_shell("sleep 1000 & echo $!", OnExit::KeepBackground);
-    let pid = left_behind(&guest.finish(id).stdout);
+    let pid = background_pid(&guest.finish(id).stdout);
     assert!(runs(pid));
-    // The next command's end is not the end of what an earlier one was to leave.
+    // The end of the next command does not affect the background process of an earlier one.
     let (id, _) = guest.start_shell(&format!("kill {pid}; exit 9"), OnExit::KeepBackground);
     assert_eq!(guest.finish(id).exited.wait_status, 9 << 8);
     ends(pid);
 }
 
-fn left_behind(stdout: &[u8]) -> u32 {
+fn background_pid(stdout: &[u8]) -> u32 {
     String::from_utf8_lossy(stdout).trim().parse().unwrap()
 }
 
 #[test]
-fn a_request_that_is_malformed_is_refused_and_the_guest_serves_on() {
+fn malformed_request_is_refused_and_guest_continues() {
     let mut guest = Guest::start();
     let sound = exec(&["/bin/sh", "-c", "exit 1"], OnExit::KillBackground, 0);
     let with_more = [&sound[..], &[0]].concat();
     let payloads = [&[][..], &[0xff; 64], &sound[..sound.len() - 1], &with_more];
     for kind in [FrameKind::Exec, FrameKind::Write, FrameKind::Read, FrameKind::List] {
         for payload in payloads {
-            // Of a file that is to be written any bytes may be the content: these are no such request for their paths.
+            // A write request may contain any content. These requests have invalid paths.
             let id = guest.send(kind, payload);
             assert_eq!(
                 guest.failure(id),
@@ -164,7 +164,7 @@ fn a_request_that_is_malformed_is_refused_and_the_guest_serves_on() {
 }
 
 #[test]
-fn descriptors_that_do_not_come_along_are_missed() {
+fn missing_descriptors_are_refused() {
     let mut guest = Guest::start();
     let mut passed = exec(&["/bin/sh"], OnExit::KillBackground, 0);
     // Pipes carry no descriptors.
@@ -174,7 +174,7 @@ fn descriptors_that_do_not_come_along_are_missed() {
 }
 
 #[test]
-fn usage_is_measured_when_asked_for() {
+fn usage_is_measured_on_request() {
     let mut guest = Guest::start();
     let id = guest.send(FrameKind::Measure, &[]);
     let frame = guest.next();

@@ -1,4 +1,4 @@
-//! How the guest itself ends, and that it takes its command with it.
+//! The end of the guest, which also ends its command.
 
 use crucible_guest::protocol::{FrameKind, OnExit, PAYLOAD_MAX_TO_GUEST};
 
@@ -9,13 +9,13 @@ use super::requests::ends;
 const LEAVE_SESSION: &str = "mkfifo left; \
     setsid sh -c 'echo >left; exec sleep 1000' >/dev/null 2>&1 & read line <left";
 
-/// A header, byte by byte.
+/// Encodes a header without validation.
 fn header(length: u32, kind: u8, reserved: [u8; 3], id: u32) -> Vec<u8> {
     [&length.to_le_bytes()[..], &[kind], &reserved, &id.to_le_bytes()].concat()
 }
 
 #[test]
-fn a_header_that_is_none_ends_the_guest_with_an_error_and_its_command() {
+fn invalid_header_ends_guest_and_command() {
     let too_long = u32::try_from(PAYLOAD_MAX_TO_GUEST).unwrap() + 1;
     for bytes in [
         header(0, 0, [0; 3], 1),
@@ -35,7 +35,7 @@ fn a_header_that_is_none_ends_the_guest_with_an_error_and_its_command() {
 }
 
 #[test]
-fn a_host_that_is_gone_ends_the_guest_and_its_command() {
+fn hang_up_ends_guest_and_command() {
     let mut guest = Guest::start();
     let (_, pid) =
         guest.start_shell("trap '' HUP TERM INT; sleep 1000; true", OnExit::KillBackground);
@@ -45,7 +45,7 @@ fn a_host_that_is_gone_ends_the_guest_and_its_command() {
 }
 
 #[test]
-fn a_host_that_is_gone_in_the_middle_of_a_frame_ends_the_guest() {
+fn hang_up_within_a_frame_ends_guest() {
     let whole = [&header(100, FrameKind::Write as u8, [0; 3], 1)[..], &[0; 50]].concat();
     for length in [1, 11, 12, 13, whole.len()] {
         let mut guest = Guest::start();
@@ -58,7 +58,7 @@ fn a_host_that_is_gone_in_the_middle_of_a_frame_ends_the_guest() {
 }
 
 #[test]
-fn a_host_that_is_gone_while_a_command_floods_it_ends_the_guest() {
+fn hang_up_during_endless_output_ends_guest() {
     let mut guest = Guest::start();
     let (_, pid) = guest.start_shell("exec yes", OnExit::KillBackground);
     guest.hang_up();
@@ -67,7 +67,7 @@ fn a_host_that_is_gone_while_a_command_floods_it_ends_the_guest() {
 }
 
 #[test]
-fn a_host_may_close_the_guest() {
+fn close_request_ends_guest_and_command() {
     let mut guest = Guest::start();
     let (_, pid) = guest.start_shell("sleep 1000; true", OnExit::KillBackground);
     guest.send(FrameKind::Close, &[]);
@@ -76,44 +76,44 @@ fn a_host_may_close_the_guest() {
 }
 
 #[test]
-fn a_command_may_be_the_last() {
+fn sealed_command_ends_guest() {
     let mut guest = Guest::start();
     let (id, _) = guest.start_shell("sleep 1000 & echo $!", OnExit::Seal);
     let ended = guest.finish(id);
-    let left: u32 = String::from_utf8_lossy(&ended.stdout).trim().parse().unwrap();
+    let pid: u32 = String::from_utf8_lossy(&ended.stdout).trim().parse().unwrap();
     assert_eq!(guest.next().kind, FrameKind::Empty);
     assert!(guest.wait().success());
-    ends(left);
+    ends(pid);
 }
 
-/// What has left the command's process group and session is the guest's all the same: it comes to whoever reaps.
+/// A process that left the command's process group and session still becomes the guest's child.
 #[test]
-fn what_has_left_the_commands_session_is_ended_too() {
+fn process_in_another_session_is_killed_too() {
     let script = format!("{LEAVE_SESSION}; echo $!");
     let mut guest = Guest::start();
     let (id, _) = guest.start_shell(&script, OnExit::KillBackground);
     let ended = guest.finish(id);
-    let left: u32 = String::from_utf8_lossy(&ended.stdout).trim().parse().unwrap();
+    let pid: u32 = String::from_utf8_lossy(&ended.stdout).trim().parse().unwrap();
     let empty = guest.next();
     assert_eq!((empty.kind, empty.id), (FrameKind::Empty, id));
-    ends(left);
+    ends(pid);
     assert_eq!(guest.shell("exit 5").exited.wait_status, 5 << 8);
 }
 
 #[test]
-fn a_host_that_is_gone_ends_what_has_left_the_commands_session_too() {
+fn hang_up_kills_process_in_another_session() {
     for on_exit in [OnExit::KillBackground, OnExit::KeepBackground] {
         let mut guest = Guest::start();
         let (id, _) = guest.start_shell(&format!("{LEAVE_SESSION}; echo $!; read line"), on_exit);
-        let said = guest.next();
-        assert_eq!(said.kind, FrameKind::Stdout);
-        let left: u32 = String::from_utf8_lossy(&said.payload).trim().parse().unwrap();
+        let output = guest.next();
+        assert_eq!(output.kind, FrameKind::Stdout);
+        let pid: u32 = String::from_utf8_lossy(&output.payload).trim().parse().unwrap();
         if on_exit == OnExit::KeepBackground {
             guest.send(FrameKind::CloseStdin, &[]);
             guest.finish(id);
         }
         guest.hang_up();
         assert!(guest.wait().success());
-        ends(left);
+        ends(pid);
     }
 }

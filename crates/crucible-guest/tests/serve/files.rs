@@ -1,4 +1,4 @@
-//! Files: written, read and listed beneath the guest's directory, and nowhere else.
+//! File requests, which never leave the guest's directory.
 
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
@@ -38,14 +38,14 @@ fn list(path: &str, cursor: u64) -> Vec<u8> {
     encode(|writer| ListRequest { cursor, path: &with_nul(path) }.encode(writer))
 }
 
-/// Hears that a request was carried out.
+/// Waits for the `Done` frame of a request.
 #[track_caller]
 fn done(guest: &Guest, id: u32) {
     let frame = guest.next();
     assert_eq!((frame.kind, frame.id), (FrameKind::Done, id), "{frame:?}");
 }
 
-/// A directory beside the guest's, with a file that is not the guest's business.
+/// Creates a directory beside the guest's, with a file that no request may reach.
 fn outside(guest: &Guest) -> PathBuf {
     let outside = guest.directory.with_extension("outside");
     std::fs::create_dir(&outside).unwrap();
@@ -54,7 +54,7 @@ fn outside(guest: &Guest) -> PathBuf {
 }
 
 #[test]
-fn a_file_is_written_whole_in_pieces_and_in_place_of_another() {
+fn file_is_written_in_pieces_and_replaces_another() {
     let mut guest = Guest::start();
     let id = guest.send(FrameKind::Write, &whole("a/b/file", b"first"));
     done(&guest, id);
@@ -71,7 +71,7 @@ fn a_file_is_written_whole_in_pieces_and_in_place_of_another() {
 }
 
 #[test]
-fn a_file_is_read_from_anywhere_in_it() {
+fn file_is_read_from_any_offset() {
     let mut guest = Guest::start();
     let content: Vec<u8> = (0..300_000_u32).map(|number| number.to_le_bytes()[1]).collect();
     std::fs::write(guest.directory.join("file"), &content).unwrap();
@@ -99,7 +99,7 @@ fn a_file_is_read_from_anywhere_in_it() {
 }
 
 #[test]
-fn what_is_not_a_regular_file_is_not_read_and_holds_up_nothing() {
+fn special_file_is_refused_without_delay() {
     let mut guest = Guest::start();
     assert_eq!(guest.shell("mkdir directory; mkfifo fifo; ln -s fifo link").exited.wait_status, 0);
     for (path, errno) in [("directory", EISDIR), ("fifo", EINVAL), ("missing", ENOENT)] {
@@ -109,7 +109,7 @@ fn what_is_not_a_regular_file_is_not_read_and_holds_up_nothing() {
 }
 
 #[test]
-fn a_directory_is_listed_to_its_end() {
+fn directory_is_listed_completely() {
     let mut guest = Guest::start();
     assert_eq!(
         guest
@@ -138,7 +138,7 @@ fn a_directory_is_listed_to_its_end() {
             break;
         }
     }
-    assert!(answers > 1, "all fitted into one answer");
+    assert!(answers > 1, "one answer contains all entries");
     assert_eq!(found.len(), 2003);
     assert_eq!(found["sub"].0, EntryKind::Directory);
     assert_eq!(found["five"], (EntryKind::File, 5));
@@ -146,7 +146,7 @@ fn a_directory_is_listed_to_its_end() {
 }
 
 #[test]
-fn no_path_leads_out() {
+fn no_path_leaves_the_directory() {
     let mut guest = Guest::start();
     let outside = outside(&guest);
     let name = outside.file_name().unwrap().to_str().unwrap();
@@ -194,14 +194,14 @@ fn no_path_leads_out() {
     for path in beyond {
         let id = guest.send(FrameKind::Write, &whole(path, b"taken"));
         let failure = guest.failure(id);
-        // An empty path is no request at all.
+        // A request with an empty path is malformed.
         assert_eq!(
             failure.step,
             if path.is_empty() { Step::REQUEST } else { Step::WRITE },
             "{path}"
         );
     }
-    // A link in the place of a file is replaced, not followed.
+    // A link at the path of a new file is replaced, and not followed.
     let id = guest.send(FrameKind::Write, &whole("secret", b"inside"));
     done(&guest, id);
     assert_eq!(std::fs::read(guest.directory.join("secret")).unwrap(), b"inside");
@@ -211,12 +211,12 @@ fn no_path_leads_out() {
     assert_eq!(
         std::fs::read_dir(outside.parent().unwrap()).unwrap().count(),
         2,
-        "the guest's and the one outside"
+        "the guest's directory and the one outside"
     );
 }
 
 #[test]
-fn a_quiet_input_that_fails_is_told_once_and_is_the_next_commands_failure() {
+fn failed_quiet_write_fails_the_next_command_once() {
     let mut guest = Guest::start();
     guest.send(FrameKind::Write, &write("good", b"1", [true, true, true]));
     let bad = guest.send(FrameKind::Write, &write("../bad", b"2", [true, true, true]));
@@ -226,6 +226,6 @@ fn a_quiet_input_that_fails_is_told_once_and_is_the_next_commands_failure() {
     let command = guest.ask(&["/bin/sh", "-c", "exit 1"], OnExit::KillBackground);
     assert_eq!(guest.failure(command).step, Step::INPUT);
     assert_eq!(std::fs::read(guest.directory.join("good")).unwrap(), b"1");
-    // Told is told: the next command is not held responsible.
+    // The failure affects one command only.
     assert_eq!(guest.shell("cat good; exit 6").exited.wait_status, 6 << 8);
 }

@@ -1,4 +1,4 @@
-//! A guest that serves, and the host's half of the conversation with it. Whatever is waited for has a deadline.
+//! A running guest and the host's side of its channel. Every wait has a deadline.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -17,10 +17,10 @@ use crucible_guest::protocol::{
 
 use super::requests::{encode, exec};
 
-/// How long anything may take; what takes longer hangs.
+/// The deadline of every wait.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A frame that the guest sent.
+/// A frame from the guest.
 #[derive(Debug)]
 pub(crate) struct Frame {
     pub(crate) kind: FrameKind,
@@ -28,7 +28,7 @@ pub(crate) struct Frame {
     pub(crate) payload: Vec<u8>,
 }
 
-/// What came of a command.
+/// The end of a command and its output.
 #[derive(Debug)]
 pub(crate) struct Ended {
     pub(crate) exited: Exited,
@@ -36,8 +36,8 @@ pub(crate) struct Ended {
     pub(crate) stderr: Vec<u8>,
 }
 
-/// A guest that serves in a directory of its own, within another that nobody else writes into. Dropped, it is ended, and
-/// both are removed.
+/// A guest that serves in a directory of its own, within a directory of this test. Dropping it kills the
+/// guest and removes both directories.
 #[derive(Debug)]
 pub(crate) struct Guest {
     pub(crate) directory: PathBuf,
@@ -47,7 +47,8 @@ pub(crate) struct Guest {
     last_id: u32,
 }
 
-/// The program in memory: a file on disk could be open for writing in a child of another test just now.
+/// Returns the program as a memory file. A child of another test could have a file on disk open for
+/// writing, which makes execve(2) fail.
 fn program() -> &'static File {
     static PROGRAM: OnceLock<File> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -69,7 +70,7 @@ fn new_directory() -> PathBuf {
 }
 
 impl Guest {
-    /// Starts a guest and hears that it is ready.
+    /// Starts a guest and waits for its `Ready` frame.
     pub(crate) fn start() -> Self {
         let directory = new_directory();
         let mut child = Command::new(format!("/proc/self/fd/{}", program().as_raw_fd()))
@@ -92,13 +93,13 @@ impl Guest {
         guest
     }
 
-    /// The next frame, in time.
+    /// Waits for the next frame.
     #[track_caller]
     pub(crate) fn next(&self) -> Frame {
         self.frames.recv_timeout(PATIENCE).unwrap()
     }
 
-    /// Sends bytes as they are. A guest that has already ended does not read them.
+    /// Sends raw bytes. Ignores errors, because the guest may have ended.
     pub(crate) fn send_raw(&mut self, bytes: &[u8]) {
         let _sent = self.requests.as_mut().unwrap().write_all(bytes);
     }
@@ -117,19 +118,19 @@ impl Guest {
         self.send_raw(&frame);
     }
 
-    /// Asks for a command, with framed streams.
+    /// Requests a command with framed streams.
     pub(crate) fn ask(&mut self, argv: &[&str], on_exit: OnExit) -> u32 {
         self.send(FrameKind::Exec, &exec(argv, on_exit, 0))
     }
 
-    /// Starts a shell script; gives its request's id and its process id.
+    /// Starts a shell script and returns its request's id and its process id.
     #[track_caller]
     pub(crate) fn start_shell(&mut self, script: &str, on_exit: OnExit) -> (u32, u32) {
         let id = self.ask(&["/bin/sh", "-c", script], on_exit);
         (id, self.started(id))
     }
 
-    /// Hears that a command runs; gives its process id.
+    /// Waits for the `Started` frame of a command and returns its process id.
     #[track_caller]
     pub(crate) fn started(&self, id: u32) -> u32 {
         let frame = self.next();
@@ -159,7 +160,7 @@ impl Guest {
         }
     }
 
-    /// Collects output until the command has ended, and what it left behind with it.
+    /// Collects output until the command and its remaining processes have ended.
     #[track_caller]
     pub(crate) fn finish_all(&self, id: u32) -> Ended {
         let ended = self.finish(id);
@@ -170,14 +171,14 @@ impl Guest {
         ended
     }
 
-    /// Runs a shell script to its end, and everything that it leaves.
+    /// Runs a shell script until it and its remaining processes have ended.
     #[track_caller]
     pub(crate) fn shell(&mut self, script: &str) -> Ended {
         let (id, _) = self.start_shell(script, OnExit::KillBackground);
         self.finish_all(id)
     }
 
-    /// Hears that a request failed.
+    /// Waits for the `Failed` frame of a request.
     #[track_caller]
     pub(crate) fn failure(&self, id: u32) -> Failure {
         let frame = self.next();
@@ -185,12 +186,12 @@ impl Guest {
         Failure::decode(&frame.payload).unwrap()
     }
 
-    /// The host is gone, as far as the guest can tell.
+    /// Closes the host's end of the channel.
     pub(crate) fn hang_up(&mut self) {
         self.requests = None;
     }
 
-    /// How the guest ended, in time.
+    /// Waits until the guest has ended and returns its status.
     #[track_caller]
     pub(crate) fn wait(&mut self) -> ExitStatus {
         let began = Instant::now();
@@ -198,7 +199,7 @@ impl Guest {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(began.elapsed() < PATIENCE, "the guest does not end");
+            assert!(began.elapsed() < PATIENCE, "the guest is still alive");
             std::thread::sleep(Duration::from_millis(2));
         }
     }
@@ -207,7 +208,7 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         self.hang_up();
-        // It ends by itself then; should it not, the test has failed for that already.
+        // The guest ends by itself now. If it does not, the test has already failed.
         let _killed = self.child.kill();
         let _reaped = self.child.wait();
         let _removed = std::fs::remove_dir_all(self.directory.parent().unwrap());

@@ -1,7 +1,7 @@
-//! The guest program in its role `serve`, over two pipes, as a container's host drives it.
+//! Tests of the guest program in its role `serve`, over two pipes, as in a container.
 
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
-#![expect(clippy::unwrap_used, reason = "in a test it is how a failure is reported")]
+#![expect(clippy::unwrap_used, reason = "a panic is how a test reports a failure")]
 
 mod commands;
 mod endings;

@@ -1,4 +1,4 @@
-//! Standard streams as frames.
+//! Framed standard streams.
 
 use crucible_guest::protocol::{Failure, FrameKind, OnExit, Step};
 
@@ -8,7 +8,7 @@ use super::requests::encode;
 const EBUSY: i32 = 16;
 const EINVAL: i32 = 22;
 const EPIPE: i32 = 32;
-/// How much input goes into one frame.
+/// The most input in one frame.
 const PIECE: usize = 64 * 1024;
 
 fn lines(count: u32) -> Vec<u8> {
@@ -16,7 +16,7 @@ fn lines(count: u32) -> Vec<u8> {
 }
 
 #[test]
-fn both_outputs_arrive_whole_and_in_order() {
+fn both_outputs_arrive_complete_and_in_order() {
     let mut guest = Guest::start();
     let ended = guest.shell("seq 1 20000 >&2 & seq 1 100000; wait; exit 3");
     assert_eq!(ended.exited.wait_status, 3 << 8);
@@ -25,7 +25,7 @@ fn both_outputs_arrive_whole_and_in_order() {
 }
 
 #[test]
-fn what_is_written_at_the_very_end_is_not_lost() {
+fn output_right_before_the_end_is_not_lost() {
     let mut guest = Guest::start();
     for _ in 0..50 {
         let ended = guest.shell("printf out; printf err >&2; kill -KILL $$");
@@ -35,7 +35,7 @@ fn what_is_written_at_the_very_end_is_not_lost() {
 }
 
 #[test]
-fn input_goes_through_a_command_and_comes_back() {
+fn input_passes_through_a_command() {
     let mut guest = Guest::start();
     let input = lines(50_000);
     let (id, _) = guest.start_shell("cat; exit 7", OnExit::KillBackground);
@@ -62,7 +62,7 @@ fn input_goes_through_a_command_and_comes_back() {
 }
 
 #[test]
-fn input_that_is_still_on_its_way_comes_before_its_end() {
+fn pending_input_precedes_end_of_input() {
     let mut guest = Guest::start();
     let (id, _) = guest.start_shell("sleep 0.2; wc -c", OnExit::KillBackground);
     let first = guest.send(FrameKind::Stdin, &[b'x'; PIECE]);
@@ -76,7 +76,7 @@ fn input_that_is_still_on_its_way_comes_before_its_end() {
 }
 
 #[test]
-fn a_command_that_does_not_read_holds_up_nothing_else() {
+fn command_that_does_not_read_delays_nothing() {
     let mut guest = Guest::start();
     let (id, _) = guest.start_shell("exec sleep 1000", OnExit::KillBackground);
     let fits = guest.send(FrameKind::Stdin, &[b'x'; PIECE]);
@@ -87,14 +87,14 @@ fn a_command_that_does_not_read_holds_up_nothing_else() {
     assert_eq!(guest.failure(too_early), Failure { step: Step::STREAMS, errno: EBUSY });
     let kill = encode(|writer| writer.i32(9).and_then(|()| writer.u8(0)));
     guest.send(FrameKind::Signal, &kill);
-    // The input that waits has nobody to go to any more, which is said if it is seen before the command's end.
+    // The pending input has no reader now. The guest reports that if it notices before the command's end.
     let mut frame = guest.next();
     if frame.kind == FrameKind::Failed {
         assert_eq!(frame.id, waits);
         frame = guest.next();
     }
     assert_eq!((frame.kind, frame.id), (FrameKind::Exited, id));
-    // It has gone with its command: the next gets its own.
+    // The pending input is discarded with its command. The next command receives only its own.
     let (id, _) = guest.start_shell("cat", OnExit::KillBackground);
     let own = guest.send(FrameKind::Stdin, b"own");
     guest.send(FrameKind::CloseStdin, &[]);
@@ -111,7 +111,7 @@ fn a_command_that_does_not_read_holds_up_nothing_else() {
 }
 
 #[test]
-fn input_for_nobody_and_too_much_at_once_are_refused() {
+fn input_without_reader_or_too_long_is_refused() {
     let mut guest = Guest::start();
     let id = guest.send(FrameKind::Stdin, b"x");
     assert_eq!(guest.failure(id), Failure { step: Step::STREAMS, errno: EPIPE });
@@ -125,12 +125,12 @@ fn input_for_nobody_and_too_much_at_once_are_refused() {
 }
 
 #[test]
-fn a_command_that_closes_its_input_is_an_error_of_that_input_alone() {
+fn closed_input_fails_that_input_only() {
     let mut guest = Guest::start();
     let (id, _) =
         guest.start_shell("exec <&-; echo closed; exec sleep 1000", OnExit::KillBackground);
-    let said = guest.next();
-    assert_eq!((said.kind, &said.payload[..]), (FrameKind::Stdout, &b"closed\n"[..]));
+    let output = guest.next();
+    assert_eq!((output.kind, &output.payload[..]), (FrameKind::Stdout, &b"closed\n"[..]));
     let input = guest.send(FrameKind::Stdin, b"x");
     assert_eq!(guest.failure(input), Failure { step: Step::STREAMS, errno: EPIPE });
     let kill = encode(|writer| writer.i32(9).and_then(|()| writer.u8(0)));
