@@ -50,7 +50,7 @@ fn clone_on_new_stack(flags: usize, program: extern "C" fn() -> !) -> Result<i32
     i32::try_from(pid)
         .ok()
         .filter(|pid| *pid >= 0)
-        .ok_or(sys::Errno(i32::try_from(-pid).unwrap_or(i32::MAX)))
+        .ok_or(sys::SysError(i32::try_from(-pid).unwrap_or(i32::MAX)))
 }
 
 /// Sleeps, so that the process can be found later.

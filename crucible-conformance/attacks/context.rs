@@ -2,8 +2,8 @@
 
 use core::ffi::CStr;
 
-use super::report::ReportLine;
-use super::sys::{self, Errno};
+use super::report::TextBuffer;
+use super::sys::{self, SysError};
 
 /// The arguments of a program, in the order of the command line.
 pub(crate) struct AttackContext {
@@ -48,8 +48,8 @@ impl AttackContext {
         })
     }
 
-    fn line(&self, kind: &[u8]) -> ReportLine {
-        let mut line = ReportLine::new();
+    fn line(&self, kind: &[u8]) -> TextBuffer {
+        let mut line = TextBuffer::new();
         line.push(self.mark.to_bytes()).push(b" ").push(kind);
         line
     }
@@ -66,7 +66,7 @@ impl AttackContext {
     }
 
     /// Reports an attempt with its error number, or with 0 if it succeeded.
-    pub(crate) fn report_attempt<T>(&self, what: &[u8], result: &Result<T, Errno>) {
+    pub(crate) fn report_attempt<T>(&self, what: &[u8], result: &Result<T, SysError>) {
         let errno = match result {
             Ok(_) => 0,
             Err(error) => u64::from(error.0.unsigned_abs()),
@@ -85,7 +85,7 @@ impl AttackContext {
     }
 
     /// Reports that the attack could not be prepared, and exits.
-    pub(crate) fn abort_setup(&self, what: &[u8], error: Errno) -> ! {
+    pub(crate) fn abort_setup(&self, what: &[u8], error: SysError) -> ! {
         self.line(b"broken ")
             .push(what)
             .push(b" ")
@@ -95,8 +95,8 @@ impl AttackContext {
     }
 
     /// Returns a path in the writable directory.
-    pub(crate) fn path_in_work_dir(&self, name: &[u8]) -> ReportLine {
-        let mut path = ReportLine::new();
+    pub(crate) fn path_in_work_dir(&self, name: &[u8]) -> TextBuffer {
+        let mut path = TextBuffer::new();
         path.push(self.work_dir.to_bytes()).push(b"/").push(name);
         path
     }

@@ -4,12 +4,12 @@ use core::ffi::CStr;
 
 use super::context::AttackContext;
 use super::nr;
-use super::report::ReportLine;
+use super::report::TextBuffer;
 use super::sys::{self, O_DIRECTORY, O_RDWR, O_WRONLY};
 
 /// Reads the file by its path and by paths that have bypassed checks before.
 pub(crate) fn read_a_host_file(context: &AttackContext) {
-    let mut ways = [ReportLine::new(), ReportLine::new(), ReportLine::new(), ReportLine::new()];
+    let mut ways = [TextBuffer::new(), TextBuffer::new(), TextBuffer::new(), TextBuffer::new()];
     let starts = [b"".as_slice(), b"/proc/self/root", b"/proc/1/root", b"/../../../.."];
     for (way, start) in ways.iter_mut().zip(starts) {
         let mut bytes = [0; 256];
@@ -51,7 +51,7 @@ pub(crate) fn see_host_processes(context: &AttackContext) {
             rest = rest.get(usize::from(length).max(19)..).unwrap_or_default();
         }
     }
-    let mut path = ReportLine::new();
+    let mut path = TextBuffer::new();
     path.push(b"/proc/").number(u64::from(context.pid.unsigned_abs())).push(b"/cmdline");
     if sys::open(path.path(), 0)
         .and_then(|file| sys::read(file, &mut [0; 64]))
@@ -59,7 +59,7 @@ pub(crate) fn see_host_processes(context: &AttackContext) {
     {
         context.report_harm(b"a process of the host");
     }
-    let mut line = ReportLine::new();
+    let mut line = TextBuffer::new();
     line.push(b"processes: ").number(processes);
     context.report_finding(line.path().to_bytes());
     if processes > 2 {
@@ -138,7 +138,7 @@ pub(crate) fn inherited_descriptors(context: &AttackContext) {
     const F_GETFD: usize = 1;
     for fd in 3..4096 {
         if sys::call(nr::FCNTL, [fd, F_GETFD]).is_ok() {
-            let mut line = ReportLine::new();
+            let mut line = TextBuffer::new();
             context.report_harm(
                 line.push(b"descriptor ")
                     .number(u64::try_from(fd).unwrap_or_default())

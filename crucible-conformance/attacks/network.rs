@@ -89,7 +89,7 @@ pub(crate) fn metadata_service(context: &AttackContext) {
         sys::call(nr::CONNECT, [socket, sys::ptr(&address), size_of_val(&address)])
     });
     match connected {
-        Err(sys::Errno(EINPROGRESS)) => context.report_harm(b"a connection is in progress"),
+        Err(sys::SysError(EINPROGRESS)) => context.report_harm(b"a connection is in progress"),
         other => context.report_attempt(b"connect", &other),
     }
 }

@@ -3,7 +3,7 @@
 use super::children;
 use super::context::AttackContext;
 use super::nr;
-use super::report::ReportLine;
+use super::report::TextBuffer;
 use super::sys::{self, O_RDWR};
 
 const CLONE_NEWUSER: usize = 0x1000_0000;
@@ -117,8 +117,8 @@ pub(crate) fn raise_capabilities(context: &AttackContext) {
     }
 }
 
-fn proc_path(pid: i32, name: &[u8]) -> ReportLine {
-    let mut path = ReportLine::new();
+fn proc_path(pid: i32, name: &[u8]) -> TextBuffer {
+    let mut path = TextBuffer::new();
     path.push(b"/proc/").number(u64::from(pid.unsigned_abs())).push(b"/").push(name);
     path
 }

@@ -74,7 +74,7 @@ pub(crate) fn subreaper_flood(context: &AttackContext) {
         match sys::wait(parent, 0)? {
             (_, 0) => Ok(parent),
             // `EAGAIN`
-            _ => Err(sys::Errno(11)),
+            _ => Err(sys::SysError(11)),
         }
     });
 }
@@ -144,7 +144,7 @@ pub(crate) fn new_session(context: &AttackContext) {
 
 /// Returns the state of a process from `/proc`, or `None` if the process is invisible.
 fn state_of(pid: i32) -> Option<u8> {
-    let mut path = super::report::ReportLine::new();
+    let mut path = super::report::TextBuffer::new();
     path.push(b"/proc/").number(u64::from(pid.unsigned_abs())).push(b"/stat");
     let file = sys::open(path.path(), 0).ok()?;
     let mut text = [0; 512];

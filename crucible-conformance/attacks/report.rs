@@ -1,14 +1,14 @@
 //! Report lines on standard output. Each begins with the mark that the host passed.
 
-use super::sys::{self, Errno};
+use super::sys::{self, SysError};
 
 /// A line or a path under construction. Bytes beyond the buffer are cut off.
-pub(crate) struct ReportLine {
+pub(crate) struct TextBuffer {
     bytes: [u8; 512],
     length: usize,
 }
 
-impl ReportLine {
+impl TextBuffer {
     /// Creates an empty line.
     pub(crate) const fn new() -> Self {
         Self { bytes: [0; 512], length: 0 }
@@ -62,7 +62,7 @@ impl ReportLine {
             self.length += 1;
         }
         // There is no other channel to report a failure.
-        let _written: Result<usize, Errno> =
+        let _written: Result<usize, SysError> =
             sys::write(sys::STDOUT, self.bytes.get(..self.length).unwrap_or_default());
     }
 }

@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use super::context::{self, AttackContext};
 use super::nr;
-use super::report::ReportLine;
+use super::report::TextBuffer;
 use super::sys::{self, O_CREAT, O_WRONLY};
 
 /// The result directory in the working directory.
@@ -32,7 +32,7 @@ pub(crate) fn absolute_link(context: &AttackContext) {
 
 pub(crate) fn relative_link(context: &AttackContext) {
     prepare(context);
-    let mut target = ReportLine::new();
+    let mut target = TextBuffer::new();
     for _ in 0..20 {
         target.push(b"../");
     }
@@ -62,7 +62,7 @@ pub(crate) fn linked_directory(context: &AttackContext) {
     report_created(
         context,
         b"a link",
-        &sys::symlink(ReportLine::new().push(parent).path(), c"out/results"),
+        &sys::symlink(TextBuffer::new().push(parent).path(), c"out/results"),
     );
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn socket(context: &AttackContext) {
 pub(crate) fn magic_link(context: &AttackContext) {
     prepare(context);
     report_created(context, b"environ", &sys::symlink(c"/proc/self/environ", c"out/result"));
-    let mut target = ReportLine::new();
+    let mut target = TextBuffer::new();
     target.push(b"/proc/self/root").push(context.file.to_bytes());
     report_created(context, b"root", &sys::symlink(target.path(), c"out/root"));
 }
@@ -112,7 +112,7 @@ pub(crate) fn sparse_file(context: &AttackContext) {
 pub(crate) fn many_results(context: &AttackContext) {
     prepare(context);
     for number in 0..context::parse_number(context.parameter) {
-        let mut path = ReportLine::new();
+        let mut path = TextBuffer::new();
         let made = sys::open(path.push(b"out/").number(number).path(), O_CREAT | O_WRONLY);
         match made {
             Ok(file) => sys::close(file),

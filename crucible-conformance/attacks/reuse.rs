@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use super::context::AttackContext;
-use super::report::ReportLine;
+use super::report::TextBuffer;
 use super::sys::{self, O_CREAT, O_WRONLY};
 use super::{children, nr, sockets};
 
@@ -14,7 +14,7 @@ const PLACES: [&CStr; 7] =
 pub(crate) fn leave_files(context: &AttackContext) {
     let places = || PLACES.into_iter().chain([context.work_dir]);
     let path_in = |place: &CStr| {
-        let mut path = ReportLine::new();
+        let mut path = TextBuffer::new();
         path.push(place.to_bytes()).push(b"/").push(context.parameter.to_bytes());
         path
     };
@@ -80,7 +80,7 @@ pub(crate) fn leave_abstract_socket(context: &AttackContext) {
             context.report_finding(b"left one");
         }
         // `EADDRINUSE`
-        Err(sys::Errno(98)) => context.report_harm(b"a listener"),
+        Err(sys::SysError(98)) => context.report_harm(b"a listener"),
         Err(error) => context.abort_setup(b"listen", error),
     }
 }
@@ -88,7 +88,7 @@ pub(crate) fn leave_abstract_socket(context: &AttackContext) {
 /// Leaves a daemon, and looks for other processes with the same mark in the command line.
 pub(crate) fn leave_process(context: &AttackContext) {
     for pid in 2..2000 {
-        let mut path = ReportLine::new();
+        let mut path = TextBuffer::new();
         path.push(b"/proc/").number(pid).push(b"/cmdline");
         let mut bytes = [0; 512];
         let found = sys::open(path.path(), 0).and_then(|file| {

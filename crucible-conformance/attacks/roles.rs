@@ -4,7 +4,7 @@ use core::ffi::{CStr, c_char};
 
 use super::children;
 use super::context::parse_number;
-use super::report::ReportLine;
+use super::report::TextBuffer;
 use super::sockets;
 use super::sys::{self, O_WRONLY, SIGKILL};
 use super::{nr, reuse};
@@ -97,7 +97,7 @@ pub(crate) fn run_in_scratch_namespaces(arguments: &[&'static CStr]) -> ! {
 const GETGID: u32 = 104;
 
 fn map_ids(path: &CStr, start: &[u8], id: Option<usize>) {
-    let mut line = ReportLine::new();
+    let mut line = TextBuffer::new();
     line.push(start);
     if let Some(id) = id {
         line.number(u64::try_from(id).unwrap_or_default()).push(b" 1");
@@ -120,7 +120,7 @@ fn open_controlling_terminal() -> sys::Result<()> {
     sys::call(nr::IOCTL, [controller, TIOCSPTLCK, sys::ptr(&unlock)])?;
     let mut number = 0u32;
     sys::call(nr::IOCTL, [controller, TIOCGPTN, sys::mut_ptr(&mut number)])?;
-    let mut path = ReportLine::new();
+    let mut path = TextBuffer::new();
     let terminal =
         sys::open(path.push(b"/dev/pts/").number(u64::from(number)).path(), sys::O_RDWR)?;
     sys::call(nr::IOCTL, [terminal, TIOCSCTTY, 0])?;
@@ -151,7 +151,7 @@ fn run_as_init(rest: &[&'static CStr]) -> ! {
     let Ok((_, status)) = sys::wait(attack, 0) else { sys::exit(SETUP_FAILED) };
     if sys::wait(beside, WNOHANG).is_ok_and(|(pid, _)| pid > 0) {
         let mark = rest.get(1).copied().unwrap_or_default();
-        ReportLine::new()
+        TextBuffer::new()
             .push(mark.to_bytes())
             .push(b" harm a process beside the attack was ended")
             .write();

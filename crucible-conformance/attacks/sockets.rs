@@ -2,7 +2,7 @@
 
 use super::context::AttackContext;
 use super::nr;
-use super::sys::{self, Errno, O_CREAT, O_RDWR};
+use super::sys::{self, O_CREAT, O_RDWR, SysError};
 
 const AF_UNIX: u16 = 1;
 const SOCK_STREAM: usize = 1;
@@ -92,7 +92,7 @@ pub(crate) fn shared_segment(context: &AttackContext) {
     let key = usize::try_from(super::context::parse_number(context.parameter)).unwrap_or_default();
     match sys::call(nr::SHMGET, [key, 0, 0]) {
         Ok(_) => context.report_harm(b"a segment of the host"),
-        Err(Errno(2)) => context.report_finding(b"no segment"),
+        Err(SysError(2)) => context.report_finding(b"no segment"),
         Err(error) => context.report_attempt::<()>(b"shmget", &Err(error)),
     }
 }
@@ -100,7 +100,7 @@ pub(crate) fn shared_segment(context: &AttackContext) {
 pub(crate) fn message_queue(context: &AttackContext) {
     match sys::call(nr::MQ_OPEN, [sys::cstr_ptr(context.parameter), O_RDWR, 0, 0]) {
         Ok(_) => context.report_harm(b"a queue of the host"),
-        Err(Errno(2)) => context.report_finding(b"no queue"),
+        Err(SysError(2)) => context.report_finding(b"no queue"),
         Err(error) => context.report_attempt::<()>(b"mq_open", &Err(error)),
     }
 }

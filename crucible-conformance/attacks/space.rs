@@ -3,8 +3,8 @@
 use super::children;
 use super::context::AttackContext;
 use super::nr;
-use super::report::ReportLine;
-use super::sys::{self, Errno, O_CREAT, O_EXCL, O_RDWR, O_WRONLY, SIGABRT};
+use super::report::TextBuffer;
+use super::sys::{self, O_CREAT, O_EXCL, O_RDWR, O_WRONLY, SIGABRT, SysError};
 
 /// Four times the limit of the suite.
 const SIZE: usize = 64 * 1024 * 1024;
@@ -106,7 +106,7 @@ pub(crate) fn write_to_the_system(context: &AttackContext) {
         context.report_attempt(path.to_bytes(), &sys::open(path, O_WRONLY));
     }
     for directory in [b"/usr/bin".as_slice(), b"/etc", b"/", b"/dev"] {
-        let mut path = ReportLine::new();
+        let mut path = TextBuffer::new();
         path.push(directory).push(b"/").push(context.mark.to_bytes());
         let made = sys::open(path.path(), O_CREAT | O_EXCL | O_WRONLY);
         if made.is_ok() {
@@ -174,7 +174,7 @@ pub(crate) fn lease_a_shared_file(context: &AttackContext) {
                 leased
             }
             // Not every root has every file; at least one exists.
-            Err(Errno(2)) => continue,
+            Err(SysError(2)) => continue,
             Err(error) => Err(error),
         };
         context.report_attempt(path.to_bytes(), &leased);
@@ -189,7 +189,7 @@ pub(crate) fn stubborn_files(context: &AttackContext) {
         if let Err(error) = sys::mkdir(path.path()) {
             context.abort_setup(b"mkdir", error);
         }
-        let mut file = ReportLine::new();
+        let mut file = TextBuffer::new();
         file.push(path.path().to_bytes()).push(b"/file");
         if sys::open(file.path(), O_CREAT | O_WRONLY).is_ok() {
             let _unlinked = sys::unlink(file.path());

@@ -10,9 +10,9 @@ use super::{arch, nr};
 
 /// An error number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Errno(pub(crate) i32);
+pub(crate) struct SysError(pub(crate) i32);
 
-pub(crate) type Result<T> = core::result::Result<T, Errno>;
+pub(crate) type Result<T> = core::result::Result<T, SysError>;
 
 pub(crate) const STDOUT: usize = 1;
 pub(crate) const STDERR: usize = 2;
@@ -43,7 +43,7 @@ pub(crate) fn call<const N: usize>(number: u32, arguments: [usize; N]) -> Result
     let result = unsafe { arch::syscall(number, all) };
     match usize::try_from(result) {
         Ok(value) => Ok(value),
-        Err(_) if result >= -4095 => Err(Errno(i32::try_from(-result).unwrap_or(i32::MAX))),
+        Err(_) if result >= -4095 => Err(SysError(i32::try_from(-result).unwrap_or(i32::MAX))),
         // An address in the upper half of the address space.
         Err(_) => Ok(result.cast_unsigned()),
     }
@@ -187,13 +187,13 @@ pub(crate) fn now_ms(clock: usize) -> u64 {
 }
 
 /// Replaces the process by a program. Returns only on an error.
-pub(crate) fn execute(path: &CStr, arguments: &[*const c_char]) -> Errno {
+pub(crate) fn execute(path: &CStr, arguments: &[*const c_char]) -> SysError {
     let nothing: [*const c_char; 1] = [core::ptr::null()];
     let result = call(
         nr::EXECVE,
         [path.as_ptr().expose_provenance(), arguments.as_ptr().expose_provenance(), ptr(&nothing)],
     );
-    result.err().unwrap_or(Errno(0))
+    result.err().unwrap_or(SysError(0))
 }
 
 static ENVIRONMENT: AtomicPtr<*const c_char> = AtomicPtr::new(core::ptr::null_mut());

@@ -8,7 +8,9 @@
 //! # use crucible_conformance::attack::AttackSuite;
 //! # use crucible_core::testing::FakeEngine;
 //! # use crucible_core::{Engine, EngineError, Layer};
-//! # fn engine_without(_: &[Layer]) -> Result<Arc<dyn Engine>, EngineError> { Ok(Arc::new(FakeEngine::new())) }
+//! # fn engine_without(_: &[Layer]) -> Result<Arc<dyn Engine>, EngineError> {
+//! #     Ok(Arc::new(FakeEngine::new()))
+//! # }
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let suite = AttackSuite::new(engine_without)?;

@@ -68,7 +68,10 @@ macro_rules! suite {
                         fn $case() {
                             $d crate::__private::run(async {
                                 match ($d make)().await {
-                                    Ok(subject) => $d crate::$module::$case(::std::sync::Arc::new(subject)).await,
+                                    Ok(subject) => {
+                                        let subject = ::std::sync::Arc::new(subject);
+                                        $d crate::$module::$case(subject).await
+                                    }
                                     Err(reason) => ::std::eprintln!("SKIPPED: {reason}"),
                                 }
                             });

@@ -49,9 +49,10 @@ impl AttackSuite {
     ///
     /// # Errors
     /// Returns an error if the attack programs cannot be written to a temporary directory.
-    pub fn new(
-        make_engine: impl Fn(&[Layer]) -> Result<Arc<dyn Engine>, EngineError> + Send + Sync + 'static,
-    ) -> Result<Self, FixtureError> {
+    pub fn new<F>(make_engine: F) -> Result<Self, FixtureError>
+    where
+        F: Fn(&[Layer]) -> Result<Arc<dyn Engine>, EngineError> + Send + Sync + 'static,
+    {
         let binary = binary::BINARY.ok_or(FixtureError::NoPrograms)?;
         let directory = tempfile::tempdir().map_err(setup("create a directory"))?;
         let program = directory.path().join(binary::NAME);

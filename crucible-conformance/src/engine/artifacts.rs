@@ -21,7 +21,8 @@ fn skipped(outcome: &Outcome) -> Vec<(&str, SkipReason)> {
 
 /// Exactly the matching files are collected, with content, hash, and executable flag.
 pub async fn matching_files_are_collected(engine: Subject) {
-    let script = "mkdir -p out/deep; echo one > out/a.txt; echo two > out/deep/b.txt; echo three > other; \
+    let script = "mkdir -p out/deep; echo one > out/a.txt; \
+                  echo two > out/deep/b.txt; echo three > other; \
                   printf x > out/tool.txt; chmod +x out/tool.txt; chmod 000 out/a.txt";
     let outcome =
         run(&engine, &collecting(script, Collect::matching(["out/**/*.txt", "missing"]))).await;
@@ -42,7 +43,8 @@ pub async fn matching_files_are_collected(engine: Subject) {
 
 /// Only regular files are collected, and no link is followed.
 pub async fn links_and_fifos_are_skipped(engine: Subject) {
-    let script = "ln -s /etc/passwd passwd; ln -s / root; mkfifo fifo; ln main.sh hard; ln -s /proc/self/environ env; \
+    let script = "ln -s /etc/passwd passwd; ln -s / root; mkfifo fifo; ln main.sh hard; \
+                  ln -s /proc/self/environ env; \
                   python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"socket\")'";
     let outcome = run(&engine, &collecting(script, Collect::matching(["**/*"]))).await;
     stdout_of(&outcome);

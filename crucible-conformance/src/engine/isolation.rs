@@ -168,7 +168,8 @@ for directory in ('/tmp', '/box', '/dev/shm', '/var/tmp'):
         assert directory == '/var/tmp', directory
 ";
     python(&engine, leave).await;
-    let look = "ls -A /tmp /dev/shm /var/tmp /box | grep left; cat /proc/sysvipc/shm 2>/dev/null | wc -l; true";
+    let look = "ls -A /tmp /dev/shm /var/tmp /box | grep left; \
+                cat /proc/sysvipc/shm 2>/dev/null | wc -l; true";
     // One line of headings, if the kernel has the file.
     let headings = if engine.info().differs(Deviation::LessInProc) { "0" } else { "1" };
     assert_eq!(shell(&engine, look).await.trim(), headings);
@@ -235,7 +236,8 @@ for name, content in (('mem', b'\\0'), ('oom_score_adj', b'1000'), ('comm', b'x'
         pass
 for directory in ('fd', 'map_files', 'ns'):
     try:
-        print(directory, [os.readlink(f'/proc/1/{directory}/{name}') for name in os.listdir('/proc/1/' + directory)])
+        names = os.listdir('/proc/1/' + directory)
+        print(directory, [os.readlink(f'/proc/1/{directory}/{name}') for name in names])
     except OSError:
         pass
 ";

@@ -20,7 +20,8 @@ macro_rules! programs {
         $(#[$doc])*
         pub async fn $case(engine: Subject) {
             if enforces(&engine, &$layers).await {
-                let evaluation = Evaluation::source($language, program!($file)).with_limits($limits);
+                let evaluation =
+                    Evaluation::source($language, program!($file)).with_limits($limits);
                 run_to(&engine, &evaluation, &$verdict).await;
             }
         }
@@ -57,16 +58,20 @@ programs! {
     exit_137_is_not_a_kill(NONE): "sh", "exit_137.sh", limits() => Verdict::Exited { code: 137 };
 
     /// A program that ends by its own signal is `signaled`.
-    own_sigsegv_is_signaled(NONE): "sh", "segv.sh", limits() => Verdict::Signaled { signal: Signal::SEGV };
+    own_sigsegv_is_signaled(NONE):
+        "sh", "segv.sh", limits() => Verdict::Signaled { signal: Signal::SEGV };
 
     /// A program that sends itself `SIGKILL` is `signaled`, without a limit.
-    own_sigkill_is_signaled(NONE): "sh", "kill_itself.sh", limits() => Verdict::Signaled { signal: Signal::KILL };
+    own_sigkill_is_signaled(NONE):
+        "sh", "kill_itself.sh", limits() => Verdict::Signaled { signal: Signal::KILL };
 
     /// A sleeping program exceeds the wall limit.
-    endless_sleep_exceeds_wall(NONE): "sh", "sleep_for_ever.sh", short_wall() => exceeded(Limit::Wall);
+    endless_sleep_exceeds_wall(NONE):
+        "sh", "sleep_for_ever.sh", short_wall() => exceeded(Limit::Wall);
 
     /// A program that ignores signals exceeds the wall limit.
-    ignored_signals_exceed_wall(NONE): "python", "ignore_signals.py", short_wall() => exceeded(Limit::Wall);
+    ignored_signals_exceed_wall(NONE):
+        "python", "ignore_signals.py", short_wall() => exceeded(Limit::Wall);
 
     /// A stopped program exceeds the wall limit.
     self_stop_exceeds_wall(NONE): "sh", "stop_itself.sh", short_wall() => exceeded(Limit::Wall);
@@ -75,28 +80,36 @@ programs! {
     busy_loop_exceeds_cpu(NONE): "python", "spin.py", short_cpu() => exceeded(Limit::Cpu);
 
     /// The CPU time of all threads counts.
-    busy_loop_in_four_threads_exceeds_cpu(NONE): "c", "spin_in_four.c", short_cpu() => exceeded(Limit::Cpu);
+    busy_loop_in_four_threads_exceeds_cpu(NONE):
+        "c", "spin_in_four.c", short_cpu() => exceeded(Limit::Cpu);
 
     /// The CPU time of all processes counts, although each process is below the limit.
-    busy_loop_in_children_exceeds_cpu(CPU): "sh", "spin_in_children.sh", short_cpu() => exceeded(Limit::Cpu);
+    busy_loop_in_children_exceeds_cpu(CPU):
+        "sh", "spin_in_children.sh", short_cpu() => exceeded(Limit::Cpu);
 
     /// One large allocation exceeds the memory limit.
-    large_allocation_exceeds_memory(MEMORY): "python", "allocate.py", limits() => exceeded(Limit::Memory);
+    large_allocation_exceeds_memory(MEMORY):
+        "python", "allocate.py", limits() => exceeded(Limit::Memory);
 
     /// Many small allocations exceed the memory limit.
-    gradual_allocation_exceeds_memory(MEMORY): "c", "allocate_slowly.c", limits() => exceeded(Limit::Memory);
+    gradual_allocation_exceeds_memory(MEMORY):
+        "c", "allocate_slowly.c", limits() => exceeded(Limit::Memory);
 
     /// A fork bomb exceeds the process limit.
-    fork_bomb_exceeds_processes(PIDS): "sh", "fork_bomb.sh", few_processes() => exceeded(Limit::Processes);
+    fork_bomb_exceeds_processes(PIDS):
+        "sh", "fork_bomb.sh", few_processes() => exceeded(Limit::Processes);
 
     /// Threads count as processes, as in the kernel.
-    thread_bomb_exceeds_processes(PIDS): "python", "thread_bomb.py", few_processes() => exceeded(Limit::Processes);
+    thread_bomb_exceeds_processes(PIDS):
+        "python", "thread_bomb.py", few_processes() => exceeded(Limit::Processes);
 
     /// Endless standard output exceeds the output limit.
-    endless_stdout_exceeds_output(NONE): "sh", "endless_stdout.sh", limits() => exceeded(Limit::Output);
+    endless_stdout_exceeds_output(NONE):
+        "sh", "endless_stdout.sh", limits() => exceeded(Limit::Output);
 
     /// Endless standard error exceeds the output limit.
-    endless_stderr_exceeds_output(NONE): "python", "endless_stderr.py", limits() => exceeded(Limit::Output);
+    endless_stderr_exceeds_output(NONE):
+        "python", "endless_stderr.py", limits() => exceeded(Limit::Output);
 
     /// A full `/tmp` exceeds the disk limit.
     full_tmp_exceeds_disk(DISK): "python", "fill_tmp.py", limits() => exceeded(Limit::Disk);
@@ -105,13 +118,16 @@ programs! {
     full_work_dir_exceeds_disk(DISK): "python", "fill_box.py", limits() => exceeded(Limit::Disk);
 
     /// Empty files in `/tmp` exceed the disk limit by their inodes.
-    full_tmp_inodes_exceed_disk(DISK): "python", "fill_tmp_with_inodes.py", limits() => exceeded(Limit::Disk);
+    full_tmp_inodes_exceed_disk(DISK):
+        "python", "fill_tmp_with_inodes.py", limits() => exceeded(Limit::Disk);
 
     /// Directories in the working directory exceed the disk limit by their inodes.
-    full_work_dir_inodes_exceed_disk(DISK): "python", "fill_box_with_inodes.py", limits() => exceeded(Limit::Disk);
+    full_work_dir_inodes_exceed_disk(DISK):
+        "python", "fill_box_with_inodes.py", limits() => exceeded(Limit::Disk);
 
     /// A stack overflow is `signaled`, not a memory limit.
-    stack_overflow_is_signaled(NONE): "c", "stack_overflow.c", limits() => Verdict::Signaled { signal: Signal::SEGV };
+    stack_overflow_is_signaled(NONE):
+        "c", "stack_overflow.c", limits() => Verdict::Signaled { signal: Signal::SEGV };
 }
 
 /// A child that is killed for memory determines the verdict, although its parent survives. The

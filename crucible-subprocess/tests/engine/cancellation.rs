@@ -191,14 +191,19 @@ fn check(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 150,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     /// Abandons several concurrent runs at random await points, in a multi-threaded runtime.
     #[test]
     fn runs_abandoned_at_random_leave_nothing(
         plan in proptest::collection::vec((0..5_usize, 0..40_u32, 0..30_u64, any::<bool>()), 1..5),
     ) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let mut runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = runtime.worker_threads(2).enable_all().build().unwrap();
         let engine = shared_engine();
         runtime.block_on(async {
             let mut runs = tokio::task::JoinSet::new();
@@ -207,7 +212,8 @@ proptest! {
                     let (evaluation, verdict) = evaluations().swap_remove(kind);
                     let run = abandon(engine, &evaluation, polls, by_dropping);
                     // Also drops the run after a time, while it waits.
-                    let result = match tokio::time::timeout(Duration::from_millis(200 + wait), run).await {
+                    let deadline = Duration::from_millis(200 + wait);
+                    let result = match tokio::time::timeout(deadline, run).await {
                         Ok(result) => result,
                         Err(_) => return,
                     };

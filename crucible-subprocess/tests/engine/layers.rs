@@ -183,7 +183,11 @@ print(len(files) < 64)";
 /// Without the layer all sandboxes of root run as the same user, `nobody`.
 #[test]
 fn dedicated_user_is_in_the_reserved_range() {
-    let source = "print(*[line.split()[1] for line in open('/proc/self/uid_map') if line.split()[0] == '1000'])";
+    let source = "
+for line in open('/proc/self/uid_map'):
+    inside, outside, _ = line.split()
+    if inside == '1000':
+        print(outside)";
     let (with, without) = with_and_without(Layer::DedicatedUser, &[], source);
     if rustix::process::geteuid().is_root() {
         assert_eq!(without, "65534");

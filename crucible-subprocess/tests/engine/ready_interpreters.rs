@@ -134,7 +134,9 @@ async fn program_in_ready_interpreter_sees_no_difference() {
 
 #[tokio::test]
 async fn preimported_modules_are_loaded() {
-    let source = "import sys\nprint(*(name in sys.modules for name in ('json', 'random', 'collections', 'no_such_module')))";
+    let source = "
+import sys
+print(*(name in sys.modules for name in ('json', 'random', 'collections', 'no_such_module')))";
     let engine = engine_with_interpreters(1);
     if has_cgroups() {
         wait_for(&engine, 1);
@@ -148,7 +150,8 @@ async fn preimported_modules_are_loaded() {
 #[tokio::test]
 async fn interpreters_share_no_state() {
     let engine = engine_with_interpreters(2);
-    let source = "import random, os, sys\nprint(hash('x'), random.random(), id(object()), os.urandom(4), len(sys.modules))\n\
+    let source = "import random, os, sys\n\
+                  print(hash('x'), random.random(), id(object()), os.urandom(4), len(sys.modules))\n\
                   open('/tmp/left', 'x'); open('left', 'x'); sys.modules['mine'] = 1";
     let mut seen = std::collections::BTreeSet::new();
     for _ in 0..4 {

@@ -55,10 +55,13 @@ async fn run_in_slot(engine: &SubprocessEngine, evaluation: &Evaluation) -> Outc
 async fn next_sandbox_in_slot_starts_empty() {
     let engine = builder(1).build().unwrap();
     let leave = Evaluation::shell(
-        "ls -A /tmp /box /dev/shm; set -- /proc/[0-9]*; echo $#; echo $$; hostname; cat /proc/self/cgroup; \
-         grep -E 'Cap|NoNew|Seccomp|Uid|Gid|SigIgn|SigBlk' /proc/self/status; umask; ls -l /proc/self/fd | wc -l; \
+        "ls -A /tmp /box /dev/shm; set -- /proc/[0-9]*; echo $#; echo $$; hostname; \
+         cat /proc/self/cgroup; \
+         grep -E 'Cap|NoNew|Seccomp|Uid|Gid|SigIgn|SigBlk' /proc/self/status; umask; \
+         ls -l /proc/self/fd | wc -l; \
          readlink /proc/self/ns/pid >&2; \
-         echo mine > /tmp/left; echo mine > /box/left; (trap '' TERM HUP; sleep 1000) & disown 2>/dev/null; true",
+         echo mine > /tmp/left; echo mine > /box/left; \
+         (trap '' TERM HUP; sleep 1000) & disown 2>/dev/null; true",
     );
     let first = run_in_slot(&engine, &leave).await;
     assert!(first.is_success(), "{}", first.stderr.to_text());

@@ -109,8 +109,10 @@ fn closed_sandbox_has_no_connections() {
         let (engine, idle) = settled(&server).await;
         let sandbox = engine.open(SandboxSpec::new().with_network(allowed())).await.unwrap();
         let hold = "import socket,time; s = socket.create_connection(('127.0.0.1', 3128)); \
-                    s.sendall(b'CONNECT allowed.test:8080 HTTP/1.1\\r\\n\\r\\nhold'); s.recv(1); time.sleep(1000)";
-        let command = Command::new(["sh", "-c", &format!("python3 -c \"{hold}\" >/dev/null 2>&1 &")]);
+                    s.sendall(b'CONNECT allowed.test:8080 HTTP/1.1\\r\\n\\r\\nhold'); \
+                    s.recv(1); time.sleep(1000)";
+        let script = format!("python3 -c \"{hold}\" >/dev/null 2>&1 &");
+        let command = Command::new(["sh", "-c", &script]);
         sandbox.exec(&command, ExecOptions::new()).await.unwrap();
         until("a connection is open", || server.received().len() == 1).await;
         // The second command has the proxy as well.

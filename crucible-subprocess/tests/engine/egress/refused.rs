@@ -202,14 +202,13 @@ fn program_bypassing_proxy_has_no_network() {
         let port = server.address.port();
         let loopback = SocketAddr::new("127.0.0.1".parse().unwrap(), port);
         server.assert_reachable(loopback).await;
-        let mut addresses = vec!["127.0.0.1".to_owned(), "127.0.0.2".to_owned(), "0.0.0.0".to_owned()];
+        let mut addresses = ["127.0.0.1", "127.0.0.2", "0.0.0.0"].map(String::from).to_vec();
         if let Some(own) = own_address() {
             server.assert_reachable(SocketAddr::new(own, port)).await;
             addresses.push(own.to_string());
         }
-        addresses.extend(
-            ["169.254.169.254", "1.1.1.1", "::1", "::ffff:127.0.0.1", "fe80::1%lo"].map(String::from),
-        );
+        let others = ["169.254.169.254", "1.1.1.1", "::1", "::ffff:127.0.0.1", "fe80::1%lo"];
+        addresses.extend(others.map(String::from));
         let accepted = server.accepted.load(Ordering::SeqCst);
         let engine = builder()
             .resolver(FixedResolver::new(&[]))
@@ -230,7 +229,8 @@ print('packet', error(lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW))
 print('dns', error(lambda: socket.getaddrinfo('allowed.test', 8080)))
 # TCP fast open bypasses a rule on connect(2), and reaches nothing either.
 print('fastopen', error(lambda: socket.socket().sendto(b'x', 0x20000000, ('127.0.0.1', {port}))))
-del os.environ['http_proxy'], os.environ['HTTP_PROXY'], os.environ['all_proxy'], os.environ['ALL_PROXY']
+for name in ('http_proxy', 'HTTP_PROXY', 'all_proxy', 'ALL_PROXY'):
+    del os.environ[name]
 import urllib.request
 print('urllib', error(lambda: urllib.request.urlopen('http://allowed.test:8080/', timeout=5)))
 {CONTROL}"
@@ -257,13 +257,16 @@ fn sandbox_cannot_use_another_proxy() {
         let engine = engine_with(&server);
         let first = engine.open(SandboxSpec::new().with_network(allowed())).await.unwrap();
         let look = "import socket; s = socket.create_connection(('127.0.0.1', 3128), timeout=30); \
-                    s.sendall(b'CONNECT allowed.test:8080 HTTP/1.1\\r\\n\\r\\n'); print(s.recv(99)[9:12])";
+                    s.sendall(b'CONNECT allowed.test:8080 HTTP/1.1\\r\\n\\r\\n'); \
+                    print(s.recv(99)[9:12])";
         let works = || async {
-            let exit = first.exec(&Command::new(["python3", "-c", look]), ExecOptions::new()).await.unwrap();
+            let command = Command::new(["python3", "-c", look]);
+            let exit = first.exec(&command, ExecOptions::new()).await.unwrap();
             assert_eq!(exit.stdout.to_text(), "b'200'\n", "{}", exit.stderr.to_text());
         };
         works().await;
-        let nothing = lines(&engine, Network::None, "print(error(lambda: socket.create_connection(PROXY)))");
+        let source = "print(error(lambda: socket.create_connection(PROXY)))";
+        let nothing = lines(&engine, Network::None, source);
         assert_eq!(nothing.await, ["Address family not supported by protocol"]);
         let other = Network::Allow(vec![Endpoint::new("other.test", 8080)]);
         assert_eq!(lines(&engine, other, "print(code('allowed.test:8080'))").await, ["403"]);
