@@ -92,7 +92,7 @@ pub(crate) fn socket(context: &AttackContext) {
     );
 }
 
-/// Creates links whose targets depend on the process that follows them.
+/// Creates links with targets that depend on the process that follows them.
 pub(crate) fn magic_link(context: &AttackContext) {
     prepare(context);
     report_created(context, b"environ", &sys::symlink(c"/proc/self/environ", c"out/result"));

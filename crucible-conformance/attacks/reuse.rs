@@ -1,4 +1,5 @@
-//! Attacks by leftovers. Each program runs twice in a row, and first looks for what it left before.
+//! Attacks by leftovers. Each program runs twice in a row, and first looks for its own
+//! leftovers.
 
 use core::ffi::CStr;
 

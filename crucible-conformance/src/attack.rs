@@ -31,8 +31,8 @@
 //!   the machine. The control must do its harm.
 //! - **The matrix.** [`AttackSuite::matrix`] runs every attack once for each layer that can be
 //!   waived, without that layer.
-//! - **Requirements.** Linux on x86-64 for the programs; root for the controls whose harm only root
-//!   can do.
+//! - **Requirements.** Linux on x86-64 for the programs; root for the controls that only root
+//!   can run.
 
 mod binary;
 mod collector;

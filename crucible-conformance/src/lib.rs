@@ -40,7 +40,8 @@
 //!   that hangs fails. `CRUCIBLE_TEST_SLOWNESS=5` multiplies deadlines by five, for emulated
 //!   machines.
 //! - **New subjects.** A subject on a shared server needs its own name for each test.
-//! - **Not tested:** durability, which needs a restart, and ageing, whose step each queue chooses.
+//! - **Not tested:** durability, which needs a restart, and ageing, because each queue chooses
+//!   its own step.
 
 #![deny(
     dead_code,

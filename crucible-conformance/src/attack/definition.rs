@@ -1,4 +1,4 @@
-//! The definition of an attack: what it does, what must hold, and which layers stop it.
+//! The definition of an attack: its action, its expectation, and the layers that stop it.
 
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ pub(super) enum SharedIpcKind {
 }
 
 impl Attack {
-    /// Creates an attack whose attempts are refused and whose control is a plain process.
+    /// Creates an attack with refused attempts and a plain process as its control.
     pub(super) fn new(
         catalogue: &'static str,
         action: &'static str,

@@ -26,7 +26,7 @@ pub async fn publish_without_subscribers_succeeds(bus: Subject) {
     }
 }
 
-/// Publishing never waits for a subscriber, not even for one that does not read.
+/// Publishing never waits for a subscriber, even if the subscriber does not read.
 pub async fn publish_with_idle_subscriber_does_not_block(bus: Subject) {
     let id = EvaluationId::new();
     let _idle = listen(&bus, EventFilter::all()).await;

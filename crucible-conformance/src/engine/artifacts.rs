@@ -79,7 +79,7 @@ pub async fn collection_bounds_are_enforced(engine: Subject) {
     assert!(outcome.skipped.iter().all(|file| file.reason == SkipReason::TooMany));
 }
 
-/// A file whose name is not UTF-8 is listed as skipped, and the other files are collected.
+/// A file with a name that is not UTF-8 is listed as skipped, and the other files are collected.
 pub async fn non_utf8_names_are_listed_as_skipped(engine: Subject) {
     let source = "
 for name in (b'\\xff\\xfe', b'new\\nline', b'-rf', b'a b', '\\u00fc'.encode()):

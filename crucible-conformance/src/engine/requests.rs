@@ -106,7 +106,7 @@ pub async fn zero_and_overflowing_limits_are_refused(engine: Subject) {
     }
 }
 
-/// An evaluation whose secret was not stored is refused, and the error contains its name.
+/// An evaluation without the value of its secret is refused, and the error contains the name.
 pub async fn lost_secret_is_refused_by_name(engine: Subject) {
     let evaluation = Evaluation::shell("echo $TOKEN").with_env("TOKEN", Secret::new("hunter2"));
     let stored = serde_json::to_string(&evaluation).unwrap();

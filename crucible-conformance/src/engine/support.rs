@@ -50,8 +50,8 @@ pub(super) async fn run(engine: &Subject, evaluation: &Evaluation) -> Outcome {
 
 /// Runs an evaluation that must get this verdict.
 ///
-/// An engine whose whole sandbox ends when memory runs out may learn of the end without the reason.
-/// It reports a lost run, which the caller retries. A few retries must be enough.
+/// If the whole sandbox ends when memory runs out, the engine may learn of the end without the
+/// reason. It reports a lost run, which the caller retries. A few retries must be enough.
 pub(super) async fn run_to(
     engine: &Subject,
     evaluation: &Evaluation,

@@ -54,7 +54,7 @@ programs! {
     /// The exit code of timeout(1) is not a timeout, and the output 'Killed' is not a kill.
     exit_124_is_not_a_timeout(NONE): "sh", "exit_124.sh", limits() => Verdict::Exited { code: 124 };
 
-    /// The exit code of a shell whose child was killed is not a kill.
+    /// The exit code of a shell after a killed child is not a kill.
     exit_137_is_not_a_kill(NONE): "sh", "exit_137.sh", limits() => Verdict::Exited { code: 137 };
 
     /// A program that ends by its own signal is `signaled`.
@@ -181,7 +181,7 @@ pub async fn file_of_unknown_format_is_not_started(engine: Subject) {
     assert_verdict(&outcome, &not_started(NotStartedReason::BadFormat));
 }
 
-/// A program whose working directory does not exist is not started.
+/// A program with a missing working directory is not started.
 pub async fn missing_directory_is_not_started(engine: Subject) {
     let directory = "missing".try_into().unwrap();
     let command = crucible_core::Command::new(["true"]).with_directory(directory);

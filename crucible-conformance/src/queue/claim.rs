@@ -41,7 +41,7 @@ pub async fn ticket_has_one_holder_at_a_time(queue: Subject) {
     assert_eq!(holders.into_keys().collect::<Vec<_>>(), enqueued);
 }
 
-/// A ticket whose lease expired can be claimed again, with one more expired lease.
+/// A ticket can be claimed again after its lease expired, with a higher count of expired leases.
 pub async fn expired_lease_returns_ticket_with_higher_count(queue: Subject) {
     let ticket = put(&queue).await;
     let mut ids = Vec::new();

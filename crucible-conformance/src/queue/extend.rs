@@ -7,7 +7,7 @@ use super::support::{
     put_and_take, take, worker,
 };
 
-/// The queue does not hand out a ticket whose claim was extended in time.
+/// The queue does not hand out a ticket after its claim was extended in time.
 pub async fn extended_claim_is_not_handed_out(queue: Subject) {
     // On a machine that stops for longer than the lease, the lease expires correctly. This proves
     // nothing, so that the case tries again.
@@ -40,7 +40,7 @@ pub async fn extended_lease_ends_after_requested_time(queue: Subject) {
     assert!(began.elapsed() < PATIENCE, "the lease ended after {:?}", began.elapsed());
 }
 
-/// A claim whose lease expired is lost. Its holder cannot affect the new claim on the ticket.
+/// A claim with an expired lease is lost. Its holder cannot affect the new claim on the ticket.
 pub async fn expired_claim_is_lost(queue: Subject) {
     put(&queue).await;
     let old = take(&queue, SHORT).await;

@@ -9,7 +9,7 @@ use super::runs::{printed, python, run, without};
 use super::support::descendants;
 use crucible_core::{Evaluation, Limits};
 
-/// Prints the open descriptors of the program, without the one that lists them.
+/// Prints the open descriptors of the program, without the descriptor of the listing.
 const LIST: &str = "
 import os
 def is_open(number):

@@ -197,7 +197,7 @@ fn find(name: &str) -> Option<PathBuf> {
     found.into_iter().find(|path| path.exists())
 }
 
-/// Skips a test whose program is not installed. Fails if `CRUCIBLE_REQUIRE_LANGUAGES` is set.
+/// Skips a test of a program that is not installed. Fails if `CRUCIBLE_REQUIRE_LANGUAGES` is set.
 fn skip(name: &str) {
     assert!(std::env::var_os("CRUCIBLE_REQUIRE_LANGUAGES").is_none(), "{name} is not installed");
     println!("SKIPPED: {name} is not installed");

@@ -78,7 +78,7 @@ async fn ready_sandbox_has_same_layers() {
     assert_eq!(layers(&warm), layers(&cold));
 }
 
-/// A ready sandbox whose guest was killed is not handed out. Only the statistics show it.
+/// A ready sandbox with a killed guest is not handed out. Only the statistics show it.
 #[tokio::test]
 async fn dead_ready_sandbox_is_not_handed_out() {
     if !has_cgroups() {

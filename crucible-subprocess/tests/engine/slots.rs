@@ -176,7 +176,7 @@ async fn tenants_without_sharing_have_their_own_slots() {
     assert_eq!(engine.slot_stats().made, 2);
 }
 
-/// A slot whose process was killed is not handed out. Only the statistics show it.
+/// A slot with a killed process is not handed out. Only the statistics show it.
 #[tokio::test]
 async fn dead_slot_is_not_handed_out() {
     let engine = builder(1).build().unwrap();

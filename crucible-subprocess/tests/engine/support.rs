@@ -104,7 +104,7 @@ pub(crate) fn descendants(root: i32) -> BTreeSet<i32> {
     }
 }
 
-/// Returns the number of open descriptors of this process, without the one that lists them.
+/// Returns the number of open descriptors of this process, without the descriptor of the listing.
 pub(crate) fn open_files() -> usize {
     std::fs::read_dir("/proc/self/fd").unwrap().count() - 1
 }
