@@ -1,4 +1,10 @@
-//! The host program of the README: everything an embedder needs.
+//! Embeds Crucible in a host program: the program of the README.
+//!
+//! Run it with `cargo run --example embed`. It prints:
+//!
+//! ```text
+//! exited 0: 42
+//! ```
 
 use crucible::{Crucible, Evaluation, MemoryQueue, MemoryStorage, SubprocessEngine};
 
@@ -10,7 +16,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .storage(MemoryStorage::new())
         .build()?;
     let outcome = crucible.evaluate(Evaluation::python("print(6 * 7)")).await?;
-    // A program that nobody trusts must not write to a terminal: it could obey.
+    // Guest output can contain terminal escape sequences: escape it before printing.
     println!("{}: {}", outcome.verdict(), outcome.stdout.to_text().trim_end().escape_debug());
     Ok(())
 }

@@ -15,8 +15,8 @@ pub trait Embedded: Sized {
     /// subprocess engine with all layers. The platform continues the unfinished evaluations of
     /// earlier processes.
     ///
-    /// For other options, compose a [`DataDirectory`](crate::storage::DataDirectory), [`Crucible::builder`] and
-    /// [`Crucible::recover`].
+    /// For other options, compose a [`DataDirectory`](crate::storage::DataDirectory),
+    /// [`Crucible::builder`] and [`Crucible::recover`].
     ///
     /// ```no_run
     /// use crucible::{Crucible, Embedded as _, Evaluation};

@@ -1,9 +1,9 @@
 //! Runs untrusted programs in real isolation and reports truthfully what happened.
 //!
 //! Crucible is a library: it needs no daemon, no service and no image. A host composes an engine, a
-//! queue, a storage, a bus and monitors through one builder and submits [`Evaluation`]s. It receives
-//! [`Outcome`]s: a [`Verdict`] with the [`Evidence`](result::Evidence) for it, the captured output,
-//! the resource usage, and the isolation layers in force.
+//! queue, a storage, a bus and monitors through one builder and submits [`Evaluation`]s. It
+//! receives [`Outcome`]s: a [`Verdict`] with the [`Evidence`](result::Evidence) for it, the captured
+//! output, the resource usage, and the isolation layers in force.
 //!
 //! ```no_run
 //! use crucible::{Crucible, Evaluation, MemoryQueue, MemoryStorage, SubprocessEngine};
@@ -33,8 +33,8 @@
 //!   and [`Limits`]. By default it has no network and no environment.
 //! - **[`Outcome`]** is the behaviour of the *program*, good or bad. An error is a failure of the
 //!   *infrastructure* or a mistake of the *caller*.
-//! - **[`Sandbox`]** is an open sandbox in which several commands run one after another, for agents:
-//!   [`Crucible::open`].
+//! - **[`Sandbox`]** is an open sandbox in which several commands run one after another, for
+//!   agents: [`Crucible::open`].
 //! - **[`Storage`](storage::Storage)** keeps a hash-chained journal for each evaluation. The
 //!   **[`Queue`](queue::Queue)** orders the work. The **[`EventBus`](bus::EventBus)** and
 //!   **[`Monitor`](monitor::Monitor)**s report events.
@@ -62,7 +62,7 @@
 //! | --- | --- | --- |
 //! | `subprocess` | yes | [`SubprocessEngine`]: sandboxed Linux subprocesses |
 //! | `memory` | yes | [`MemoryQueue`], [`MemoryStorage`] |
-//! | `durable` | yes | [`Embedded`], `DataDirectory`: everything in one directory, across restarts |
+//! | `durable` | yes | [`Embedded`], `DataDirectory`: a platform in one directory |
 //! | `docker` | no | `docker::DockerEngine`: containers, with runc or gVisor |
 //! | `sled` | no | sled as another store of a data directory |
 //! | `testing` | no | `testing`: for tests only |

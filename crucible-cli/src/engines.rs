@@ -16,8 +16,8 @@ pub(crate) const ENGINES: [&str; 1] = ["subprocess"];
 #[cfg(feature = "docker")]
 pub(crate) const ENGINES: [&str; 3] = ["subprocess", "docker", "gvisor"];
 
-/// The image of containers if `CRUCIBLE_IMAGE` is not set. `ci/docker image` builds it from files of
-/// the host.
+/// The image of containers if `CRUCIBLE_IMAGE` is not set. `ci/docker image` builds it from files
+/// of the host.
 #[cfg(feature = "docker")]
 const DEFAULT_IMAGE: &str = "crucible-local:latest";
 

@@ -13,8 +13,8 @@ mod logging;
 mod output;
 mod progress;
 mod runtime;
-mod table;
 mod terminal_text;
+mod text_table;
 
 use std::process::ExitCode;
 

@@ -38,12 +38,12 @@ pub(crate) struct Cli {
     pub(crate) verbose: u8,
     /// The command.
     #[command(subcommand)]
-    pub(crate) command: Command,
+    pub(crate) command: CliCommand,
 }
 
 /// A command.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum CliCommand {
     /// Run one program in a sandbox.
     Run(Box<RunArgs>),
     /// Run a file of JSON lines, many at once.

@@ -12,7 +12,7 @@ mod run_input;
 mod run_report;
 mod verify;
 
-use crate::args::cli::{Cli, Command};
+use crate::args::cli::{Cli, CliCommand};
 use crate::failure::{ExitStatus, Failure};
 use crate::runtime::block_on;
 
@@ -22,13 +22,13 @@ use crate::runtime::block_on;
 /// Returns the failure of the command.
 pub(crate) fn dispatch(cli: Cli) -> Result<ExitStatus, Failure> {
     match cli.command {
-        Command::Run(args) => block_on(run::run(*args, cli.verbose > 0)),
-        Command::Batch(args) => block_on(batch::batch(args)),
-        Command::History(args) => block_on(history::history(args)),
-        Command::Verify(args) => verify::verify(&args),
-        Command::Doctor(args) => doctor::doctor(&args),
-        Command::Attack(args) => block_on(attack::attack(args)),
-        Command::Completions(args) => completions::completions(&args),
-        Command::Man(args) => man::man(&args),
+        CliCommand::Run(args) => block_on(run::run(*args, cli.verbose > 0)),
+        CliCommand::Batch(args) => block_on(batch::batch(args)),
+        CliCommand::History(args) => block_on(history::history(args)),
+        CliCommand::Verify(args) => verify::verify(&args),
+        CliCommand::Doctor(args) => doctor::doctor(&args),
+        CliCommand::Attack(args) => block_on(attack::attack(args)),
+        CliCommand::Completions(args) => completions::completions(&args),
+        CliCommand::Man(args) => man::man(&args),
     }
 }

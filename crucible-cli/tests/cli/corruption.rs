@@ -44,8 +44,8 @@ fn with_two_runs(data: &Path) {
 
 /// Asserts that the command ended regularly, and that a failure names the corruption.
 ///
-/// redb panics at some corruptions. The panic is caught and becomes an error, but the panic hook has
-/// already printed its message.
+/// redb panics at some corruptions. The panic is caught and becomes an error, but the panic hook
+/// has already printed its message.
 #[track_caller]
 fn assert_clear(what: &str, run: &Run) {
     assert!([0, 1, 2, 3].contains(&run.status), "{what}: {run:?}");

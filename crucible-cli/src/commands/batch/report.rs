@@ -15,8 +15,8 @@ use crate::failure::Failure;
 use crate::format::short_duration;
 use crate::json;
 use crate::progress;
-use crate::table::{Align, Table};
 use crate::terminal_text::escaped;
+use crate::text_table::{Align, TextTable};
 
 /// A line of the output.
 #[derive(Debug, Serialize)]
@@ -116,7 +116,7 @@ impl BatchReport {
     /// Prints the table and the counts.
     pub(super) fn finish(mut self, elapsed: Duration) {
         self.progress.finish_and_clear();
-        let mut table = Table::new(["verdict", "count", "wall p50", "wall p95"]).with_align([
+        let mut table = TextTable::new(["verdict", "count", "wall p50", "wall p95"]).with_align([
             Align::Left,
             Align::Right,
             Align::Right,

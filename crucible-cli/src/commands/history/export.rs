@@ -1,8 +1,8 @@
 //! `crucible history export`: journals with their proofs, for `crucible verify`.
 //!
 //! The lines of JSON are, in this order: `{"checkpoint":…}`, if a key or a checkpoint was given;
-//! then for each journal `{"head":…,"proof":…}`, followed by `{"entry":…}` for each entry. If all
-//! journals are exported, the heads have no proofs: they are the leaves of the tree.
+//! then for each journal `{"head":…,"proof":…}`, followed by `{"entry":…}` for each entry.
+//! If all journals are exported, the heads have no proofs: they are the leaves of the tree.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

@@ -14,8 +14,8 @@ use crate::failure::{ExitStatus, Failure};
 use crate::format::short_duration;
 use crate::json;
 use crate::output::print_line;
-use crate::table::Table;
 use crate::terminal_text::escaped;
+use crate::text_table::TextTable;
 
 /// The default number of rows in a table.
 const DEFAULT_ROWS: usize = 100;
@@ -79,7 +79,7 @@ fn query(filter: &RecordFilterArgs) -> RecordQuery {
 struct RecordList {
     limit: usize,
     json: bool,
-    table: Table<6>,
+    table: TextTable<6>,
     printed: usize,
     corrupt: usize,
     /// The last printed record.
@@ -89,7 +89,7 @@ struct RecordList {
 impl RecordList {
     /// Creates a list of at most `limit` records.
     fn new(limit: usize, json: bool) -> Self {
-        let table = Table::new(["id", "key", "state", "verdict", "submitted", "took"]);
+        let table = TextTable::new(["id", "key", "state", "verdict", "submitted", "took"]);
         Self { limit, json, table, printed: 0, corrupt: 0, last: None }
     }
 

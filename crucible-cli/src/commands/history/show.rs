@@ -14,8 +14,8 @@ use crate::failure::{ExitStatus, Failure};
 use crate::format::{short_duration, usage_line};
 use crate::json;
 use crate::output::print_line;
-use crate::table::Table;
 use crate::terminal_text::escaped;
+use crate::text_table::TextTable;
 
 /// The number of characters of each output stream that are printed.
 const OUTPUT_CHARS: usize = 4096;
@@ -137,8 +137,8 @@ fn print_output(name: &str, captured: &Captured) -> Result<(), Failure> {
 }
 
 /// Returns the entries of a journal as a table.
-fn journal_table(journal: &[Event]) -> Table<5> {
-    let mut table = Table::new(["entry", "time", "kind", "detail", "hash"]);
+fn journal_table(journal: &[Event]) -> TextTable<5> {
+    let mut table = TextTable::new(["entry", "time", "kind", "detail", "hash"]);
     for event in journal {
         table.push([
             event.sequence.to_string(),

@@ -18,12 +18,12 @@ pub(crate) enum Align {
 
 /// A table with a header. `Display` writes it without a line end after the last row.
 #[derive(Debug)]
-pub(crate) struct Table<const N: usize> {
+pub(crate) struct TextTable<const N: usize> {
     align: [Align; N],
     rows: Vec<[String; N]>,
 }
 
-impl<const N: usize> Table<N> {
+impl<const N: usize> TextTable<N> {
     /// Creates a table with the given header and all columns at the left.
     pub(crate) fn new(header: [&str; N]) -> Self {
         Self { align: [Align::Left; N], rows: vec![header.map(str::to_owned)] }
@@ -52,7 +52,7 @@ impl<const N: usize> Table<N> {
     }
 }
 
-impl<const N: usize> fmt::Display for Table<N> {
+impl<const N: usize> fmt::Display for TextTable<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths = self.widths();
         for (index, row) in self.rows.iter().enumerate() {
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn columns_align_by_display_width() {
-        let mut table = Table::new(["name", "count"]).with_align([Align::Left, Align::Right]);
+        let mut table = TextTable::new(["name", "count"]).with_align([Align::Left, Align::Right]);
         table.push(["漢字字".to_owned(), "7".to_owned()]);
         table.push(["ab".to_owned(), "12".to_owned()]);
         assert_eq!(table.to_string(), "name    count\n漢字字      7\nab         12");

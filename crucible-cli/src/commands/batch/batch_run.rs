@@ -34,7 +34,7 @@ pub(crate) async fn batch(args: BatchArgs) -> Result<ExitStatus, Failure> {
     let crucible = start(&args, workers).await?;
     let began = Instant::now();
     let mut report = BatchReport::new();
-    let batch = Batch {
+    let batch = BatchRun {
         crucible: &crucible,
         limits: args.limits.limits(),
         keys: args.data.is_some().then(LineKeys::default),
@@ -88,7 +88,7 @@ struct BatchResult {
 }
 
 /// The evaluations in flight.
-struct Batch<'a> {
+struct BatchRun<'a> {
     crucible: &'a Crucible,
     limits: Limits,
     /// The keys of the lines, if they are kept in a data directory.
@@ -99,7 +99,7 @@ struct Batch<'a> {
     report: &'a mut BatchReport,
 }
 
-impl Batch<'_> {
+impl BatchRun<'_> {
     /// Runs the lines until the last or Ctrl-C, then waits for the running programs.
     async fn run(mut self, mut lines: mpsc::Receiver<NumberedLine>) -> Result<(), Failure> {
         let mut interrupts = 0;
@@ -193,7 +193,7 @@ impl Batch<'_> {
     /// Prints the result of an evaluation.
     fn answer(&mut self, ended: &BatchResult) -> Result<(), Failure> {
         let (state, outcome, error) = match &ended.result {
-            Ok(outcome) if matches!(outcome.verdict(), Verdict::Cancelled { .. }) => {
+            Ok(outcome) if matches!(outcome.verdict(), Verdict::Cancelled) => {
                 (RecordState::Cancelled, Some(outcome), None)
             }
             Ok(outcome) => (RecordState::Finished, Some(outcome), None),
