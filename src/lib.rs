@@ -81,6 +81,8 @@ pub mod blocking;
 mod data_directory;
 #[cfg(all(feature = "durable", feature = "subprocess"))]
 mod embedded;
+#[cfg(all(doctest, feature = "durable", feature = "memory", feature = "subprocess"))]
+mod guide;
 
 #[cfg(feature = "durable")]
 #[doc(inline)]
