@@ -1,7 +1,7 @@
 //! Compiles the guest program with the compiler that compiles this crate, for embedding.
 //!
-//! It requires only that compiler, its `core` and a linker. For a target that the guest does not support,
-//! it embeds nothing, and `BINARY` is `None`.
+//! It requires only that compiler, its `core` and a linker. For a target that the guest does not
+//! support, it embeds nothing, and `BINARY` is `None`.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,8 @@ fn main() {
     let arch = variable("CARGO_CFG_TARGET_ARCH");
     if os != "linux" || arch != "x86_64" {
         println!(
-            "cargo::warning=the guest supports only Linux on x86_64; engines that need it return `Unsupported`"
+            "cargo::warning=the guest supports only Linux on x86_64; \
+             engines that need it return `Unsupported`"
         );
         return;
     }

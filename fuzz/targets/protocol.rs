@@ -20,7 +20,8 @@ fn written(
     writer.written().to_vec()
 }
 
-/// Checks that encoding a decoded value returns the same bytes, so that each value has one encoding.
+/// Checks that encoding a decoded value returns the same bytes, so that each value has one
+/// encoding.
 macro_rules! same {
     ($payload:ident, $($read:expr),*) => {$(
         if let Ok(value) = $read {

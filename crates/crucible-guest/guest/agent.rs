@@ -1,8 +1,8 @@
 //! The guest agent without its runtime, so that tests can call its parts.
 //!
-//! It has two roles. `spawn` is the spawner: it makes sandboxes for one engine and runs outside all of
-//! them. `serve` is process 1 of a container, which a container runtime starts. A sandbox that the
-//! spawner opens continues in the same program, without another exec.
+//! It has two roles. `spawn` is the spawner: it makes sandboxes for one engine and runs outside all
+//! of them. `serve` is process 1 of a container, which a container runtime starts. A sandbox that
+//! the spawner opens continues in the same program, without another exec.
 
 mod arguments;
 mod capabilities;

@@ -37,8 +37,8 @@ impl Arguments {
     pub(crate) fn clear_environment(&self) {
         let mut index = self.count + 1;
         loop {
-            // SAFETY: the pointers to the environment follow the arguments and their null pointer. A
-            // null pointer ends them and this loop (the x86-64 psABI, 3.4.1).
+            // SAFETY: the pointers to the environment follow the arguments and their null pointer.
+            // A null pointer ends them and this loop (the x86-64 psABI, 3.4.1).
             let slot = unsafe { self.pointers.add(index) };
             // SAFETY: the kernel wrote a pointer there.
             let pointer = unsafe { slot.read() };

@@ -4,8 +4,8 @@ use super::sys::{
     self, CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_SETGID, CAP_SETUID, Errno, Result,
 };
 
-/// The capabilities that a guest keeps: to take the target's user id, to kill the target, and to write
-/// and read files of any owner.
+/// The capabilities that a guest keeps: to take the target's user id, to kill the target, and to
+/// write and read files of any owner.
 pub(crate) const GUEST_CAPABILITIES: u64 = 1 << CAP_CHOWN
     | 1 << CAP_DAC_OVERRIDE
     | 1 << CAP_FOWNER

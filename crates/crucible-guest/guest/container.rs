@@ -1,9 +1,9 @@
 //! The role `serve`: process 1 of a container that a container runtime made.
 //!
-//! The runtime starts the guest as root with a few capabilities, in a read-only root. Before it serves,
-//! the guest adds the layers that a process can add to itself, so that every command inherits them.
-//! Then it checks which of the other layers are in force. Its `Ready` frame lists both. The host
-//! decides what a missing layer means.
+//! The runtime starts the guest as root with a few capabilities, in a read-only root. Before it
+//! serves, the guest adds the layers that a process can add to itself, so that every command
+//! inherits them. Then it checks which of the other layers are in force. Its `Ready` frame lists
+//! both. The host decides what a missing layer means.
 
 use core::ffi::CStr;
 
@@ -134,8 +134,8 @@ fn set_up(arguments: &Arguments, channel: HostChannel) -> StepResult<Guest> {
 }
 
 /// Empties the bounding set and drops the capabilities that the guest does not use. A kernel that
-/// emulates Linux may not have secure bits. Nothing depends on them then: the target is not root, and
-/// no program that it executes gains a privilege.
+/// emulates Linux may not have secure bits. Nothing depends on them then: the target is not root,
+/// and no program that it executes gains a privilege.
 fn drop_capabilities() -> Result<Layers> {
     let sealed = seal_capabilities();
     sys::set_capabilities(GUEST_CAPABILITIES)?;
@@ -185,8 +185,8 @@ fn root_is_read_only() -> Result<bool> {
     }
 }
 
-/// Returns `true` if the loopback is the only interface. `/proc/self/net/dev` has two lines of headings,
-/// then one line for each interface, which begins with its name (proc(5)).
+/// Returns `true` if the loopback is the only interface. `/proc/self/net/dev` has two lines of
+/// headings, then one line for each interface, which begins with its name (proc(5)).
 fn has_only_loopback() -> Result<bool> {
     let mut buffer = [0; 4096];
     let text = read_file(c"/proc/self/net/dev", &mut buffer)?;
@@ -197,8 +197,8 @@ fn has_only_loopback() -> Result<bool> {
         .all(|line| line.is_empty() || line.starts_with(b"lo:")))
 }
 
-/// Returns `true` if the container has a user namespace of its own. The initial one maps every id to
-/// itself (user_namespaces(7)).
+/// Returns `true` if the container has a user namespace of its own. The initial one maps every id
+/// to itself (user_namespaces(7)).
 fn has_own_ids() -> Result<bool> {
     let mut buffer = [0; 1024];
     let text = read_file(c"/proc/self/uid_map", &mut buffer)?;

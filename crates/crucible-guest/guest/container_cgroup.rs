@@ -55,7 +55,8 @@ impl ContainerCgroup {
             },
             Self::V2 => CgroupCounts {
                 oom_kills: keyed(c"/sys/fs/cgroup/memory.events", b"oom_kill"),
-                // `oom` and not `max`: `max` includes the cases in which reclaim freed enough memory.
+                // `oom` and not `max`: `max` includes the cases in which reclaim freed enough
+                // memory.
                 memory_limit_hits: keyed(c"/sys/fs/cgroup/memory.events", b"oom"),
                 forks_refused: keyed(c"/sys/fs/cgroup/pids.events", b"max"),
                 memory_peak_bytes: number_in(c"/sys/fs/cgroup/memory.peak"),

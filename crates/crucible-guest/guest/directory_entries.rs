@@ -20,7 +20,8 @@ impl<'a> Iterator for DirectoryEntries<'a> {
     type Item = DirectoryEntry<'a>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        // `struct linux_dirent64`: inode, offset of the next entry, length of this entry, type, name.
+        // `struct linux_dirent64`: inode, offset of the next entry, length of this entry, type,
+        // name.
         const NAME_AT: usize = 19;
         let next = u64::from_le_bytes(*self.0.get(8..16)?.first_chunk()?);
         let length = usize::from(u16::from_le_bytes(*self.0.get(16..18)?.first_chunk()?));

@@ -1,5 +1,5 @@
-//! The egress of a sandbox with an allow-list: a listening socket on its loopback, from which the host
-//! accepts connections.
+//! The egress of a sandbox with an allow-list: a listening socket on its loopback, from which the
+//! host accepts connections.
 //!
 //! The network namespace has no interface except the loopback, so that no packet can leave it. Only
 //! the bytes that the host's proxy forwards get out.

@@ -6,7 +6,7 @@ use super::reap;
 use super::running_command::{PendingStart, RunningCommand, STATUS_MAX};
 use super::step_error::{AtStep as _, StepError, StepResult};
 use super::sys::{self, Errno, Fds, O_CLOEXEC, O_RDONLY};
-use super::target::{StartError, Target};
+use super::target::{LaunchError, Target};
 use crate::protocol::{Exec, Failure, FrameKind, OnExit, STDIO_PASSED, Step};
 
 impl Guest {
@@ -56,8 +56,8 @@ impl Guest {
         target: Target,
     ) -> StepResult<()> {
         let Target { pid, confinement } = target;
-        // The report waits only if the command's output reaches the host without the guest. Otherwise
-        // it has to precede the output.
+        // The report waits only if the command's output reaches the host without the guest.
+        // Otherwise it has to precede the output.
         let quiet_us = if exec.stdio == STDIO_PASSED { u64::from(exec.quiet_us) } else { 0 };
         let at_us = began_us.saturating_add(quiet_us);
         let running = self.running.insert(RunningCommand {
@@ -89,10 +89,10 @@ impl Guest {
         Ok(())
     }
 
-    fn on_start_error(&mut self, id: u32, error: StartError) -> StepResult<()> {
+    fn on_start_error(&mut self, id: u32, error: LaunchError) -> StepResult<()> {
         match error {
-            StartError::NoProcess(error) => Err(StepError(Step::TARGET_CLONE, error)),
-            StartError::Failed { pid, step, error } => {
+            LaunchError::NoProcess(error) => Err(StepError(Step::TARGET_CLONE, error)),
+            LaunchError::Failed { pid, step, error } => {
                 reap::wait_for(pid).at(Step::TARGET_CLONE)?;
                 match step {
                     Step::TARGET_EXEC | Step::TARGET_DIRECTORY => {

@@ -65,7 +65,8 @@ impl Guest {
         exited.empty = !keeps
             && (exit.alone
                 || sys::kill(remaining, SIGKILL) == Err(Errno::SRCH) && reap::is_empty()?);
-        // Framed output precedes the end. With framed output the report of the start was sent at once.
+        // Framed output precedes the end. With framed output the report of the start was sent at
+        // once.
         self.streams.drain(self.channel)?;
         batch.add(FrameKind::Exited, running.id, |writer| exited.encode(writer))?;
         self.channel.send_batch(batch, running.mounts)?;

@@ -13,7 +13,8 @@ use super::sys::{
 };
 use crate::protocol::{FrameKind, InitFlags, Opened, PlanFlags, SandboxPlan, Step, WireWriter};
 
-/// At this core limit the kernel writes no core file and starts no crash handler of the host (core(5)).
+/// At this core limit the kernel writes no core file and starts no crash handler of the host
+/// (core(5)).
 const CORE_NONE: u64 = 1;
 
 /// The seccomp listener, over which the host receives refused calls.
@@ -27,8 +28,8 @@ pub(crate) enum SeccompListener {
 
 /// Opens sandboxes.
 pub(crate) struct SandboxFactory {
-    /// Both ends of a pipe. Only the spawner can write to it, and never does: when it hangs up, a guest
-    /// knows that the spawner has ended.
+    /// Both ends of a pipe. Only the spawner can write to it, and never does: when it hangs up, a
+    /// guest knows that the spawner has ended.
     life: (Fd, Fd),
 }
 
@@ -85,8 +86,8 @@ impl SandboxFactory {
         released
     }
 
-    /// Creates an empty network namespace for the pool. The spawner stays in it until it creates the
-    /// next one, because it uses no network.
+    /// Creates an empty network namespace for the pool. The spawner stays in it until it creates
+    /// the next one, because it uses no network.
     pub(crate) fn make_network(&self) -> StepResult<Fd> {
         sys::unshare(CLONE_NEWNET).at(Step::NETNS)?;
         sys::open(c"/proc/self/ns/net", O_RDONLY | O_CLOEXEC, 0).at(Step::NETNS)
@@ -108,8 +109,8 @@ fn clone_flags(plan: &SandboxPlan) -> u64 {
     flags
 }
 
-/// Writes the guest's id maps, passes its pidfd to the host, and lets it continue. On an error, kills
-/// the guest.
+/// Writes the guest's id maps, passes its pidfd to the host, and lets it continue. On an error,
+/// kills the guest.
 fn release(
     plan: &SandboxPlan,
     channel: HostChannel,
@@ -134,8 +135,8 @@ fn release(
     released
 }
 
-/// Maps root and target to two ids outside that no other process has. An ordinary user has one id for
-/// both.
+/// Maps root and target to two ids outside that no other process has. An ordinary user has one id
+/// for both.
 fn write_maps(plan: &SandboxPlan, pid: i32) -> Result<()> {
     let mut map = TextBuffer::<96>::new();
     if plan.flags.has(PlanFlags::SINGLE_ID) {

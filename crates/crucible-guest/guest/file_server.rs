@@ -1,5 +1,5 @@
-//! File requests of the host. All paths are resolved beneath a directory that the guest keeps open, so
-//! that nothing that the target creates can redirect them.
+//! File requests of the host. All paths are resolved beneath a directory that the guest keeps open,
+//! so that nothing that the target creates can redirect them.
 
 use core::ffi::CStr;
 
@@ -54,6 +54,7 @@ impl FileServer {
     /// Returns the static memory for the next guest.
     ///
     /// # Safety
+    ///
     /// As for [`StaticCell::give_back`].
     pub(crate) unsafe fn give_back() {
         // SAFETY: the caller's promise.

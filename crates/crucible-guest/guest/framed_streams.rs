@@ -54,6 +54,7 @@ impl FramedStreams {
     /// Returns the static memory for the next guest.
     ///
     /// # Safety
+    ///
     /// As for [`StaticCell::give_back`].
     pub(crate) unsafe fn give_back() {
         // SAFETY: the caller's promise.
@@ -121,8 +122,8 @@ impl FramedStreams {
         Ok(())
     }
 
-    /// Accepts input for the command. The guest answers when the command's pipe has accepted all of it,
-    /// and the host sends more only then. So a command that does not read delays nothing else.
+    /// Accepts input for the command. The guest answers when the command's pipe has accepted all of
+    /// it, and the host sends more only then. So a command that does not read delays nothing else.
     pub(crate) fn feed(&mut self, channel: HostChannel, id: u32, bytes: &[u8]) -> Result<()> {
         if self.pending.is_some() {
             return Err(Errno::BUSY);

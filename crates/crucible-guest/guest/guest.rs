@@ -84,6 +84,7 @@ impl Guest {
     /// Returns the static memory to the next guest in the same memory.
     ///
     /// # Safety
+    ///
     /// The guest that took it has ended.
     pub(crate) unsafe fn give_back_memory() {
         // SAFETY: the caller's promise.
@@ -228,8 +229,8 @@ impl Guest {
         Ok(NextStep::Serve)
     }
 
-    /// Returns the CPU time that the cgroup has counted, the guest included. Without a cgroup, adds up
-    /// the usage of the processes.
+    /// Returns the CPU time that the cgroup has counted, the guest included. Without a cgroup, adds
+    /// up the usage of the processes.
     fn measure(&self) -> Result<ProcUsage> {
         match self.container.cgroup.and_then(|cgroup| cgroup.read().cpu_us) {
             Some(user_us) => Ok(ProcUsage { user_us, ..ProcUsage::default() }),
@@ -275,8 +276,8 @@ impl Guest {
         }
     }
 
-    /// Sends a signal to every process of the sandbox, or to the command's process group if the guest
-    /// is not process 1.
+    /// Sends a signal to every process of the sandbox, or to the command's process group if the
+    /// guest is not process 1.
     fn signal_all(&self, signal: i32) {
         let target =
             if self.is_init { Some(-1) } else { self.running.as_ref().map(|running| -running.pid) };

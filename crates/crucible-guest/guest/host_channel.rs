@@ -28,8 +28,8 @@ impl HostChannel {
         Self { input, output, is_socket: false }
     }
 
-    /// Reads the next frame. Returns its header and its file descriptors, and fills `buffer` with its
-    /// payload. Returns `None` if the host has closed the channel.
+    /// Reads the next frame. Returns its header and its file descriptors, and fills `buffer` with
+    /// its payload. Returns `None` if the host has closed the channel.
     ///
     /// The guest cannot skip an invalid frame, so that it is an error that ends the guest.
     pub(crate) fn read_frame(self, buffer: &mut [u8]) -> Result<Option<(Header, Fds)>> {

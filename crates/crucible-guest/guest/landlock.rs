@@ -64,7 +64,8 @@ fn allow_devices(ruleset: Fd, devices: &[&CStr], all: u64) -> Result<()> {
     })
 }
 
-/// Returns all rights on files that an ABI has: 13 in the first, then `REFER`, `TRUNCATE`, `IOCTL_DEV`.
+/// Returns all rights on files that an ABI has: 13 in the first, then `REFER`, `TRUNCATE`,
+/// `IOCTL_DEV`.
 const fn file_system_rights(abi: u8) -> u64 {
     let count = match abi {
         0 | 1 => 13,

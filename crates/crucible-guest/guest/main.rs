@@ -1,7 +1,8 @@
 //! The guest program: process 1 of every sandbox, and the spawner that makes sandboxes.
 //!
 //! A static program without libc and without the standard library. The build script of this crate
-//! compiles it, and the crate embeds it. It starts as `guest spawn` or `guest serve`; see `agent.rs`.
+//! compiles it, and the crate embeds it. It starts as `guest spawn` or `guest serve`; see
+//! `agent.rs`.
 
 #![no_std]
 #![no_main]

@@ -7,27 +7,28 @@
 use super::sys::{self, Errno, Fd, O_CLOEXEC, O_WRONLY, Result, retry};
 
 /// The score of targets. It adds half of all memory to what the process uses, so that the kernel
-/// selects it before the guest (proc_pid_oom_score_adj(5)). A process needs no privilege to raise its
-/// score, or to lower it again to the value that it started with.
+/// selects it before the guest (proc_pid_oom_score_adj(5)). A process needs no privilege to raise
+/// its score, or to lower it again to the value that it started with.
 const TARGET_SCORE: &[u8] = b"500";
 const SCORE_FILE: &core::ffi::CStr = c"/proc/self/oom_score_adj";
 const O_RDWR: i32 = 2;
 
-/// How a target gets its score. Either way costs two system calls for each target. If a call fails, the
-/// target has the guest's score, and the kernel selects by size, which is its default.
+/// How a target gets its score. Either way costs two system calls for each target. If a call fails,
+/// the target has the guest's score, and the kernel selects by size, which is its default.
 pub(crate) enum OomScore {
-    /// The child raises its own score, between clone(2) and execve(2). The kernel applies that to the
-    /// child alone, although it shares the guest's memory: `__set_oom_adj` in `fs/proc/base.c` treats
-    /// children of `CLONE_VFORK` separately.
+    /// The child raises its own score, between clone(2) and execve(2). The kernel applies that to
+    /// the child alone, although it shares the guest's memory: `__set_oom_adj` in `fs/proc/base.c`
+    /// treats children of `CLONE_VFORK` separately.
     SetByChild,
     /// The child inherits the score from the guest, because the Landlock domain refuses to open the
-    /// file for writing. The guest raises its own score right before clone(2), and the child's first
-    /// action restores it. So the guest has the target's score during clone(2) alone, and the program
-    /// never runs meanwhile.
+    /// file for writing. The guest raises its own score right before clone(2), and the child's
+    /// first action restores it. So the guest has the target's score during clone(2) alone, and the
+    /// program never runs meanwhile.
     Inherited(GuestScore),
 }
 
-/// The guest's own `oom_score_adj`. The descriptor refers to the guest, whichever process writes to it.
+/// The guest's own `oom_score_adj`. The descriptor refers to the guest, whichever process writes to
+/// it.
 pub(crate) struct GuestScore {
     file: Fd,
     own: [u8; 8],
@@ -50,9 +51,10 @@ impl GuestScore {
         sys::write(self.file, TARGET_SCORE).map(drop)
     }
 
-    /// Writes the guest's own score. A child of `CLONE_VFORK` keeps the score that it inherited: since
-    /// Linux 5.10, and so since Landlock, the kernel copies a write only to processes that were cloned
-    /// with `CLONE_VM` and without `CLONE_VFORK` (`copy_oom_score_adj` in `kernel/fork.c`).
+    /// Writes the guest's own score. A child of `CLONE_VFORK` keeps the score that it inherited:
+    /// since Linux 5.10, and so since Landlock, the kernel copies a write only to processes that
+    /// were cloned with `CLONE_VM` and without `CLONE_VFORK` (`copy_oom_score_adj` in
+    /// `kernel/fork.c`).
     fn restore(&self) -> Result<()> {
         sys::write(self.file, self.own.get(..self.own_length).unwrap_or_default()).map(drop)
     }
@@ -78,7 +80,8 @@ impl OomScore {
     }
 
     /// Gives the calling child its score, and the guest its own. `guest_is_raised` is what
-    /// [`OomScore::prepare_guest`] returned. Returns `true` if the guest still has the target's score.
+    /// [`OomScore::prepare_guest`] returned. Returns `true` if the guest still has the target's
+    /// score.
     pub(crate) fn apply_in_child(&self, guest_is_raised: bool) -> bool {
         match self {
             Self::SetByChild => {
@@ -92,7 +95,8 @@ impl OomScore {
         }
     }
 
-    /// Restores the guest's score after a clone(2) that failed, or whose child was killed too early.
+    /// Restores the guest's score after a clone(2) that failed, or whose child was killed too
+    /// early.
     pub(crate) fn restore_guest(&self) {
         if let Self::Inherited(guest_score) = self {
             let _default_on_error = guest_score.restore();

@@ -22,9 +22,9 @@ pub(crate) fn read_status(pid: Option<i32>, buffer: &mut [u8]) -> Result<usize> 
 
 /// Reads the status file of a child that has just been started.
 ///
-/// The guest continues while execve(2) still prepares the child's new memory, which is as undumpable
-/// as the guest's until then. If guest and child share a user id, and `/proc` hides processes that may
-/// not be traced, the child is invisible during that time.
+/// The guest continues while execve(2) still prepares the child's new memory, which is as
+/// undumpable as the guest's until then. If guest and child share a user id, and `/proc` hides
+/// processes that may not be traced, the child is invisible during that time.
 pub(crate) fn read_status_of_child(pid: i32, buffer: &mut [u8]) -> Result<usize> {
     const ATTEMPTS: u32 = 200;
     for _ in 0..ATTEMPTS {
@@ -45,8 +45,8 @@ fn read_file(path: &TextBuffer<48>, buffer: &mut [u8]) -> Result<usize> {
     count
 }
 
-/// Adds up the CPU time of all live processes except the guest, of the children that they reaped, and
-/// of the children that the guest reaped.
+/// Adds up the CPU time of all live processes except the guest, of the children that they reaped,
+/// and of the children that the guest reaped.
 pub(crate) fn measure() -> Result<ProcUsage> {
     let children = sys::usage_of_children();
     let mut usage =
@@ -98,7 +98,8 @@ fn add_process(pid: u64, usage: &mut ProcUsage) -> Result<()> {
 }
 
 /// Returns `utime`, `stime`, `cutime`, `cstime` and `num_threads`: the fields 14 to 17 and 20. The
-/// second field, the name, may contain any byte, so that the count starts after its last parenthesis.
+/// second field, the name, may contain any byte, so that the count starts after its last
+/// parenthesis.
 fn stat_fields(stat: &[u8]) -> Option<[u64; 5]> {
     let after_name = stat.iter().rposition(|byte| *byte == b')')?;
     let mut fields = stat.get(after_name + 2..)?.split(|byte| *byte == b' ').skip(11);

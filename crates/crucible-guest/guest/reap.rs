@@ -61,8 +61,8 @@ pub(crate) fn is_empty() -> Result<bool> {
     }
 }
 
-/// Kills `target` and waits until no process remains, which `ECHILD` in process 1 proves. Returns the
-/// number of killed processes.
+/// Kills `target` and waits until no process remains, which `ECHILD` in process 1 proves. Returns
+/// the number of killed processes.
 ///
 /// If the guest is not process 1, `target` is a process group. Processes that left the group become
 /// the guest's children when their parents end.

@@ -1,5 +1,5 @@
-//! The root file system of every sandbox. The spawner builds it once, in its own mount namespace, and
-//! then makes it its root for good.
+//! The root file system of every sandbox. The spawner builds it once, in its own mount namespace,
+//! and then makes it its root for good.
 //!
 //! The mounts that a sandbox inherits are locked: the kernel does not let a less privileged mount
 //! namespace make them writable again, or reveal what they cover (mount_namespaces(7)). The spawner
@@ -90,8 +90,8 @@ fn write_file(path: &CStr, bytes: &[u8]) -> Result<()> {
     if written? == bytes.len() { Ok(()) } else { Err(Errno::INVAL) }
 }
 
-/// Mounts an empty file system for the root, and one for devices in it. The limits leave room for what
-/// the host puts there: a few links and small files.
+/// Mounts an empty file system for the root, and one for devices in it. The limits leave room for
+/// what the host puts there: a few links and small files.
 fn empty_root(mount_point: &[u8]) -> Result<()> {
     let mount_point = c_str(mount_point)?;
     sys::mount_new(
@@ -133,8 +133,9 @@ fn bind_host(source: &CStr, path: &CStr, read_only: bool) -> Result<()> {
     sys::restrict_mounts(path, flags | sys::MOUNT_ATTR_NOSUID)
 }
 
-/// Mounts a `/proc` that is fully visible, without which the kernel lets no sandbox mount its own. If
-/// the spawner may not mount a new one, binds the host's, which works if no part of it is covered.
+/// Mounts a `/proc` that is fully visible, without which the kernel lets no sandbox mount its own.
+/// If the spawner may not mount a new one, binds the host's, which works if no part of it is
+/// covered.
 fn mount_proc(path: &CStr) -> Result<()> {
     match sys::mount_new(c"proc", path, MS_NOSUID | MS_NODEV | MS_NOEXEC, c"") {
         Err(Errno::PERM) => sys::bind(c"/proc", path, MS_REC),

@@ -19,12 +19,13 @@ pub(crate) struct RunningCommand {
     pub(crate) deadline_us: Option<u64>,
     pub(crate) deadline_passed: bool,
     /// The guest's mount namespace. The host receives it when the guest ends with the command: the
-    /// teardown of the mounts takes a while, and waits as long as a descriptor refers to them. If the
-    /// guest cannot open it, the teardown is part of the guest's end.
+    /// teardown of the mounts takes a while, and waits as long as a descriptor refers to them. If
+    /// the guest cannot open it, the teardown is part of the guest's end.
     pub(crate) mounts: Option<Fd>,
 }
 
-/// The report of a command's start. It becomes part of the report of the end if the command ends first.
+/// The report of a command's start. It becomes part of the report of the end if the command ends
+/// first.
 pub(crate) struct PendingStart {
     /// When the report is due.
     pub(crate) at_us: u64,

@@ -1,5 +1,5 @@
-//! The runtime of a program without libc and standard library: an entry point, a panic handler, and the
-//! memory functions that the compiler calls.
+//! The runtime of a program without libc and standard library: an entry point, a panic handler, and
+//! the memory functions that the compiler calls.
 
 use core::arch::{asm, naked_asm};
 use core::panic::PanicInfo;
@@ -14,22 +14,32 @@ fn panic(_: &PanicInfo<'_>) -> ! {
     agent::sys::exit(BUG)
 }
 
-/// The entry point of the program. The stack pointer points at the number of arguments (the x86-64 psABI,
+/// The entry point of the program. The stack pointer points at the number of arguments (the x86-64
+/// psABI,
 /// 3.4.1).
 ///
 /// # Safety
+///
 /// Only the kernel calls this, once.
 // SAFETY: the symbol is this program's only entry point, and no other code defines it.
 #[unsafe(no_mangle)]
 #[unsafe(naked)]
 unsafe extern "C" fn _start() -> ! {
-    naked_asm!("xor ebp, ebp", "mov rdi, rsp", "and rsp, -16", "call {main}", "ud2", main = sym main)
+    naked_asm!(
+        "xor ebp, ebp",
+        "mov rdi, rsp",
+        "and rsp, -16",
+        "call {main}",
+        "ud2",
+        main = sym main
+    )
 }
 
 extern "C" fn main(stack: *const usize) -> ! {
     // SAFETY: the kernel puts the number of arguments at the initial stack pointer.
     let count = unsafe { stack.read() };
-    // SAFETY: the pointers to the arguments follow. There is at least one (0 if there is no argument).
+    // SAFETY: the pointers to the arguments follow. There is at least one (0 if there is no
+    // argument).
     let arguments = unsafe { stack.add(1) }.cast::<*const core::ffi::c_char>();
     agent::main(agent::Arguments::new(count, arguments))
 }
@@ -42,12 +52,13 @@ extern "C" fn rust_eh_personality() {}
 /// memcpy(3).
 ///
 /// # Safety
+///
 /// As for memcpy(3): both ranges are valid and do not overlap.
 // SAFETY: no other code defines the symbol, and the function behaves as its name requires.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
-    // SAFETY: the caller passes two valid ranges of `count` bytes. The ABI guarantees that the direction
-    // flag is clear.
+    // SAFETY: the caller passes two valid ranges of `count` bytes. The ABI guarantees that the
+    // direction flag is clear.
     unsafe {
         asm!("rep movsb", inout("rcx") count => _, inout("rdi") to => _, inout("rsi") from => _,
             options(nostack, preserves_flags));
@@ -58,17 +69,18 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut 
 /// memmove(3).
 ///
 /// # Safety
+///
 /// As for memmove(3): both ranges are valid.
 // SAFETY: no other code defines the symbol, and the function behaves as its name requires.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
     if (to as usize).wrapping_sub(from as usize) >= count {
-        // SAFETY: the caller's ranges are valid, and `to` does not start within `from`, so that copying
-        // forwards is correct.
+        // SAFETY: the caller's ranges are valid, and `to` does not start within `from`, so that
+        // copying forwards is correct.
         return unsafe { memcpy(to, from, count) };
     }
-    // SAFETY: the caller passes two valid ranges of `count` bytes, here at least one. The direction flag is
-    // set only within the block, and makes the copy go from the last byte to the first.
+    // SAFETY: the caller passes two valid ranges of `count` bytes, here at least one. The direction
+    // flag is set only within the block, and makes the copy go from the last byte to the first.
     unsafe {
         asm!("std", "rep movsb", "cld", inout("rcx") count => _,
             inout("rdi") to.wrapping_add(count).wrapping_sub(1) => _,
@@ -80,15 +92,16 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, count: usize) -> *mut
 /// memset(3).
 ///
 /// # Safety
+///
 /// As for memset(3): the range is valid.
 // SAFETY: no other code defines the symbol, and the function behaves as its name requires.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn memset(to: *mut u8, byte: i32, count: usize) -> *mut u8 {
-    // SAFETY: the caller passes a valid range of `count` bytes. The ABI guarantees that the direction flag
-    // is clear.
+    // SAFETY: the caller passes a valid range of `count` bytes. The ABI guarantees that the
+    // direction flag is clear.
     unsafe {
-        asm!("rep stosb", inout("rcx") count => _, inout("rdi") to => _, in("al") byte.to_le_bytes()[0],
-            options(nostack, preserves_flags));
+        asm!("rep stosb", inout("rcx") count => _, inout("rdi") to => _,
+            in("al") byte.to_le_bytes()[0], options(nostack, preserves_flags));
     }
     to
 }
@@ -96,6 +109,7 @@ unsafe extern "C" fn memset(to: *mut u8, byte: i32, count: usize) -> *mut u8 {
 /// memcmp(3).
 ///
 /// # Safety
+///
 /// As for memcmp(3): both ranges are valid.
 // SAFETY: no other code defines the symbol, and the function behaves as its name requires.
 #[unsafe(no_mangle)]
@@ -118,6 +132,7 @@ unsafe extern "C" fn memcmp(a: *const u8, b: *const u8, count: usize) -> i32 {
 /// bcmp(3): memcmp(3) without an order.
 ///
 /// # Safety
+///
 /// As for memcmp(3): both ranges are valid.
 // SAFETY: no other code defines the symbol, and the function behaves as its name requires.
 #[unsafe(no_mangle)]
@@ -129,6 +144,7 @@ unsafe extern "C" fn bcmp(a: *const u8, b: *const u8, count: usize) -> i32 {
 /// strlen(3)
 ///
 /// # Safety
+///
 /// As for strlen(3): there is a NUL.
 // SAFETY: no other code defines the symbol, and the function behaves as its name requires.
 #[unsafe(no_mangle)]

@@ -25,8 +25,8 @@ use crate::protocol::{
 pub(crate) const TARGET_ID: u32 = 1000;
 /// The host name inside.
 const HOST_NAME: &[u8] = b"sandbox";
-/// The number of the guest's socket, after the descriptors are arranged. 0 to 2 stay occupied, so that
-/// a descriptor that arrives later never becomes a standard stream.
+/// The number of the guest's socket, after the descriptors are arranged. 0 to 2 stay occupied, so
+/// that a descriptor that arrives later never becomes a standard stream.
 const CONTROL: Fd = Fd(3);
 
 /// What a fork of the spawner inherits, for a sandbox or a slot.
@@ -62,8 +62,8 @@ pub(crate) fn main(context: &ForkContext) -> ! {
     run(set_up(context), context.channel)
 }
 
-/// Runs process 1 of a sandbox in a slot. Its user, host name, network and permanent restrictions are
-/// the slot's.
+/// Runs process 1 of a sandbox in a slot. Its user, host name, network and permanent restrictions
+/// are the slot's.
 pub(crate) fn main_in_slot(context: &SlotContext) -> ! {
     run(set_up_in_slot(context), context.channel)
 }
@@ -113,7 +113,8 @@ fn restrict(capabilities: u64) -> StepResult<()> {
 /// Runs the last steps, after the descriptors are arranged and the capabilities for the setup are
 /// dropped.
 fn finish(plan: &SandboxPlan, channel: HostChannel, proxy: Option<u16>) -> StepResult<Guest> {
-    // The setup is complete. From here on the filter refuses to the guest what it refuses to the target.
+    // The setup is complete. From here on the filter refuses to the guest what it refuses to the
+    // target.
     sys::forget_key();
     if plan.flags.has(PlanFlags::LANDLOCK) {
         landlock::restrict(plan.landlock_abi, proxy, &[]).at(Step::LANDLOCK)?;
@@ -222,9 +223,9 @@ fn tie_to_parent(life: Fd) -> Result<()> {
     }
 }
 
-/// Mounts one file system, with limits in bytes and inodes, for everything that is writable. `/tmp` and
-/// `/box` are directories of it, so that they share one limit. (`/dev/shm` and `/var/tmp` are links to
-/// `/tmp`.)
+/// Mounts one file system, with limits in bytes and inodes, for everything that is writable. `/tmp`
+/// and `/box` are directories of it, so that they share one limit. (`/dev/shm` and `/var/tmp` are
+/// links to `/tmp`.)
 fn mount_disk(plan: &SandboxPlan) -> Result<()> {
     let mut options = TextBuffer::<96>::new();
     options.push(b"mode=755,size=")?;
@@ -249,8 +250,8 @@ fn mount_disk(plan: &SandboxPlan) -> Result<()> {
     Ok(())
 }
 
-/// Mounts a `/proc` that hides processes of other users: the target sees its own, the guest (group 0)
-/// sees all.
+/// Mounts a `/proc` that hides processes of other users: the target sees its own, the guest (group
+/// 0) sees all.
 fn mount_proc(plan: &SandboxPlan) -> Result<()> {
     let options =
         if plan.flags.has(PlanFlags::SINGLE_ID) { c"hidepid=2" } else { c"hidepid=2,gid=0" };

@@ -1,12 +1,12 @@
 //! A slot: a small process that owns what consecutive sandboxes share, outside of them.
 //!
 //! It owns the user, network and UTS namespaces, and the permanent restrictions of every process in
-//! them: an empty bounding set, locked secure bits, `no_new_privs`, the filter. Each sandbox has pid,
-//! mount and IPC namespaces, files, processes and cgroups of its own.
+//! them: an empty bounding set, locked secure bits, `no_new_privs`, the filter. Each sandbox has
+//! pid, mount and IPC namespaces, files, processes and cgroups of its own.
 //!
 //! A sandbox's guest is a child that runs in the slot's memory, so that nothing is copied. The slot
-//! sleeps meanwhile. The kernel lets it reap the guest last of all processes in the sandbox. Then the
-//! slot reports the end and can open the next sandbox.
+//! sleeps meanwhile. The kernel lets it reap the guest last of all processes in the sandbox. Then
+//! the slot reports the end and can open the next sandbox.
 
 use core::sync::atomic::AtomicI32;
 
@@ -31,11 +31,11 @@ const PLAN_MAX: usize = 128;
 struct SlotServer {
     channel: HostChannel,
     stack: &'static mut GuestStack,
-    /// Both ends of a pipe. Only the slot can write to it, and never does: when it hangs up, a guest
-    /// knows that the slot has ended.
+    /// Both ends of a pipe. Only the slot can write to it, and never does: when it hangs up, a
+    /// guest knows that the slot has ended.
     life: (Fd, Fd),
-    /// Both ends of a pipe that contains the key. The guest shares the slot's memory, which must not
-    /// contain the key while the guest runs.
+    /// Both ends of a pipe that contains the key. The guest shares the slot's memory, which must
+    /// not contain the key while the guest runs.
     key: (Fd, Fd),
 }
 
@@ -110,8 +110,8 @@ impl SlotServer {
 
 /// The guest's first function. It runs in the slot's memory, on a stack of its own.
 extern "C" fn guest(context: *mut u8) -> ! {
-    // SAFETY: `SlotServer::open` passes a `SlotContext`, which it keeps alive and does not access until
-    // this process has ended.
+    // SAFETY: `SlotServer::open` passes a `SlotContext`, which it keeps alive and does not access
+    // until this process has ended.
     let context = unsafe { &*context.cast::<SlotContext>() };
     sandbox::main_in_slot(context)
 }

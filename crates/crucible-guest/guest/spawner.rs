@@ -1,7 +1,8 @@
 //! The spawner: the process that opens the sandboxes of one engine.
 //!
-//! It has no secret, runs outside every sandbox, and reads only what the host sends. When its socket
-//! hangs up, the host has ended, for whatever reason. Then the spawner ends, and with it every guest.
+//! It has no secret, runs outside every sandbox, and reads only what the host sends. When its
+//! socket hangs up, the host has ended, for whatever reason. Then the spawner ends, and with it
+//! every guest.
 
 use super::factory::{SandboxFactory, SeccompListener};
 use super::host_channel::HostChannel;
@@ -29,7 +30,8 @@ pub(crate) fn main() -> ! {
     }
 }
 
-/// Resets the state inherited from the host's process: signal dispositions, file descriptors, umask.
+/// Resets the state inherited from the host's process: signal dispositions, file descriptors,
+/// umask.
 fn prepare() -> Result<()> {
     sys::reset_signals()?;
     // The spawner does not wait for guests: the host observes their end through their pidfds.
@@ -100,8 +102,8 @@ fn apply(template: &RootTemplate, reader: &mut WireReader<'_>) -> StepResult<()>
     template.apply(&op).at(Step::TEMPLATE)
 }
 
-/// Enters the template and loads the filter. Only the host keeps the listener: a guest with access to
-/// it could approve refused calls.
+/// Enters the template and loads the filter. Only the host keeps the listener: a guest with access
+/// to it could approve refused calls.
 fn seal(template: RootTemplate) -> Result<SpawnerStage> {
     let (factory, listener) = match template.seal().and_then(SandboxFactory::new) {
         Ok(sealed) => sealed,

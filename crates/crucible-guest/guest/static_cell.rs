@@ -32,6 +32,7 @@ impl<T> StaticCell<T> {
     /// Lets the next caller take the value again.
     ///
     /// # Safety
+    ///
     /// The process that took the value has ended, and its stack with it: no reference remains.
     pub(crate) unsafe fn give_back(&self) {
         self.taken.store(false, Ordering::Release);

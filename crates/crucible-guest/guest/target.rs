@@ -21,7 +21,7 @@ pub(crate) struct Target {
 
 /// Why a target was not started.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum StartError {
+pub(crate) enum LaunchError {
     /// There is no process.
     NoProcess(Errno),
     /// The process could not execute the program. The guest has to reap it.
@@ -43,11 +43,11 @@ pub(crate) struct TargetJob<'a> {
     pub(crate) failed: Option<(Step, Errno)>,
 }
 
-/// The child's first function. It runs in the guest's memory, on a stack of its own, and accesses only
-/// its job.
+/// The child's first function. It runs in the guest's memory, on a stack of its own, and accesses
+/// only its job.
 pub(crate) extern "C" fn child(job: *mut u8) -> ! {
-    // SAFETY: `TargetLauncher::start` passes a `TargetJob`, which it keeps alive and does not access
-    // until this process has left its memory.
+    // SAFETY: `TargetLauncher::start` passes a `TargetJob`, which it keeps alive and does not
+    // access until this process has left its memory.
     let job = unsafe { &mut *job.cast::<TargetJob<'_>>() };
     if let Some(score) = &job.context.oom_score {
         job.guest_is_raised = score.apply_in_child(job.guest_is_raised);
@@ -120,12 +120,13 @@ fn enter_directory(job: &TargetJob<'_>) -> Result<()> {
     }
 }
 
-/// Executes the program. If its name has no `/`, executes the first match in `PATH`, as execvp(3) does.
+/// Executes the program. If its name has no `/`, executes the first match in `PATH`, as execvp(3)
+/// does.
 fn execute(job: &TargetJob<'_>) -> (Step, Errno) {
     let program = job.exec.argv.iter().next().unwrap_or(b"\0");
     let run = |path: *const u8| {
-        // SAFETY: the path is a C string. `TargetLauncher::fill` made both arrays of C strings, with a
-        // null pointer at the end.
+        // SAFETY: the path is a C string. `TargetLauncher::fill` made both arrays of C strings,
+        // with a null pointer at the end.
         unsafe { sys::execute(path, job.argv, job.env) }
     };
     if program.contains(&b'/') {

@@ -3,12 +3,12 @@
 use super::oom_score::OomScore;
 use super::static_cell::StaticCell;
 use super::sys::{self, Errno, Fd, Result, VforkStack};
-use super::target::{self, StartError, Target, TargetJob};
+use super::target::{self, LaunchError, Target, TargetJob};
 use super::target_context::TargetContext;
 use crate::protocol::{Confinement, Exec, Strings};
 
-/// The most arguments and environment variables together. 2 MiB hold fewer strings of one byte, each
-/// with a NUL and a pointer (execve(2)).
+/// The most arguments and environment variables together. 2 MiB hold fewer strings of one byte,
+/// each with a NUL and a pointer (execve(2)).
 const POINTERS_MAX: usize = 256 * 1024;
 
 /// Addresses of strings. A null pointer (0) ends each array.
@@ -33,6 +33,7 @@ impl TargetLauncher {
     /// Returns the static memory for the next guest.
     ///
     /// # Safety
+    ///
     /// As for [`StaticCell::give_back`].
     pub(crate) unsafe fn give_back() {
         // SAFETY: the caller's promise.
@@ -47,8 +48,8 @@ impl TargetLauncher {
         context: &TargetContext,
         exec: &Exec<'_>,
         stdio: [Fd; 3],
-    ) -> core::result::Result<Target, StartError> {
-        let (argv, env) = self.fill(exec).map_err(StartError::NoProcess)?;
+    ) -> core::result::Result<Target, LaunchError> {
+        let (argv, env) = self.fill(exec).map_err(LaunchError::NoProcess)?;
         let mut job = TargetJob {
             context,
             exec,
@@ -66,13 +67,13 @@ impl TargetLauncher {
         if let (true, Some(score)) = (is_raised, &context.oom_score) {
             score.restore_guest();
         }
-        let pid = pid.map_err(StartError::NoProcess)?;
+        let pid = pid.map_err(LaunchError::NoProcess)?;
         // SAFETY: as above.
         let confinement = unsafe { (&raw const job.confinement).read_volatile() };
         // SAFETY: as above.
         match unsafe { (&raw const job.failed).read_volatile() } {
             None => Ok(Target { pid, confinement }),
-            Some((step, error)) => Err(StartError::Failed { pid, step, error }),
+            Some((step, error)) => Err(LaunchError::Failed { pid, step, error }),
         }
     }
 

@@ -39,8 +39,8 @@ impl WritableMounts {
         layers
     }
 
-    /// Returns the free space of the fullest mount, or of the common limit if that is less. The root
-    /// of each mount occupies one inode, which does not count.
+    /// Returns the free space of the fullest mount, or of the common limit if that is less. The
+    /// root of each mount occupies one inode, which does not count.
     pub(crate) fn free_space(&self) -> FreeSpace {
         let mut free = FreeSpace {
             bytes: self.bytes,

@@ -24,8 +24,8 @@ pub(super) const INET_HOLES: [u32; 2] = [0x696E_6501, 0x696E_6502];
 /// The answer to calls of another ABI. No call fails with such an error number.
 pub(super) const FOREIGN: u32 = NOTIFY | DATA;
 
-/// Compiles rules into a filter. It is a search tree over the numbers, because the kernel takes time for
-/// each instruction when it loads a filter, and again at each call.
+/// Compiles rules into a filter. It is a search tree over the numbers, because the kernel takes
+/// time for each instruction when it loads a filter, and again at each call.
 #[expect(
     clippy::indexing_slicing,
     reason = "it runs at compile time, where an index out of bounds is a compile error"
@@ -169,7 +169,7 @@ const fn check(filter: &mut Assembly, condition: Condition, end: usize) {
 #[expect(
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
-    reason = "it runs at compile time, where an index out of bounds is a compile error; there are few values"
+    reason = "it runs at compile time, where an index out of bounds is an error; values are few"
 )]
 const fn compare(filter: &mut Assembly, argument: u8, values: &[u32], end: usize) {
     filter.push(LOAD, 0, 0, at_argument(argument));

@@ -3,10 +3,10 @@
 //! There is one filter. The spawner loads it once, and every guest and every target inherits it,
 //! because loading a filter takes a tenth of the time of a whole run.
 //!
-//! The calls that set sandboxes up are refused like others, unless the caller passes a key, a random
-//! number of 64 bits. The spawner makes the key before it loads the filter, and a guest forgets it
-//! before it serves. The filter contains the key, and only the host's root can read the filter
-//! (`PTRACE_SECCOMP_GET_FILTER`).
+//! The calls that set sandboxes up are refused like others, unless the caller passes a key, a
+//! random number of 64 bits. The spawner makes the key before it loads the filter, and a guest
+//! forgets it before it serves. The filter contains the key, and only the host's root can read the
+//! filter (`PTRACE_SECCOMP_GET_FILTER`).
 //!
 //! The host has a listener for the refusals that are reported: it records them and answers with the
 //! error number. Without a listener the filter answers them itself, and calls of another ABI (i386,
@@ -38,8 +38,8 @@ pub(super) enum Answerer {
     Filter,
 }
 
-/// Loads the filter for this process and its future children. Returns the listener, or the reason why
-/// there is none: a kernel before 5.0, or a listener of a process outside.
+/// Loads the filter for this process and its future children. Returns the listener, or the reason
+/// why there is none: a kernel before 5.0, or a listener of a process outside.
 pub(crate) fn load(key: u64, sockets: SocketPolicy) -> Result<core::result::Result<Fd, Errno>> {
     match sys::load_filter_with_listener(build(key, sockets, Answerer::Listener).instructions()) {
         Ok(listener) => Ok(Ok(listener)),

@@ -55,9 +55,9 @@ pub(crate) fn fork_into(flags: u64, cgroup: Option<Fd>) -> Result<Forked> {
         arguments.cgroup = u64::from(cgroup.0.unsigned_abs());
     }
     let size = size_of::<CloneArgs>();
-    // SAFETY: without CLONE_VM the child has its own copy of all memory, including the stack, so that
-    // both continue from here as after fork(2). There is one thread, so that no lock is held by a
-    // thread that is missing in the child.
+    // SAFETY: without CLONE_VM the child has its own copy of all memory, including the stack, so
+    // that both continue from here as after fork(2). There is one thread, so that no lock is held
+    // by a thread that is missing in the child.
     match check(unsafe {
         syscall(nr::CLONE3, [&raw const arguments as usize, size, 0, 0, 0, key()])
     })? {
@@ -73,9 +73,9 @@ pub(crate) fn fork_into(flags: u64, cgroup: Option<Fd>) -> Result<Forked> {
 #[repr(C, align(16))]
 pub(crate) struct VforkStack(pub(crate) [u8; 16 * 1024]);
 
-/// clone(2) as vfork(2): the child runs `entry(argument)` on a stack of its own in the caller's memory.
-/// The caller sleeps until the child executes a program or ends. (Not clone3(2), which the filter
-/// refuses to callers without the key.)
+/// clone(2) as vfork(2): the child runs `entry(argument)` on a stack of its own in the caller's
+/// memory. The caller sleeps until the child executes a program or ends. (Not clone3(2), which the
+/// filter refuses to callers without the key.)
 pub(crate) fn vfork<T>(
     stack: &mut VforkStack,
     entry: extern "C" fn(*mut u8) -> !,
@@ -83,15 +83,15 @@ pub(crate) fn vfork<T>(
 ) -> Result<i32> {
     let flags = wide(CLONE_VM | CLONE_VFORK) | signed(SIGCHLD);
     let top = stack.0.as_mut_ptr_range().end;
-    // SAFETY: the stack and the argument are exclusively borrowed until the call returns, which happens
-    // only when the child has left this memory (CLONE_VFORK).
+    // SAFETY: the stack and the argument are exclusively borrowed until the call returns, which
+    // happens only when the child has left this memory (CLONE_VFORK).
     let pid = check(unsafe { clone_vfork(flags, top, entry, (&raw mut *argument).cast()) })?;
     i32::try_from(pid).map_err(|_| Errno::INVAL)
 }
 
-/// clone3(2) as vfork(2), into new namespaces: the child runs `entry(argument)` on a stack of its own in
-/// the caller's memory. The caller sleeps until the child ends. The kernel writes the child's process
-/// id, in the caller's namespace, to the field of the argument that `pid` returns.
+/// clone3(2) as vfork(2), into new namespaces: the child runs `entry(argument)` on a stack of its
+/// own in the caller's memory. The caller sleeps until the child ends. The kernel writes the
+/// child's process id, in the caller's namespace, to the field of the argument that `pid` returns.
 pub(crate) fn vfork_into<T>(
     flags: u64,
     cgroup: Option<Fd>,
@@ -116,9 +116,9 @@ pub(crate) fn vfork_into<T>(
         return Err(Errno::INVAL);
     }
     let (size, argument) = (size_of::<CloneArgs>(), (&raw mut *argument).cast());
-    // SAFETY: the stack and the argument are exclusively borrowed until the call returns, which happens
-    // only when the child has left this memory (CLONE_VFORK). The kernel writes the process id before
-    // the child runs.
+    // SAFETY: the stack and the argument are exclusively borrowed until the call returns, which
+    // happens only when the child has left this memory (CLONE_VFORK). The kernel writes the process
+    // id before the child runs.
     let child = check(unsafe {
         clone3_vfork((&raw const arguments).cast(), size, key(), entry, argument)
     })?;

@@ -83,9 +83,9 @@ struct OpenHow {
     resolve: u64,
 }
 
-/// Opens a path beneath `directory`. The path cannot leave the directory, follow a link (not even as its
-/// last name), or enter another file system. Uses openat2(2), or opens one name after another if a
-/// kernel that emulates Linux lacks that call.
+/// Opens a path beneath `directory`. The path cannot leave the directory, follow a link (not even
+/// as its last name), or enter another file system. Uses openat2(2), or opens one name after
+/// another if a kernel that emulates Linux lacks that call.
 pub(crate) fn open_beneath(directory: Fd, path: &CStr, flags: i32, mode: u32) -> Result<Fd> {
     match open_resolving(directory, path, flags, mode) {
         Err(Errno::NOSYS) => open_walking(directory, path, flags, mode),
@@ -93,8 +93,8 @@ pub(crate) fn open_beneath(directory: Fd, path: &CStr, flags: i32, mode: u32) ->
     }
 }
 
-/// openat(2) for each name of a path. It opens a directory twice: gVisor follows a link to a directory
-/// despite `O_NOFOLLOW`, unless `O_PATH` is set.
+/// openat(2) for each name of a path. It opens a directory twice: gVisor follows a link to a
+/// directory despite `O_NOFOLLOW`, unless `O_PATH` is set.
 fn open_walking(directory: Fd, path: &CStr, flags: i32, mode: u32) -> Result<Fd> {
     let (mut at, mut names) = (directory, path.to_bytes().split(|byte| *byte == b'/').peekable());
     while let Some(name) = names.next() {
@@ -121,8 +121,8 @@ fn open_walking(directory: Fd, path: &CStr, flags: i32, mode: u32) -> Result<Fd>
     opened
 }
 
-/// openat(2), with the error number of openat2(2) for a link (`ELOOP`). It also returns `ELOOP` if the
-/// file became a directory in between, and `ENOENT` if it was removed.
+/// openat(2), with the error number of openat2(2) for a link (`ELOOP`). It also returns `ELOOP` if
+/// the file became a directory in between, and `ENOENT` if it was removed.
 fn open_at(directory: Fd, name: &CStr, flags: i32, mode: u32) -> Result<Fd> {
     const S_IFMT: u32 = 0o170_000;
     const S_IFDIR: u32 = 0o040_000;
@@ -284,7 +284,8 @@ pub(crate) fn make_device(path: &CStr, major: u32, minor: u32) -> Result<()> {
     check(unsafe { syscall(nr::MKNOD, arguments) }).map(drop)
 }
 
-/// newfstatat(2) of `name` in `directory`. With an empty name and `AT_EMPTY_PATH`, of the directory.
+/// newfstatat(2) of `name` in `directory`. With an empty name and `AT_EMPTY_PATH`, of the
+/// directory.
 pub(crate) fn stat_at(directory: Fd, name: &CStr, flags: i32) -> Result<FileStat> {
     // The layout of `struct stat` on x86-64: `st_mode` at 24, `st_size` at 48, 144 bytes in all.
     let mut raw = [0_u64; 18];

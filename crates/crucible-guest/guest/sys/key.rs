@@ -1,8 +1,8 @@
-//! The key for the system calls that set sandboxes up. The seccomp filter refuses them to callers that
-//! do not pass it.
+//! The key for the system calls that set sandboxes up. The seccomp filter refuses them to callers
+//! that do not pass it.
 //!
-//! The key is the sixth argument. The kernel ignores it in calls with fewer arguments, and a filter can
-//! read it.
+//! The key is the sixth argument. The kernel ignores it in calls with fewer arguments, and a filter
+//! can read it.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -40,7 +40,8 @@ pub(crate) fn forget_key() {
     KEY.store(0, Ordering::Relaxed);
 }
 
-/// Stores the key in a pipe. A process that shares this memory, but not the descriptors, cannot read it.
+/// Stores the key in a pipe. A process that shares this memory, but not the descriptors, cannot
+/// read it.
 pub(crate) fn hide_key(pipe_end: Fd) -> Result<()> {
     let bytes = KEY.load(Ordering::Relaxed).to_ne_bytes();
     if write(pipe_end, &bytes)? == bytes.len() { Ok(()) } else { Err(Errno::INVAL) }

@@ -15,7 +15,8 @@ pub(crate) struct RulesetAttributes {
     pub(crate) scoped: u64,
 }
 
-/// landlock_create_ruleset(2) with `LANDLOCK_CREATE_RULESET_VERSION`: returns the kernel's ABI version.
+/// landlock_create_ruleset(2) with `LANDLOCK_CREATE_RULESET_VERSION`: returns the kernel's ABI
+/// version.
 pub(crate) fn landlock_abi() -> Result<usize> {
     const VERSION: usize = 1;
     // SAFETY: with this flag the call accesses no memory.

@@ -1,5 +1,5 @@
-//! System calls, one per function. Outside of this module `unsafe` is limited to a few places that start
-//! a child.
+//! System calls, one per function. Outside of this module `unsafe` is limited to a few places that
+//! start a child.
 
 mod clone;
 mod errno;

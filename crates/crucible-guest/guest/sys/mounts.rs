@@ -26,8 +26,8 @@ fn mount(
 ) -> Result<()> {
     let arguments =
         [source as usize, target.as_ptr() as usize, kind as usize, flags, data as usize, key()];
-    // SAFETY: all callers in this file pass pointers that are null or point to C strings that outlive
-    // the call.
+    // SAFETY: all callers in this file pass pointers that are null or point to C strings that
+    // outlive the call.
     check(unsafe { syscall(nr::MOUNT, arguments) }).map(drop)
 }
 

@@ -74,6 +74,7 @@ pub(crate) fn own_pidfd() -> Result<Fd> {
 /// execve(2). Returns only on an error.
 ///
 /// # Safety
+///
 /// `program` is a C string; `argv` and `env` are arrays of pointers to C strings, each with a
 /// null pointer at the end.
 pub(crate) unsafe fn execute(

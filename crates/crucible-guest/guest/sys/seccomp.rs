@@ -27,11 +27,12 @@ pub(crate) fn load_filter(filter: &[Instruction]) -> Result<()> {
     set_filter(filter, 0).map(drop)
 }
 
-/// The same, with a listener: a descriptor over which the kernel asks for the answers to some calls.
+/// The same, with a listener: a descriptor over which the kernel asks for the answers to some
+/// calls.
 pub(crate) fn load_filter_with_listener(filter: &[Instruction]) -> Result<Fd> {
     const NEW_LISTENER: usize = 1 << 3;
-    /// After the listener has received a call, only a fatal signal interrupts it. So another signal does
-    /// not make the process repeat the call, which would be counted again. Since Linux 5.19.
+    /// After the listener has received a call, only a fatal signal interrupts it. So another signal
+    /// does not make the process repeat the call, which would be counted again. Since Linux 5.19.
     const WAIT_KILLABLE_RECV: usize = 1 << 5;
     match set_filter(filter, NEW_LISTENER | WAIT_KILLABLE_RECV) {
         Err(Errno::INVAL) => set_filter(filter, NEW_LISTENER),

@@ -9,7 +9,8 @@ use super::{Fd, O_CLOEXEC, O_NONBLOCK, SIGCHLD, check, signed};
 fn set_action(signal: i32, handler: usize) -> Result<()> {
     // The kernel's `struct sigaction`: handler, flags, restorer, mask.
     let action = [handler, 0, 0, 0];
-    // SAFETY: the kernel reads a `struct sigaction` with a mask of eight bytes. No handler function is installed.
+    // SAFETY: the kernel reads a `struct sigaction` with a mask of eight bytes. No handler function
+    // is installed.
     let result = unsafe {
         syscall(nr::RT_SIGACTION, [signed(signal), action.as_ptr() as usize, 0, 8, 0, 0])
     };

@@ -99,13 +99,13 @@ pub(crate) fn send(socket: Fd, head: &[u8], body: &[u8], fd: Option<Fd>) -> Resu
         flags: 0,
     };
     let arguments = [signed(socket.0), &raw const message as usize, signed(MSG_NOSIGNAL), 0, 0, 0];
-    // SAFETY: the message refers to two slices and, with a descriptor, one control message, all alive
-    // here.
+    // SAFETY: the message refers to two slices and, with a descriptor, one control message, all
+    // alive here.
     check(unsafe { syscall(nr::SENDMSG, arguments) })
 }
 
-/// recvmsg(2): returns the number of bytes and the descriptors. 0 bytes mean that the peer has closed its
-/// end.
+/// recvmsg(2): returns the number of bytes and the descriptors. 0 bytes mean that the peer has
+/// closed its end.
 ///
 /// More than [`FDS_MAX`] descriptors are an error. The kernel closes the excess.
 pub(crate) fn receive(socket: Fd, buffer: &mut [u8]) -> Result<(usize, Fds)> {
@@ -122,8 +122,8 @@ pub(crate) fn receive(socket: Fd, buffer: &mut [u8]) -> Result<(usize, Fds)> {
     };
     let arguments =
         [signed(socket.0), &raw mut message as usize, signed(MSG_CMSG_CLOEXEC), 0, 0, 0];
-    // SAFETY: the kernel writes at most `len` bytes to the buffer, which is exclusively borrowed, and the
-    // control message, which is local.
+    // SAFETY: the kernel writes at most `len` bytes to the buffer, which is exclusively borrowed,
+    // and the control message, which is local.
     let count = check(unsafe { syscall(nr::RECVMSG, arguments) })?;
     let mut fds = Fds::none();
     if message.control_length >= HEADER && control.level == SOL_SOCKET && control.kind == SCM_RIGHTS

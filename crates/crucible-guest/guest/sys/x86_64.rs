@@ -1,20 +1,24 @@
-//! The code that is specific to Linux on x86-64: how a system call is made (syscall(2)), its numbers
-//! (`arch/x86/entry/syscalls/syscall_64.tbl`), and how a child starts on a stack of its own.
+//! The code that is specific to Linux on x86-64: how a system call is made (syscall(2)), its
+//! numbers (`arch/x86/entry/syscalls/syscall_64.tbl`), and how a child starts on a stack of its
+//! own.
 
 use core::arch::asm;
 
 /// Makes a system call.
 ///
 /// # Safety
-/// The arguments are those of the call with this number. Pointers are valid for the call's accesses.
+///
+/// The arguments are those of the call with this number. Pointers are valid for the call's
+/// accesses.
 pub(crate) unsafe fn syscall(number: u32, arguments: [usize; 6]) -> isize {
     let [a, b, c, d, e, f] = arguments;
     let result: isize;
-    // SAFETY: the registers are those of the system call ABI. The kernel preserves all except rax, rcx and
-    // r11. The caller promises that the memory accesses are valid.
+    // SAFETY: the registers are those of the system call ABI. The kernel preserves all except rax,
+    // rcx and r11. The caller promises that the memory accesses are valid.
     unsafe {
-        asm!("syscall", inlateout("rax") number as usize => result, in("rdi") a, in("rsi") b, in("rdx") c,
-            in("r10") d, in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _, options(nostack));
+        asm!("syscall", inlateout("rax") number as usize => result, in("rdi") a, in("rsi") b,
+            in("rdx") c, in("r10") d, in("r8") e, in("r9") f, lateout("rcx") _, lateout("r11") _,
+            options(nostack));
     }
     result
 }
@@ -22,9 +26,10 @@ pub(crate) unsafe fn syscall(number: u32, arguments: [usize; 6]) -> isize {
 /// Calls clone(2) so that the child runs `entry(argument)` on the stack that ends at `stack_top`.
 ///
 /// # Safety
-/// The flags contain `CLONE_VM | CLONE_VFORK` and none that needs a further argument. `stack_top` is the
-/// 16-byte aligned end of an unused stack. `argument` is valid for `entry`, which accesses nothing that
-/// the sleeping parent uses at the same time.
+///
+/// The flags contain `CLONE_VM | CLONE_VFORK` and none that needs a further argument. `stack_top`
+/// is the 16-byte aligned end of an unused stack. `argument` is valid for `entry`, which accesses
+/// nothing that the sleeping parent uses at the same time.
 pub(crate) unsafe fn clone_vfork(
     flags: usize,
     stack_top: *mut u8,
@@ -32,12 +37,13 @@ pub(crate) unsafe fn clone_vfork(
     argument: *mut u8,
 ) -> isize {
     let result: isize;
-    // SAFETY: in the parent this is a system call like any other. The child continues with rax = 0 on its
-    // own stack, which is 16-byte aligned, and calls `entry`, which never returns.
+    // SAFETY: in the parent this is a system call like any other. The child continues with rax = 0
+    // on its own stack, which is 16-byte aligned, and calls `entry`, which never returns.
     unsafe {
-        asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r13", "call r12", "ud2", "2:",
-            inlateout("rax") nr::CLONE as isize => result, in("rdi") flags, in("rsi") stack_top, in("rdx") 0,
-            in("r10") 0, in("r8") 0, in("r12") entry, in("r13") argument, lateout("rcx") _, lateout("r11") _);
+        asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r13", "call r12",
+            "ud2", "2:", inlateout("rax") nr::CLONE as isize => result, in("rdi") flags,
+            in("rsi") stack_top, in("rdx") 0, in("r10") 0, in("r8") 0, in("r12") entry,
+            in("r13") argument, lateout("rcx") _, lateout("r11") _);
     }
     result
 }
@@ -45,8 +51,9 @@ pub(crate) unsafe fn clone_vfork(
 /// Calls clone3(2) so that the child runs `entry(argument)` on the stack in the call's arguments.
 ///
 /// # Safety
-/// As for [`clone_vfork`]. `arguments` is a `struct clone_args` of `size` bytes with a stack whose end is
-/// 16-byte aligned, and its pointers are valid for the call.
+///
+/// As for [`clone_vfork`]. `arguments` is a `struct clone_args` of `size` bytes with a stack whose
+/// end is 16-byte aligned, and its pointers are valid for the call.
 pub(crate) unsafe fn clone3_vfork(
     arguments: *const u8,
     size: usize,
@@ -57,10 +64,10 @@ pub(crate) unsafe fn clone3_vfork(
     let result: isize;
     // SAFETY: as in `clone_vfork`. The kernel ignores the register of the key in this call.
     unsafe {
-        asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r13", "call r12", "ud2", "2:",
-            inlateout("rax") nr::CLONE3 as isize => result, in("rdi") arguments, in("rsi") size, in("rdx") 0,
-            in("r10") 0, in("r8") 0, in("r9") key, in("r12") entry, in("r13") argument, lateout("rcx") _,
-            lateout("r11") _);
+        asm!("syscall", "test rax, rax", "jnz 2f", "xor ebp, ebp", "mov rdi, r13", "call r12",
+            "ud2", "2:", inlateout("rax") nr::CLONE3 as isize => result, in("rdi") arguments,
+            in("rsi") size, in("rdx") 0, in("r10") 0, in("r8") 0, in("r9") key, in("r12") entry,
+            in("r13") argument, lateout("rcx") _, lateout("r11") _);
     }
     result
 }

@@ -17,8 +17,9 @@ const fn allowed(calls: &'static str, why: &'static str) -> AllowedCalls {
 pub const ALLOWED: [AllowedCalls; 15] = [
     allowed(
         "seccomp, prctl",
-        "A program may restrict itself further. Its own filter cannot weaken the sandbox's filter. It cannot have a \
-         listener of its own (`EBUSY`): the kernel allows one for each chain of filters.",
+        "A program may restrict itself further. Its own filter cannot weaken the sandbox's \
+         filter. It cannot have a listener of its own (`EBUSY`): the kernel allows one for each \
+         chain of filters.",
     ),
     allowed(
         "landlock_create_ruleset, landlock_add_rule, landlock_restrict_self",
@@ -31,8 +32,8 @@ pub const ALLOWED: [AllowedCalls; 15] = [
     ),
     allowed(
         "uretprobe, uprobe",
-        "Only a trampoline of the kernel makes these calls. The kernel kills any other caller. Refusing them would \
-         break programs that the host traces.",
+        "Only a trampoline of the kernel makes these calls. The kernel kills any other caller. \
+         Refusing them would break programs that the host traces.",
     ),
     allowed(
         "set_robust_list, rseq, membarrier, futex and related calls",
@@ -40,18 +41,18 @@ pub const ALLOWED: [AllowedCalls; 15] = [
     ),
     allowed(
         "pidfd_open, pidfd_send_signal",
-        "They reach the same processes as kill(2): those of the sandbox. Copying a descriptor of another process is \
-         refused.",
+        "They reach the same processes as kill(2): those of the sandbox. Copying a descriptor of \
+         another process is refused.",
     ),
     allowed(
         "splice, tee, vmsplice, sendfile, copy_file_range",
-        "Runtimes copy with them. Kernels before 5.16.11 have a bug that lets them write to read-only files \
-         (CVE-2022-0847): use a newer kernel.",
+        "Runtimes copy with them. Kernels before 5.16.11 have a bug that lets them write to \
+         read-only files (CVE-2022-0847): use a newer kernel.",
     ),
     allowed(
         "memfd_create, shmget, mq_open and related calls",
-        "Their memory counts towards the sandbox's limit, and System V IPC and message queues have a namespace of \
-         their own.",
+        "Their memory counts towards the sandbox's limit, and System V IPC and message queues \
+         have a namespace of their own.",
     ),
     allowed(
         "io_setup, io_submit and related calls",
@@ -71,8 +72,8 @@ pub const ALLOWED: [AllowedCalls; 15] = [
     ),
     allowed(
         "chown, setuid, setgroups, capset, mknod and related calls",
-        "The kernel refuses them for lack of a capability or of a mapped id. Package managers and archivers expect \
-         that error.",
+        "The kernel refuses them for lack of a capability or of a mapped id. Package managers and \
+         archivers expect that error.",
     ),
     allowed(
         "inotify_init1, epoll_create1, eventfd2, timerfd_create, signalfd4",

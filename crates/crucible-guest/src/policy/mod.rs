@@ -1,9 +1,9 @@
-//! The policy on system calls: which of them a sandbox refuses, with which error, for which reason, and
-//! which refusals it reports.
+//! The policy on system calls: which of them a sandbox refuses, with which error, for which reason,
+//! and which refusals it reports.
 //!
-//! The rules are in `rules.rs`, and reviewed calls that are allowed are in `allowed.rs`. The guest compiles
-//! the rules into the filter that the kernel enforces. The host uses them to name refused calls, and a
-//! test generates `docs/seccomp.md` from them. The numbers are those of x86-64.
+//! The rules are in `rules.rs`, and reviewed calls that are allowed are in `allowed.rs`. The guest
+//! compiles the rules into the filter that the kernel enforces. The host uses them to name refused
+//! calls, and a test generates `docs/seccomp.md` from them. The numbers are those of x86-64.
 
 mod allowed;
 mod rules;
@@ -17,8 +17,8 @@ pub const ARCHITECTURE: u32 = 0xC000_003E;
 pub const FOREIGN_FIRST: u32 = 0x4000_0000;
 /// The last number that the policy treats as x32. No ABI has calls with higher numbers.
 pub const FOREIGN_LAST: u32 = FOREIGN_FIRST + 0x3ff;
-/// The newest call that the policy covers (Linux 6.17: `file_setattr`). The filter answers newer calls with
-/// `ENOSYS`.
+/// The newest call that the policy covers (Linux 6.17: `file_setattr`). The filter answers newer
+/// calls with `ENOSYS`.
 pub const NEWEST_KNOWN: u32 = 469;
 
 /// `EPERM`
@@ -41,8 +41,8 @@ pub enum Action {
     Report(u16),
 }
 
-/// A condition on the arguments of a call. It compares only the low half of an argument, because the kernel
-/// reads all of these arguments as 32-bit numbers.
+/// A condition on the arguments of a call. It compares only the low half of an argument, because
+/// the kernel reads all of these arguments as 32-bit numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
     /// The argument is one of these values.
@@ -55,8 +55,8 @@ pub enum Condition {
     Inet(u8),
 }
 
-/// A rule of the policy. The first rule on a call whose conditions all hold applies. If none applies, the
-/// call is allowed.
+/// A rule of the policy. The first rule on a call whose conditions all hold applies. If none
+/// applies, the call is allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rule {
     /// The call's number.
@@ -92,8 +92,8 @@ pub struct Violation(u16);
 const FOREIGN: Violation = Violation(u16::MAX);
 
 impl Violation {
-    /// Returns the violation of a call that the filter stopped, by its ABI, number and arguments; `None` if
-    /// no rule reports it.
+    /// Returns the violation of a call that the filter stopped, by its ABI, number and arguments;
+    /// `None` if no rule reports it.
     #[must_use]
     pub fn of(architecture: u32, number: u32, arguments: &[u64; 6]) -> Option<Self> {
         if architecture != ARCHITECTURE || (FOREIGN_FIRST..=FOREIGN_LAST).contains(&number) {
@@ -126,8 +126,8 @@ impl Violation {
         self.rule().map_or("a call of another ABI (i386, x32)", |rule| rule.name)
     }
 
-    /// Returns the description of the refused arguments, to follow the name; empty if the call is always
-    /// refused.
+    /// Returns the description of the refused arguments, to follow the name; empty if the call is
+    /// always refused.
     #[must_use]
     pub fn which(self) -> &'static str {
         self.rule().map_or("", |rule| rule.which)
@@ -141,8 +141,8 @@ impl Violation {
 }
 
 impl Rule {
-    /// Returns `true` if the rule applies to a call of its number with these arguments, in a sandbox without
-    /// a network.
+    /// Returns `true` if the rule applies to a call of its number with these arguments, in a
+    /// sandbox without a network.
     #[must_use]
     pub fn is_about(&self, arguments: &[u64; 6]) -> bool {
         self.conditions.iter().all(|test| test.holds(arguments))

@@ -1,5 +1,5 @@
-//! The rules. A refusal is reported if no ordinary program makes the call and attackers do. Calls that
-//! libraries, runtimes or test suites are known to try are refused without a report.
+//! The rules. A refusal is reported if no ordinary program makes the call and attackers do. Calls
+//! that libraries, runtimes or test suites are known to try are refused without a report.
 
 use super::Action::{self, Allow, Refuse, Report};
 use super::Condition::{AnyBit, Inet, NotNull, OneOf};
@@ -8,52 +8,55 @@ use super::{Condition, EAFNOSUPPORT, ENOSYS, EPERM, PRETEND, Reason, Rule};
 const OTHERS: Reason = Reason {
     title: "Other processes",
     attacks: "F2",
-    why: "They access memory and descriptors of the guest, or of other processes. ptrace(2) has been a way to root \
-          more than once (CVE-2019-13272). Leak sanitizers and debuggers try it on their own children, so only \
-          copying descriptors is reported.",
+    why: "They access memory and descriptors of the guest, or of other processes. ptrace(2) has \
+          been a way to root more than once (CVE-2019-13272). Leak sanitizers and debuggers try \
+          it on their own children, so only copying descriptors is reported.",
 };
 const ROOTS: Reason = Reason {
     title: "Another root",
     attacks: "F1",
-    why: "The root file system is sealed before the filter is loaded. Test suites and build tools try chroot(2), so \
-          that it is not reported.",
+    why: "The root file system is sealed before the filter is loaded. Test suites and build tools \
+          try chroot(2), so that it is not reported.",
 };
 const MOUNTS: Reason = Reason {
     title: "Mounts by descriptor, and the table of mounts",
     attacks: "F1, F8",
-    why: "A new part of the kernel that root of any user namespace can reach (CVE-2022-0185). Libraries try only to \
-          read the table.",
+    why: "A new part of the kernel that root of any user namespace can reach (CVE-2022-0185). \
+          Libraries try only to read the table.",
 };
 const HANDLES: Reason = Reason {
     title: "Files by handle",
     attacks: "F1",
-    why: "A handle bypasses every check of a path, as in the container escape known as Shocker. Some libraries \
-          request handles to compare mounts.",
+    why: "A handle bypasses every check of a path, as in the container escape known as Shocker. \
+          Some libraries request handles to compare mounts.",
 };
 const KEYS: Reason = Reason {
     title: "Keyrings",
     attacks: "F3",
-    why: "They are shared by user id and not by namespace, and have been a way to root (CVE-2016-0728).",
+    why: "They are shared by user id and not by namespace, and have been a way to root \
+          (CVE-2016-0728).",
 };
 const SURFACE: Reason = Reason {
     title: "Large or new parts of the kernel that programs do not need",
     attacks: "F5, F8",
-    why: "BPF (CVE-2021-3490) and performance events (CVE-2013-2094) have offered many ways to root. User faults \
-          stop the kernel in the middle of a copy, which lets exploits win races. Secret memory fragments the \
-          kernel's own map and slows the machine down. Page cache statistics revealed files that the caller may not \
-          write (CVE-2025-21691). A program does not need to change its security attributes.",
+    why: "BPF (CVE-2021-3490) and performance events (CVE-2013-2094) have offered many ways to \
+          root. User faults stop the kernel in the middle of a copy, which lets exploits win \
+          races. Secret memory fragments the kernel's own map and slows the machine down. Page \
+          cache statistics revealed files that the caller may not write (CVE-2025-21691). A \
+          program does not need to change its security attributes.",
 };
 const IO_URING: Reason = Reason {
     title: "io_uring",
     attacks: "F4",
-    why: "It performs operations that the filter cannot see, and has had many bugs (CVE-2022-29582, CVE-2023-2598). \
-          Runtimes detect its absence and use other interfaces.",
+    why: "It performs operations that the filter cannot see, and has had many bugs \
+          (CVE-2022-29582, CVE-2023-2598). Runtimes detect its absence and use other interfaces.",
 };
 const MACHINE: Reason = Reason {
     title: "The machine itself",
     attacks: "F5, B7",
-    why: "Modules, another kernel, clocks, swap, accounting, ports, quotas. The kernel requires privileges that no \
-          target has, and the filter is a second check. Tools read the clock's state and the kernel's log.",
+    why: "Modules, another kernel, clocks, swap, accounting, ports, quotas. The kernel requires \
+          privileges that no target has, and the filter is a second check. Tools read the clock's \
+          state and the kernel's log.",
 };
 const RELICS: Reason = Reason {
     title: "Obsolete calls",
@@ -63,13 +66,14 @@ const RELICS: Reason = Reason {
 const PLACES: Reason = Reason {
     title: "Placement of memory",
     attacks: "B8, G4",
-    why: "It affects other processes on the machine, and measures them. Runtimes try it for speed.",
+    why: "It affects other processes on the machine, and measures them. Runtimes try it for \
+          speed.",
 };
 const SETTING_UP: Reason = Reason {
     title: "Setting sandboxes up",
     attacks: "F1, F8",
-    why: "The guest makes these calls with a key. Root of a nested namespace can reach most of the kernel's attack \
-          surface (CVE-2022-0185, CVE-2022-0492, CVE-2024-1086).",
+    why: "The guest makes these calls with a key. Root of a nested namespace can reach most of \
+          the kernel's attack surface (CVE-2022-0185, CVE-2022-0492, CVE-2024-1086).",
 };
 const CLONE3: Reason = Reason {
     title: "clone3",
@@ -79,29 +83,31 @@ const CLONE3: Reason = Reason {
 const SOCKETS: Reason = Reason {
     title: "Sockets",
     attacks: "F4, F7, G3, H1",
-    why: "Only the local family is allowed. If the network policy permits egress, TCP is allowed too, without SCTP \
-          and other protocols that the kernel would load. Other families are attack surface: no ordinary program \
-          opens AF_ALG (CVE-2026-31431), AF_PACKET (CVE-2020-14386) or AF_VSOCK (CVE-2021-26708). Libraries try \
-          AF_INET and AF_NETLINK, which is not a violation.",
+    why: "Only the local family is allowed. If the network policy permits egress, TCP is allowed \
+          too, without SCTP and other protocols that the kernel would load. Other families are \
+          attack surface: no ordinary program opens AF_ALG (CVE-2026-31431), AF_PACKET \
+          (CVE-2020-14386) or AF_VSOCK (CVE-2021-26708). Libraries try AF_INET and AF_NETLINK, \
+          which is not a violation.",
 };
 const TERMINALS: Reason = Reason {
     title: "Terminals",
     attacks: "I1",
-    why: "These requests insert input into a terminal (CVE-2017-5226) or paste on the console. The sandbox has no \
-          terminal, and the filter is a second check.",
+    why: "These requests insert input into a terminal (CVE-2017-5226) or paste on the console. \
+          The sandbox has no terminal, and the filter is a second check.",
 };
 const DOMAINS: Reason = Reason {
     title: "Execution domains",
     attacks: "F6",
-    why: "The default domain, the 32-bit domain and the query are allowed. Others enable old bugs, and disable \
-          address randomisation.",
+    why: "The default domain, the 32-bit domain and the query are allowed. Others enable old \
+          bugs, and disable address randomisation.",
 };
 const LIMITS: Reason = Reason {
     title: "Limits",
     attacks: "A5, D4",
-    why: "The guest is process 1. If it has the target's user id, the target could lower its limits and so make it \
-          fail. The core limit is 1, at which the kernel starts no crash handler of the host (core(5)). 0 would start \
-          one, so that setting the limit succeeds without effect.",
+    why: "The guest is process 1. If it has the target's user id, the target could lower its \
+          limits and so make it fail. The core limit is 1, at which the kernel starts no crash \
+          handler of the host (core(5)). 0 would start one, so that setting the limit succeeds \
+          without effect.",
 };
 
 /// `CLONE_NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWUSER | NEWPID | NEWNET`
@@ -111,7 +117,8 @@ const AF_UNIX: u32 = 1;
 const AF_PACKET: u32 = 17;
 const AF_ALG: u32 = 38;
 const AF_VSOCK: u32 = 40;
-/// `SOCK_STREAM`, alone and with `SOCK_NONBLOCK`, `SOCK_CLOEXEC` or both. Any other bit makes it invalid.
+/// `SOCK_STREAM`, alone and with `SOCK_NONBLOCK`, `SOCK_CLOEXEC` or both. Any other bit makes it
+/// invalid.
 const STREAMS: &[u32] = &[0x1, 0x801, 0x8_0001, 0x8_0801];
 /// TCP as the default protocol of a stream, and by its number.
 const TCP: &[u32] = &[0, 6];

@@ -5,7 +5,8 @@ use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 /// The wire value of a counter that the kernel does not have.
 const UNKNOWN: u64 = u64::MAX;
 
-/// The counters and limits of a container's cgroup. A counter that the kernel does not have is `None`.
+/// The counters and limits of a container's cgroup. A counter that the kernel does not have is
+/// `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct CgroupCounts {
     /// Processes that the kernel killed because memory ran out.

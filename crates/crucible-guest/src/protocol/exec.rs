@@ -2,8 +2,8 @@
 
 use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 
-/// The value of [`Exec::stdio`] that passes the three standard streams as file descriptors, in order.
-/// Otherwise they travel as `Stdin`, `Stdout` and `Stderr` frames.
+/// The value of [`Exec::stdio`] that passes the three standard streams as file descriptors, in
+/// order. Otherwise they travel as `Stdin`, `Stdout` and `Stderr` frames.
 pub const STDIO_PASSED: u8 = 1;
 
 /// What happens to the processes that remain after the command.
@@ -80,14 +80,14 @@ pub struct Exec<'a> {
     pub on_exit: OnExit,
     /// Whether the `Started` frame contains the target's status file (proc(5)).
     pub status: bool,
-    /// The delay of the `Started` frame in microseconds. If the command ends first, both frames arrive
-    /// together. Applies only if the streams are passed.
+    /// The delay of the `Started` frame in microseconds. If the command ends first, both frames
+    /// arrive together. Applies only if the streams are passed.
     pub quiet_us: u32,
-    /// Whether the host receives the sandbox's mount namespace when the guest ends with the command, so
-    /// that the guest does not wait for the teardown of the mounts.
+    /// Whether the host receives the sandbox's mount namespace when the guest ends with the
+    /// command, so that the guest does not wait for the teardown of the mounts.
     pub lend_mounts: bool,
-    /// The time in microseconds after which the guest kills the command, in case the host does not; 0 for
-    /// never.
+    /// The time in microseconds after which the guest kills the command, in case the host does not;
+    /// 0 for never.
     pub deadline_us: u64,
     /// The target's resource limits, as [`Rlimit::encode`] writes them; see [`Exec::rlimits`].
     pub rlimits: &'a [u8],

@@ -4,12 +4,12 @@ use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 
 /// The request to write a file, or a piece of one.
 ///
-/// The first piece creates the file and replaces an existing one. Further pieces with the same request
-/// id append. The guest answers only the last piece, or the first that fails.
+/// The first piece creates the file and replaces an existing one. Further pieces with the same
+/// request id append. The guest answers only the last piece, or the first that fails.
 ///
-/// A *quiet* request writes input for the next command. The guest answers it only if it is the first
-/// failure since the last command, and then the next command fails too. So a host may send any number of
-/// them without reading answers.
+/// A *quiet* request writes input for the next command. The guest answers it only if it is the
+/// first failure since the last command, and then the next command fails too. So a host may send
+/// any number of them without reading answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WriteRequest<'a> {
     /// Whether this is the first piece.
@@ -213,8 +213,8 @@ impl<'a> Entries<'a> {
     }
 }
 
-/// Checks that a path is not empty and ends with its only NUL. The guest checks where it leads when it
-/// resolves the path.
+/// Checks that a path is not empty and ends with its only NUL. The guest checks where it leads when
+/// it resolves the path.
 fn checked_path(path: &[u8]) -> Result<&[u8], Malformed> {
     match path.split_last() {
         Some((0, rest)) if !rest.is_empty() && !rest.contains(&0) => Ok(path),

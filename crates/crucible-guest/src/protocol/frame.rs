@@ -2,17 +2,18 @@
 
 use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 
-/// The version of the protocol. Guest and host of one build always agree. A guest that another build
-/// placed into a container reports its own version in `Ready`.
+/// The version of the protocol. Guest and host of one build always agree. A guest that another
+/// build placed into a container reports its own version in `Ready`.
 pub const VERSION: u32 = 3;
 /// The size of a frame's header.
 pub const HEADER_SIZE: usize = 12;
 /// The most bytes of payload that the guest accepts. Arguments and environment have at most 2 MiB.
 pub const PAYLOAD_MAX_TO_GUEST: usize = 4 * 1024 * 1024;
-/// The most bytes of payload that the host accepts. The guest splits longer answers into several frames.
+/// The most bytes of payload that the host accepts. The guest splits longer answers into several
+/// frames.
 pub const PAYLOAD_MAX_TO_HOST: usize = 256 * 1024;
-/// The TCP port of the host's proxy, on the loopback of a sandbox with an allow-list. Most proxies use
-/// this port. The sandbox has a network namespace of its own, in which nothing else listens.
+/// The TCP port of the host's proxy, on the loopback of a sandbox with an allow-list. Most proxies
+/// use this port. The sandbox has a network namespace of its own, in which nothing else listens.
 pub const PROXY_PORT: u16 = 3128;
 
 macro_rules! kinds {
@@ -53,11 +54,11 @@ kinds! {
     Close = 8,
     /// To the guest: report the resource usage of the sandbox.
     Measure = 9,
-    /// To a slot without an open sandbox: open one, see [`SandboxPlan`](super::SandboxPlan). The message
-    /// contains the plan's file descriptors.
+    /// To a slot without an open sandbox: open one, see [`SandboxPlan`](super::SandboxPlan). The
+    /// message contains the plan's file descriptors.
     Next = 10,
-    /// To the guest: write these bytes to the file descriptor in the message, after all earlier requests.
-    /// A program waits for them, so that the guest kills everything if the write fails.
+    /// To the guest: write these bytes to the file descriptor in the message, after all earlier
+    /// requests. A program waits for them, so that the guest kills everything if the write fails.
     WriteFd = 11,
     /// To the host, from the spawner: the guest exists, see [`Opened`](super::Opened). The
     /// message contains its pidfd.
@@ -72,8 +73,8 @@ kinds! {
     Stderr = 68,
     /// To the host: the command has ended, see [`Exited`](super::Exited).
     Exited = 69,
-    /// To the host: the processes that remained after the command have ended, and their number (four
-    /// bytes).
+    /// To the host: the processes that remained after the command have ended, and their number
+    /// (four bytes).
     Empty = 70,
     /// To the host: the request succeeded.
     Done = 71,
@@ -87,14 +88,14 @@ kinds! {
     ExecFailed = 75,
     /// To the host: the resource usage of the sandbox, see [`ProcUsage`](super::ProcUsage).
     Usage = 76,
-    /// To the host, before `Ready`: the message contains a socket that listens on [`PROXY_PORT`] of the
-    /// sandbox's own loopback.
+    /// To the host, before `Ready`: the message contains a socket that listens on [`PROXY_PORT`] of
+    /// the sandbox's own loopback.
     EgressListener = 77,
     /// To the host, before `Exited`, from a guest that can read its cgroup: the counters, see
     /// [`CgroupCounts`](super::CgroupCounts).
     CgroupCounts = 78,
-    /// To the host, from a slot: the sandbox and everything in it have ended. Contains the guest's wait
-    /// status (four bytes).
+    /// To the host, from a slot: the sandbox and everything in it have ended. Contains the guest's
+    /// wait status (four bytes).
     SandboxExited = 79,
 }
 
@@ -126,8 +127,8 @@ impl Header {
     ///
     /// # Errors
     ///
-    /// Returns an error if the kind is unknown, if reserved bytes are set, or if the payload would be
-    /// longer than `payload_max`.
+    /// Returns an error if the kind is unknown, if reserved bytes are set, or if the payload would
+    /// be longer than `payload_max`.
     pub fn decode(bytes: &[u8; HEADER_SIZE], payload_max: usize) -> Result<Self, Malformed> {
         let mut reader = WireReader::new(bytes);
         let length = reader.u32()?;

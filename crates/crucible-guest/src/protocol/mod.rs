@@ -1,7 +1,9 @@
-//! The protocol between a host and the guest agent: frames over a stream, and packets to the spawner.
+//! The protocol between a host and the guest agent: frames over a stream, and packets to the
+//! spawner.
 //!
-//! Host and guest compile this module, the guest without the standard library. No function allocates, and
-//! none trusts its input: every length is checked against the available bytes before it is used.
+//! Host and guest compile this module, the guest without the standard library. No function
+//! allocates, and none trusts its input: every length is checked against the available bytes before
+//! it is used.
 
 mod cgroup;
 mod codec;

@@ -80,7 +80,8 @@ impl<'a> Ready<'a> {
     }
 }
 
-/// The set of layers of a container: those that its guest has added, and those that it found in force.
+/// The set of layers of a container: those that its guest has added, and those that it found in
+/// force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Layers(pub u32);
 
@@ -125,8 +126,8 @@ impl Layers {
 
 /// The confinement of a command, as the kernel reported it to the command right before execve(2).
 ///
-/// execve(2) removes nothing from it, and grants no privilege if `no_new_privs` is set. If the kernel
-/// refuses to answer, the value assumes no confinement.
+/// execve(2) removes nothing from it, and grants no privilege if `no_new_privs` is set. If the
+/// kernel refuses to answer, the value assumes no confinement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Confinement {
     /// Effective, permitted and inheritable capabilities together (capget(2)).
@@ -192,8 +193,8 @@ impl<'a> Started<'a> {
 pub struct Exited {
     /// The status as wait4(2) gives it.
     pub wait_status: i32,
-    /// Whether the guest is the only process in the sandbox. Otherwise an `Empty` frame follows, unless the
-    /// remaining processes continue.
+    /// Whether the guest is the only process in the sandbox. Otherwise an `Empty` frame follows,
+    /// unless the remaining processes continue.
     pub empty: bool,
     /// Whether the guest killed the command at its deadline.
     pub deadline: bool,

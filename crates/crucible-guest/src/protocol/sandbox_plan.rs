@@ -28,12 +28,13 @@ impl PlanFlags {
     pub const INTO_CGROUP: Self = Self(1 << 7);
     /// Send `Ready` before the first request.
     pub const READY: Self = Self(1 << 8);
-    /// Egress through the host's proxy, see [`FrameKind::EgressListener`](super::FrameKind::EgressListener).
-    /// Requires `NEW_NETWORK`: no other sandbox ever uses that namespace.
+    /// Egress through the host's proxy, see
+    /// [`FrameKind::EgressListener`](super::FrameKind::EgressListener). Requires `NEW_NETWORK`: no
+    /// other sandbox ever uses that namespace.
     pub const EGRESS: Self = Self(1 << 9);
 
-    /// A slot instead of a sandbox: a process that owns what consecutive sandboxes share. It opens one for
-    /// each [`FrameKind::Next`](super::FrameKind::Next).
+    /// A slot instead of a sandbox: a process that owns what consecutive sandboxes share. It opens
+    /// one for each [`FrameKind::Next`](super::FrameKind::Next).
     pub const SLOT: Self = Self(1 << 10);
 
     const ALL: u32 = (1 << 11) - 1;
@@ -59,8 +60,9 @@ impl PlanFlags {
 
 /// The plan of a sandbox.
 ///
-/// The message contains file descriptors in this order: the guest's end of its socket, the network namespace
-/// (`ENTER_NETWORK`), the version 2 cgroup (`INTO_CGROUP`), `tasks_files` opened `tasks` files.
+/// The message contains file descriptors in this order: the guest's end of its socket, the network
+/// namespace (`ENTER_NETWORK`), the version 2 cgroup (`INTO_CGROUP`), `tasks_files` opened `tasks`
+/// files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SandboxPlan {
     /// Its layers.

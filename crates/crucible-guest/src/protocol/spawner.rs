@@ -37,8 +37,8 @@ kinds! {
     MakeNetwork = 5,
     /// To the host: the request succeeded. The message contains a requested network namespace.
     Done = 64,
-    /// To the host: the template is sealed, see [`SealReply`]. The message contains the listener of the
-    /// seccomp filter, if there is one.
+    /// To the host: the template is sealed, see [`SealReply`]. The message contains the listener of
+    /// the seccomp filter, if there is one.
     Sealed = 66,
     /// To the host: the request failed, see [`Failure`](super::Failure).
     Failed = 65,
@@ -49,7 +49,8 @@ kinds! {
 pub struct InitFlags(pub u32);
 
 impl InitFlags {
-    /// The host is an ordinary user: the spawner needs a user namespace of its own to mount file systems.
+    /// The host is an ordinary user: the spawner needs a user namespace of its own to mount file
+    /// systems.
     pub const OWN_USER_NAMESPACE: Self = Self(1);
     /// Load the seccomp filter.
     pub const SECCOMP: Self = Self(2);
@@ -110,8 +111,8 @@ pub struct Init<'a> {
     pub uid: u32,
     /// The host's effective group id, for the same map.
     pub gid: u32,
-    /// A directory of the host on which the template is mounted, with its NUL. The mount is invisible
-    /// outside of the spawner.
+    /// A directory of the host on which the template is mounted, with its NUL. The mount is
+    /// invisible outside of the spawner.
     pub mount_point: &'a [u8],
 }
 
@@ -145,8 +146,8 @@ impl<'a> Init<'a> {
     }
 }
 
-/// An operation of the root template. Paths are relative to the template's root, and sources are absolute
-/// paths of the host. All end with a NUL.
+/// An operation of the root template. Paths are relative to the template's root, and sources are
+/// absolute paths of the host. All end with a NUL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TemplateOp<'a> {
     /// Creates a directory.
@@ -172,7 +173,8 @@ pub enum TemplateOp<'a> {
         /// Its content, or the next piece of it.
         data: &'a [u8],
     },
-    /// Binds a directory or a file of the host, read-only, without devices and set-user-id programs.
+    /// Binds a directory or a file of the host, read-only, without devices and set-user-id
+    /// programs.
     Bind {
         /// The path on the host.
         source: &'a [u8],

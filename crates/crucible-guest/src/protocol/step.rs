@@ -12,7 +12,8 @@ macro_rules! steps {
         impl Step {
             $($(#[$doc])* pub const $name: Self = Self($number);)*
 
-            /// Returns a description in the infinitive; `None` for a number that this build does not know.
+            /// Returns a description in the infinitive; `None` for a number that this build does
+            /// not know.
             #[must_use]
             pub const fn describe(self) -> Option<&'static str> {
                 match self.0 { $($number => Some($text),)* _ => None }

@@ -1,5 +1,5 @@
-//! Arbitrary bytes, and messages with changed bytes. No decoder panics, returns bytes outside of its
-//! input, or accepts two encodings of the same value.
+//! Arbitrary bytes, and messages with changed bytes. No decoder panics, returns bytes outside of
+//! its input, or accepts two encodings of the same value.
 
 use std::ops::Range;
 
@@ -140,7 +140,11 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 3000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn arbitrary_bytes_decode_safely(payload in values::bytes(300)) {
@@ -178,7 +182,10 @@ proptest! {
     }
 
     #[test]
-    fn header_length_is_bounded(bytes in any::<[u8; HEADER_SIZE]>(), most in 0..=PAYLOAD_MAX_TO_GUEST) {
+    fn header_length_is_bounded(
+        bytes in any::<[u8; HEADER_SIZE]>(),
+        most in 0..=PAYLOAD_MAX_TO_GUEST,
+    ) {
         if let Ok(header) = Header::decode(&bytes, most) {
             prop_assert!(usize::try_from(header.length).unwrap() <= most);
             prop_assert_eq!(encode(|writer| header.encode(writer)), bytes);
@@ -186,9 +193,13 @@ proptest! {
     }
 
     #[test]
-    fn strings_match_their_count(count in 0..20_u32, bytes in proptest::collection::vec(0..3_u8, 0..40)) {
+    fn strings_match_their_count(
+        count in 0..20_u32,
+        bytes in proptest::collection::vec(0..3_u8, 0..40),
+    ) {
         let nuls = bytes.iter().filter(|byte| **byte == 0).count();
-        let sound = nuls == usize::try_from(count).unwrap() && bytes.last().is_none_or(|last| *last == 0);
+        let sound = nuls == usize::try_from(count).unwrap()
+            && bytes.last().is_none_or(|last| *last == 0);
         match Strings::new(count, &bytes) {
             Ok(strings) => {
                 prop_assert!(sound);

@@ -1,4 +1,5 @@
-//! Round trips: decoding an encoded value returns it, and truncated or extended messages are refused.
+//! Round trips: decoding an encoded value returns it, and truncated or extended messages are
+//! refused.
 
 use crucible_guest::protocol::{
     CgroupCounts, Confinement, Entries, Exec, ExecFailed, Exited, Failure, HEADER_SIZE, Header,
@@ -22,10 +23,18 @@ fn is_whole<T>(bytes: &[u8], decode: impl Fn(&[u8]) -> Option<T>) -> Result<(), 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 500,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
-    fn header_survives_a_round_trip(kind in values::frame_kind(), id in any::<u32>(), length in any::<u32>()) {
+    fn header_survives_a_round_trip(
+        kind in values::frame_kind(),
+        id in any::<u32>(),
+        length in any::<u32>(),
+    ) {
         let header = Header { kind, id, length };
         let bytes: [u8; HEADER_SIZE] = encode(|writer| header.encode(writer)).try_into().unwrap();
         prop_assert_eq!(Header::decode(&bytes, usize::try_from(length).unwrap()), Ok(header));
@@ -50,7 +59,12 @@ proptest! {
     }
 
     #[test]
-    fn write_request_survives_a_round_trip(path in values::text(), data in values::bytes(100), mode in 0..=0o777_u32, flags in any::<[bool; 3]>()) {
+    fn write_request_survives_a_round_trip(
+        path in values::text(),
+        data in values::bytes(100),
+        mode in 0..=0o777_u32,
+        flags in any::<[bool; 3]>(),
+    ) {
         let [first, last, quiet] = flags;
         let request = WriteRequest { first, last, quiet, mode, path: &path, data: &data };
         let head = encode(|writer| request.encode_head(writer));
@@ -63,7 +77,11 @@ proptest! {
     }
 
     #[test]
-    fn read_and_list_requests_survive_a_round_trip(path in values::text(), offset in any::<u64>(), length in any::<u32>()) {
+    fn read_and_list_requests_survive_a_round_trip(
+        path in values::text(),
+        offset in any::<u64>(),
+        length in any::<u32>(),
+    ) {
         let request = ReadRequest { offset, length, path: &path };
         let bytes = encode(|writer| request.encode(writer));
         prop_assert_eq!(ReadRequest::decode(&bytes), Ok(request));
@@ -98,7 +116,11 @@ proptest! {
     }
 
     #[test]
-    fn spawner_configuration_survives_a_round_trip(flags in values::init_flags(), ids in any::<(u32, u32)>(), path in values::text()) {
+    fn spawner_configuration_survives_a_round_trip(
+        flags in values::init_flags(),
+        ids in any::<(u32, u32)>(),
+        path in values::text(),
+    ) {
         let init = Init { flags, uid: ids.0, gid: ids.1, mount_point: &path };
         let bytes = encode(|writer| init.encode(writer));
         prop_assert_eq!(Init::decode(&mut WireReader::new(&bytes)), Ok(init));
@@ -123,20 +145,30 @@ proptest! {
         ] {
             let bytes = encode(|writer| op.encode(writer));
             prop_assert_eq!(TemplateOp::decode(&mut WireReader::new(&bytes)), Ok(op));
-            is_whole(&bytes, |bytes| TemplateOp::decode(&mut WireReader::new(bytes)).ok().map(drop))?;
+            is_whole(&bytes, |bytes| {
+                TemplateOp::decode(&mut WireReader::new(bytes)).ok().map(drop)
+            })?;
             needs_its_whole_buffer(bytes.len(), |writer| op.encode(writer))?;
         }
     }
 
     #[test]
-    fn replies_survive_a_round_trip(exited in values::exited(), pid in any::<u32>(), status in values::bytes(200)) {
+    fn replies_survive_a_round_trip(
+        exited in values::exited(),
+        pid in any::<u32>(),
+        status in values::bytes(200),
+    ) {
         let bytes = encode(|writer| exited.encode(writer));
         prop_assert_eq!(Exited::decode(&bytes), Ok(exited));
         is_whole(&bytes, |bytes| Exited::decode(bytes).ok())?;
         let bytes = encode(|writer| Opened { pid }.encode(writer));
         prop_assert_eq!(Opened::decode(&bytes), Ok(Opened { pid }));
         is_whole(&bytes, |bytes| Opened::decode(bytes).ok())?;
-        let confinement = Confinement { capabilities: u64::from(pid) << 9, no_new_privs: pid % 2 == 1, seccomp: 2 };
+        let confinement = Confinement {
+            capabilities: u64::from(pid) << 9,
+            no_new_privs: pid % 2 == 1,
+            seccomp: 2,
+        };
         let started = Started { pid, ran_us: u64::from(pid) << 20, confinement, status: &status };
         let told = encode(|writer| started.encode(writer));
         prop_assert_eq!(Started::decode(&told), Ok(started));
@@ -148,7 +180,12 @@ proptest! {
     }
 
     #[test]
-    fn failure_and_usage_survive_a_round_trip(step in any::<u16>(), errno in any::<i32>(), times in any::<(u64, u64)>(), processes in any::<u32>()) {
+    fn failure_and_usage_survive_a_round_trip(
+        step in any::<u16>(),
+        errno in any::<i32>(),
+        times in any::<(u64, u64)>(),
+        processes in any::<u32>(),
+    ) {
         let failure = Failure { step: Step(step), errno };
         let bytes = encode(|writer| failure.encode(writer));
         prop_assert_eq!(Failure::decode(&bytes), Ok(failure));

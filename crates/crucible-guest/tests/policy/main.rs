@@ -16,13 +16,13 @@ const UPDATE: &str = "CRUCIBLE_UPDATE_DOCS";
 const INTRODUCTION: &str = "\
 # System calls
 
-This page is generated from `crates/crucible-guest/src/policy`. A test of that crate fails if the two differ. To
-regenerate the page, run `CRUCIBLE_UPDATE_DOCS=1 cargo test -p crucible-guest --test policy`. The numbers are those of
-x86-64.
+This page is generated from `crates/crucible-guest/src/policy`. A test of that crate fails if the
+two differ. To regenerate the page, run
+`CRUCIBLE_UPDATE_DOCS=1 cargo test -p crucible-guest --test policy`. The numbers are those of x86-64.
 
-A call that no line refuses is allowed. A refused call fails with the given error number. *Reported* calls are also
-evidence of a policy violation, because no ordinary program makes them. If several lines cover a call, the first match
-applies. Attacks are families of the attack suite.
+A call that no line refuses is allowed. A refused call fails with the given error number.
+*Reported* calls are also evidence of a policy violation, because no ordinary program makes them. If
+several lines cover a call, the first match applies. Attacks are families of the attack suite.
 ";
 
 const OTHER_CALLS: &str = "\
@@ -30,7 +30,9 @@ const OTHER_CALLS: &str = "\
 
 | calls | answer |
 | --- | --- |
-| of another ABI: i386, x32 | `ENOSYS`, reported. If violations cannot be reported, the kernel kills the process (`SIGSYS`). Their numbers mean other calls, which would bypass every line above (CVE-2014-0038). Attacks: F6 |
+| of another ABI: i386, x32 | `ENOSYS`, reported. If violations cannot be reported, the kernel \
+kills the process (`SIGSYS`). Their numbers mean other calls, which would bypass every line above \
+(CVE-2014-0038). Attacks: F6 |
 ";
 
 fn describe(action: Action) -> String {
@@ -49,6 +51,25 @@ fn describe(action: Action) -> String {
     format!("{name}{reported}")
 }
 
+/// Breaks a text into lines of at most 120 columns.
+fn wrap(text: &str) -> String {
+    let mut lines = String::new();
+    let mut column = 0;
+    for word in text.split(' ') {
+        if column > 0 && column + 1 + word.len() > 120 {
+            lines.push('\n');
+            column = 0;
+        } else if column > 0 {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += word.len();
+    }
+    lines
+}
+
+/// Returns the page that documents the policy.
 fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
     let mut reasons: Vec<&Reason> = Vec::new();
@@ -61,7 +82,9 @@ fn page() -> String {
         let Reason { title, attacks, why } = reason;
         writeln!(
             page,
-            "\n## {title}\n\n{why}\nAttacks: {attacks}.\n\n| number | call | answer |\n| --- | --- | --- |"
+            "\n## {title}\n\n{}\nAttacks: {attacks}.\n\n\
+             | number | call | answer |\n| --- | --- | --- |",
+            wrap(why)
         )
         .unwrap();
         for rule in RULES.iter().filter(|rule| rule.reason == reason) {
@@ -73,7 +96,8 @@ fn page() -> String {
     }
     writeln!(
         page,
-        "\n{OTHER_CALLS}| newer than {NEWEST_KNOWN} | `ENOSYS`, because the policy does not cover them yet |"
+        "\n{OTHER_CALLS}| newer than {NEWEST_KNOWN} | \
+         `ENOSYS`, because the policy does not cover them yet |"
     )
     .unwrap();
     writeln!(page, "\n## Reviewed and allowed\n\n| calls | why |\n| --- | --- |").unwrap();
@@ -93,7 +117,8 @@ fn page_matches_the_rules() {
     let current = std::fs::read_to_string(&path).unwrap();
     assert!(
         current == page,
-        "`docs/seccomp.md` differs from the policy\nfix: set `{UPDATE}=1`, run this test again, and review the page"
+        "`docs/seccomp.md` differs from the policy\n\
+         fix: set `{UPDATE}=1`, run this test again, and review the page"
     );
 }
 

@@ -36,8 +36,8 @@ pub(crate) struct Ended {
     pub(crate) stderr: Vec<u8>,
 }
 
-/// A guest that serves in a directory of its own, within a directory of this test. Dropping it kills the
-/// guest and removes both directories.
+/// A guest that serves in a directory of its own, within a directory of this test. Dropping it
+/// kills the guest and removes both directories.
 #[derive(Debug)]
 pub(crate) struct Guest {
     pub(crate) directory: PathBuf,

@@ -14,7 +14,8 @@ pub(crate) fn encode(write: impl FnOnce(&mut WireWriter<'_>) -> Result<(), Overf
     writer.written().to_vec()
 }
 
-/// Encodes a request to run a command in the guest's directory, with framed streams and a default `PATH`.
+/// Encodes a request to run a command in the guest's directory, with framed streams and a default
+/// `PATH`.
 pub(crate) fn exec(argv: &[&str], on_exit: OnExit, deadline_us: u64) -> Vec<u8> {
     let strings: String = argv.iter().flat_map(|argument| [argument, "\0"]).collect();
     let argv = Strings { count: u32::try_from(argv.len()).unwrap(), bytes: strings.as_bytes() };

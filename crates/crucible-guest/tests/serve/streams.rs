@@ -87,7 +87,8 @@ fn command_that_does_not_read_delays_nothing() {
     assert_eq!(guest.failure(too_early), Failure { step: Step::STREAMS, errno: EBUSY });
     let kill = encode(|writer| writer.i32(9).and_then(|()| writer.u8(0)));
     guest.send(FrameKind::Signal, &kill);
-    // The pending input has no reader now. The guest reports that if it notices before the command's end.
+    // The pending input has no reader now. The guest reports that if it notices before the
+    // command's end.
     let mut frame = guest.next();
     if frame.kind == FrameKind::Failed {
         assert_eq!(frame.id, waits);
