@@ -170,12 +170,12 @@ proptest! {
             seccomp: 2,
         };
         let started = Started { pid, ran_us: u64::from(pid) << 20, confinement, status: &status };
-        let told = encode(|writer| started.encode(writer));
-        prop_assert_eq!(Started::decode(&told), Ok(started));
+        let encoded = encode(|writer| started.encode(writer));
+        prop_assert_eq!(Started::decode(&encoded), Ok(started));
         let counted = CgroupCounts { cpu_us: Some(7), ..CgroupCounts::default() };
         let ready = Ready { version: VERSION, layers: Layers(5), counted, status: &status };
-        let told = encode(|writer| Ready::encode(Layers(5), counted, &status, writer));
-        prop_assert_eq!(Ready::decode(&told), Ok(ready));
+        let encoded = encode(|writer| Ready::encode(Layers(5), counted, &status, writer));
+        prop_assert_eq!(Ready::decode(&encoded), Ok(ready));
         prop_assert!(Ready::decode(&bytes[..3]).is_err() && Started::decode(&bytes[..3]).is_err());
     }
 
