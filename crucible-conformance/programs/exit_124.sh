@@ -1,3 +1,3 @@
-# What timeout(1) exits with. It means nothing here.
+# The exit code of timeout(1), which has no meaning here.
 echo "Killed"
 exit 124

@@ -1,3 +1,3 @@
-# 128 + 9: what a shell says of a child that was killed. It means nothing here.
+# 128 + 9, the exit code of a shell after a killed child, which has no meaning here.
 echo "Out of memory: Killed process 7" >&2
 exit 137

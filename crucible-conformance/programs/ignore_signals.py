@@ -7,6 +7,6 @@ for number in range(1, 65):
         signal.signal(number, signal.SIG_IGN)
     except (OSError, ValueError):
         pass
-print("deaf", flush=True)
+print("ignoring all signals", flush=True)
 while True:
     time.sleep(1000)
