@@ -10,8 +10,8 @@ use crate::config::{
 };
 use crate::engine::DockerEngine;
 
-/// Layers that cannot be waived. The engine's other guarantees depend on them, or waiving one would need a call to the
-/// daemon that the proxy refuses.
+/// Layers that cannot be waived. The engine's other guarantees depend on them, or waiving one would
+/// need a call to the daemon that the proxy refuses.
 const ESSENTIAL: [Layer; 9] = [
     Layer::PidNamespace,
     Layer::MountNamespace,
@@ -48,8 +48,9 @@ impl DockerBuilder {
         Self::default()
     }
 
-    /// Sets the address of the daemon, or of the proxy in front of it: `unix:///run/crucible/docker.sock`,
-    /// `tcp://10.0.0.7:2375`, on Windows `npipe:////./pipe/docker_engine`.
+    /// Sets the address of the daemon, or of the proxy in front of it:
+    /// `unix:///run/crucible/docker.sock`, `tcp://10.0.0.7:2375`, on Windows
+    /// `npipe:////./pipe/docker_engine`.
     #[must_use]
     pub fn endpoint(mut self, endpoint: impl Into<String>) -> Self {
         self.settings.endpoint = Some(endpoint.into());
@@ -84,7 +85,8 @@ impl DockerBuilder {
         self
     }
 
-    /// Sets the credentials for pulls from a registry (`registry.example:5000`; `docker.io` for Docker Hub).
+    /// Sets the credentials for pulls from a registry (`registry.example:5000`; `docker.io` for
+    /// Docker Hub).
     #[must_use]
     pub fn credentials(mut self, registry: impl Into<String>, credentials: Credentials) -> Self {
         self.settings.credentials.insert(registry.into(), credentials);
@@ -113,16 +115,16 @@ impl DockerBuilder {
         self
     }
 
-    /// Sets the maximum number of containers at once, including containers that are being removed. Further requests
-    /// wait.
+    /// Sets the maximum number of containers at once, including containers that are being removed.
+    /// Further requests wait.
     #[must_use]
     pub fn containers_max(mut self, containers: usize) -> Self {
         self.settings.containers_max = containers;
         self
     }
 
-    /// Sets how many started containers are kept ready for each of the most recently requested combinations of image and
-    /// limits. Each container is used once.
+    /// Sets how many started containers are kept ready for each of the most recently requested
+    /// combinations of image and limits. Each container is used once.
     #[must_use]
     pub fn ready_containers(mut self, containers: usize) -> Self {
         self.settings.ready_containers = containers;
@@ -150,16 +152,16 @@ impl DockerBuilder {
         self
     }
 
-    /// Sets how often the reaper looks for containers of dead owners; once a minute by default, and when an engine is
-    /// built.
+    /// Sets how often the reaper looks for containers of dead owners; once a minute by default, and
+    /// when an engine is built.
     #[must_use]
     pub fn reap_every(mut self, interval: Duration) -> Self {
         self.settings.reap_every = interval;
         self
     }
 
-    /// Connects to the daemon, removes the containers of dead owners, and starts a first container to verify every
-    /// layer.
+    /// Connects to the daemon, removes the containers of dead owners, and starts a first container
+    /// to verify every layer.
     ///
     /// # Cancel safety
     /// After dropping the future, containers are removed in the background or by another engine.
@@ -174,8 +176,8 @@ impl DockerBuilder {
         DockerEngine::connect(self.settings).await
     }
 
-    /// Builds the engine like [`build`](Self::build), and blocks the thread. Callable outside of a tokio runtime and
-    /// inside of one.
+    /// Builds the engine like [`build`](Self::build), and blocks the thread. Callable outside of a
+    /// tokio runtime and inside of one.
     ///
     /// # Errors
     /// See [`build`](Self::build).

@@ -13,8 +13,8 @@ struct Defect {
     description: &'static str,
 }
 
-/// Defects that let a container attack its host. Docker's defects in copying out of a running container are omitted: the
-/// engine never does that.
+/// Defects that let a container attack its host. Docker's defects in copying out of a running
+/// container are omitted: the engine never does that.
 const DEFECTS: [Defect; 3] = [
     Defect {
         component: "runc",
@@ -24,17 +24,19 @@ const DEFECTS: [Defect; 3] = [
     Defect {
         component: "runc",
         fixed: &[&[1, 2, 8], &[1, 3, 3], &[1, 4, 0]],
-        description: "CVE-2025-31133, CVE-2025-52565, CVE-2025-52881: writes to /proc can be redirected while a container starts",
+        description: "CVE-2025-31133, CVE-2025-52565, CVE-2025-52881: \
+                      writes to /proc can be redirected while a container starts",
     },
     Defect {
         component: "Engine",
         fixed: &[&[29, 5, 1]],
-        description: "CVE-2026-41567: a compressed archive runs a program of the container as root of the host (this engine sends none)",
+        description: "CVE-2026-41567: a compressed archive runs a program of the container \
+                      as root of the host (this engine sends none)",
     },
 ];
 
-/// Connects to the daemon, starts a container, and returns a report: one line per layer, the versions, and their known
-/// defects.
+/// Connects to the daemon, starts a container, and returns a report: one line per layer, the
+/// versions, and their known defects.
 pub async fn doctor(builder: DockerBuilder) -> HostReport {
     let settings = builder.settings().clone();
     let name = settings.runtime.engine_name();
@@ -107,8 +109,8 @@ fn dotted(version: &[u64]) -> String {
     version.iter().map(u64::to_string).collect::<Vec<_>>().join(".")
 }
 
-/// Returns `true` if a version is older than the fixed version of its release line. Release lines newer than all listed
-/// ones contain the fix.
+/// Returns `true` if a version is older than the fixed version of its release line. Release lines
+/// newer than all listed ones contain the fix.
 fn is_before(version: &str, fixed: &[&[u64]]) -> bool {
     let numbers: Vec<u64> = version
         .trim_start_matches('v')

@@ -16,8 +16,9 @@ use crate::sandbox::DockerSandbox;
 
 /// The container engine. A handle; clones share one engine.
 ///
-/// When the last handle and the last sandbox are dropped, every container of the engine is removed. The drop blocks
-/// until the daemon has done so, for 20 seconds at most. [`close`](Self::close) does the same without blocking.
+/// When the last handle and the last sandbox are dropped, every container of the engine is removed.
+/// The drop blocks until the daemon has done so, for 20 seconds at most. [`close`](Self::close)
+/// does the same without blocking.
 #[derive(Debug, Clone)]
 pub struct DockerEngine {
     pool: Arc<ContainerPool>,
@@ -40,7 +41,8 @@ impl DockerEngine {
         self.pool.stats()
     }
 
-    /// Drops this handle without blocking. If it is the last one, waits until every container of the engine is removed.
+    /// Drops this handle without blocking. If it is the last one, waits until every container of
+    /// the engine is removed.
     ///
     /// # Cancel safety
     /// After dropping the future, the removal continues in the background.
@@ -75,8 +77,8 @@ impl Engine for DockerEngine {
     }
 }
 
-/// The engine during a run. It returns a sandbox before its input files are in place, because the first command waits for
-/// them.
+/// The engine during a run. It returns a sandbox before its input files are in place, because the
+/// first command waits for them.
 #[derive(Debug)]
 struct RunEngine(DockerEngine);
 

@@ -22,7 +22,8 @@ use crate::sandbox::DockerSandbox;
 const PIECE: usize = 64 * 1024;
 /// `RLIMIT_NPROC` (getrlimit(2)).
 const RLIMIT_NPROC: u32 = 6;
-/// The lowest number of CPUs that is assumed. The daemon may be on another machine with more CPUs than this one.
+/// The lowest number of CPUs that is assumed. The daemon may be on another machine with more CPUs
+/// than this one.
 const CPUS_MIN: u32 = 8;
 
 impl DockerSandbox {
@@ -51,7 +52,8 @@ impl DockerSandbox {
         let io = Transfer { stdin, output, chunks, streams: &streams };
         let run = supervise(&mut session, exchange, io).await?;
         let mut now = run.end.counters().unwrap_or(session.baseline.counters);
-        // A guest that was killed for lack of memory cannot report it. The daemon reports it instead.
+        // A guest that was killed for lack of memory cannot report it. The daemon reports it
+        // instead.
         if run.guest_was_lost() && container.ran_out_of_memory().await {
             now.oom_kills = Some(now.oom_kills.unwrap_or(0) + 1);
             now.memory_limit_hits = Some(now.memory_limit_hits.unwrap_or(0) + 1);
@@ -66,7 +68,8 @@ impl DockerSandbox {
         let enforcement = enforcement_of_command(settings, engine, container, end, &self.limits)?;
         let mut usage = builder.usage();
         container.correct_peaks(&mut usage, end);
-        // The guest has waited for every process and exits. The empty container is removed in the background.
+        // The guest has waited for every process and exits. The empty container is removed in the
+        // background.
         let is_over = session.on_exit() == OnExit::Seal && end.is_complete();
         self.record(&builder, &usage, is_over);
         session.finish(end);
@@ -113,9 +116,11 @@ async fn supervise<K: Fn() + Send + Sync>(
     tokio::pin!(forwarding);
     let mut feeding = Box::pin(feed(channel, stdin));
     let run = session.supervise(exchange, meters, forwarding.as_mut(), feeding.as_mut()).await?;
-    // The feeding future may hold the channel's read lock while it waits. It is not polled any more.
+    // The feeding future may hold the channel's read lock while it waits. It is not polled any
+    // more.
     drop(feeding);
-    // With a slow receiver, a chunk may have been read but not forwarded. No other output of this command follows.
+    // With a slow receiver, a chunk may have been read but not forwarded. No other output of this
+    // command follows.
     let held = async {
         channel.forward_held().await;
         streams.close();
@@ -134,14 +139,15 @@ async fn supervise<K: Fn() + Send + Sync>(
     Ok(run)
 }
 
-/// Returns how many CPUs a command can use at once. A number above the true one only shortens the interval of CPU time
-/// measurements.
+/// Returns how many CPUs a command can use at once. A number above the true one only shortens the
+/// interval of CPU time measurements.
 fn cpus() -> u32 {
     let local = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     u32::try_from(local).unwrap_or(u32::MAX).max(CPUS_MIN)
 }
 
-/// Returns the encoded resource limits of each process, including a replacement for a missing limit of the runtime.
+/// Returns the encoded resource limits of each process, including a replacement for a missing limit
+/// of the runtime.
 fn rlimits(settings: &Settings, limits: &Limits) -> Result<Vec<u8>, EngineError> {
     let mut wanted = request::process_limits(limits);
     if !settings.runtime.is_gvisor() {

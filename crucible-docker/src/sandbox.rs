@@ -21,7 +21,8 @@ use crate::container::{ContainerPool, GuestContainer};
 /// How long the daemon may take to end a container.
 const KILL_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// An open sandbox. If it is dropped without being closed, its container is removed in the background.
+/// An open sandbox. If it is dropped without being closed, its container is removed in the
+/// background.
 #[derive(Debug)]
 pub(crate) struct DockerSandbox {
     /// Keeps the engine alive.
@@ -67,7 +68,8 @@ impl DockerSandbox {
         Ok(sandbox)
     }
 
-    /// Returns the counters at the end of the last command; before the first, those at the start of the sandbox.
+    /// Returns the counters at the end of the last command; before the first, those at the start of
+    /// the sandbox.
     pub(crate) fn baseline(&self) -> UsageBaseline {
         self.history().account.baseline
     }
@@ -83,8 +85,8 @@ impl DockerSandbox {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until the guest and all other processes have ended. Removes the container if that takes too long. Returns
-    /// `false` if the end could not be confirmed.
+    /// Waits until the guest and all other processes have ended. Removes the container if that
+    /// takes too long. Returns `false` if the end could not be confirmed.
     async fn wait_until_dead(&self) -> bool {
         let channel = &self.container.attachment;
         if tokio::time::timeout(CLOSE_GRACE, channel.read_to_end()).await.is_ok()

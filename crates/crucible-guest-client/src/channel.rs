@@ -21,8 +21,8 @@ pub trait Channel: fmt::Debug + Send + Sync {
     /// Sends a frame with the payload `head` followed by `body`.
     ///
     /// # Cancel safety
-    /// Dropping the future may leave a partial frame on the channel. The engine defines whether the channel stays
-    /// usable.
+    /// Dropping the future may leave a partial frame on the channel. The engine defines whether the
+    /// channel stays usable.
     ///
     /// # Errors
     /// See [`Disconnected`].
@@ -34,9 +34,11 @@ pub trait Channel: fmt::Debug + Send + Sync {
         body: &[u8],
     ) -> impl Future<Output = Result<(), Disconnected>> + Send;
 
-    /// Reads one frame and delivers it to the router before any other task can read, so responses keep their order.
+    /// Reads one frame and delivers it to the router before any other task can read, so responses
+    /// keep their order.
     ///
-    /// Messages about the sandbox itself are recorded elsewhere. The end of the connection is recorded in the router.
+    /// Messages about the sandbox itself are recorded elsewhere. The end of the connection is
+    /// recorded in the router.
     ///
     /// # Cancel safety
     /// Dropping the future loses no frame.
@@ -72,7 +74,8 @@ pub trait ChannelExt: Channel {
     ) -> impl Future<Output = Result<T, Disconnected>> + Send {
         async move {
             loop {
-                // Registered before the check, so that a frame delivered in between wakes this task.
+                // Registered before the check, so that a frame delivered in between wakes this
+                // task.
                 let mut delivery = std::pin::pin!(self.router().next_delivery());
                 delivery.as_mut().enable();
                 if let Some(found) = find() {
@@ -129,7 +132,8 @@ pub trait ChannelExt: Channel {
         }
     }
 
-    /// Reads the last frames of a guest that no longer accepts requests, and returns why it disconnected.
+    /// Reads the last frames of a guest that no longer accepts requests, and returns why it
+    /// disconnected.
     fn disconnect_reason(&self) -> impl Future<Output = Disconnected> + Send {
         async {
             // Such a guest may continue to send frames, or stay silent without closing the channel.
@@ -148,7 +152,7 @@ mod tests {
 
     use super::*;
 
-    /// A guest whose frames come from a queue.
+    /// A guest that is simulated by a queue of frames.
     #[derive(Debug)]
     struct QueueChannel {
         router: ResponseRouter,

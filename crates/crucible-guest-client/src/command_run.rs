@@ -38,7 +38,8 @@ impl CommandEnd {
         self.counted.map(CgroupCounters::from)
     }
 
-    /// Returns `true` if the command has ended, every kill is confirmed, and the guest is still there.
+    /// Returns `true` if the command has ended, every kill is confirmed, and the guest is still
+    /// there.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.exited.is_some() && !self.unconfirmed && !self.gone
@@ -57,7 +58,8 @@ pub struct CommandRun {
 }
 
 impl CommandRun {
-    /// Returns `true` if the guest disappeared before the command ended, without a kill by the host.
+    /// Returns `true` if the guest disappeared before the command ended, without a kill by the
+    /// host.
     #[must_use]
     pub fn guest_was_lost(&self) -> bool {
         self.end.gone && self.end.exited.is_none() && !self.kill_log.has_killed()

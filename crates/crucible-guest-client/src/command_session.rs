@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cgroup_counters::CgroupCounters;
 use crate::channel::Channel;
+use crate::command_limits::CommandLimits;
 use crate::command_run::{CommandEnd, CommandRun};
 use crate::command_supervisor::{CommandExchange, CommandSupervisor};
 use crate::cpu_watch::CpuWatch;
@@ -22,13 +23,14 @@ use crate::output_meter::OutputMeter;
 use crate::poison_on_drop::PoisonOnDrop;
 use crate::request::ExecParameters;
 use crate::sandbox_lock::SandboxLock;
-use crate::usage_account::UsageBaseline;
+use crate::usage_baseline::UsageBaseline;
 
 /// How much of each output stream is captured by default.
 const CAPTURE_DEFAULT: u64 = 1024 * 1024;
 /// By how much the guest's own deadline is later than the host's. The host's deadline decides.
 const GUEST_DEADLINE_MARGIN: Duration = Duration::from_secs(1);
-/// How long the receiver of live output may take for the remaining output after the command has ended.
+/// How long the receiver of live output may take for the remaining output after the command has
+/// ended.
 pub const RECEIVER_GRACE: Duration = Duration::from_secs(5);
 
 /// Returns the protocol's value of an [`OnExit`].
@@ -41,21 +43,11 @@ pub fn wire_on_exit(on_exit: OnExit) -> protocol::OnExit {
     }
 }
 
-/// Returns after how many microseconds the guest itself ends a command with this wall limit, in case the host stalls.
+/// Returns after how many microseconds the guest itself ends a command with this wall limit, in
+/// case the host stalls.
 #[must_use]
 pub fn guest_deadline_us(wall: Duration) -> u64 {
     u64::try_from(wall.saturating_add(GUEST_DEADLINE_MARGIN).as_micros()).unwrap_or(u64::MAX)
-}
-
-/// The limits of one command.
-#[derive(Debug, Clone, Copy)]
-pub struct CommandLimits {
-    /// Wall time.
-    pub wall: Duration,
-    /// CPU time.
-    pub cpu: Duration,
-    /// Bytes of both output streams together.
-    pub output_bytes: u64,
 }
 
 /// The standard streams of one command, as its options define them.
@@ -90,12 +82,13 @@ impl<F> fmt::Debug for CommandMeters<'_, F> {
     }
 }
 
-/// One command of a sandbox: the steps that do not depend on how the engine transports frames and streams.
+/// One command of a sandbox: the steps that do not depend on how the engine transports frames and
+/// streams.
 ///
-/// An engine calls [`begin`](Self::begin), sends the request with [`parameters`](Self::parameters), calls
-/// [`supervise`](Self::supervise) with its streams, builds the evidence with
-/// [`evidence_builder`](Self::evidence_builder), and calls [`finish`](Self::finish). Dropping the session before that
-/// poisons the sandbox.
+/// An engine calls [`begin`](Self::begin), sends the request with [`parameters`](Self::parameters),
+/// calls [`supervise`](Self::supervise) with its streams, builds the evidence with
+/// [`evidence_builder`](Self::evidence_builder), and calls [`finish`](Self::finish). Dropping the
+/// session before that poisons the sandbox.
 #[derive(Debug)]
 pub struct CommandSession<'a> {
     /// The counters before the command.
@@ -109,7 +102,7 @@ pub struct CommandSession<'a> {
 }
 
 impl<'a> CommandSession<'a> {
-    /// Begins a command in a sandbox with these limits, whose counters are at `baseline`.
+    /// Begins a command in a sandbox with these limits and with its counters at `baseline`.
     ///
     /// # Errors
     /// Returns an error if the command is invalid, or if a secret of it was lost.
@@ -167,7 +160,8 @@ impl<'a> CommandSession<'a> {
         self.signals.is_some()
     }
 
-    /// Returns the parameters of the request: streams in frames, the status file included, reported at once.
+    /// Returns the parameters of the request: streams in frames, the status file included, reported
+    /// at once.
     #[must_use]
     pub fn parameters<'r>(&self, rlimits: &'r [u8]) -> ExecParameters<'r> {
         ExecParameters {
@@ -184,7 +178,8 @@ impl<'a> CommandSession<'a> {
 
     /// Follows the command to its end while `output` and `input` transfer its streams.
     ///
-    /// `output` and `input` may be incomplete afterwards. The engine decides how long it continues to poll them.
+    /// `output` and `input` may be incomplete afterwards. The engine decides how long it continues
+    /// to poll them.
     ///
     /// # Errors
     /// See [`CommandSupervisor::run`].
@@ -232,8 +227,8 @@ impl<'a> CommandSession<'a> {
 
     /// Returns the builder of the command's evidence.
     ///
-    /// `now` are the counters after the command, `memory_limit` is the sandbox's limit, and `output_bytes` counts both
-    /// output streams.
+    /// `now` are the counters after the command, `memory_limit` is the sandbox's limit, and
+    /// `output_bytes` counts both output streams.
     #[must_use]
     pub fn evidence_builder(
         &self,
@@ -252,7 +247,8 @@ impl<'a> CommandSession<'a> {
         }
     }
 
-    /// Ends the session. The sandbox accepts further commands, unless this one sealed it or the guest is gone.
+    /// Ends the session. The sandbox accepts further commands, unless this one sealed it or the
+    /// guest is gone.
     pub fn finish(self, end: &CommandEnd) {
         if self.on_exit != OnExit::Seal && !end.gone {
             self.poison.disarm();

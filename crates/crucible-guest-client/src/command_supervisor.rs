@@ -98,11 +98,12 @@ impl<'a, C: Channel, K: Fn() + Send + Sync> CommandSupervisor<'a, C, K> {
         CommandRun { kill_log: self.kill_log, end: self.end, output_ended: false }
     }
 
-    /// Follows the command until it has ended, together with the processes it left behind if [`OnExit`] demands that.
-    /// Kills it when it reaches a limit or is cancelled.
+    /// Follows the command until it has ended, together with the processes it left behind if
+    /// [`OnExit`] demands that. Kills it when it reaches a limit or is cancelled.
     ///
     /// # Errors
-    /// Returns an error if the guest broke the protocol, or if an infrastructure failure prevented the start.
+    /// Returns an error if the guest broke the protocol, or if an infrastructure failure prevented
+    /// the start.
     pub async fn run<F: Fn() -> Option<Duration> + Send + Sync>(
         &mut self,
         meter: &OutputMeter,
@@ -246,7 +247,8 @@ impl<'a, C: Channel, K: Fn() + Send + Sync> CommandSupervisor<'a, C, K> {
         let _sent = tokio::time::timeout(KILL_GRACE, sent).await;
     }
 
-    /// Kills a guest that missed its deadline, with all other processes of the sandbox. The second call gives up.
+    /// Kills a guest that missed its deadline, with all other processes of the sandbox. The second
+    /// call gives up.
     fn escalate(&mut self) -> Progress {
         if self.end.unconfirmed {
             return Progress::Done;

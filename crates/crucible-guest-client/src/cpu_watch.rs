@@ -8,11 +8,11 @@ use crucible_guest::protocol::ProcUsage;
 
 use crate::channel::{Channel, ChannelExt as _};
 
-/// The shortest time between two measurements. A command can exceed its limit by this much on each CPU: 5 ms of wall
-/// time are 5 ms of CPU time.
+/// The shortest time between two measurements. A command can exceed its limit by this much on each
+/// CPU: 5 ms of wall time are 5 ms of CPU time.
 const INTERVAL_MIN: Duration = Duration::from_millis(5);
-/// The shortest time between two measurements by the guest, which reads `/proc` or its own cgroup. Each costs the
-/// sandbox CPU time.
+/// The shortest time between two measurements by the guest, which reads `/proc` or its own cgroup.
+/// Each costs the sandbox CPU time.
 const INTERVAL_MIN_BY_GUEST: Duration = Duration::from_millis(25);
 
 /// Watches the CPU time of a command.
@@ -41,8 +41,8 @@ impl<C, F> fmt::Debug for CpuWatch<'_, C, F> {
 impl<C: Channel, F: Fn() -> Option<Duration> + Send + Sync> CpuWatch<'_, C, F> {
     /// Waits until the limit is reached and returns the CPU time used. Never resolves otherwise.
     ///
-    /// The command cannot reach its limit before each CPU has worked for its share of the remaining time. The next
-    /// measurement is due then.
+    /// The command cannot reach its limit before each CPU has worked for its share of the remaining
+    /// time. The next measurement is due then.
     pub async fn reached(&self) -> Evidence {
         let mut used = Duration::ZERO;
         loop {
@@ -52,7 +52,8 @@ impl<C: Channel, F: Fn() -> Option<Duration> + Send + Sync> CpuWatch<'_, C, F> {
             tokio::time::sleep(wait).await;
             used = match self.used().await {
                 Some(total) => total.saturating_sub(self.before),
-                // The guest has disconnected. The task that waits for the command's end reports the reason.
+                // The guest has disconnected. The task that waits for the command's end reports the
+                // reason.
                 None => std::future::pending().await,
             };
             if used >= self.limit {
@@ -69,7 +70,8 @@ impl<C: Channel, F: Fn() -> Option<Duration> + Send + Sync> CpuWatch<'_, C, F> {
     }
 }
 
-/// Returns the CPU time in user mode and in the kernel together. The figures come from the guest, so the sum saturates.
+/// Returns the CPU time in user mode and in the kernel together. The figures come from the guest,
+/// so the sum saturates.
 fn cpu_of(usage: &ProcUsage) -> Duration {
     Duration::from_micros(usage.user_us.saturating_add(usage.system_us))
 }

@@ -15,7 +15,8 @@ pub enum Disconnected {
 }
 
 impl Disconnected {
-    /// Ignores [`Disconnected::Gone`]: a guest that is gone may have sent the reason, which the caller reads later.
+    /// Ignores [`Disconnected::Gone`]: a guest that is gone may have sent the reason, which the
+    /// caller reads later.
     ///
     /// # Errors
     /// Returns the error of any other disconnection.

@@ -5,13 +5,14 @@ use std::time::Duration;
 use crucible_core::{Ending, EngineError, Evidence, KillReason, Signal, Usage};
 
 use crate::cgroup_counters::CgroupCounters;
+use crate::command_limits::CommandLimits;
 use crate::command_run::CommandRun;
-use crate::command_session::CommandLimits;
 use crate::errors::{lost, not_started};
-use crate::usage_account::UsageBaseline;
+use crate::usage_baseline::UsageBaseline;
 
-/// How much later than the program's end the guest may reap it while other processes use all CPUs. A program that ended
-/// by itself within this time after its limit is not blamed: the program may have been in time and the guest late.
+/// How much later than the program's end the guest may reap it while other processes use all CPUs.
+/// A program that ended by itself within this time after its limit is not blamed: the program may
+/// have been in time and the guest late.
 const REAP_DELAY_MAX: Duration = Duration::from_millis(250);
 
 /// The facts about a command that has ended.
@@ -82,10 +83,11 @@ impl EvidenceBuilder {
         usage
     }
 
-    /// Returns the usage since the baseline of a command that was started before it, and had waited.
+    /// Returns the usage since the baseline of a command that was started before it, and had
+    /// waited.
     ///
-    /// The exit report covers the whole life of such a command. Its ratio of user to kernel time is applied to the part
-    /// since the baseline.
+    /// The exit report covers the whole life of such a command. Its ratio of user to kernel time is
+    /// applied to the part since the baseline.
     #[must_use]
     pub fn usage_since_resume(&self) -> Usage {
         let mut usage = self.usage();
@@ -118,7 +120,8 @@ impl EvidenceBuilder {
             evidence.push(Evidence::OutputBytes { bytes, limit_bytes });
         }
         if !was_killed {
-            // The host was not in time to kill the command: the measurements show the exceeded limits.
+            // The host was not in time to kill the command: the measurements show the exceeded
+            // limits.
             evidence.extend(self.exceeded_times());
         }
         let end = &self.run.end;
@@ -131,7 +134,8 @@ impl EvidenceBuilder {
         evidence
     }
 
-    /// Returns how the program ended. If only the guest enforced the wall limit, that kill comes first.
+    /// Returns how the program ended. If only the guest enforced the wall limit, that kill comes
+    /// first.
     fn exit_evidence(&self, was_killed: bool) -> Vec<Evidence> {
         let Some(exited) = &self.run.end.exited else { return Vec::new() };
         let after = Duration::from_micros(exited.wall_us);
@@ -182,8 +186,8 @@ impl EvidenceBuilder {
         cpu.into_iter().chain(wall)
     }
 
-    /// Returns the CPU time of the command and its children, where a cgroup counts it. The guest's share of the cgroup's
-    /// time is subtracted.
+    /// Returns the CPU time of the command and its children, where a cgroup counts it. The guest's
+    /// share of the cgroup's time is subtracted.
     fn cpu_counted(&self) -> Option<Duration> {
         let before = self.before.counters.cpu.unwrap_or_default();
         let since = self.now.cpu?.saturating_sub(before);

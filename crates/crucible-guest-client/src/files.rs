@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use crucible_core::{EngineError, DirEntry, EntryKind, FileReason, Listing, PlannedFile, SandboxPath};
+use crucible_core::{
+    DirEntry, EngineError, EntryKind, FileReason, Listing, PlannedFile, SandboxPath,
+};
 use crucible_guest::protocol::{
     self, Entries, Failure, FrameKind, ListRequest, ReadRequest, WriteRequest,
 };
@@ -19,8 +21,8 @@ const WRITE_PIECE: usize = 256 * 1024;
 const READ_PIECE: u32 = 128 * 1024;
 /// The maximum number of listed directory entries.
 const ENTRIES_MAX: usize = 100_000;
-/// How long a request about a file may take. A healthy guest takes milliseconds. A guest that sends nothing, or a byte at
-/// a time, must not block the host forever.
+/// How long a request about a file may take. A healthy guest takes milliseconds. A guest that sends
+/// nothing, or a byte at a time, must not block the host forever.
 pub const FILE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The additional time for each MiB of the file.
 const FILE_TIMEOUT_PER_MIB: Duration = Duration::from_secs(1);
@@ -38,7 +40,8 @@ pub fn inputs_timeout(files: &[PlannedFile]) -> Duration {
     file_timeout(files.iter().map(|file| file.content.len() as u64).sum())
 }
 
-/// Sends input files. The guest does not respond to them. The next command fails if a file could not be written.
+/// Sends input files. The guest does not respond to them. The next command fails if a file could
+/// not be written.
 ///
 /// # Errors
 /// Returns an error if the infrastructure failed.
@@ -168,7 +171,8 @@ pub async fn read(
         let Some((last, bytes)) = frame.payload.split_first() else {
             return Err(protocol("its data is malformed", false));
         };
-        // Only the last piece may be shorter than requested. So a guest cannot send the file byte by byte.
+        // Only the last piece may be shorter than requested. So a guest cannot send the file byte
+        // by byte.
         let is_valid = if *last == 1 {
             bytes.len() <= length as usize
         } else {

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use crucible_guest::protocol::{FrameKind, HEADER_SIZE, Header, PAYLOAD_MAX_TO_HOST};
 
-/// The initial buffer size. Most guests send less than this in total. A long frame grows the buffer.
+/// The initial buffer size. Most guests send less than this in total. A long frame grows the
+/// buffer.
 const FIRST_READ: usize = 4096;
 
 /// A frame from a guest.
@@ -21,7 +22,8 @@ pub struct Frame {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InvalidFrame;
 
-/// Splits a byte stream into frames. It holds one frame at most, and the bytes that were read together with it.
+/// Splits a byte stream into frames. It holds one frame at most, and the bytes that were read
+/// together with it.
 #[derive(Debug)]
 pub struct FrameDecoder {
     buffer: Vec<u8>,
@@ -66,7 +68,8 @@ impl FrameDecoder {
         Ok(Some(Frame { kind: header.kind, id: header.id, payload }))
     }
 
-    /// Returns the unused part of the buffer, which is never empty. Call [`advance`](Self::advance) after filling it.
+    /// Returns the unused part of the buffer, which is never empty. Call [`advance`](Self::advance)
+    /// after filling it.
     pub fn spare_mut(&mut self) -> &mut [u8] {
         if self.start == self.end {
             (self.start, self.end) = (0, 0);

@@ -29,7 +29,8 @@ pub trait GuestSandbox: fmt::Debug + Send + Sync {
     /// Returns the lock of the sandbox.
     fn lock(&self) -> &SandboxLock;
 
-    /// Kills the sandbox after its guest broke the protocol or missed a deadline. The sandbox is poisoned already.
+    /// Kills the sandbox after its guest broke the protocol or missed a deadline. The sandbox is
+    /// poisoned already.
     ///
     /// Returns the error to report, with more detail if the engine knows it.
     fn abort(&self, error: EngineError) -> impl Future<Output = EngineError> + Send;
@@ -39,8 +40,8 @@ pub trait GuestSandbox: fmt::Debug + Send + Sync {
 pub trait GuestSandboxExt: GuestSandbox {
     /// Performs an exchange with the guest within a time limit.
     ///
-    /// A guest that misses the limit or breaks the protocol is treated as compromised: the sandbox is poisoned and
-    /// [aborted](GuestSandbox::abort).
+    /// A guest that misses the limit or breaks the protocol is treated as compromised: the sandbox
+    /// is poisoned and [aborted](GuestSandbox::abort).
     ///
     /// # Errors
     /// Returns the error of the exchange, or [`EngineError::Lost`] after the time limit.
@@ -65,7 +66,8 @@ pub trait GuestSandboxExt: GuestSandbox {
         }
     }
 
-    /// Sends the input files without waiting for responses. The next command fails if a file could not be written.
+    /// Sends the input files without waiting for responses. The next command fails if a file could
+    /// not be written.
     ///
     /// # Errors
     /// Returns an error if the infrastructure failed.
@@ -91,7 +93,8 @@ pub trait GuestSandboxExt: GuestSandbox {
             let channel = self.channel();
             let is_ready = async {
                 channel.ready().await?;
-                // The guest handles requests in order, so its response confirms every earlier request.
+                // The guest handles requests in order, so its response confirms every earlier
+                // request.
                 channel.measure().await
             };
             match tokio::time::timeout(SETUP_TIMEOUT, is_ready).await {
@@ -102,8 +105,8 @@ pub trait GuestSandboxExt: GuestSandbox {
         }
     }
 
-    /// Sends the request that starts a command. A guest that is already gone is not an error here: the supervision of
-    /// the command reads the reason.
+    /// Sends the request that starts a command. A guest that is already gone is not an error here:
+    /// the supervision of the command reads the reason.
     ///
     /// # Errors
     /// Returns an error if the request cannot be sent within [`SETUP_TIMEOUT`].
@@ -165,8 +168,8 @@ pub trait GuestSandboxExt: GuestSandbox {
         }
     }
 
-    /// Poisons the sandbox, and asks the guest to exit if the sandbox was usable. The caller ends a guest that does not
-    /// respond.
+    /// Poisons the sandbox, and asks the guest to exit if the sandbox was usable. The caller ends a
+    /// guest that does not respond.
     fn request_close(&self) -> impl Future<Output = ()> + Send {
         async {
             if self.lock().poison() {

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use crucible_core::{Evidence, KillReason, Signal};
 
-/// The kills of one command: signal, reason and time. An entry is written before its signal is sent.
+/// The kills of one command: signal, reason and time. An entry is written before its signal is
+/// sent.
 #[derive(Debug, Default)]
 pub struct KillLog {
     started_at: Option<Instant>,

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Poisons a sandbox when dropped, unless it was [disarmed](Self::disarm). The state of an abandoned command is unknown.
+/// Poisons a sandbox when dropped, unless it was [disarmed](Self::disarm). The state of an
+/// abandoned command is unknown.
 #[derive(Debug)]
 pub struct PoisonOnDrop<'a> {
     poisoned: &'a AtomicBool,

@@ -22,7 +22,8 @@ pub struct ProcessStatus {
 }
 
 impl ProcessStatus {
-    /// Parses a status file. The guest supplies it, so a line that is missing or malformed becomes `None`.
+    /// Parses a status file. The guest supplies it, so a line that is missing or malformed becomes
+    /// `None`.
     #[must_use]
     pub fn parse(text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);

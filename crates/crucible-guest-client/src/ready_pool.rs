@@ -29,12 +29,13 @@ pub struct ReadyStats {
 ///
 /// Items are used in one of two ways:
 ///
-/// - Single use: [`take`](Self::take) removes the item that has waited longest, and a new one is made in its place.
-/// - Reuse: [`check_out`](Self::check_out) lends the item that was used last. It keeps its place until
-///   [`give_back`](Self::give_back) or [`discard`](Self::discard).
+/// - Single use: [`take`](Self::take) removes the item that has waited longest, and a new one is
+///   made in its place.
+/// - Reuse: [`check_out`](Self::check_out) lends the item that was used last. It keeps its place
+///   until [`give_back`](Self::give_back) or [`discard`](Self::discard).
 ///
-/// The owner of the pool makes new items: it calls [`reserve_missing`](Self::reserve_missing), and then
-/// [`complete`](Self::complete) or [`release`](Self::release) for each returned kind.
+/// The owner of the pool makes new items: it calls [`reserve_missing`](Self::reserve_missing), and
+/// then [`complete`](Self::complete) or [`release`](Self::release) for each returned kind.
 #[derive(Debug)]
 pub struct ReadyPool<K, T> {
     wanted: usize,
@@ -70,7 +71,8 @@ struct PoolKind<K, T> {
 }
 
 impl<K: PartialEq + Clone, T> ReadyPool<K, T> {
-    /// Creates a pool that keeps `wanted` items of each recently requested kind, each for at most `age_max`.
+    /// Creates a pool that keeps `wanted` items of each recently requested kind, each for at most
+    /// `age_max`.
     #[must_use]
     pub fn new(wanted: usize, age_max: Duration) -> Self {
         let state =
@@ -119,7 +121,8 @@ impl<K: PartialEq + Clone, T> ReadyPool<K, T> {
 
     /// Lends the most recently used item of this kind for which `is_usable` returns `true`.
     ///
-    /// If every ready item is unusable, the longest waiting one is discarded to make room for another.
+    /// If every ready item is unusable, the longest waiting one is discarded to make room for
+    /// another.
     pub fn check_out(&self, key: &K, is_usable: impl Fn(&T) -> bool) -> CheckOut<T> {
         let mut state = self.state();
         let (lent, unusable, is_lacking) = state.request(key, |kind| {
@@ -136,7 +139,8 @@ impl<K: PartialEq + Clone, T> ReadyPool<K, T> {
         CheckOut { item: lent.map(|(item, _)| item), is_lacking }
     }
 
-    /// Returns an item that was [checked out](Self::check_out). If its kind was forgotten, the caller gets it back.
+    /// Returns an item that was [checked out](Self::check_out). If its kind was forgotten, the
+    /// caller gets it back.
     pub fn give_back(&self, key: &K, item: T) -> Option<T> {
         match self.state().kind(key) {
             Some(kind) => {
@@ -215,7 +219,7 @@ impl<K: PartialEq + Clone, T> ReadyPool<K, T> {
         }
     }
 
-    /// Removes and returns the items that have waited too long or whose kind was forgotten.
+    /// Removes and returns the items that have waited too long, and the items of forgotten kinds.
     #[must_use]
     pub fn take_expired(&self) -> Vec<T> {
         let mut state = self.state();
@@ -249,8 +253,8 @@ impl<K: PartialEq + Clone, T> PoolState<K, T> {
         self.kinds.iter_mut().find(|kind| kind.key == *key)
     }
 
-    /// Serves a request from a kind, which becomes the most recently requested one. The least recently requested kind is
-    /// forgotten if there are too many.
+    /// Serves a request from a kind, which becomes the most recently requested one. The least
+    /// recently requested kind is forgotten if there are too many.
     fn request<R>(&mut self, key: &K, serve: impl FnOnce(&mut PoolKind<K, T>) -> R) -> R {
         let index = self.kinds.iter().position(|kind| kind.key == *key);
         let mut kind = index.map_or_else(|| PoolKind::new(key), |index| self.kinds.remove(index));

@@ -3,7 +3,8 @@
 use crucible_core::{Command, EngineError, Limits, SandboxPath};
 use crucible_guest::protocol::{self, Exec, Overflow, Rlimit, Strings, WireWriter};
 
-/// With this core limit the kernel writes no core file and starts no crash handler of the host (core(5)).
+/// With this core limit the kernel writes no core file and starts no crash handler of the host
+/// (core(5)).
 const CORE_NONE: u64 = 1;
 /// The usual soft limit on the stack. execve(2) derives the maximum size of the arguments from it.
 const STACK: u64 = 8 * 1024 * 1024;
@@ -45,11 +46,11 @@ pub struct ExecParameters<'a> {
     pub deadline_us: u64,
     /// Whether the guest sends the command's status file.
     pub status: bool,
-    /// For how many microseconds the guest delays the report of the start. A command that ends before causes a single
-    /// report. Only with [`STDIO_PASSED`](protocol::STDIO_PASSED).
+    /// For how many microseconds the guest delays the report of the start. A command that ends
+    /// before causes a single report. Only with [`STDIO_PASSED`](protocol::STDIO_PASSED).
     pub quiet_us: u32,
-    /// Whether the guest sends its mount namespace when it exits with the command, so that it does not wait for the
-    /// unmounting.
+    /// Whether the guest sends its mount namespace when it exits with the command, so that it does
+    /// not wait for the unmounting.
     pub lend_mounts: bool,
     /// The encoded resource limits, see [`rlimits`].
     pub rlimits: &'a [u8],
@@ -99,8 +100,8 @@ fn strings<'a>(strings: impl Iterator<Item = &'a [u8]>) -> (u32, Vec<u8>) {
     (count, bytes)
 }
 
-/// Returns the resource limits of each process: no core file and no crash handler, open files, and the stack, which also
-/// bounds the arguments.
+/// Returns the resource limits of each process: no core file and no crash handler, open files, and
+/// the stack, which also bounds the arguments.
 #[must_use]
 pub fn process_limits(limits: &Limits) -> Vec<Rlimit> {
     let same = |resource, value| Rlimit { resource, soft: value, hard: value };
@@ -111,7 +112,8 @@ pub fn process_limits(limits: &Limits) -> Vec<Rlimit> {
     ]
 }
 
-/// Returns the limits that prevent a priority above that of other processes. gVisor's kernel has no such limits.
+/// Returns the limits that prevent a priority above that of other processes. gVisor's kernel has no
+/// such limits.
 #[must_use]
 pub fn priority_limits() -> Vec<Rlimit> {
     [libc::RLIMIT_NICE, libc::RLIMIT_RTPRIO]

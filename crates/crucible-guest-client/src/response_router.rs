@@ -11,14 +11,16 @@ use tokio::sync::futures::Notified;
 use crate::errors::{Disconnected, failed_step, protocol};
 use crate::frame_decoder::Frame;
 
-/// The maximum number of frames that wait for one request. A guest that exceeds it has broken the protocol.
+/// The maximum number of frames that wait for one request. A guest that exceeds it has broken the
+/// protocol.
 const QUEUED_MAX: usize = 64;
 /// How many late frames each request allows: responses to a request that was dropped.
 const LATE_FRAMES_PER_REQUEST: u32 = 64;
 /// The maximum allowance for late frames, regardless of the number of requests.
 const LATE_FRAMES_MAX: u32 = 4096;
 
-/// An open request. Its responses wait in the router until they are taken, and are discarded when it is dropped.
+/// An open request. Its responses wait in the router until they are taken, and are discarded when
+/// it is dropped.
 #[derive(Debug)]
 pub struct PendingRequest<'a> {
     router: &'a ResponseRouter,
@@ -41,8 +43,9 @@ impl Drop for PendingRequest<'_> {
 
 /// Routes the responses of one guest to their requests.
 ///
-/// Several requests may be open at once: a file can be read while a command runs. No task is dedicated to reading. Each
-/// task that waits for a response reads frames, and delivers the frames of other requests here.
+/// Several requests may be open at once: a file can be read while a command runs. No task is
+/// dedicated to reading. Each task that waits for a response reads frames, and delivers the frames
+/// of other requests here.
 #[derive(Debug, Default)]
 pub struct ResponseRouter {
     inboxes: Mutex<HashMap<u32, VecDeque<Frame>>>,
@@ -51,8 +54,8 @@ pub struct ResponseRouter {
     last_id: AtomicU32,
     /// The first failure of a request that has no other response.
     quiet_failure: Mutex<Option<Frame>>,
-    /// How many more late frames are accepted. Without this bound a guest could keep a reading task busy forever, so
-    /// that no deadline is checked.
+    /// How many more late frames are accepted. Without this bound a guest could keep a reading task
+    /// busy forever, so that no deadline is checked.
     late_frames_left: AtomicU32,
     /// The paths of input files in transit, by request id.
     inputs: Mutex<HashMap<u32, String>>,
@@ -65,7 +68,7 @@ pub struct ResponseRouter {
     disconnected: AtomicBool,
 }
 
-/// The message of a guest whose sandbox is ready.
+/// The message that reports a ready sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Greeting {
     /// The layers that the guest has applied to itself, see [`Ready`].
@@ -94,7 +97,8 @@ impl ResponseRouter {
         self.inboxes().values().map(VecDeque::len).sum()
     }
 
-    /// Returns a future that resolves at the next delivery. [Enable](Notified::enable) it before checking for frames.
+    /// Returns a future that resolves at the next delivery. [Enable](Notified::enable) it before
+    /// checking for frames.
     pub(crate) fn next_delivery(&self) -> Notified<'_> {
         self.deliveries.notified()
     }
@@ -110,9 +114,11 @@ impl ResponseRouter {
         PendingRequest { router: self, id: self.reserve_request() }
     }
 
-    /// Opens a request that stays open until it is [resumed](Self::resume_request) and dropped. Returns its id.
+    /// Opens a request that stays open until it is [resumed](Self::resume_request) and dropped.
+    /// Returns its id.
     ///
-    /// The first id is 1. So a request that was sent with id 1 before the router existed gets its responses here.
+    /// The first id is 1. So a request that was sent with id 1 before the router existed gets its
+    /// responses here.
     #[must_use]
     pub fn reserve_request(&self) -> u32 {
         // Id 0 marks messages about the sandbox itself. Ids repeat after 2^32 requests.
@@ -228,7 +234,8 @@ impl ResponseRouter {
         self.notify();
     }
 
-    /// Records that the guest broke the protocol, which ends the connection. The first error is kept.
+    /// Records that the guest broke the protocol, which ends the connection. The first error is
+    /// kept.
     pub fn record_protocol_error(&self, what: &str) {
         let _only_the_first = self.protocol_error.set(what.to_owned());
         self.record_end();

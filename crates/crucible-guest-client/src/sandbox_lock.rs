@@ -7,7 +7,8 @@ use tokio::sync::{Mutex, MutexGuard};
 
 use crate::poison_on_drop::PoisonOnDrop;
 
-/// Serializes the commands of a sandbox, and refuses requests once the sandbox is poisoned or closed.
+/// Serializes the commands of a sandbox, and refuses requests once the sandbox is poisoned or
+/// closed.
 #[derive(Debug, Default)]
 pub struct SandboxLock {
     turn: Mutex<()>,
@@ -38,7 +39,8 @@ impl SandboxLock {
     /// Dropping the future leaves the queue of waiting commands.
     ///
     /// # Errors
-    /// Returns [`EngineError::Closed`] if the sandbox is poisoned or closed, also if that happens during the wait.
+    /// Returns [`EngineError::Closed`] if the sandbox is poisoned or closed, also if that happens
+    /// during the wait.
     pub async fn acquire(&self) -> Result<MutexGuard<'_, ()>, EngineError> {
         self.check()?;
         let guard = self.turn.lock().await;

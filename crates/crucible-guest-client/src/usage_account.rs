@@ -6,20 +6,13 @@ use crucible_core::Usage;
 
 use crate::cgroup_counters::CgroupCounters;
 use crate::evidence_builder::EvidenceBuilder;
-
-/// The values of all counters before a command.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct UsageBaseline {
-    /// The counters of the sandbox's cgroup.
-    pub counters: CgroupCounters,
-    /// CPU time of the guest itself.
-    pub guest_cpu: Duration,
-}
+use crate::usage_baseline::UsageBaseline;
 
 /// The usage of a sandbox up to the end of its last command.
 #[derive(Debug, Clone, Default)]
 pub struct UsageAccount {
-    /// The counters at the end of the last command; before the first command, those at the start of the sandbox.
+    /// The counters at the end of the last command; before the first command, those at the start of
+    /// the sandbox.
     pub baseline: UsageBaseline,
     /// The usage of all commands together.
     pub used: Usage,

@@ -16,7 +16,8 @@ pub(super) enum BackgroundTask {
 
 /// The sending side of the background worker's queue. Cheap to clone.
 ///
-/// The queue is unbounded: it contains at most a few tasks per container, and `containers_max` limits those.
+/// The queue is unbounded: it contains at most a few tasks per container, and `containers_max`
+/// limits those.
 #[derive(Debug, Clone)]
 pub(crate) struct BackgroundTasks(mpsc::UnboundedSender<BackgroundTask>);
 
@@ -50,7 +51,8 @@ impl BackgroundTasks {
     }
 
     fn send(&self, task: BackgroundTask) {
-        // The worker ends after its engine. The owner of the container is dead then, and another engine removes it.
+        // The worker ends after its engine. The owner of the container is dead then, and another
+        // engine removes it.
         let _sent = self.0.send(task);
     }
 }

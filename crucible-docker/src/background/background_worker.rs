@@ -1,7 +1,7 @@
 //! The thread for background work.
 //!
-//! It has a runtime of its own: a container outlives the runtime in which it was used, and a host may drop a sandbox
-//! outside of any runtime.
+//! It has a runtime of its own: a container outlives the runtime in which it was used, and a host
+//! may drop a sandbox outside of any runtime.
 
 use std::fmt;
 use std::sync::mpsc as std_mpsc;
@@ -21,7 +21,8 @@ use crate::connection::Daemon;
 /// How long the worker waits before it repeats a failed removal: at first, and at most.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
-/// How long the last removals may take when the engine ends. Another engine removes the remaining containers.
+/// How long the last removals may take when the engine ends. Another engine removes the remaining
+/// containers.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// How often the pool of ready containers is checked.
 const TICK: Duration = Duration::from_secs(1);
@@ -62,7 +63,8 @@ impl BackgroundWorker {
         Ok(Self { tasks, pool, thread: handle.thread().id(), ended: Mutex::new(ended) })
     }
 
-    /// Sets the pool that the worker keeps filled. The pool owns the worker, so it does not exist at the worker's start.
+    /// Sets the pool that the worker keeps filled. The pool owns the worker, so it does not exist
+    /// at the worker's start.
     pub(crate) fn set_pool(&self, pool: Weak<dyn ReadyContainers>) {
         let _only_once = self.pool.set(pool);
     }

@@ -12,10 +12,12 @@ use crate::ownership::{LocalHost, ReapDecision};
 /// How many containers are removed at once.
 const CONCURRENT_REMOVALS: usize = 8;
 
-/// Removes every container whose owner is dead or whose lease has ended. Returns the number of these containers.
+/// Removes the containers of dead owners and those with an ended lease. Returns the number of these
+/// containers.
 ///
 /// # Errors
-/// Returns an error if the daemon does not list its containers. A failed removal is logged and repeated the next time.
+/// Returns an error if the daemon does not list its containers. A failed removal is logged and
+/// repeated the next time.
 pub(crate) async fn reap(daemon: &Daemon) -> Result<usize, EngineError> {
     let (host, now) = (LocalHost::detect(), SystemTime::now());
     let dead: Vec<String> = daemon
@@ -38,7 +40,7 @@ pub(crate) async fn reap(daemon: &Daemon) -> Result<usize, EngineError> {
         .for_each_concurrent(CONCURRENT_REMOVALS, |name| async move {
             tracing::info!(container = name, "removing a container of a dead owner");
             if let Err(error) = daemon.remove(&name).await {
-                tracing::warn!(container = name, %error, "cannot remove a container of a dead owner");
+                tracing::warn!(container = name, %error, "cannot remove a dead owner's container");
             }
         })
         .await;

@@ -2,8 +2,8 @@
 
 /// Devices that the daemon's drivers pass to every container of an engine.
 ///
-/// The program can attack the device's driver, which no layer protects. The proxy in `deploy/docker-proxy` refuses
-/// devices by default.
+/// The program can attack the device's driver, which no layer protects. The proxy in
+/// `deploy/docker-proxy` refuses devices by default.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct DeviceRequest {

@@ -11,10 +11,11 @@ pub enum Runtime {
     /// The daemon's default, usually runc.
     #[default]
     Default,
-    /// gVisor, a kernel in a user process, by its name in the daemon's configuration, such as `runsc`.
+    /// gVisor, a kernel in a user process, by its name in the daemon's configuration, such as
+    /// `runsc`.
     Gvisor(String),
-    /// Another runtime. The engine treats it like runc: a Linux kernel, with cgroups that are visible inside the
-    /// container.
+    /// Another runtime. The engine treats it like runc: a Linux kernel, with cgroups that are
+    /// visible inside the container.
     Named(String),
 }
 

@@ -9,7 +9,8 @@ use super::device_request::DeviceRequest;
 use super::pull_policy::{Credentials, PullPolicy, PullWatcher};
 use super::runtime::Runtime;
 
-/// The settings that an engine was built with. [`DockerBuilder`](crate::DockerBuilder) documents each of them.
+/// The settings that an engine was built with. [`DockerBuilder`](crate::DockerBuilder) documents
+/// each of them.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     pub(crate) endpoint: Option<String>,

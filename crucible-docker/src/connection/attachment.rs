@@ -37,8 +37,8 @@ pub(crate) struct Attachment {
 
 struct FrameWriter {
     sink: Pin<Box<dyn AsyncWrite + Send>>,
-    /// Bytes of frames that are not written yet. The next write begins with them, so a dropped future leaves no partial
-    /// frame.
+    /// Bytes of frames that are not written yet. The next write begins with them, so a dropped
+    /// future leaves no partial frame.
     unwritten: BytesMut,
 }
 

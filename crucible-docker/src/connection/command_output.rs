@@ -8,15 +8,18 @@ use crucible_guest_client::OutputMeter;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// How many chunks wait for the receiver of live output. When the queue is full nothing is read, so the program blocks.
+/// How many chunks wait for the receiver of live output. When the queue is full nothing is read, so
+/// the program blocks.
 const CHUNKS_MAX: usize = 16;
 
-/// The output of one command. It is captured, counted, and forwarded to the receiver of live output.
+/// The output of one command. It is captured, counted, and forwarded to the receiver of live
+/// output.
 #[derive(Debug)]
 pub(crate) struct CommandOutput {
     pub(crate) meter: OutputMeter,
     captures: Mutex<[Capture; 2]>,
-    /// The queue to the receiver of live output. `None` without a receiver, and after the last chunk.
+    /// The queue to the receiver of live output. `None` without a receiver, and after the last
+    /// chunk.
     chunks: Mutex<Option<mpsc::Sender<OutputChunk>>>,
     /// Cancelled when the receiver has exceeded its grace period. Nothing is forwarded after that.
     pub(crate) detached: CancellationToken,

@@ -42,7 +42,8 @@ impl Daemon {
             return Err(EngineError::Unsupported {
                 engine: settings.runtime.engine_name().to_owned(),
                 what: format!(
-                    "the daemon at {address} with API version {}; version {}.{} (Docker 20.10) or later is required",
+                    "the daemon at {address} with API version {}\n\
+                     fix: use version {}.{} (Docker 20.10) or later",
                     version.api_version.as_deref().unwrap_or("?"),
                     API_FLOOR.0,
                     API_FLOOR.1
@@ -80,8 +81,8 @@ impl Daemon {
         Ok(())
     }
 
-    /// Unpacks an archive in a container that was never started. The archive is not compressed: the daemon would run a
-    /// program to decompress it.
+    /// Unpacks an archive in a container that was never started. The archive is not compressed: the
+    /// daemon would run a program to decompress it.
     pub(crate) async fn upload(
         &self,
         name: &str,
@@ -121,7 +122,8 @@ impl Daemon {
         inspected.map_err(|error| call_failed("look at a container", error))
     }
 
-    /// Kills all processes of a container. A container that does not exist or has ended is not an error.
+    /// Kills all processes of a container. A container that does not exist or has ended is not an
+    /// error.
     pub(crate) async fn kill(&self, name: &str) -> Result<(), EngineError> {
         let options = KillContainerOptionsBuilder::default().signal("KILL").build();
         match self.client.kill_container(name, Some(options)).await {
@@ -132,7 +134,8 @@ impl Daemon {
         }
     }
 
-    /// Removes a container with its volumes, even if it runs. A container that does not exist is not an error.
+    /// Removes a container with its volumes, even if it runs. A container that does not exist is
+    /// not an error.
     pub(crate) async fn remove(&self, name: &str) -> Result<(), EngineError> {
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match self.client.remove_container(name, Some(options)).await {

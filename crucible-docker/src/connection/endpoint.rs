@@ -11,7 +11,7 @@ use super::error::DAEMON;
 /// The usual socket of a daemon.
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
-/// Returns a client for the configured endpoint, or for the first one that exists, and its address.
+/// Returns a client for the configured endpoint, or for the first existing one, and its address.
 pub(super) fn connect(
     endpoint: Option<&str>,
     timeout: Duration,

@@ -18,7 +18,8 @@ pub(crate) fn call_failed(step: impl Into<String>, error: Error) -> EngineError 
             }
             EngineError::setup(step, error)
         }
-        // The daemon may have performed the call. Its container is found by name or label, and removed.
+        // The daemon may have performed the call. Its container is found by name or label, and
+        // removed.
         Error::RequestTimeoutError
         | Error::IOError { .. }
         | Error::HyperResponseError { .. }

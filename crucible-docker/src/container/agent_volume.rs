@@ -1,9 +1,10 @@
 //! The volume with the guest program, shared by all containers of an engine.
 //!
-//! One container per engine holds the volume. It is created and never started, and the volume has no name. Every sandbox
-//! mounts the volume read-only with `VolumesFrom`. So the guest program is in place before a container starts, although
-//! the root file system is read-only and the daemon cannot unpack an archive there. An archive per container would take
-//! longer than the start. The volume disappears with the last container that uses it.
+//! One container per engine holds the volume. It is created and never started, and the volume has
+//! no name. Every sandbox mounts the volume read-only with `VolumesFrom`. So the guest program is
+//! in place before a container starts, although the root file system is read-only and the daemon
+//! cannot unpack an archive there. An archive per container would take longer than the start. The
+//! volume disappears with the last container that uses it.
 
 use bollard::models::{ContainerCreateBody, HostConfig};
 use bytes::Bytes;
@@ -15,7 +16,8 @@ use crate::ownership::{ContainerRole, Owner};
 
 use super::container_policy::GUEST_DIRECTORY;
 
-/// The container that holds the guest program, by name. It is created when the first sandbox needs it.
+/// The container that holds the guest program, by name. It is created when the first sandbox needs
+/// it.
 #[derive(Debug, Default)]
 pub(super) struct AgentVolume {
     container: Mutex<Option<String>>,
@@ -82,7 +84,7 @@ async fn create(
     };
     match daemon.create(name, body).await {
         Ok(()) => {}
-        // The daemon performed an earlier call whose response was lost.
+        // The daemon performed an earlier call, and its response was lost.
         Err(error) if status(&error) == Some(409) => {}
         Err(error) => return Err(call_failed("create the volume for the guest", error)),
     }

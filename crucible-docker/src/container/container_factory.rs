@@ -37,7 +37,7 @@ pub(super) struct ContainerFactory {
 }
 
 impl ContainerFactory {
-    /// Creates a factory whose containers need no layers yet.
+    /// Creates a factory that requires no layers yet.
     pub(super) fn new(daemon: Daemon, tasks: BackgroundTasks) -> Self {
         Self {
             daemon,
@@ -64,7 +64,8 @@ impl ContainerFactory {
         }
     }
 
-    /// Creates and starts a container, waits for the greeting of its guest, and verifies every layer.
+    /// Creates and starts a container, waits for the greeting of its guest, and verifies every
+    /// layer.
     ///
     /// # Cancel safety
     /// Dropping the future removes the container in the background.
@@ -177,7 +178,8 @@ impl ContainerFactory {
             || text.contains("Unknown runtime specified")
         {
             return self.unsupported(format!(
-                "the runtime `{}`, which the daemon does not know\nfix: add it to `runtimes` in the daemon's configuration",
+                "the runtime `{}`, which the daemon does not know\n\
+                 fix: add it to `runtimes` in the daemon's configuration",
                 self.daemon.settings.runtime
             ));
         }

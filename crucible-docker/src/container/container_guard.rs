@@ -6,8 +6,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::background::BackgroundTasks;
 use crate::connection::Daemon;
 
-/// Owns a container by its name, together with the permit for it. When dropped, the container is removed in the
-/// background. The permit is released after the removal.
+/// Owns a container by its name, together with the permit for it. When dropped, the container is
+/// removed in the background. The permit is released after the removal.
 #[derive(Debug)]
 pub(super) struct ContainerGuard {
     pub(super) name: String,
@@ -17,7 +17,8 @@ pub(super) struct ContainerGuard {
 }
 
 impl ContainerGuard {
-    /// Creates a guard before the container is created, so that it is removed whatever happens to the call.
+    /// Creates a guard before the container is created, so that it is removed whatever happens to
+    /// the call.
     pub(super) fn new(
         name: String,
         daemon: Daemon,

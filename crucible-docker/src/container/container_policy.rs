@@ -12,15 +12,15 @@ use crate::config::{DeviceRequest, Settings};
 
 /// The directory of the guest program in a container.
 pub(super) const GUEST_DIRECTORY: &str = "/.crucible";
-/// The guest's capabilities. It needs them to become the target's user, to kill the target, to write and read files of
-/// any owner, and to drop its other capabilities.
+/// The guest's capabilities. It needs them to become the target's user, to kill the target, to
+/// write and read files of any owner, and to drop its other capabilities.
 pub(super) const CAPABILITIES: [&str; 7] =
     ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETPCAP", "SETUID"];
 /// The allowance for gVisor's own threads, which the host counts as processes of the container.
 const GVISOR_PROCESSES: u64 = 1024;
 
-/// The properties of a container that are fixed at its creation. Sandboxes with the same policy share a kind of ready
-/// container.
+/// The properties of a container that are fixed at its creation. Sandboxes with the same policy
+/// share a kind of ready container.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct ContainerPolicy {
     pub(crate) image: String,
@@ -69,13 +69,15 @@ impl ContainerPolicy {
             }),
             env: Some(Vec::new()),
             labels: Some(labels),
-            // The daemon closes the guest's input when the engine's connection ends, and the guest exits.
+            // The daemon closes the guest's input when the engine's connection ends, and the guest
+            // exits.
             open_stdin: Some(true),
             stdin_once: Some(true),
             attach_stdin: Some(true),
             attach_stdout: Some(true),
             attach_stderr: Some(true),
-            // A terminal would merge the streams, so a program could write bytes that look like frames.
+            // A terminal would merge the streams, so a program could write bytes that look like
+            // frames.
             tty: Some(false),
             network_disabled: Some(true),
             host_config: Some(self.host_config(settings, agent_volume, target_id)),
@@ -91,7 +93,8 @@ impl ContainerPolicy {
             arguments.extend(["--disk".to_owned(), self.disk_bytes.to_string()]);
             arguments.extend(["--inodes".to_owned(), self.inodes.to_string()]);
         }
-        // gVisor's kernel ignores `oom_score_adj`, and a guest that has the file open shows it to programs.
+        // gVisor's kernel ignores `oom_score_adj`, and a guest that has the file open shows it to
+        // programs.
         if !settings.runtime.is_gvisor() {
             arguments.push("--oom-first".to_owned());
         }
@@ -139,7 +142,8 @@ impl ContainerPolicy {
         }
     }
 
-    /// Returns the writable mounts. Each has the limit of all of them together, and the guest adds them up (ADR 0022).
+    /// Returns the writable mounts. Each has the limit of all of them together, and the guest adds
+    /// them up (ADR 0022).
     fn tmpfs(&self, settings: &Settings, target_id: u32) -> HashMap<String, String> {
         let bounds = if settings.waived.contains(&Layer::BoundedDisk) {
             String::new()

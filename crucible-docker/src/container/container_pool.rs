@@ -20,7 +20,8 @@ use crate::image::{Image, ImageCache};
 /// How long a ready container may take to respond before its use.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The containers of an engine. When it is dropped, every container is removed, which blocks for 20 seconds at most.
+/// The containers of an engine. When it is dropped, every container is removed, which blocks for 20
+/// seconds at most.
 #[derive(Debug)]
 pub(crate) struct ContainerPool {
     pub(crate) info: EngineInfo,
@@ -40,7 +41,8 @@ impl Drop for ContainerPool {
 }
 
 impl ContainerPool {
-    /// Connects to the daemon, removes the containers of dead owners, and inspects a first container.
+    /// Connects to the daemon, removes the containers of dead owners, and inspects a first
+    /// container.
     pub(crate) async fn connect(settings: Settings) -> Result<Arc<Self>, EngineError> {
         let (daemon, version) = Daemon::connect(settings).await?;
         tracing::info!(

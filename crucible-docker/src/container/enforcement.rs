@@ -8,10 +8,12 @@ use super::guest_container::GuestContainer;
 use super::layer_check::{LayerCheck, check_layers, describe_disk};
 use crate::config::Settings;
 
-/// Layers that some daemons and kernels lack. An engine has those of its first container, and requires them from then on.
+/// Layers that some daemons and kernels lack. An engine has those of its first container, and
+/// requires them from then on.
 const OPTIONAL: [Layer; 4] =
     [Layer::UserNamespace, Layer::CgroupNamespace, Layer::Landlock, Layer::CpuCgroup];
-/// Layers that gVisor provides in part. Its engine reports them as absent, and describes the replacement.
+/// Layers that gVisor provides in part. Its engine reports them as absent, and describes the
+/// replacement.
 const PARTIAL_IN_GVISOR: [Layer; 2] = [Layer::PidsCgroup, Layer::BoundedDisk];
 /// The seccomp mode of filters (proc(5)).
 const SECCOMP_FILTER: u32 = 2;
@@ -64,7 +66,8 @@ pub(super) fn verify(
 /// Returns what was in force for a command, from its status file right after execve(2).
 ///
 /// # Errors
-/// Returns [`EngineError::LayerUnavailable`] if a layer was not in force. The run's result cannot be trusted then.
+/// Returns [`EngineError::LayerUnavailable`] if a layer was not in force. The run's result cannot
+/// be trusted then.
 pub(crate) fn enforcement_of_command(
     settings: &Settings,
     engine: &Enforcement,
@@ -89,7 +92,8 @@ pub(crate) fn enforcement_of_command(
     check(Layer::DedicatedUser, uid == Some(container.target_id), format!("user {uid:?}"));
     let capabilities = status.capabilities.unwrap_or(u64::MAX);
     if settings.runtime.is_gvisor() {
-        // gVisor reports a bounding set, which has no effect on a process that cannot gain privileges.
+        // gVisor reports a bounding set, which has no effect on a process that cannot gain
+        // privileges.
         let holds = status.effective == Some(0);
         check(Layer::Capabilities, holds, format!("capabilities {capabilities:#x}"));
     } else {
@@ -133,10 +137,11 @@ fn unavailable(settings: &Settings, layer: Layer, expected: &str) -> Unavailable
     let reason = format!("a container of {} does not have it: {expected}", settings.runtime);
     let fix = match layer {
         Layer::MemoryCgroup | Layer::PidsCgroup => {
-            "let the daemon manage cgroups (a rootless one needs cgroup version 2 with systemd), or waive it"
+            "let the daemon manage cgroups (a rootless one needs cgroup version 2 with systemd), \
+             or waive it"
         }
         Layer::BoundedDisk => {
-            "use a runtime whose tmpfs supports `size` and `nr_inodes`, or waive it"
+            "use a runtime with support for `size` and `nr_inodes` of tmpfs, or waive it"
         }
         Layer::Seccomp => "use a runtime with seccomp(2), or waive it",
         _ => "use another runtime or a newer daemon",

@@ -10,15 +10,16 @@ use super::container_guard::ContainerGuard;
 use super::container_policy::ContainerPolicy;
 use crate::connection::Attachment;
 
-/// How often, and at which interval, the daemon is asked whether a killed container ran out of memory.
+/// How often, and at which interval, the daemon is asked whether a killed container ran out of
+/// memory.
 const OOM_CHECKS: u32 = 20;
 const OOM_CHECK_INTERVAL: Duration = Duration::from_millis(100);
-/// The exit code that the daemon reports for a container whose process 1 was killed.
+/// The exit code that the daemon reports for a container with a killed process 1.
 const KILLED: i64 = 137;
-/// How long the daemon may take to describe a container whose guest is gone.
+/// How long the daemon may take to describe a container after its guest is gone.
 const DIAGNOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A container whose guest has greeted.
+/// A container with a guest that has greeted.
 #[derive(Debug)]
 pub(crate) struct GuestContainer {
     pub(crate) attachment: Attachment,
@@ -48,8 +49,8 @@ impl GuestContainer {
         self.guard.remove().await
     }
 
-    /// Corrects the kernel's peaks, which include the start of the container. A peak that the command did not exceed is
-    /// not the command's.
+    /// Corrects the kernel's peaks, which include the start of the container. A peak that the
+    /// command did not exceed is not the command's.
     pub(crate) fn correct_peaks(&self, usage: &mut Usage, end: &CommandEnd) {
         let start = self.greeting().map(|greeting| greeting.counted);
         let (Some(start), Some(now)) = (start, end.counted) else {
@@ -87,8 +88,8 @@ impl GuestContainer {
         EngineError::Lost { doing, started, source: Some(facts.join("; ").into()) }
     }
 
-    /// Returns `true` if the daemon reports that the container ran out of memory. The daemon learns of that and of the
-    /// exit in either order, so this asks again for a while.
+    /// Returns `true` if the daemon reports that the container ran out of memory. The daemon learns
+    /// of that and of the exit in either order, so this asks again for a while.
     pub(crate) async fn ran_out_of_memory(&self) -> bool {
         for _ in 0..OOM_CHECKS {
             let Ok(Ok(Some(state))) = tokio::time::timeout(DIAGNOSE_TIMEOUT, self.state()).await

@@ -149,7 +149,7 @@ impl Inspection<'_> {
                 self.counted.cpu_us.is_some(),
                 "counted by the container's cgroup",
             ),
-            // The guest does not start a command whose limits cannot be set (setrlimit(2)).
+            // The guest does not start a command if setrlimit(2) fails.
             LayerCheck::new(Layer::Rlimits, true, "open files, no core"),
             LayerCheck::new(
                 Layer::ReadOnlyRoot,
@@ -164,7 +164,8 @@ impl Inspection<'_> {
         ]
     }
 
-    /// Checks the memory limit of the kernel where the guest sees it, and always the daemon's report.
+    /// Checks the memory limit of the kernel where the guest sees it, and always the daemon's
+    /// report.
     fn memory(&self) -> LayerCheck {
         let wanted = self.container.policy.memory_bytes;
         let reported = |number: Option<i64>| number.and_then(|number| u64::try_from(number).ok());
@@ -184,7 +185,8 @@ impl Inspection<'_> {
         let limit = self.config.pids_limit.and_then(|limit| u64::try_from(limit).ok());
         let by_kernel = self.counted.processes_limit.is_none_or(|limit| limit == wanted);
         let (holds, detail) = if self.settings.runtime.counts_own_threads() {
-            // The host also counts the runtime's own threads, so gVisor's kernel enforces the program's limit.
+            // The host also counts the runtime's own threads, so gVisor's kernel enforces the
+            // program's limit.
             let detail = format!(
                 "{} processes by RLIMIT_NPROC in gVisor's kernel, which does not count refusals",
                 policy.processes
@@ -205,7 +207,8 @@ pub(super) fn describe_disk(policy: &ContainerPolicy, layers: Layers) -> String 
     format!("{} bytes, {} {inodes}, in /box, /tmp and /dev/shm", policy.disk_bytes, policy.inodes)
 }
 
-/// Returns `true` if every mount is a volume of the daemon, the guest's read-only, and none is a host directory.
+/// Returns `true` if every mount is a volume of the daemon, the guest's read-only, and none is a
+/// host directory.
 fn has_no_host_mounts(inspected: &ContainerInspectResponse) -> bool {
     let mounts = inspected.mounts.as_deref().unwrap_or_default();
     let of_guest = |mount: &MountPoint| mount.destination.as_deref() == Some(GUEST_DIRECTORY);

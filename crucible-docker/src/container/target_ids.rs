@@ -16,7 +16,8 @@ pub(super) struct TargetIds {
 }
 
 impl TargetIds {
-    /// Creates the ids of an engine. Each engine begins at a random id, so the ids of different engines rarely meet.
+    /// Creates the ids of an engine. Each engine begins at a random id, so the ids of different
+    /// engines rarely meet.
     pub(super) fn new(has_user_namespace: bool) -> Self {
         let range = if has_user_namespace { MAPPED_IDS } else { HOST_IDS };
         let seed = u32::try_from(uuid::Uuid::now_v7().as_u128() & 0xffff_ffff).unwrap_or_default();

@@ -36,7 +36,8 @@ pub(crate) struct ImageCache {
 }
 
 impl ImageCache {
-    /// Returns the name of the image for a sandbox: the evaluation's, its language's, or the default.
+    /// Returns the name of the image for a sandbox: the evaluation's, its language's, or the
+    /// default.
     pub(crate) fn name_for(daemon: &Daemon, spec: &SandboxSpec) -> Result<String, EngineError> {
         let settings = &daemon.settings;
         let for_language = || settings.images.get(spec.language.as_deref()?);
@@ -95,7 +96,8 @@ fn verify(daemon: &Daemon, name: &str, found: Option<ImageInspect>) -> Result<Im
     };
     let Some(found) = found else {
         return Err(unsupported(format!(
-            "image `{name}`, which the daemon does not have\nfix: pull it (`docker pull {name}`), or set a pull policy"
+            "image `{name}`, which the daemon does not have\n\
+             fix: pull it (`docker pull {name}`), or set a pull policy"
         )));
     };
     let (os, architecture) = (found.os.unwrap_or_default(), found.architecture.unwrap_or_default());
@@ -104,15 +106,16 @@ fn verify(daemon: &Daemon, name: &str, found: Option<ImageInspect>) -> Result<Im
         && (architecture.is_empty() || architecture == ARCHITECTURE);
     if !fits {
         return Err(unsupported(format!(
-            "image `{name}`, which is for {os}/{architecture}; the guest is for linux/{ARCHITECTURE}"
+            "image `{name}`, which is for {os}/{architecture}; \
+             the guest is for linux/{ARCHITECTURE}"
         )));
     }
     let config = found.config.unwrap_or_default();
     let volumes = config.volumes.unwrap_or_default();
     if !volumes.is_empty() && !settings.waived.contains(&Layer::BoundedDisk) {
         return Err(unsupported(format!(
-            "image `{name}`, which declares volumes ({}), whose size nothing limits\nfix: build an image without them, or waive \
-             `{}`",
+            "image `{name}`, which declares volumes ({}) of unlimited size\n\
+             fix: build an image without them, or waive `{}`",
             volumes.join(", "),
             Layer::BoundedDisk
         )));

@@ -10,8 +10,8 @@ use futures::StreamExt as _;
 use crate::config::{Credentials, PullProgress, PullWatcher};
 use crate::connection::{Daemon, call_failed};
 
-/// Returns the registry of an image: the part before the first slash, if it looks like a host (docs.docker.com, "Image
-/// names").
+/// Returns the registry of an image: the part before the first slash, if it looks like a host
+/// (docs.docker.com, "Image names").
 fn registry(image: &str) -> &str {
     match image.split_once('/') {
         Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => first,
@@ -66,7 +66,8 @@ fn has_tag(image: &str) -> bool {
     image.contains('@') || image.rsplit('/').next().is_some_and(|name| name.contains(':'))
 }
 
-/// Returns the error of a pull. The daemon wraps a registry's refusal in an error of its own, with a status or without.
+/// Returns the error of a pull. The daemon wraps a registry's refusal in an error of its own, with
+/// a status or without.
 fn pull_failed(image: &str, error: bollard::errors::Error) -> EngineError {
     let text = error.to_string();
     let busy = ["toomanyrequests", "Too Many Requests", "429", "timeout", "connection refused"];

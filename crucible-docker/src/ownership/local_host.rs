@@ -42,7 +42,8 @@ impl LocalHost {
     /// Returns the label of a local process, or `None` if there is no such process or no `/proc`.
     pub(super) fn process(&self, pid: u32) -> Option<String> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name is in parentheses and may contain any byte. The fields are counted from the last parenthesis.
+        // The name is in parentheses and may contain any byte. The fields are counted from the last
+        // parenthesis.
         let started = stat.get(stat.rfind(')')? + 2..)?.split(' ').nth(19)?;
         Some(format!("{pid} {started} {}", self.pid_namespace))
     }
@@ -59,7 +60,8 @@ impl LocalHost {
             return ReapDecision::Remove;
         }
         if is_running {
-            // The guest exits when its owner's connection ends, so the owner of a running container is alive.
+            // The guest exits when its owner's connection ends, so the owner of a running container
+            // is alive.
             return ReapDecision::Keep;
         }
         let lease = label(LEASE).parse().map(|seconds| UNIX_EPOCH + Duration::from_secs(seconds));
@@ -70,13 +72,15 @@ impl LocalHost {
         }
     }
 
-    /// Returns `true` if an owner is certainly dead: the machine was rebooted, or the process does not exist.
+    /// Returns `true` if an owner is certainly dead: the machine was rebooted, or the process does
+    /// not exist.
     fn is_owner_dead(&self, machine: &str, boot: &str, process: &str) -> bool {
         if self.boot.is_empty() || boot.is_empty() || process.is_empty() {
             return false;
         }
         if boot != self.boot {
-            // An earlier boot of the same machine is over. Without a machine id the owner may be on another machine.
+            // An earlier boot of the same machine is over. Without a machine id the owner may be on
+            // another machine.
             return !machine.is_empty() && machine == self.machine;
         }
         let mut parts = process.splitn(3, ' ');

@@ -30,8 +30,9 @@ impl ContainerRole {
         }
     }
 
-    /// Returns for how long only the owner may remove a container that does not run. The times are far longer than an
-    /// owner needs it. An owner creates a new agent volume when the old one is gone.
+    /// Returns for how long only the owner may remove a container that does not run. The times are
+    /// far longer than an owner needs it. An owner creates a new agent volume when the old one is
+    /// gone.
     fn lease(self) -> Duration {
         match self {
             Self::Sandbox => Duration::from_secs(10 * 60),

@@ -1,4 +1,4 @@
-//! The engine suite on containers of the daemon's own runtime, through the narrow proxy, and on gVisor's.
+//! The engine suite with the daemon's default runtime, through the proxy, and with gVisor.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,18 +7,18 @@ use std::time::Duration;
 use crucible_conformance::engine_conformance;
 use crucible_docker::DockerEngine;
 
-use super::support::{builder, gvisor, is_required, made, until};
-use super::wire::daemon_socket;
+use super::support::{build_engine, builder, gvisor, is_required, wait_until};
+use super::test_proxy::daemon_socket;
 
-engine_conformance!(docker, || made(builder()), or skip);
+engine_conformance!(docker, || build_engine(builder()), or skip);
 
-engine_conformance!(in_gvisor, || made(gvisor()), or skip);
+engine_conformance!(in_gvisor, || build_engine(gvisor()), or skip);
 
 engine_conformance!(through_the_proxy, through_the_proxy_engine, or skip);
 
 async fn through_the_proxy_engine() -> Result<DockerEngine, String> {
-    // Where there is no daemon, that is the reason, and not that there is no proxy.
-    made(builder()).await?.close().await;
+    // Without a daemon, that is the reason to report, not the missing proxy.
+    build_engine(builder()).await?.close().await;
     let socket = match start_proxy() {
         Ok(socket) => socket,
         Err(reason) => {
@@ -26,11 +26,11 @@ async fn through_the_proxy_engine() -> Result<DockerEngine, String> {
             return Err(reason);
         }
     };
-    until("the proxy listens", Duration::from_secs(10), || socket.exists()).await;
-    made(builder().endpoint(format!("unix://{}", socket.display()))).await
+    wait_until("the proxy listens", Duration::from_secs(10), || socket.exists()).await;
+    build_engine(builder().endpoint(format!("unix://{}", socket.display()))).await
 }
 
-/// Starts the proxy, which ends with this process.
+/// Starts the proxy. It ends with this process.
 fn start_proxy() -> Result<PathBuf, String> {
     let directory = tempfile::tempdir().unwrap().keep();
     let socket = directory.join("proxy.sock");
@@ -39,7 +39,7 @@ fn start_proxy() -> Result<PathBuf, String> {
     if !has_haproxy.iter().any(|path| Path::new(path).exists()) {
         return Err("install this first: haproxy".to_owned());
     }
-    // The shell outlives this process by as long as it takes to end the proxy and to remove the directory.
+    // The shell outlives this process until it has ended the proxy and removed the directory.
     let script = r#"trap : TERM; "$1" & wait; kill $!; wait; rm -r "$2""#;
     Command::new("setpriv")
         .args(["--pdeathsig", "TERM", "sh", "-c", script, "sh"])

@@ -1,20 +1,22 @@
-//! The engine of containers, on whatever daemon this machine has: `ci/docker start` and `ci/docker image` give it one.
+//! Tests of the container engine with the machine's daemon. `ci/docker start` and `ci/docker image`
+//! set one up.
 //!
-//! Without a daemon every test says SKIPPED and why; where there has to be one (`CI`, or `CRUCIBLE_REQUIRE_DOCKER`), it fails.
+//! Without a daemon every test prints SKIPPED and the reason. If `CI` or `CRUCIBLE_REQUIRE_DOCKER`
+//! is set, it fails.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "what helps a test may stop at the first surprise, as the test itself may"
+    reason = "a helper of a test may panic, as the test itself may"
 )]
 
 mod conformance;
-mod door;
+mod daemon_calls;
 mod faults;
-mod memory;
+mod oom_scores;
 mod output;
-mod owners;
+mod ownership;
+mod ready_containers;
 mod registry;
 mod support;
-mod warm;
-mod wire;
+mod test_proxy;

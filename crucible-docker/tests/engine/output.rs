@@ -1,22 +1,22 @@
-//! What containers write.
+//! The output of containers.
 
 use std::time::Duration;
 
 use crucible_core::{Engine as _, RunContext};
 use tokio::task::JoinSet;
 
-use super::support::{builder, gvisor, limits, made, outcome, run, shell, with_daemon};
+use super::support::{build_engine, builder, gvisor, limits, outcome, run, shell, with_daemon};
 
-/// How many containers print and end; `CRUCIBLE_DOCKER_RUNS` makes it a thousand.
+/// Returns how many containers print and exit. `CRUCIBLE_DOCKER_RUNS` overrides it.
 fn runs() -> usize {
     std::env::var("CRUCIBLE_DOCKER_RUNS").map_or(60, |text| text.parse().unwrap())
 }
 
-/// A container that prints and ends at once loses nothing, however it races with whoever attaches.
+/// A container that prints and exits at once races with the attach call, and loses no output.
 #[test]
-fn what_is_printed_at_the_end_is_there() {
+fn output_before_an_immediate_exit_is_complete() {
     with_daemon(async {
-        let engine = made(builder()).await.unwrap();
+        let engine = build_engine(builder()).await.unwrap();
         let (runs, mut under_way, mut complete) = (runs(), JoinSet::new(), 0);
         for number in 0..runs {
             let engine = engine.clone();
@@ -49,12 +49,12 @@ fn peak_kib() -> u64 {
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// A GiB is counted to the byte, and held by nobody: not by this process, and the daemon keeps no log.
+/// A GiB is counted to the byte. This process does not keep it, and the daemon writes no log.
 #[test]
-fn a_gibibyte_is_counted_and_kept_nowhere() {
+fn gibibyte_of_output_is_counted_but_not_kept() {
     const GIB: u64 = 1 << 30;
     with_daemon(async {
-        let engine = made(builder()).await.unwrap();
+        let engine = build_engine(builder()).await.unwrap();
         assert!(outcome(&engine, &shell("true")).await.is_success());
         let before = peak_kib();
         let limits = limits()
@@ -71,11 +71,11 @@ fn a_gibibyte_is_counted_and_kept_nowhere() {
     });
 }
 
-/// gVisor has a stream of its own on the way.
+/// gVisor relays the output through a stream of its own.
 #[test]
-fn sixty_four_mebibytes_through_gvisor() {
+fn sixty_four_mebibytes_through_gvisor_are_complete() {
     run(async {
-        let engine = match made(gvisor()).await {
+        let engine = match build_engine(gvisor()).await {
             Ok(engine) => engine,
             Err(reason) => return eprintln!("SKIPPED: {reason}"),
         };

@@ -1,4 +1,5 @@
-//! Images from a registry: a small one of our own, on the loopback, where a daemon asks for no encryption.
+//! Images from a registry. The tests run a small one on the loopback, where a daemon requires no
+//! encryption.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,20 +10,20 @@ use crucible_docker::{Credentials, PullPolicy};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::support::{builder, made, outcome, shell, with_daemon};
+use super::support::{build_engine, builder, outcome, shell, with_daemon};
 
 /// `me:hunter2`.
 const AUTHORIZATION: &str = "Basic bWU6aHVudGVyMg==";
 
 struct Registry {
     address: String,
-    /// How often the manifest was asked for.
-    asked: Arc<AtomicUsize>,
+    /// How often the manifest was requested.
+    requests: Arc<AtomicUsize>,
     _task: tokio::task::JoinHandle<()>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mood {
+enum RegistryMode {
     Open,
     WantsCredentials,
     TooManyRequests,
@@ -30,7 +31,7 @@ enum Mood {
 
 type Blobs = Arc<HashMap<String, (&'static str, Vec<u8>)>>;
 
-/// An image with a single file in it, and a manifest by the tag `1`.
+/// Returns an image with a single file and the tag `1`, and the digest of its manifest.
 fn image() -> (Blobs, String) {
     let mut header = tar::Header::new_ustar();
     header.set_size(5);
@@ -62,23 +63,23 @@ fn image() -> (Blobs, String) {
 const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 impl Registry {
-    async fn start(mood: Mood) -> Self {
+    async fn start(mode: RegistryMode) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (blobs, _) = image();
-        let asked = Arc::<AtomicUsize>::default();
-        let count = Arc::clone(&asked);
+        let requests = Arc::<AtomicUsize>::default();
+        let count = Arc::clone(&requests);
         let task = tokio::spawn(async move {
             loop {
                 let (client, _) = listener.accept().await.unwrap();
                 let (blobs, count) = (Arc::clone(&blobs), Arc::clone(&count));
                 tokio::spawn(async move {
-                    // The daemon hangs up when it has what it wants.
-                    let _served = serve(client, &blobs, &count, mood).await;
+                    // The daemon may close the connection early.
+                    let _served = serve(client, &blobs, &count, mode).await;
                 });
             }
         });
-        Self { address, asked, _task: task }
+        Self { address, requests, _task: task }
     }
 
     fn image(&self) -> String {
@@ -89,8 +90,8 @@ impl Registry {
 async fn serve(
     mut client: TcpStream,
     blobs: &Blobs,
-    asked: &AtomicUsize,
-    mood: Mood,
+    requests: &AtomicUsize,
+    mode: RegistryMode,
 ) -> std::io::Result<()> {
     let mut request = Vec::new();
     while !request.windows(4).any(|bytes| bytes == b"\r\n\r\n") {
@@ -104,27 +105,28 @@ async fn serve(
     let is_known = text
         .lines()
         .any(|line| line.split_once(": ").is_some_and(|(_, value)| value == AUTHORIZATION));
-    asked.fetch_add(usize::from(path.contains("/manifests/")), Ordering::SeqCst);
-    let (status, kind, body): (&str, &str, &[u8]) = if mood == Mood::WantsCredentials && !is_known {
-        (
-            "401 X\r\nWWW-Authenticate: Basic realm=\"x\"",
-            "application/json",
-            br#"{"errors":[{"code":"UNAUTHORIZED"}]}"#,
-        )
-    } else if mood == Mood::TooManyRequests && path != "/v2/" {
-        (
-            "429 Too Many Requests",
-            "application/json",
-            br#"{"errors":[{"code":"TOOMANYREQUESTS","message":"wait"}]}"#,
-        )
-    } else if path == "/v2/" {
-        ("200 OK", "application/json", b"{}")
-    } else {
-        match blobs.get(path) {
-            Some((kind, body)) => ("200 OK", *kind, body.as_slice()),
-            None => ("404 X", "application/json", b"{}"),
-        }
-    };
+    requests.fetch_add(usize::from(path.contains("/manifests/")), Ordering::SeqCst);
+    let (status, kind, body): (&str, &str, &[u8]) =
+        if mode == RegistryMode::WantsCredentials && !is_known {
+            (
+                "401 X\r\nWWW-Authenticate: Basic realm=\"x\"",
+                "application/json",
+                br#"{"errors":[{"code":"UNAUTHORIZED"}]}"#,
+            )
+        } else if mode == RegistryMode::TooManyRequests && path != "/v2/" {
+            (
+                "429 Too Many Requests",
+                "application/json",
+                br#"{"errors":[{"code":"TOOMANYREQUESTS","message":"wait"}]}"#,
+            )
+        } else if path == "/v2/" {
+            ("200 OK", "application/json", b"{}")
+        } else {
+            match blobs.get(path) {
+                Some((kind, body)) => ("200 OK", *kind, body.as_slice()),
+                None => ("404 X", "application/json", b"{}"),
+            }
+        };
     let digest = format!("sha256:{}", Digest::of(body));
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nDocker-Content-Digest: {digest}\r\n\
@@ -138,36 +140,36 @@ async fn serve(
     client.shutdown().await
 }
 
-/// Removed from the daemon again, whatever becomes of the test.
-struct Pulled(String);
+/// Removes a pulled image when dropped.
+struct RemoveImageOnDrop(String);
 
-impl Drop for Pulled {
+impl Drop for RemoveImageOnDrop {
     fn drop(&mut self) {
-        // It may not have been pulled.
+        // The image may not have been pulled.
         let _removed =
             std::process::Command::new("docker").args(["rmi", "--force", &self.0]).output();
     }
 }
 
 #[test]
-fn an_image_that_is_missing_is_pulled_and_its_progress_told() {
+fn missing_image_is_pulled_with_progress() {
     with_daemon(async {
-        let registry = Registry::start(Mood::Open).await;
-        let pulled = Pulled(registry.image());
-        let told = Arc::<Mutex<Vec<String>>>::default();
-        let words = Arc::clone(&told);
+        let registry = Registry::start(RegistryMode::Open).await;
+        let pulled = RemoveImageOnDrop(registry.image());
+        let statuses = Arc::<Mutex<Vec<String>>>::default();
+        let sink = Arc::clone(&statuses);
         let watched = builder()
             .image(registry.image())
             .pull(PullPolicy::Missing)
-            .on_pull(move |progress| words.lock().unwrap().push(progress.status.clone()));
-        let engine = made(watched).await.unwrap();
+            .on_pull(move |progress| sink.lock().unwrap().push(progress.status.clone()));
+        let engine = build_engine(watched).await.unwrap();
         assert!(
-            told.lock().unwrap().iter().any(|status| status.contains("Pull complete")),
-            "{told:?}"
+            statuses.lock().unwrap().iter().any(|status| status.contains("Pull complete")),
+            "{statuses:?}"
         );
-        let asked = registry.asked.load(Ordering::SeqCst);
-        assert!(asked > 0);
-        // There is no program in it, but for ours.
+        let requests = registry.requests.load(Ordering::SeqCst);
+        assert!(requests > 0);
+        // The image contains no program.
         let read = outcome(
             &engine,
             &crucible_core::Evaluation::command(["/hello"]).with_limits(super::support::limits()),
@@ -179,30 +181,29 @@ fn an_image_that_is_missing_is_pulled_and_its_progress_told() {
             read.verdict()
         );
         engine.close().await;
-        // What is there is not asked for again, but by those who always do.
-        made(builder().image(registry.image()).pull(PullPolicy::Missing))
+        // An existing image is requested again only with `PullPolicy::Always`.
+        build_engine(builder().image(registry.image()).pull(PullPolicy::Missing))
             .await
             .unwrap()
             .close()
             .await;
-        assert_eq!(registry.asked.load(Ordering::SeqCst), asked);
-        made(builder().image(registry.image()).pull(PullPolicy::Always))
+        assert_eq!(registry.requests.load(Ordering::SeqCst), requests);
+        build_engine(builder().image(registry.image()).pull(PullPolicy::Always))
             .await
             .unwrap()
             .close()
             .await;
-        assert!(registry.asked.load(Ordering::SeqCst) > asked);
+        assert!(registry.requests.load(Ordering::SeqCst) > requests);
         drop(pulled);
     });
 }
 
-/// Evaluations name images too.
 #[test]
-fn an_evaluation_names_its_own_image() {
+fn image_of_an_evaluation_takes_precedence() {
     with_daemon(async {
-        let registry = Registry::start(Mood::Open).await;
-        let pulled = Pulled(registry.image());
-        let engine = made(builder().pull(PullPolicy::Missing)).await.unwrap();
+        let registry = Registry::start(RegistryMode::Open).await;
+        let pulled = RemoveImageOnDrop(registry.image());
+        let engine = build_engine(builder().pull(PullPolicy::Missing)).await.unwrap();
         let own =
             crucible_core::Evaluation::command(["/hello"]).with_limits(super::support::limits());
         let own = outcome(&engine, &own.with_image(registry.image())).await;
@@ -218,17 +219,17 @@ fn an_evaluation_names_its_own_image() {
 }
 
 #[test]
-fn credentials_are_given_to_whom_they_are_for() {
+fn credentials_are_sent_only_to_their_registry() {
     with_daemon(async {
-        let registry = Registry::start(Mood::WantsCredentials).await;
-        let pulled = Pulled(registry.image());
+        let registry = Registry::start(RegistryMode::WantsCredentials).await;
+        let pulled = RemoveImageOnDrop(registry.image());
         let builder = || builder().image(registry.image()).pull(PullPolicy::Missing);
         let error = builder().build().await.unwrap_err();
         assert_eq!(error.kind(), EngineErrorKind::Setup, "{}", crucible_core::error_chain(&error));
         let credentials = Credentials::new("me", Secret::new("hunter2"));
         let elsewhere = builder().credentials("registry.example", credentials.clone());
         assert!(elsewhere.build().await.is_err());
-        made(builder().credentials(registry.address.clone(), credentials))
+        build_engine(builder().credentials(registry.address.clone(), credentials))
             .await
             .unwrap()
             .close()
@@ -238,9 +239,9 @@ fn credentials_are_given_to_whom_they_are_for() {
 }
 
 #[test]
-fn a_registry_that_wants_to_be_left_alone_may_be_asked_later() {
+fn busy_registry_is_unavailable_and_retryable() {
     with_daemon(async {
-        let registry = Registry::start(Mood::TooManyRequests).await;
+        let registry = Registry::start(RegistryMode::TooManyRequests).await;
         let error =
             builder().image(registry.image()).pull(PullPolicy::Missing).build().await.unwrap_err();
         assert_eq!(

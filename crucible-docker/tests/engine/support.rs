@@ -1,4 +1,4 @@
-//! What the tests share.
+//! Helpers of the tests.
 
 use std::collections::HashMap;
 use std::process::Command;
@@ -7,20 +7,21 @@ use std::time::{Duration, Instant};
 use crucible_core::{Engine as _, EngineError, Evaluation, Limits, Outcome, RunContext};
 use crucible_docker::{DockerBuilder, DockerEngine, Runtime};
 
-/// Made by `ci/docker image`.
+/// The image that `ci/docker image` builds.
 pub(crate) const IMAGE: &str = "crucible-local:latest";
 
+/// Returns a builder with the test image.
 pub(crate) fn builder() -> DockerBuilder {
     DockerEngine::builder().image(IMAGE)
 }
 
-/// gVisor, under the name that `ci/docker start` gives it.
+/// Returns a builder for gVisor, under the name that `ci/docker start` configures.
 pub(crate) fn gvisor() -> DockerBuilder {
     builder().runtime(Runtime::named("runsc"))
 }
 
-/// An engine, or why there is none on this machine. What is no matter of the machine fails.
-pub(crate) async fn made(builder: DockerBuilder) -> Result<DockerEngine, String> {
+/// Builds an engine, or returns why this machine has no daemon. Panics on every other error.
+pub(crate) async fn build_engine(builder: DockerBuilder) -> Result<DockerEngine, String> {
     match builder.build().await {
         Ok(engine) => Ok(engine),
         Err(error @ (EngineError::Unavailable { .. } | EngineError::Unsupported { .. })) => {
@@ -28,7 +29,7 @@ pub(crate) async fn made(builder: DockerBuilder) -> Result<DockerEngine, String>
                 "{}: `ci/docker start && ci/docker image`",
                 crucible_core::error_chain(&error)
             );
-            assert!(!is_required(), "there has to be a daemon: {reason}");
+            assert!(!is_required(), "a daemon is required: {reason}");
             Err(reason)
         }
         Err(error) => panic!("{}", crucible_core::error_chain(&error)),
@@ -41,10 +42,10 @@ pub(crate) fn is_required() -> bool {
         .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
 }
 
-/// Runs a test where there is a daemon; elsewhere says why it is skipped.
+/// Runs a test if there is a daemon, else prints why it is skipped.
 pub(crate) fn with_daemon(test: impl Future<Output = ()>) {
     run(async {
-        match made(builder()).await {
+        match build_engine(builder()).await {
             Ok(engine) => {
                 engine.close().await;
                 test.await;
@@ -75,14 +76,14 @@ pub(crate) async fn outcome(engine: &DockerEngine, evaluation: &Evaluation) -> O
     }
 }
 
-pub(crate) async fn refused(engine: &DockerEngine, evaluation: &Evaluation) -> EngineError {
+pub(crate) async fn run_error(engine: &DockerEngine, evaluation: &Evaluation) -> EngineError {
     match engine.run(evaluation, &RunContext::new()).await {
-        Ok(outcome) => panic!("an outcome: {}", outcome.verdict()),
+        Ok(outcome) => panic!("unexpected outcome: {}", outcome.verdict()),
         Err(error) => error,
     }
 }
 
-/// `docker`, on the daemon of the tests.
+/// Runs `docker` with the daemon of the tests, and returns its output.
 pub(crate) fn docker(arguments: &[&str]) -> String {
     let output = Command::new("docker").args(arguments).output().unwrap();
     assert!(
@@ -93,7 +94,7 @@ pub(crate) fn docker(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The containers of all engines: name, owner, state.
+/// Returns the containers of all engines: name, owner, state.
 pub(crate) fn containers() -> Vec<(String, String, String)> {
     let format = "{{.Names}}\t{{.Label \"crucible.owner\"}}\t{{.State}}";
     let text = docker(&[
@@ -112,7 +113,7 @@ pub(crate) fn containers() -> Vec<(String, String, String)> {
     text.lines().filter_map(parse).collect()
 }
 
-/// The containers of those owners who have one that `seen` names.
+/// Returns the containers of all engines by owner: name, state.
 pub(crate) fn by_owner() -> HashMap<String, Vec<(String, String)>> {
     let mut owners = HashMap::<String, Vec<(String, String)>>::new();
     for (name, owner, state) in containers() {
@@ -121,8 +122,8 @@ pub(crate) fn by_owner() -> HashMap<String, Vec<(String, String)>> {
     owners
 }
 
-/// Waits until something holds.
-pub(crate) async fn until(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
+/// Waits until a condition holds.
+pub(crate) async fn wait_until(what: &str, patience: Duration, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
         assert!(began.elapsed() < patience, "{what}: not within {patience:?}");

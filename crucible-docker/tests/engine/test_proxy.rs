@@ -1,4 +1,5 @@
-//! A proxy between an engine and its daemon, for tests: it notes every call, and does to it what a test wants.
+//! A proxy between an engine and its daemon that records every call, and applies a test's rule to
+//! it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,73 +12,75 @@ use tokio::task::JoinSet;
 
 /// A call to the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Call {
+pub(crate) struct DaemonCall {
     pub(crate) method: String,
-    /// Without its query, with `{}` for names.
+    /// The path without the query, with `{}` for names.
     pub(crate) path: String,
-    /// As it came.
+    /// The path and query as received.
     pub(crate) target: String,
     pub(crate) body: String,
-    /// How many calls of this method and path came before.
+    /// How many calls with this method and path came before.
     pub(crate) before: usize,
 }
 
-impl Call {
+impl DaemonCall {
     pub(crate) fn is(&self, method: &str, path: &str) -> bool {
         self.method == method && self.path == path
     }
 }
 
-/// What is done to a call.
+/// What the proxy does with a call.
 #[derive(Debug, Clone)]
-pub(crate) enum Action {
+pub(crate) enum CallAction {
+    /// Forwards the call.
     Pass,
-    /// It is answered without the daemon: a status, and a body of JSON.
+    /// Responds without the daemon, with a status and a JSON body.
     Answer(u16, String),
-    /// It gets to the daemon later.
+    /// Forwards the call later.
     Delay(Duration),
-    /// It is not answered: the connection ends.
+    /// Closes the connection without a response.
     Cut,
-    /// The connection ends after a while.
+    /// Closes the connection after a while.
     CutAfter(Duration),
-    /// The connection ends when the daemon has said this.
+    /// Closes the connection after these bytes of the daemon.
     CutAt(&'static [u8]),
 }
 
-pub(crate) fn message(status: u16, text: &str) -> Action {
-    Action::Answer(status, format!("{{\"message\":\"{text}\"}}"))
+/// Returns a response with an error message.
+pub(crate) fn message(status: u16, text: &str) -> CallAction {
+    CallAction::Answer(status, format!("{{\"message\":\"{text}\"}}"))
 }
 
-type Rule = dyn Fn(&Call) -> Action + Send + Sync;
+type Rule = dyn Fn(&DaemonCall) -> CallAction + Send + Sync;
 
-/// Dropped, it is gone, and every connection through it.
-pub(crate) struct Wire {
+/// The proxy. When dropped, it closes every connection.
+pub(crate) struct TestProxy {
     pub(crate) endpoint: String,
-    calls: Arc<Mutex<Vec<Call>>>,
+    calls: Arc<Mutex<Vec<DaemonCall>>>,
     _socket: tempfile::TempDir,
     task: tokio::task::JoinHandle<()>,
 }
 
-impl Drop for Wire {
+impl Drop for TestProxy {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-/// Where the daemon is, by the environment.
+/// Returns the daemon's socket from the environment.
 pub(crate) fn daemon_socket() -> PathBuf {
     let host = std::env::var("DOCKER_HOST").unwrap_or_default();
     host.strip_prefix("unix://")
         .map_or_else(|| PathBuf::from("/var/run/docker.sock"), PathBuf::from)
 }
 
-impl Wire {
-    pub(crate) fn new(rule: impl Fn(&Call) -> Action + Send + Sync + 'static) -> Self {
+impl TestProxy {
+    pub(crate) fn new(rule: impl Fn(&DaemonCall) -> CallAction + Send + Sync + 'static) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("docker.sock");
         let listener = UnixListener::bind(&path).unwrap();
-        let calls = Arc::<Mutex<Vec<Call>>>::default();
-        let (noted, rule): (_, Arc<Rule>) = (Arc::clone(&calls), Arc::new(rule));
+        let calls = Arc::<Mutex<Vec<DaemonCall>>>::default();
+        let (recorded, rule): (_, Arc<Rule>) = (Arc::clone(&calls), Arc::new(rule));
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             let upstream = daemon_socket();
@@ -85,10 +88,10 @@ impl Wire {
                 tokio::select! {
                     accepted = listener.accept() => {
                         let (client, _) = accepted.unwrap();
-                        let (noted, rule, upstream) = (Arc::clone(&noted), Arc::clone(&rule), upstream.clone());
+                        let (recorded, rule, upstream) = (Arc::clone(&recorded), Arc::clone(&rule), upstream.clone());
                         connections.spawn(async move {
-                            // Whoever hangs up first ends it.
-                            let _ended = serve(client, &upstream, &noted, &*rule).await;
+                            // Either side may close the connection.
+                            let _ended = serve(client, &upstream, &recorded, &*rule).await;
                         });
                     }
                     Some(_) = connections.join_next() => {}
@@ -98,13 +101,13 @@ impl Wire {
         Self { endpoint: format!("unix://{}", path.display()), calls, _socket: directory, task }
     }
 
-    pub(crate) fn calls(&self) -> Vec<Call> {
+    pub(crate) fn calls(&self) -> Vec<DaemonCall> {
         self.calls.lock().unwrap().clone()
     }
 
-    /// The names of the containers that were asked for, in order.
-    pub(crate) fn made(&self) -> Vec<String> {
-        let name = |call: &Call| {
+    /// Returns the names of the containers that were created, in order.
+    pub(crate) fn created(&self) -> Vec<String> {
+        let name = |call: &DaemonCall| {
             let (_, query) = call.target.split_once('?')?;
             query.split('&').find_map(|pair| pair.strip_prefix("name=")).map(str::to_owned)
         };
@@ -115,7 +118,7 @@ impl Wire {
             .collect()
     }
 
-    /// Which calls were made, each once.
+    /// Returns each kind of call once.
     pub(crate) fn kinds(&self) -> BTreeSet<String> {
         self.calls().iter().map(|call| format!("{} {}", call.method, call.path)).collect()
     }
@@ -124,7 +127,7 @@ impl Wire {
 async fn serve(
     mut client: UnixStream,
     upstream: &Path,
-    noted: &Mutex<Vec<Call>>,
+    recorded: &Mutex<Vec<DaemonCall>>,
     rule: &Rule,
 ) -> std::io::Result<()> {
     let mut request = Vec::new();
@@ -150,37 +153,37 @@ async fn serve(
         }
     }
     let call = {
-        let mut noted = noted.lock().unwrap();
+        let mut recorded = recorded.lock().unwrap();
         let path = pattern(target);
         let body = if is_json {
             String::from_utf8_lossy(&request[head..]).into_owned()
         } else {
             String::new()
         };
-        let before = noted.iter().filter(|call| call.is(method, &path)).count();
+        let before = recorded.iter().filter(|call| call.is(method, &path)).count();
         let call =
-            Call { method: method.to_owned(), path, target: target.to_owned(), body, before };
-        noted.push(call.clone());
+            DaemonCall { method: method.to_owned(), path, target: target.to_owned(), body, before };
+        recorded.push(call.clone());
         call
     };
     let action = rule(&call);
     match action {
-        Action::Answer(status, body) => {
-            let answer = format!(
+        CallAction::Answer(status, body) => {
+            let response = format!(
                 "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
                 body.len()
             );
-            return client.write_all(answer.as_bytes()).await;
+            return client.write_all(response.as_bytes()).await;
         }
-        Action::Cut => return Ok(()),
-        Action::Delay(delay) => tokio::time::sleep(delay).await,
-        Action::Pass | Action::CutAfter(_) | Action::CutAt(_) => {}
+        CallAction::Cut => return Ok(()),
+        CallAction::Delay(delay) => tokio::time::sleep(delay).await,
+        CallAction::Pass | CallAction::CutAfter(_) | CallAction::CutAt(_) => {}
     }
     let mut daemon = UnixStream::connect(upstream).await?;
     daemon.write_all(&request).await?;
     match action {
-        Action::CutAt(said) => return copy_until(said, client, daemon).await,
-        Action::CutAfter(after) => {
+        CallAction::CutAt(end) => return copy_until(end, client, daemon).await,
+        CallAction::CutAfter(after) => {
             let _cut =
                 tokio::time::timeout(after, copy_bidirectional(&mut client, &mut daemon)).await;
         }
@@ -191,19 +194,19 @@ async fn serve(
     Ok(())
 }
 
-/// Copies in both directions until the daemon has said this.
-async fn copy_until(said: &[u8], client: UnixStream, daemon: UnixStream) -> std::io::Result<()> {
+/// Copies in both directions until the daemon has sent these bytes.
+async fn copy_until(end: &[u8], client: UnixStream, daemon: UnixStream) -> std::io::Result<()> {
     let (mut from_client, mut to_client) = client.into_split();
     let (mut from_daemon, mut to_daemon) = daemon.into_split();
     let asking = tokio::io::copy(&mut from_client, &mut to_daemon);
     let answering = async {
-        let mut heard = Vec::new();
-        while !heard.windows(said.len()).any(|bytes| bytes == said) {
-            let before = heard.len();
-            if from_daemon.read_buf(&mut heard).await? == 0 {
+        let mut received = Vec::new();
+        while !received.windows(end.len()).any(|bytes| bytes == end) {
+            let before = received.len();
+            if from_daemon.read_buf(&mut received).await? == 0 {
                 break;
             }
-            to_client.write_all(&heard[before..]).await?;
+            to_client.write_all(&received[before..]).await?;
         }
         Ok(())
     };
@@ -213,7 +216,7 @@ async fn copy_until(said: &[u8], client: UnixStream, daemon: UnixStream) -> std:
     }
 }
 
-/// A path with `{}` for names, without a version and a query.
+/// Returns a path with `{}` for names, without version and query.
 fn pattern(target: &str) -> String {
     let path = target.split('?').next().unwrap_or_default();
     let parts: Vec<&str> =

@@ -1,4 +1,4 @@
-//! How much of the daemon the engine needs.
+//! The calls that the engine makes to the daemon.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use bytes::Bytes;
 use crucible_core::{Command, Engine as _, ExecOptions, OnExit, SandboxSpec, Verdict};
 use crucible_docker::{DeviceRequest, Devices};
 
-use super::support::{builder, limits, made, outcome, shell, with_daemon};
-use super::wire::{Action, Wire, message};
+use super::support::{build_engine, builder, limits, outcome, shell, with_daemon};
+use super::test_proxy::{CallAction, TestProxy, message};
 
-/// All that there are. Whoever needs one more has to open the door in `deploy/docker-proxy` further, and to say why.
+/// All calls. A further call needs a rule in `deploy/docker-proxy`, with a reason.
 const CALLS: [&str; 9] = [
     "DELETE /containers/{}",
     "GET /containers/json",
@@ -24,10 +24,11 @@ const CALLS: [&str; 9] = [
 ];
 
 #[test]
-fn the_calls_are_these_and_no_others() {
+fn engine_makes_only_the_listed_calls() {
     with_daemon(async {
-        let wire = Wire::new(|_| Action::Pass);
-        let engine = made(builder().endpoint(&wire.endpoint).ready_containers(1)).await.unwrap();
+        let proxy = TestProxy::new(|_| CallAction::Pass);
+        let engine =
+            build_engine(builder().endpoint(&proxy.endpoint).ready_containers(1)).await.unwrap();
         for _ in 0..2 {
             assert!(outcome(&engine, &shell("echo x")).await.is_success());
         }
@@ -46,29 +47,30 @@ fn the_calls_are_these_and_no_others() {
         sandbox.close().await.unwrap();
         engine.health().await.unwrap();
         engine.close().await;
-        assert_eq!(wire.kinds(), BTreeSet::from(CALLS.map(str::to_owned)));
-        // One archive an engine, not one a container.
-        assert_eq!(wire.calls().iter().filter(|call| call.method == "PUT").count(), 1);
+        assert_eq!(proxy.kinds(), BTreeSet::from(CALLS.map(str::to_owned)));
+        // One archive per engine, not per container.
+        assert_eq!(proxy.calls().iter().filter(|call| call.method == "PUT").count(), 1);
     });
 }
 
-/// A guest that was taken over may not do what it is told: then the daemon is told to end it, which is the tenth call.
+/// The tenth call, kill, is missing here: the engine makes it only for a guest that does not
+/// respond.
 #[test]
-fn what_is_asked_for_is_little() {
+fn create_requests_have_no_privileges() {
     with_daemon(async {
-        let wire = Wire::new(|_| Action::Pass);
-        let engine = made(builder().endpoint(&wire.endpoint)).await.unwrap();
+        let proxy = TestProxy::new(|_| CallAction::Pass);
+        let engine = build_engine(builder().endpoint(&proxy.endpoint)).await.unwrap();
         assert!(outcome(&engine, &shell("true")).await.is_success());
         engine.close().await;
-        let calls = wire.calls();
+        let calls = proxy.calls();
         let bodies: Vec<&str> = calls
             .iter()
             .filter(|call| call.is("POST", "/containers/create"))
             .map(|call| call.body.as_str())
             .collect();
-        assert!(bodies.len() >= 3, "the carrier, the first, and one that was run");
+        assert!(bodies.len() >= 3, "the agent volume, the first container, and the one of the run");
         for body in &bodies {
-            for never in [
+            for forbidden in [
                 "Binds",
                 "Mounts",
                 "Devices\"",
@@ -78,32 +80,32 @@ fn what_is_asked_for_is_little() {
                 "\"Privileged\":true",
                 "unconfined",
             ] {
-                assert!(!body.contains(never), "{never} in {body}");
+                assert!(!body.contains(forbidden), "{forbidden} in {body}");
             }
-            for always in [
+            for required in [
                 "\"NetworkMode\":\"none\"",
                 "\"CapDrop\":[\"ALL\"]",
                 "\"ReadonlyRootfs\":true",
                 "crucible.owner",
             ] {
-                assert!(body.contains(always), "no {always} in {body}");
+                assert!(body.contains(required), "no {required} in {body}");
             }
         }
-        // Everything goes by names that only this project's engines have.
+        // All calls use names that only Crucible's engines use.
         for call in calls.iter().filter(|call| call.path.starts_with("/containers/{}")) {
             assert!(call.target.contains("/containers/crucible-"), "{}", call.target);
         }
     });
 }
 
-/// There is no GPU here: what is shown is the call, and what an engine says where there is none.
+/// Tests only the call and the error without a driver, because the test machines have no GPU.
 #[test]
-fn devices_are_passed_on() {
+fn device_request_reaches_the_daemon() {
     with_daemon(async {
-        let wire = Wire::new(|_| Action::Pass);
+        let proxy = TestProxy::new(|_| CallAction::Pass);
         let wanted = DeviceRequest::gpus(Devices::Ids(vec!["0".to_owned()])).with_driver("nvidia");
-        let error = builder().endpoint(&wire.endpoint).device(wanted).build().await.unwrap_err();
-        let calls = wire.calls();
+        let error = builder().endpoint(&proxy.endpoint).device(wanted).build().await.unwrap_err();
+        let calls = proxy.calls();
         let body = &calls.iter().rfind(|call| call.is("POST", "/containers/create")).unwrap().body;
         let request =
             r#""DeviceRequests":[{"Driver":"nvidia","DeviceIDs":["0"],"Capabilities":[["gpu"]]}]"#;
@@ -113,21 +115,21 @@ fn devices_are_passed_on() {
     });
 }
 
-/// The daemon says that it did something else than what was asked for.
+/// The daemon reports a container that differs from the request.
 #[test]
-fn less_than_what_was_asked_for_is_refused() {
+fn container_that_differs_from_the_request_is_refused() {
     with_daemon(async {
         let altered = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let seen = Arc::clone(&altered);
-        let wire = Wire::new(move |call| {
+        let proxy = TestProxy::new(move |call| {
             if call.is("GET", "/containers/{}/json") {
                 seen.store(true, std::sync::atomic::Ordering::SeqCst);
-                let answer = r#"{"Id":"x","State":{"Running":true},"HostConfig":{"NetworkMode":"bridge","Privileged":true}}"#;
-                return Action::Answer(200, answer.to_owned());
+                let response = r#"{"Id":"x","State":{"Running":true},"HostConfig":{"NetworkMode":"bridge","Privileged":true}}"#;
+                return CallAction::Answer(200, response.to_owned());
             }
-            Action::Pass
+            CallAction::Pass
         });
-        let error = builder().endpoint(&wire.endpoint).build().await.unwrap_err();
+        let error = builder().endpoint(&proxy.endpoint).build().await.unwrap_err();
         assert!(altered.load(std::sync::atomic::Ordering::SeqCst));
         let text = crucible_core::error_chain(&error);
         for layer in
@@ -138,18 +140,17 @@ fn less_than_what_was_asked_for_is_refused() {
     });
 }
 
-/// What a proxy refuses is an error that says so.
 #[test]
-fn a_door_that_is_closed_is_an_error() {
+fn refused_call_is_an_error_with_its_status() {
     with_daemon(async {
-        let wire = Wire::new(|call| {
+        let proxy = TestProxy::new(|call| {
             if call.is("PUT", "/containers/{}/archive") {
                 message(403, "Forbidden")
             } else {
-                Action::Pass
+                CallAction::Pass
             }
         });
-        let error = builder().endpoint(&wire.endpoint).build().await.unwrap_err();
+        let error = builder().endpoint(&proxy.endpoint).build().await.unwrap_err();
         let text = crucible_core::error_chain(&error);
         assert!(text.contains("put the guest") && text.contains("403"), "{text}");
     });

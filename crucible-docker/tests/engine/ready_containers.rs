@@ -5,22 +5,26 @@ use std::time::Duration;
 use crucible_core::Engine as _;
 use crucible_docker::DockerEngine;
 
-use super::support::{builder, docker, limits, made, outcome, shell, until, with_daemon};
-use super::wire::{Action, Wire};
+use super::support::{
+    build_engine, builder, docker, limits, outcome, shell, wait_until, with_daemon,
+};
+use super::test_proxy::{CallAction, TestProxy};
 
 async fn ready(engine: &DockerEngine, count: u64) {
-    until("warm containers", Duration::from_secs(20), || engine.ready_stats().ready == count).await;
+    wait_until("ready containers", Duration::from_secs(20), || engine.ready_stats().ready == count)
+        .await;
 }
 
 #[test]
-fn each_is_used_once_and_another_comes_for_it() {
+fn ready_container_is_used_once_and_replaced() {
     with_daemon(async {
-        let engine = made(builder().ready_containers(2)).await.unwrap();
+        let engine = build_engine(builder().ready_containers(2)).await.unwrap();
         assert!(outcome(&engine, &shell("true")).await.is_success());
         assert_eq!((engine.ready_stats().hits, engine.ready_stats().misses), (0, 1));
         for round in 0..4 {
             ready(&engine, 2).await;
-            // What one leaves, the next must not find: files, processes, shared memory; nor its user.
+            // The next sandbox must not find files, processes or shared memory of this one, nor
+            // have its user id.
             let script = "ls -A /tmp /box /dev/shm; ls -d /proc/[0-9]* | wc -l; id -u; \
                           touch /tmp/left /box/left /dev/shm/left; sleep 100 >/dev/null 2>&1 &";
             let text = outcome(&engine, &shell(script)).await.stdout.to_text().into_owned();
@@ -33,11 +37,10 @@ fn each_is_used_once_and_another_comes_for_it() {
     });
 }
 
-/// Other limits are another kind of container.
 #[test]
-fn one_that_was_made_for_other_limits_is_not_used() {
+fn ready_container_with_other_limits_is_not_used() {
     with_daemon(async {
-        let engine = made(builder().ready_containers(1)).await.unwrap();
+        let engine = build_engine(builder().ready_containers(1)).await.unwrap();
         assert!(outcome(&engine, &shell("true")).await.is_success());
         ready(&engine, 1).await;
         let other = shell(
@@ -51,14 +54,15 @@ fn one_that_was_made_for_other_limits_is_not_used() {
 }
 
 #[test]
-fn one_that_was_removed_meanwhile_is_replaced() {
+fn removed_ready_container_is_replaced() {
     with_daemon(async {
-        let wire = Wire::new(|_| Action::Pass);
-        let engine = made(builder().endpoint(&wire.endpoint).ready_containers(1)).await.unwrap();
+        let proxy = TestProxy::new(|_| CallAction::Pass);
+        let engine =
+            build_engine(builder().endpoint(&proxy.endpoint).ready_containers(1)).await.unwrap();
         assert!(outcome(&engine, &shell("true")).await.is_success());
         ready(&engine, 1).await;
-        let warm = wire.made().pop().unwrap();
-        docker(&["rm", "--force", "--volumes", &warm]);
+        let ready_name = proxy.created().pop().unwrap();
+        docker(&["rm", "--force", "--volumes", &ready_name]);
         assert!(outcome(&engine, &shell("true")).await.is_success());
         assert_eq!(engine.ready_stats().failed, 1);
         engine.close().await;
@@ -66,24 +70,31 @@ fn one_that_was_removed_meanwhile_is_replaced() {
 }
 
 #[test]
-fn one_that_waits_too_long_goes() {
+fn expired_ready_container_is_discarded() {
     with_daemon(async {
-        let engine =
-            made(builder().ready_containers(1).ready_age(Duration::from_secs(2))).await.unwrap();
+        let engine = build_engine(builder().ready_containers(1).ready_age(Duration::from_secs(2)))
+            .await
+            .unwrap();
         assert!(outcome(&engine, &shell("true")).await.is_success());
         ready(&engine, 1).await;
-        until("it is gone", Duration::from_secs(10), || engine.ready_stats().aged >= 1).await;
-        // Nobody asks for its kind any more.
-        until("none comes", Duration::from_secs(10), || engine.ready_stats().ready == 0).await;
+        wait_until("the container is discarded", Duration::from_secs(10), || {
+            engine.ready_stats().aged >= 1
+        })
+        .await;
+        // The kind is forgotten, because no run requests it.
+        wait_until("no container is ready", Duration::from_secs(10), || {
+            engine.ready_stats().ready == 0
+        })
+        .await;
         engine.close().await;
     });
 }
 
-/// Where there may be no more, one that only waits gives way.
+/// At `containers_max`, a ready container makes room for a run.
 #[test]
-fn those_that_wait_hold_nobody_up() {
+fn ready_containers_do_not_block_runs() {
     with_daemon(async {
-        let engine = made(builder().ready_containers(1).containers_max(2)).await.unwrap();
+        let engine = build_engine(builder().ready_containers(1).containers_max(2)).await.unwrap();
         for memory in [96_u64, 112, 128, 96] {
             let evaluation = shell("true").with_limits(limits().with_memory_bytes(memory << 20));
             let run = tokio::time::timeout(Duration::from_secs(20), outcome(&engine, &evaluation));

@@ -1,4 +1,4 @@
-//! Whose containers are whose: what a dead host leaves is removed, and what a live one has is left alone.
+//! Ownership: containers of a dead host are removed, and those of a live host are kept.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -7,18 +7,20 @@ use std::time::{Duration, Instant};
 use crucible_core::{Command as Argv, Engine as _, ExecOptions, RunContext, SandboxSpec};
 use tokio::task::JoinSet;
 
-use super::support::{builder, by_owner, limits, made, run, shell, until, with_daemon};
+use super::support::{
+    build_engine, builder, by_owner, limits, run, shell, wait_until, with_daemon,
+};
 
-/// Set for a process that is to run sandboxes until it is killed: how many.
+/// The number of sandboxes of a host that runs until it is killed.
 const ENDLESS: &str = "CRUCIBLE_TEST_ENDLESS";
 
-/// Not a test of its own: the host that is killed.
+/// The host that other tests kill. It is not a test by itself.
 #[test]
-fn a_host_under_load() {
+fn host_under_load() {
     let Ok(count) = std::env::var(ENDLESS) else { return };
     let count: usize = count.parse().unwrap();
     run(async {
-        let engine = made(builder().containers_max(count + 1)).await.unwrap();
+        let engine = build_engine(builder().containers_max(count + 1)).await.unwrap();
         let mut runs = JoinSet::new();
         for _ in 0..count {
             let engine = engine.clone();
@@ -40,10 +42,10 @@ fn running(owner: &str) -> usize {
 }
 
 #[test]
-fn a_host_that_is_killed_leaves_nothing_and_takes_nothing_from_others() {
+fn containers_of_a_killed_host_end_and_neighbours_continue() {
     const CONTAINERS: usize = 50;
     with_daemon(async {
-        let neighbour = made(builder()).await.unwrap();
+        let neighbour = build_engine(builder()).await.unwrap();
         let sandbox = neighbour.open(SandboxSpec::new().with_limits(limits())).await.unwrap();
         sandbox
             .exec(&Argv::new(["sh", "-c", "echo state > file"]), ExecOptions::new())
@@ -51,7 +53,7 @@ fn a_host_that_is_killed_leaves_nothing_and_takes_nothing_from_others() {
             .unwrap();
         let before = by_owner();
         let mut host = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "owners::a_host_under_load", "--nocapture"])
+            .args(["--exact", "ownership::host_under_load", "--nocapture"])
             .env(ENDLESS, CONTAINERS.to_string())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -60,19 +62,25 @@ fn a_host_that_is_killed_leaves_nothing_and_takes_nothing_from_others() {
         let mut lines = BufReader::new(host.stdout.take().unwrap()).lines();
         lines.by_ref().map(Result::unwrap).find(|line| line.contains("ready")).unwrap();
         let owner = || by_owner().into_keys().find(|owner| !before.contains_key(owner));
-        until("the host has containers", Duration::from_secs(20), || owner().is_some()).await;
+        wait_until("the host has containers", Duration::from_secs(20), || owner().is_some()).await;
         let owner = owner().unwrap();
-        // In the middle: some run, some are being made.
-        until("they run", Duration::from_secs(150), || running(&owner) > CONTAINERS / 2).await;
+        // At this time some containers run, and some are being created.
+        wait_until("the containers run", Duration::from_secs(150), || {
+            running(&owner) > CONTAINERS / 2
+        })
+        .await;
         host.kill().unwrap();
         host.wait().unwrap();
         let killed = Instant::now();
-        // Each ends with the connection of its host, whoever else there is.
-        until("none runs", Duration::from_secs(10), || running(&owner) == 0).await;
-        eprintln!("none runs any more after {:?}", killed.elapsed());
-        let next = made(builder()).await.unwrap();
-        until("none is left", Duration::from_secs(10), || !by_owner().contains_key(&owner)).await;
-        eprintln!("none is left after {:?}", killed.elapsed());
+        // Each container ends with the connection of its host.
+        wait_until("no container runs", Duration::from_secs(10), || running(&owner) == 0).await;
+        eprintln!("no container runs after {:?}", killed.elapsed());
+        let next = build_engine(builder()).await.unwrap();
+        wait_until("no container remains", Duration::from_secs(10), || {
+            !by_owner().contains_key(&owner)
+        })
+        .await;
+        eprintln!("no container remains after {:?}", killed.elapsed());
         let exit = sandbox.exec(&Argv::new(["cat", "file"]), ExecOptions::new()).await.unwrap();
         assert_eq!(exit.stdout.to_text(), "state\n");
         sandbox.close().await.unwrap();
@@ -81,38 +89,41 @@ fn a_host_that_is_killed_leaves_nothing_and_takes_nothing_from_others() {
     });
 }
 
-/// No host comes after the one that was killed: a neighbour that is there removes what it left.
+/// No engine starts after the host was killed. A running neighbour removes the containers.
 #[test]
-fn a_neighbour_removes_what_a_dead_host_left() {
+fn neighbour_removes_the_containers_of_a_dead_host() {
     with_daemon(async {
-        let neighbour = made(builder().reap_every(Duration::from_secs(1))).await.unwrap();
+        let neighbour = build_engine(builder().reap_every(Duration::from_secs(1))).await.unwrap();
         let before = by_owner();
         let mut host = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "owners::a_host_under_load", "--nocapture"])
+            .args(["--exact", "ownership::host_under_load", "--nocapture"])
             .env(ENDLESS, "3")
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let owner = || by_owner().into_keys().find(|owner| !before.contains_key(owner));
-        until("the host has containers", Duration::from_secs(20), || {
+        wait_until("the host has containers", Duration::from_secs(20), || {
             owner().is_some_and(|owner| running(&owner) > 1)
         })
         .await;
         let owner = owner().unwrap();
         host.kill().unwrap();
         host.wait().unwrap();
-        until("none is left", Duration::from_secs(10), || !by_owner().contains_key(&owner)).await;
+        wait_until("no container remains", Duration::from_secs(10), || {
+            !by_owner().contains_key(&owner)
+        })
+        .await;
         neighbour.close().await;
     });
 }
 
-/// Handles that are dropped, sandboxes that are never closed, runs that are given up.
+/// Covers dropped handles, sandboxes that are never closed, and abandoned runs.
 #[test]
-fn an_engine_that_is_dropped_leaves_nothing() {
+fn dropped_engine_leaves_no_container() {
     with_daemon(async {
         let before = by_owner();
-        let engine = made(builder().ready_containers(2)).await.unwrap();
+        let engine = build_engine(builder().ready_containers(2)).await.unwrap();
         let sandbox = engine.open(SandboxSpec::new().with_limits(limits())).await.unwrap();
         let evaluation = shell("sleep 1000");
         let context = RunContext::new();
@@ -126,13 +137,15 @@ fn an_engine_that_is_dropped_leaves_nothing() {
         tokio::task::spawn_blocking(move || drop(engine)).await.unwrap();
         let left = by_owner();
         for owner in ours {
-            // Those of other tests may come and go meanwhile.
+            // Containers of other tests may appear and disappear meanwhile.
             if let Some(made) = left.get(&owner) {
-                until("it is another's", Duration::from_secs(60), || {
-                    !by_owner().contains_key(&owner)
-                })
+                wait_until(
+                    "the container of another test is removed",
+                    Duration::from_secs(60),
+                    || !by_owner().contains_key(&owner),
+                )
                 .await;
-                eprintln!("{made:?} was another's");
+                eprintln!("{made:?} belonged to another test");
             }
         }
     });
