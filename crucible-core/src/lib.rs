@@ -104,10 +104,3 @@ pub use storage::{
     CorruptRecord, RecordOrCorrupt, RecordPage, RecordQuery, Storage, StorageError,
     StorageErrorKind, StorageExt, Verification, verify_storage,
 };
-
-#[doc(hidden)]
-pub use engine::{DirEntry as Entry, EvaluationPlan as Plan};
-#[doc(hidden)]
-pub use journal::RecordState as State;
-#[doc(hidden)]
-pub use storage::RecordPage as Page;

@@ -1,6 +1,7 @@
 //! The collection of artifacts from a sandbox.
 
-use super::error::{EngineError, FileReason};
+use super::error::EngineError;
+use super::file_reason::FileReason;
 use super::listing::{DirEntry, EntryKind};
 use super::sandbox::Sandbox;
 use crate::model::{Collect, PathPatterns, SandboxPath};

@@ -8,33 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use super::collect::Collect;
 use super::command::{Command, EnvValue};
+use super::input_file::InputFile;
 use super::layer::Isolation;
 use super::limits::Limits;
 use super::network::Network;
+use super::priority::Priority;
 use super::retry::Retry;
 use super::time::optional_duration_us;
 use super::wire_bytes;
-
-/// The priority of an evaluation. A [`Queue`](crate::Queue) ages tickets, so that low priorities do
-/// not starve.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum Priority {
-    /// For background work.
-    Low,
-    /// The default.
-    #[default]
-    Normal,
-    /// For interactive work.
-    High,
-}
-
-impl Priority {
-    /// All priorities, from the lowest.
-    pub const ALL: [Self; 3] = [Self::Low, Self::Normal, Self::High];
-}
 
 /// The program to run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,36 +34,6 @@ pub enum Program {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         args: Vec<String>,
     },
-}
-
-/// A file to write into the sandbox before the program starts.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct InputFile {
-    /// The path beneath the working directory. It is validated with the rest of the evaluation, see
-    /// [`SandboxPath`](crate::SandboxPath).
-    pub path: String,
-    /// The content.
-    #[serde(with = "wire_bytes")]
-    pub content: Bytes,
-    /// Whether the file is executable.
-    #[serde(default)]
-    pub executable: bool,
-}
-
-impl InputFile {
-    /// Creates a file that is not executable.
-    #[must_use]
-    pub fn new(path: impl Into<String>, content: impl Into<Bytes>) -> Self {
-        Self { path: path.into(), content: content.into(), executable: false }
-    }
-
-    /// Makes the file executable.
-    #[must_use]
-    pub fn with_executable(mut self) -> Self {
-        self.executable = true;
-        self
-    }
 }
 
 /// A program to run, its input, and its limits.
