@@ -48,7 +48,7 @@
 //! | [`model`] | evaluations: programs, languages, limits, network policies, identifiers |
 //! | [`result`] | outcomes: verdicts, evidence, captured output, usage, enforcement |
 //! | [`journal`] | events, records, and their verification |
-//! | `checkpoint` | signed statements on all journals, Merkle proofs |
+//! | `checkpoint` | signed Merkle roots over all journals, and proofs of inclusion |
 //! | [`engine`] | the `Engine` and `Sandbox` traits and their errors |
 //! | [`subprocess`], `docker` | the two engines |
 //! | [`storage`], [`queue`], [`bus`], [`monitor`] | the other traits and their implementations |
