@@ -9,9 +9,9 @@ use crucible_guest::protocol::CgroupCounts;
 pub struct CgroupCounters {
     /// Processes that the kernel killed for lack of memory.
     pub oom_kills: Option<u64>,
-    /// How often the sandbox reached its own memory limit.
+    /// The number of times that the sandbox reached its own memory limit.
     pub memory_limit_hits: Option<u64>,
-    /// How often the kernel refused a fork because of the process limit.
+    /// The number of forks that the kernel refused because of the process limit.
     pub forks_refused: Option<u64>,
     /// The highest memory use.
     pub memory_peak_bytes: Option<u64>,

@@ -10,7 +10,7 @@ use crate::errors::{Disconnected, protocol};
 use crate::frame_decoder::Frame;
 use crate::response_router::{PendingRequest, ResponseRouter};
 
-/// How long the host waits for the last frames of a guest that no longer accepts requests.
+/// The longest wait for the last frames of a guest that no longer accepts requests.
 const LAST_FRAMES_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The transport of frames to one guest and back. Each engine implements it.

@@ -13,15 +13,15 @@ use crate::kill_log::KillLog;
 pub struct CommandEnd {
     /// The command's status file right after execve(2). Empty if the host did not ask for it.
     pub status: Option<Bytes>,
-    /// What the kernel reported about the command right before execve(2).
+    /// The kernel's report about the command immediately before execve(2).
     pub confinement: Option<Confinement>,
-    /// Why the kernel did not execute the command.
+    /// The failure, if the kernel did not execute the command.
     pub exec_failed: Option<Failure>,
     /// The exit report.
     pub exited: Option<Exited>,
     /// The cgroup counters right before the exit report, where the guest sees its cgroup.
     pub counted: Option<CgroupCounts>,
-    /// How many processes the command left behind. The guest ended them.
+    /// The number of processes that the command left behind. The guest ended them.
     pub survivors: u64,
     /// The death of a process could not be confirmed.
     pub unconfirmed: bool,

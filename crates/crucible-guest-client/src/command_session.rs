@@ -25,12 +25,12 @@ use crate::request::ExecParameters;
 use crate::sandbox_lock::SandboxLock;
 use crate::usage_baseline::UsageBaseline;
 
-/// How much of each output stream is captured by default.
+/// The default number of captured bytes per output stream.
 const CAPTURE_DEFAULT: u64 = 1024 * 1024;
-/// By how much the guest's own deadline is later than the host's. The host's deadline decides.
+/// The delay of the guest's own deadline after the host's, which decides.
 const GUEST_DEADLINE_MARGIN: Duration = Duration::from_secs(1);
-/// How long the receiver of live output may take for the remaining output after the command has
-/// ended.
+/// The longest time that the receiver of live output may take for the remaining output after the
+/// command has ended.
 pub const RECEIVER_GRACE: Duration = Duration::from_secs(5);
 
 /// Returns the protocol's value of an [`OnExit`].
@@ -43,8 +43,8 @@ pub fn wire_on_exit(on_exit: OnExit) -> protocol::OnExit {
     }
 }
 
-/// Returns after how many microseconds the guest itself ends a command with this wall limit, in
-/// case the host stalls.
+/// Returns the guest's own deadline, in microseconds, for a command with this wall limit. It
+/// applies if the host stalls.
 #[must_use]
 pub fn guest_deadline_us(wall: Duration) -> u64 {
     u64::try_from(wall.saturating_add(GUEST_DEADLINE_MARGIN).as_micros()).unwrap_or(u64::MAX)
@@ -57,7 +57,7 @@ pub struct CommandIo {
     pub stdin: Stdin,
     /// The receiver of live output.
     pub output: OutputSink,
-    /// How much of each output stream is captured.
+    /// The number of captured bytes per output stream.
     pub capture_bytes: usize,
 }
 
@@ -67,7 +67,7 @@ pub struct CommandMeters<'a, F> {
     pub output: &'a OutputMeter,
     /// CPU time of the sandbox as the host counts it. If it returns `None`, the guest is asked.
     pub cpu_time: F,
-    /// How many CPUs the command can use at once.
+    /// The number of CPUs that the command can use in parallel.
     pub cpus: u32,
     /// Set when the guest reports that the command runs.
     pub started: Option<&'a AtomicBool>,

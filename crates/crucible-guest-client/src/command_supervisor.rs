@@ -22,9 +22,9 @@ use crate::kill_log::KillLog;
 use crate::output_meter::OutputMeter;
 use crate::response_router::PendingRequest;
 
-/// How long the guest may take to end a command before the host ends the guest.
+/// The longest time that the guest may take to end a command. The host then ends the guest.
 const KILL_GRACE: Duration = Duration::from_millis(500);
-/// How long it may take to confirm the death of a killed sandbox.
+/// The longest time to confirm the death of a killed sandbox.
 pub const KILL_CONFIRM: Duration = Duration::from_secs(2);
 
 /// The request of one command, and the means to end it.

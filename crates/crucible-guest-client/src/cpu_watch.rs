@@ -25,7 +25,7 @@ pub struct CpuWatch<'a, C, F> {
     pub counted: F,
     /// The channel to the guest.
     pub channel: &'a C,
-    /// How many CPUs a command can use at once.
+    /// The number of CPUs that a command can use in parallel.
     pub cpus: u32,
 }
 

@@ -5,7 +5,7 @@ use std::io;
 use crucible_core::{EngineError, FileReason, NotStartedReason};
 use crucible_guest::protocol::{Failure, Step};
 
-/// Why a channel no longer delivers frames.
+/// The reason why a channel no longer delivers frames.
 #[derive(Debug)]
 pub enum Disconnected {
     /// The guest side closed the channel.
@@ -15,8 +15,8 @@ pub enum Disconnected {
 }
 
 impl Disconnected {
-    /// Ignores [`Disconnected::Gone`]: a guest that is gone may have sent the reason, which the
-    /// caller reads later.
+    /// Ignores [`Disconnected::Gone`]: the guest may have sent the reason before it closed the
+    /// channel, and the caller reads it later.
     ///
     /// # Errors
     /// Returns the error of any other disconnection.
@@ -56,7 +56,7 @@ pub fn protocol(what: impl Into<String>, started: bool) -> EngineError {
     EngineError::Protocol { what: what.into(), started }
 }
 
-/// Returns the error of a guest that is gone.
+/// Returns the error of a guest that closed its channel or ended.
 #[must_use]
 pub fn lost(doing: impl Into<String>, started: bool) -> EngineError {
     EngineError::Lost { doing: doing.into(), started, source: None }

@@ -10,9 +10,9 @@ use crate::command_run::CommandRun;
 use crate::errors::{lost, not_started};
 use crate::usage_baseline::UsageBaseline;
 
-/// How much later than the program's end the guest may reap it while other processes use all CPUs.
-/// A program that ended by itself within this time after its limit is not blamed: the program may
-/// have been in time and the guest late.
+/// The longest delay between a program's end and its reaping by the guest while other processes use
+/// all CPUs. A program that ended by itself within this time after its limit is not blamed: the
+/// program may have been in time and the guest late.
 const REAP_DELAY_MAX: Duration = Duration::from_millis(250);
 
 /// The facts about a command that has ended.
@@ -83,8 +83,8 @@ impl EvidenceBuilder {
         usage
     }
 
-    /// Returns the usage since the baseline of a command that was started before it, and had
-    /// waited.
+    /// Returns the usage since the baseline. The command was started before the baseline and waited
+    /// until then.
     ///
     /// The exit report covers the whole life of such a command. Its ratio of user to kernel time is
     /// applied to the part since the baseline.

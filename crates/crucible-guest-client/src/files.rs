@@ -21,8 +21,8 @@ const WRITE_PIECE: usize = 256 * 1024;
 const READ_PIECE: u32 = 128 * 1024;
 /// The maximum number of listed directory entries.
 const ENTRIES_MAX: usize = 100_000;
-/// How long a request about a file may take. A healthy guest takes milliseconds. A guest that sends
-/// nothing, or a byte at a time, must not block the host forever.
+/// The base time limit of a request about a file. A healthy guest takes milliseconds. A guest that
+/// sends nothing, or a byte at a time, must not block the host forever.
 pub const FILE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The additional time for each MiB of the file.
 const FILE_TIMEOUT_PER_MIB: Duration = Duration::from_secs(1);

@@ -13,9 +13,9 @@ use crate::errors::{Disconnected, lost};
 use crate::files::{self, FILE_TIMEOUT, file_timeout, inputs_timeout};
 use crate::sandbox_lock::SandboxLock;
 
-/// How long the setup of a sandbox and the start of a command may take.
+/// The time limit for the setup of a sandbox, and for the start of a command.
 pub const SETUP_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long the guest may take to exit after a request to close.
+/// The time limit for the guest's exit after a request to close.
 pub const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
 /// An open sandbox with a guest.

@@ -4,16 +4,16 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many kinds of items are kept: the most recently requested kinds.
+/// The number of kinds of items that a pool keeps: the most recently requested ones.
 const KINDS_MAX: usize = 4;
 
 /// Statistics of a pool of sandboxes that are opened ahead of time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct ReadyStats {
-    /// How often a ready sandbox served a request.
+    /// The number of requests that a ready sandbox served.
     pub hits: u64,
-    /// How often no ready sandbox was available.
+    /// The number of requests for which no ready sandbox was available.
     pub misses: u64,
     /// Sandboxes that were opened ahead of time.
     pub made: u64,
@@ -219,7 +219,7 @@ impl<K: PartialEq + Clone, T> ReadyPool<K, T> {
         }
     }
 
-    /// Removes and returns the items that have waited too long, and the items of forgotten kinds.
+    /// Removes and returns the items that exceed the maximum age, and the items of forgotten kinds.
     #[must_use]
     pub fn take_expired(&self) -> Vec<T> {
         let mut state = self.state();

@@ -33,16 +33,16 @@ pub fn path(path: &SandboxPath) -> Vec<u8> {
     bytes
 }
 
-/// How the guest runs a command.
+/// The parameters with which the guest runs a command.
 #[derive(Debug, Clone, Copy)]
 pub struct ExecParameters<'a> {
     /// [`STDIO_PASSED`](protocol::STDIO_PASSED), or 0 for streams in frames.
     pub stdio: u8,
     /// Variables (`NAME=value`) in addition to the command's own.
     pub variables: &'a [String],
-    /// What happens to processes that the command leaves behind.
+    /// The treatment of processes that the command leaves behind.
     pub on_exit: protocol::OnExit,
-    /// After how many microseconds the guest itself ends the command; 0 means never.
+    /// The guest's own deadline for the command, in microseconds; 0 means none.
     pub deadline_us: u64,
     /// Whether the guest sends the command's status file.
     pub status: bool,

@@ -14,7 +14,7 @@ use crate::frame_decoder::Frame;
 /// The maximum number of frames that wait for one request. A guest that exceeds it has broken the
 /// protocol.
 const QUEUED_MAX: usize = 64;
-/// How many late frames each request allows: responses to a request that was dropped.
+/// The number of late frames (responses to dropped requests) that each request allows.
 const LATE_FRAMES_PER_REQUEST: u32 = 64;
 /// The maximum allowance for late frames, regardless of the number of requests.
 const LATE_FRAMES_MAX: u32 = 4096;
@@ -54,8 +54,8 @@ pub struct ResponseRouter {
     last_id: AtomicU32,
     /// The first failure of a request that has no other response.
     quiet_failure: Mutex<Option<Frame>>,
-    /// How many more late frames are accepted. Without this bound a guest could keep a reading task
-    /// busy forever, so that no deadline is checked.
+    /// The number of late frames that are still accepted. Without this bound a guest could keep a
+    /// reading task busy forever, so that no deadline is checked.
     late_frames_left: AtomicU32,
     /// The paths of input files in transit, by request id.
     inputs: Mutex<HashMap<u32, String>>,
@@ -174,7 +174,8 @@ impl ResponseRouter {
         }
     }
 
-    /// Accepts a frame for a request that was dropped, or that wants to know of failures only.
+    /// Accepts a late frame: its request was dropped, or waits for failures only. Returns `false`
+    /// if the frame violates the protocol.
     fn accept_late(&self, frame: Frame) -> bool {
         let known = frame.id <= self.last_id.load(Ordering::Relaxed);
         if frame.kind == FrameKind::Failed && known {

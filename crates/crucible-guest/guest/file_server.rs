@@ -22,7 +22,8 @@ const S_IFDIR: u32 = 0o040_000;
 
 /// The most bytes of a file in one frame.
 const PIECE: usize = 128 * 1024;
-/// How often the guest removes an obstacle from the path of a new file before it gives up.
+/// The number of times that the guest removes an obstacle from the path of a new file before it
+/// gives up.
 const REPLACE_TRIES: u32 = 8;
 
 static BUFFER: StaticCell<[u8; PIECE]> = StaticCell::new([0; PIECE]);

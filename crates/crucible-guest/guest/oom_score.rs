@@ -13,8 +13,8 @@ const TARGET_SCORE: &[u8] = b"500";
 const SCORE_FILE: &core::ffi::CStr = c"/proc/self/oom_score_adj";
 const O_RDWR: i32 = 2;
 
-/// How a target gets its score. Either way costs two system calls for each target. If a call fails,
-/// the target has the guest's score, and the kernel selects by size, which is its default.
+/// The way in which a target gets its score. Each costs two system calls for each target. If a call
+/// fails, the target has the guest's score, and the kernel selects by size, which is its default.
 pub(crate) enum OomScore {
     /// The child raises its own score, between clone(2) and execve(2). The kernel applies that to
     /// the child alone, although it shares the guest's memory: `__set_oom_adj` in `fs/proc/base.c`

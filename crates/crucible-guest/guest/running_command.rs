@@ -15,7 +15,7 @@ pub(crate) struct RunningCommand {
     pub(crate) began_us: u64,
     /// The report of its start, until the guest has sent it.
     pub(crate) start: Option<PendingStart>,
-    /// When the guest kills it without being asked.
+    /// The guest's own deadline, at which it kills the command.
     pub(crate) deadline_us: Option<u64>,
     pub(crate) deadline_passed: bool,
     /// The guest's mount namespace. The host receives it when the guest ends with the command: the
@@ -27,7 +27,7 @@ pub(crate) struct RunningCommand {
 /// The report of a command's start. It becomes part of the report of the end if the command ends
 /// first.
 pub(crate) struct PendingStart {
-    /// When the report is due.
+    /// The time at which the report is due.
     pub(crate) at_us: u64,
     pub(crate) confinement: Confinement,
     /// The command's status file, in the first `status_length` bytes.

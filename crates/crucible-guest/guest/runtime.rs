@@ -6,7 +6,7 @@ use core::panic::PanicInfo;
 
 use crate::agent;
 
-/// The exit status of a guest with a bug.
+/// The exit status of a guest that panicked.
 const BUG: i32 = 101;
 
 #[panic_handler]
@@ -15,8 +15,7 @@ fn panic(_: &PanicInfo<'_>) -> ! {
 }
 
 /// The entry point of the program. The stack pointer points at the number of arguments (the x86-64
-/// psABI,
-/// 3.4.1).
+/// psABI, 3.4.1).
 ///
 /// # Safety
 ///
@@ -49,7 +48,7 @@ extern "C" fn main(stack: *const usize) -> ! {
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 
-/// memcpy(3).
+/// Copies `count` bytes (memcpy(3)).
 ///
 /// # Safety
 ///
@@ -66,7 +65,7 @@ unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut 
     to
 }
 
-/// memmove(3).
+/// Copies `count` bytes between ranges that may overlap (memmove(3)).
 ///
 /// # Safety
 ///
@@ -89,7 +88,7 @@ unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, count: usize) -> *mut
     to
 }
 
-/// memset(3).
+/// Fills `count` bytes (memset(3)).
 ///
 /// # Safety
 ///
@@ -106,7 +105,7 @@ unsafe extern "C" fn memset(to: *mut u8, byte: i32, count: usize) -> *mut u8 {
     to
 }
 
-/// memcmp(3).
+/// Compares `count` bytes (memcmp(3)).
 ///
 /// # Safety
 ///

@@ -1,7 +1,7 @@
 //! The setup of a sandbox by its process 1, which then serves the host.
 //!
-//! Every step is required, in this order. A step that fails ends the sandbox, and the host receives
-//! its name.
+//! Every step is required, in this order. A failed step ends the sandbox, and the host receives the
+//! name of the step.
 
 use core::sync::atomic::{AtomicI32, Ordering};
 
@@ -21,15 +21,15 @@ use crate::protocol::{
     FrameKind, MAX_TASKS_FILES, Opened, PROXY_PORT, PlanFlags, SandboxPlan, Step,
 };
 
-/// The target's user and group id inside.
+/// The target's user and group id in the sandbox.
 pub(crate) const TARGET_ID: u32 = 1000;
-/// The host name inside.
+/// The host name in the sandbox.
 const HOST_NAME: &[u8] = b"sandbox";
 /// The number of the guest's socket, after the descriptors are arranged. 0 to 2 stay occupied, so
 /// that a descriptor that arrives later never becomes a standard stream.
 const CONTROL: Fd = Fd(3);
 
-/// What a fork of the spawner inherits, for a sandbox or a slot.
+/// The state that a fork of the spawner inherits, for a sandbox or a slot.
 pub(crate) struct ForkContext {
     pub(crate) plan: SandboxPlan,
     pub(crate) channel: HostChannel,
@@ -40,7 +40,7 @@ pub(crate) struct ForkContext {
     pub(crate) life: (Fd, Fd),
 }
 
-/// What the guest of a slot gets from it.
+/// The state that a guest in a slot inherits from the slot.
 pub(crate) struct SlotContext {
     pub(crate) plan: SandboxPlan,
     pub(crate) channel: HostChannel,
@@ -51,7 +51,7 @@ pub(crate) struct SlotContext {
     pub(crate) pid: AtomicI32,
 }
 
-/// Returns the namespaces that each sandbox has for itself, even in a slot.
+/// Returns the flags of the namespaces that no sandboxes share, even in a slot.
 pub(crate) fn sandbox_namespaces(plan: &SandboxPlan) -> u64 {
     let ipc = if plan.flags.has(PlanFlags::IPC) { CLONE_NEWIPC } else { 0 };
     CLONE_NEWPID | CLONE_NEWNS | ipc
@@ -101,7 +101,7 @@ fn set_up(context: &ForkContext) -> StepResult<Guest> {
     finish(plan, channel, proxy)
 }
 
-/// Drops all other capabilities for good, and excludes this process from tracing and from new
+/// Permanently drops all other capabilities, and excludes this process from tracing and from new
 /// privileges.
 fn restrict(capabilities: u64) -> StepResult<()> {
     seal_capabilities().at(Step::CAPABILITIES)?;
@@ -174,7 +174,7 @@ fn join_cgroups(plan: &SandboxPlan, tasks: &[Fd]) -> StepResult<()> {
     Ok(())
 }
 
-/// Sets up what the sandboxes of a slot have in common. The slot then opens them.
+/// Sets up the parts that the sandboxes of a slot share. The slot then opens the sandboxes.
 pub(crate) fn become_slot(context: &ForkContext) -> StepResult<HostChannel> {
     sys::set_name(c"crucible-slot");
     sys::expect_children().at(Step::SIGNALS)?;
@@ -186,7 +186,7 @@ pub(crate) fn become_slot(context: &ForkContext) -> StepResult<HostChannel> {
     arrange_descriptors(context.channel).at(Step::DESCRIPTORS)
 }
 
-/// Becomes root inside, after the spawner has written the id maps.
+/// Becomes root in the user namespace, after the spawner has written the id maps.
 fn become_root(context: &ForkContext) -> StepResult<()> {
     wait_for_maps(context).at(Step::MAPS)?;
     if !context.plan.flags.has(PlanFlags::SINGLE_ID) {
@@ -199,7 +199,7 @@ fn become_root(context: &ForkContext) -> StepResult<()> {
 
 fn wait_for_maps(context: &ForkContext) -> Result<()> {
     let (wait, written) = context.maps;
-    // Copies of the write ends: while they are open, neither pipe would hang up.
+    // These are copies of the write ends. While they are open, neither pipe hangs up.
     sys::close(written);
     sys::close(context.life.1);
     let mut byte = [0];
@@ -211,8 +211,9 @@ fn wait_for_maps(context: &ForkContext) -> Result<()> {
 
 /// Lets the kernel kill this process when its parent, the spawner or the slot, ends.
 ///
-/// A change of credentials clears the setting, so that this follows the last change. The parent may
-/// have ended before, which its pipe shows. (Its process id is always 0 inside.)
+/// A change of credentials clears the setting, so call this after the last change. If the parent
+/// has ended already, its pipe hangs up. (getppid(2) cannot show this: it returns 0 in the new pid
+/// namespace.)
 fn tie_to_parent(life: Fd) -> Result<()> {
     sys::die_with_parent()?;
     let mut life = [PollFd { fd: life, events: POLLIN, found: 0 }];
@@ -237,7 +238,7 @@ fn mount_disk(plan: &SandboxPlan) -> Result<()> {
     sys::mount_new(c"tmpfs", c"/tmp", MS_NOSUID | MS_NODEV, options)?;
     for (directory, mount_point, mode, owned) in [
         (c"/tmp/box", c"/box", 0o755, true),
-        // The last one, because it covers the other.
+        // This one is last, because it covers the other.
         (c"/tmp/tmp", c"/tmp", 0o1777, false),
     ] {
         // The spawner has set the umask to 0.

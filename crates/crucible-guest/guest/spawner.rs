@@ -40,7 +40,7 @@ fn prepare() -> Result<()> {
     sys::close_from(3)
 }
 
-/// How far the setup of the spawner has come.
+/// The progress of the spawner's setup.
 enum SpawnerStage {
     Fresh,
     Building(RootTemplate),

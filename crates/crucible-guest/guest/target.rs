@@ -7,7 +7,7 @@ use super::sys::{self, Errno, Fd, Result};
 use super::target_context::TargetContext;
 use crate::protocol::{Confinement, Exec, Step};
 
-/// Where programs without a `/` are searched for if `PATH` is not set.
+/// The search path for programs without a `/` if `PATH` is not set.
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The longest path of a program (`PATH_MAX`).
 const PATH_MAX: usize = 4096;
@@ -19,7 +19,7 @@ pub(crate) struct Target {
     pub(crate) confinement: Confinement,
 }
 
-/// Why a target was not started.
+/// The reason why a target was not started.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum LaunchError {
     /// There is no process.
@@ -37,7 +37,7 @@ pub(crate) struct TargetJob<'a> {
     pub(crate) env: *const *const u8,
     /// Whether the guest has the target's OOM score. The child sets it to `false`.
     pub(crate) guest_is_raised: bool,
-    /// What confines the child right before execve(2).
+    /// The confinement of the child immediately before execve(2).
     pub(crate) confinement: Confinement,
     /// The step that failed.
     pub(crate) failed: Option<(Step, Errno)>,

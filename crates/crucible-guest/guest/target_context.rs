@@ -4,7 +4,7 @@ use core::ffi::CStr;
 
 use super::oom_score::OomScore;
 
-/// Where targets run, and under which user id.
+/// The directory and the user id of targets.
 pub(crate) struct TargetContext {
     /// The working directory of commands, and the root of all file requests.
     pub(crate) directory: &'static CStr,
@@ -14,7 +14,7 @@ pub(crate) struct TargetContext {
     pub(crate) target_id: Option<u32>,
     /// Whether the file system of `directory` has a size limit, so that its free space is reported.
     pub(crate) bounded: bool,
-    /// How targets get a higher OOM score than the guest, if they do.
+    /// The way in which targets get a higher OOM score than the guest; `None` if they do not.
     pub(crate) oom_score: Option<OomScore>,
     /// Whether the guest's capabilities are sealed. Every target inherits that.
     pub(crate) sealed: bool,

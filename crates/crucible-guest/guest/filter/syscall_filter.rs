@@ -31,7 +31,7 @@ pub(crate) enum SocketPolicy {
     LocalAndTcp,
 }
 
-/// Who answers the refusals that are reported.
+/// The party that answers the reported refusals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answerer {
     Listener,

@@ -5,7 +5,7 @@
 pub struct AllowedCalls {
     /// Their names.
     pub calls: &'static str,
-    /// Why they are allowed.
+    /// The reason why they are allowed.
     pub why: &'static str,
 }
 

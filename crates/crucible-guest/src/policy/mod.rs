@@ -80,7 +80,7 @@ pub struct Reason {
     pub title: &'static str,
     /// The families of the attack suite that use them.
     pub attacks: &'static str,
-    /// How an attacker would use them, with examples of kernel vulnerabilities.
+    /// The way in which an attacker would use them, with examples of kernel vulnerabilities.
     pub why: &'static str,
 }
 

@@ -11,9 +11,9 @@ const UNKNOWN: u64 = u64::MAX;
 pub struct CgroupCounts {
     /// Processes that the kernel killed because memory ran out.
     pub oom_kills: Option<u64>,
-    /// How often the group reached its own memory limit.
+    /// The number of times that the group reached its own memory limit.
     pub memory_limit_hits: Option<u64>,
-    /// How often the process limit made a fork fail.
+    /// The number of forks that failed because of the process limit.
     pub forks_refused: Option<u64>,
     /// The highest memory usage.
     pub memory_peak_bytes: Option<u64>,

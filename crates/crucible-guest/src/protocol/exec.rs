@@ -84,7 +84,7 @@ pub struct Exec<'a> {
     /// arrive together. Applies only if the streams are passed.
     pub quiet_us: u32,
     /// Whether the host receives the sandbox's mount namespace when the guest ends with the
-    /// command, so that the guest does not wait for the teardown of the mounts.
+    /// command. The guest then does not wait for the teardown of the mounts.
     pub lend_mounts: bool,
     /// The time in microseconds after which the guest kills the command, in case the host does not;
     /// 0 for never.

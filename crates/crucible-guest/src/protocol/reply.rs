@@ -148,9 +148,9 @@ impl Confinement {
 pub struct Started<'a> {
     /// The process id of the command, inside.
     pub pid: u32,
-    /// How long it has run, in microseconds.
+    /// The time since its start, in microseconds.
     pub ran_us: u64,
-    /// What confines it.
+    /// Its confinement as the kernel reports it.
     pub confinement: Confinement,
     /// The command's status file (proc(5)) right after execve(2), if it was requested.
     pub status: &'a [u8],

@@ -75,7 +75,8 @@ impl InitFlags {
 /// The template is sealed, and the filter is loaded if it was requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SealReply {
-    /// Why there is no listener: the error number of seccomp(2). 0 if there is one, or no filter.
+    /// The error number of seccomp(2) that explains a missing listener. 0 if there is a listener,
+    /// or no filter.
     pub no_listener: i32,
 }
 
