@@ -139,8 +139,8 @@ async fn supervise<K: Fn() + Send + Sync>(
     Ok(run)
 }
 
-/// Returns how many CPUs a command can use at once. A number above the true one only shortens the
-/// interval of CPU time measurements.
+/// Returns the number of CPUs that a command can use in parallel. A number above the true one only
+/// shortens the interval of CPU time measurements.
 fn cpus() -> u32 {
     let local = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     u32::try_from(local).unwrap_or(u32::MAX).max(CPUS_MIN)

@@ -18,7 +18,7 @@ use crucible_guest_client::{
 use crate::connection::Attachment;
 use crate::container::{ContainerPool, GuestContainer};
 
-/// How long the daemon may take to end a container.
+/// The time limit for the daemon to end a container.
 const KILL_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// An open sandbox. If it is dropped without being closed, its container is removed in the

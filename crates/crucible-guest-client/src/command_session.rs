@@ -148,7 +148,7 @@ impl<'a> CommandSession<'a> {
         self.limits
     }
 
-    /// Returns what happens when the command exits.
+    /// Returns the action on the command's exit.
     #[must_use]
     pub fn on_exit(&self) -> OnExit {
         self.on_exit

@@ -62,7 +62,7 @@ pub fn lost(doing: impl Into<String>, started: bool) -> EngineError {
     EngineError::Lost { doing: doing.into(), started, source: None }
 }
 
-/// Returns why the kernel refused to execute a program (execve(2), chdir(2)).
+/// Returns the reason why the kernel refused to execute a program (execve(2), chdir(2)).
 #[must_use]
 pub fn not_started(failure: Failure) -> NotStartedReason {
     if failure.step == Step::TARGET_DIRECTORY {

@@ -33,7 +33,8 @@ pub struct EvidenceBuilder {
 }
 
 impl EvidenceBuilder {
-    /// Returns the error to report if the guest disappeared and no recorded fact explains that.
+    /// Returns the error to report if the guest disappeared and no recorded fact explains the
+    /// disappearance.
     #[must_use]
     pub fn lost_guest(&self) -> Option<EngineError> {
         let is_lost = self.run.guest_was_lost() && !self.guest_was_oom_killed();
@@ -134,8 +135,8 @@ impl EvidenceBuilder {
         evidence
     }
 
-    /// Returns how the program ended. If only the guest enforced the wall limit, that kill comes
-    /// first.
+    /// Returns the ending of the program. If only the guest enforced the wall limit, that kill
+    /// comes first.
     fn exit_evidence(&self, was_killed: bool) -> Vec<Evidence> {
         let Some(exited) = &self.run.end.exited else { return Vec::new() };
         let after = Duration::from_micros(exited.wall_us);

@@ -27,14 +27,14 @@ pub const FILE_TIMEOUT: Duration = Duration::from_secs(30);
 /// The additional time for each MiB of the file.
 const FILE_TIMEOUT_PER_MIB: Duration = Duration::from_secs(1);
 
-/// Returns how long the transfer of this many bytes may take.
+/// Returns the time limit for a transfer of this many bytes.
 #[must_use]
 pub fn file_timeout(bytes: u64) -> Duration {
     let mebibytes = u32::try_from(bytes / (1024 * 1024)).unwrap_or(u32::MAX);
     FILE_TIMEOUT.saturating_add(FILE_TIMEOUT_PER_MIB.saturating_mul(mebibytes))
 }
 
-/// Returns how long the transfer of these files may take.
+/// Returns the time limit for a transfer of these files.
 #[must_use]
 pub fn inputs_timeout(files: &[PlannedFile]) -> Duration {
     file_timeout(files.iter().map(|file| file.content.len() as u64).sum())

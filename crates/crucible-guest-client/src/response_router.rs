@@ -260,7 +260,7 @@ impl ResponseRouter {
         self.protocol_error.get().is_some()
     }
 
-    /// Returns why the guest has disconnected.
+    /// Returns the reason why the guest has disconnected.
     #[must_use]
     pub fn disconnect_reason(&self) -> Disconnected {
         if let Some(failure) = self.setup_failure.get() {

@@ -52,7 +52,7 @@ impl FileServer {
         Ok(Self { root, owner, buffer, upload: None, input_failure: None })
     }
 
-    /// Returns the static memory for the next guest.
+    /// Releases the static memory for the next guest.
     ///
     /// # Safety
     ///

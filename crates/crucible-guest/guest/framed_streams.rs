@@ -51,7 +51,7 @@ impl FramedStreams {
         }
     }
 
-    /// Returns the static memory for the next guest.
+    /// Releases the static memory for the next guest.
     ///
     /// # Safety
     ///

@@ -35,7 +35,7 @@ pub(crate) struct Guest {
     pub(super) launcher: TargetLauncher,
     pub(super) streams: FramedStreams,
     pub(super) running: Option<RunningCommand>,
-    /// Whether the guest is process 1, so that a signal to process -1 reaches the sandbox alone.
+    /// Whether the guest is process 1. A signal to process -1 then reaches only the sandbox.
     pub(super) is_init: bool,
     pub(super) container: ContainerState,
 }
@@ -43,7 +43,7 @@ pub(crate) struct Guest {
 /// The state of the container that the guest runs in. Empty in a sandbox of the spawner.
 #[derive(Default)]
 pub(crate) struct ContainerState {
-    /// The layers that the guest has added, and those that it found.
+    /// The layers that the guest added, and the layers that were in force before.
     pub(crate) layers: Layers,
     /// The cgroup, if its files are readable.
     pub(crate) cgroup: Option<ContainerCgroup>,
@@ -81,11 +81,11 @@ impl Guest {
         })
     }
 
-    /// Returns the static memory to the next guest in the same memory.
+    /// Releases the static memory for the next guest in the same address space.
     ///
     /// # Safety
     ///
-    /// The guest that took it has ended.
+    /// The guest that took the memory has ended.
     pub(crate) unsafe fn give_back_memory() {
         // SAFETY: the caller's promise.
         unsafe { REQUEST.give_back() };
@@ -156,7 +156,7 @@ impl Guest {
         Ok(())
     }
 
-    /// Returns how long poll(2) may wait; -1 for no limit.
+    /// Returns the timeout for poll(2) in milliseconds; -1 means no timeout.
     fn timeout_ms(&self) -> i32 {
         match self.running.as_ref().and_then(RunningCommand::next_action_us) {
             Some(at) => {

@@ -36,7 +36,8 @@ pub(crate) struct PendingStart {
 }
 
 impl RunningCommand {
-    /// Returns when the guest has to act: at the deadline, or when the report of the start is due.
+    /// Returns the time at which the guest has to act: at the deadline, or when the report of the
+    /// start is due.
     pub(crate) fn next_action_us(&self) -> Option<u64> {
         let deadline = if self.deadline_passed { None } else { self.deadline_us };
         let start = self.start.as_ref().map(|start| start.at_us);

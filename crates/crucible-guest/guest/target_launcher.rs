@@ -30,7 +30,7 @@ impl TargetLauncher {
         }
     }
 
-    /// Returns the static memory for the next guest.
+    /// Releases the static memory for the next guest.
     ///
     /// # Safety
     ///

@@ -10,7 +10,7 @@ use crucible_core::Collect;
 
 /// The time after which a read counts as blocked.
 const READ_DEADLINE: Duration = Duration::from_millis(500);
-/// The most bytes that are read of a file.
+/// The maximum number of bytes that are read from a file.
 const READ_MAX: u64 = 64 * 1024;
 
 /// Collects a directory and returns the content of its files and the harm.
@@ -30,7 +30,7 @@ pub(super) fn collect(directory: &Path, bounds: &Collect) -> (Vec<u8>, Vec<Strin
     (tree.content, harm)
 }
 
-/// What the collector took from a directory tree.
+/// The files that the collector read from a directory tree.
 #[derive(Default)]
 struct CollectedTree {
     content: Vec<u8>,
@@ -79,7 +79,7 @@ fn is_unsafe_name(name: &std::ffi::OsStr) -> bool {
     name.to_str().is_none_or(|name| name.chars().any(char::is_control) || name.starts_with('-'))
 }
 
-/// Reads a file in a thread, which is abandoned if it blocks.
+/// Reads a file in a new thread, and abandons the thread if it blocks.
 fn read(path: &Path) -> Result<Vec<u8>, String> {
     let (sender, receiver) = mpsc::channel();
     let path = path.to_owned();

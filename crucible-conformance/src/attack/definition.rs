@@ -20,9 +20,9 @@ pub struct Attack {
     pub family: &'static str,
     /// The number in the catalogue of attacks: a letter for the subject, a digit for the case.
     pub catalogue: &'static str,
-    /// What the program does.
+    /// The action of the program.
     pub action: &'static str,
-    /// What must hold while it runs and afterwards.
+    /// The conditions that must hold during and after the run.
     pub expectation: &'static str,
     /// The layers that stop it. Each layer alone is enough.
     pub layers: &'static [Layer],
@@ -36,7 +36,7 @@ pub struct Attack {
     pub(super) outcome_check: Option<fn(&Outcome) -> Option<&'static str>>,
 }
 
-/// How a run of an attack must end.
+/// The required ending of an attack's run.
 #[derive(Debug, Clone)]
 pub(super) enum ExpectedEnding {
     /// Every attempt is refused with one of these errors.
@@ -51,7 +51,7 @@ pub(super) enum ExpectedEnding {
     Signal(Signal),
 }
 
-/// How the control shows that the program does harm where nothing stops it.
+/// The way in which the control shows that the program does harm without isolation.
 #[derive(Debug, Clone)]
 pub(super) enum ControlMethod {
     /// Runs a plain process in scratch namespaces of these kinds.
@@ -69,7 +69,7 @@ pub(super) enum ControlMethod {
     NotShown(&'static str),
 }
 
-/// What an attack needs from its fixture beyond the usual host objects.
+/// The requirements of an attack on its fixture beyond the usual host objects.
 #[derive(Debug, Clone)]
 pub(super) enum FixtureNeeds {
     Nothing,

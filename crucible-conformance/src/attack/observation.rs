@@ -7,7 +7,7 @@ use super::definition::{Attack, ExpectedEnding};
 /// Errors that prove nothing: the attacked object is missing, or the fixture ran out of a resource.
 const INCONCLUSIVE_ERRORS: &[i32] = &[2, 20, 12, 23, 24, 4];
 
-/// What the suite observed of one run.
+/// The suite's observations of one run.
 #[derive(Debug, Default)]
 pub(super) struct Observation {
     /// The report of the program.
@@ -16,7 +16,7 @@ pub(super) struct Observation {
     pub(super) external_harm: Vec<String>,
     /// The outcome, if an engine ran the program.
     pub(super) outcome: Option<Outcome>,
-    /// Why the run failed.
+    /// The error, if the run failed.
     pub(super) failed: Option<String>,
 }
 

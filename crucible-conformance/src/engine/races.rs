@@ -11,7 +11,7 @@ use super::support::{
     MIB, PATIENCE, Subject, exec_stdout, limits, open, run, sh, slowness, slowness_of, stdout_of,
 };
 
-/// How often a case must observe each side of a race.
+/// The number of times that a case must observe each outcome of a race.
 const TRIES: usize = 20;
 
 fn path(text: &str) -> SandboxPath {

@@ -18,13 +18,13 @@ use super::background_tasks::{BackgroundTask, BackgroundTasks};
 use super::reaper;
 use crate::connection::Daemon;
 
-/// How long the worker waits before it repeats a failed removal: at first, and at most.
+/// The initial and the longest delay before the worker repeats a failed removal.
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 const RETRY_DELAY_MAX: Duration = Duration::from_secs(30);
-/// How long the last removals may take when the engine ends. Another engine removes the remaining
+/// The time limit for the last removals when the engine ends. Another engine removes the remaining
 /// containers.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
-/// How often the pool of ready containers is checked.
+/// The interval between checks of the pool of ready containers.
 const TICK: Duration = Duration::from_secs(1);
 
 /// A pool of containers that the worker keeps filled.

@@ -9,7 +9,7 @@ use futures::{StreamExt as _, stream};
 use crate::connection::Daemon;
 use crate::ownership::{LocalHost, ReapDecision};
 
-/// How many containers are removed at once.
+/// The number of containers that are removed in parallel.
 const CONCURRENT_REMOVALS: usize = 8;
 
 /// Removes the containers of dead owners and those with an ended lease. Returns the number of these

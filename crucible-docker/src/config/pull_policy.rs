@@ -1,11 +1,12 @@
-//! When and how images are pulled.
+//! The policy for pulling images, and the credentials.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crucible_core::Secret;
 
-/// When images are pulled from their registry. The proxy in `deploy/docker-proxy` refuses pulls.
+/// The condition under which the engine pulls an image from its registry. The proxy in
+/// `deploy/docker-proxy` refuses pulls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum PullPolicy {

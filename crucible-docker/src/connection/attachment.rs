@@ -19,7 +19,8 @@ use tokio::sync::Mutex;
 
 use super::command_output::CommandOutput;
 
-/// How much of a container's standard error is kept. Usually it contains the runtime's last error.
+/// The number of bytes of a container's standard error that are kept. Usually it contains the
+/// runtime's last error.
 const STDERR_MAX: usize = 4096;
 
 type DaemonStream = Pin<Box<dyn Stream<Item = Result<LogOutput, bollard::errors::Error>> + Send>>;
@@ -47,7 +48,7 @@ struct FrameReader {
     frames: FrameDecoder,
     /// Received bytes that are not in the decoder yet.
     undecoded: Bytes,
-    /// A chunk of output that is not forwarded yet. Nothing is read until then.
+    /// A chunk of output that is not forwarded yet. Until it is, the reader reads no further frame.
     held: Option<HeldChunk>,
 }
 

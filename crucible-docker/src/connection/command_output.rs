@@ -8,8 +8,8 @@ use crucible_guest_client::OutputMeter;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// How many chunks wait for the receiver of live output. When the queue is full nothing is read, so
-/// the program blocks.
+/// The capacity, in chunks, of the queue to the receiver of live output. While the queue is full,
+/// the engine reads no output, so the program blocks.
 const CHUNKS_MAX: usize = 16;
 
 /// The output of one command. It is captured, counted, and forwarded to the receiver of live
@@ -21,7 +21,8 @@ pub(crate) struct CommandOutput {
     /// The queue to the receiver of live output. `None` without a receiver, and after the last
     /// chunk.
     chunks: Mutex<Option<mpsc::Sender<OutputChunk>>>,
-    /// Cancelled when the receiver has exceeded its grace period. Nothing is forwarded after that.
+    /// Cancelled when the receiver has exceeded its grace period. No output is forwarded after the
+    /// cancellation.
     pub(crate) detached: CancellationToken,
 }
 

@@ -19,7 +19,7 @@ use crate::connection::{Attachment, Daemon, call_failed, status};
 use crate::image::ImageCache;
 use crate::ownership::{ContainerRole, Owner};
 
-/// How many names are tried if another container has the name.
+/// The number of attempts to find a name that no other container has.
 const NAMES_MAX: u32 = 3;
 
 /// Creates and starts the containers of an engine.

@@ -17,7 +17,7 @@ use crate::config::Settings;
 use crate::connection::Daemon;
 use crate::image::{Image, ImageCache};
 
-/// How long a ready container may take to respond before its use.
+/// The time limit for a ready container to respond before its use.
 const ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The containers of an engine. When it is dropped, every container is removed, which blocks for 20

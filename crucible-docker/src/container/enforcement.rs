@@ -18,7 +18,7 @@ const PARTIAL_IN_GVISOR: [Layer; 2] = [Layer::PidsCgroup, Layer::BoundedDisk];
 /// The seccomp mode of filters (proc(5)).
 const SECCOMP_FILTER: u32 = 2;
 
-/// Returns what an engine with this first container enforces.
+/// Returns the layers that an engine with this first container enforces.
 ///
 /// # Errors
 /// Returns [`EngineError::LayerUnavailable`] with every missing layer.
@@ -63,7 +63,8 @@ pub(super) fn verify(
     result_of((), missing)
 }
 
-/// Returns what was in force for a command, from its status file right after execve(2).
+/// Returns the layers that were in force for a command, from its status file immediately after
+/// execve(2).
 ///
 /// # Errors
 /// Returns [`EngineError::LayerUnavailable`] if a layer was not in force. The run's result cannot

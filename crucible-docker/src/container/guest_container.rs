@@ -10,13 +10,13 @@ use super::container_guard::ContainerGuard;
 use super::container_policy::ContainerPolicy;
 use crate::connection::Attachment;
 
-/// How often, and at which interval, the daemon is asked whether a killed container ran out of
+/// The number and the interval of requests to the daemon whether a killed container ran out of
 /// memory.
 const OOM_CHECKS: u32 = 20;
 const OOM_CHECK_INTERVAL: Duration = Duration::from_millis(100);
 /// The exit code that the daemon reports for a container with a killed process 1.
 const KILLED: i64 = 137;
-/// How long the daemon may take to describe a container after its guest is gone.
+/// The time limit for the daemon to describe a container after its guest has ended.
 const DIAGNOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A container with a guest that has greeted.

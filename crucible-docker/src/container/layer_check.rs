@@ -24,7 +24,7 @@ pub(super) struct LayerCheck {
     pub(super) detail: String,
 }
 
-/// What the daemon and the guest report about a container.
+/// The reports of the daemon and of the guest about a container.
 struct Inspection<'a> {
     settings: &'a Settings,
     container: &'a GuestContainer,

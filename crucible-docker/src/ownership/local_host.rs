@@ -17,7 +17,7 @@ pub(crate) struct LocalHost {
     pid_namespace: String,
 }
 
-/// What the reaper does with a container.
+/// The action of the reaper on a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ReapDecision {
     Keep,

@@ -34,13 +34,13 @@ fn on(
     (switch, rule)
 }
 
-/// What the engines of this proxy have build_engine, by the names in its calls.
+/// Returns the remaining containers that engines created through this proxy.
 fn remaining(proxy: &TestProxy) -> Vec<String> {
     let made = proxy.created();
     containers().into_iter().map(|(name, ..)| name).filter(|name| made.contains(name)).collect()
 }
 
-/// Waits until a program runs in the last container that the engine build_engine, and returns its
+/// Waits until a program runs in the last container that the engine created, and returns its
 /// name.
 async fn until_it_runs(proxy: &TestProxy, program: &str) -> String {
     let mut running = None;
@@ -235,7 +235,7 @@ fn container_ended_by_another_program_is_lost() {
             let evaluation = shell("sleep 100");
             let ended = run_error(&engine, &evaluation);
             let others = async {
-                // The last container that the engine build_engine, as soon as the program runs in
+                // The last container that the engine created, as soon as the program runs in
                 // it.
                 let name = until_it_runs(&proxy, "sleep 100").await;
                 docker(&[how, &[name.as_str()]].concat());

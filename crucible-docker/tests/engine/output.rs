@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::support::{build_engine, builder, gvisor, limits, outcome, run, shell, with_daemon};
 
-/// Returns how many containers print and exit. `CRUCIBLE_DOCKER_RUNS` overrides it.
+/// Returns the number of containers that print and exit. `CRUCIBLE_DOCKER_RUNS` overrides it.
 fn runs() -> usize {
     std::env::var("CRUCIBLE_DOCKER_RUNS").map_or(60, |text| text.parse().unwrap())
 }

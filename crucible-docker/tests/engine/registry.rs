@@ -17,7 +17,7 @@ const AUTHORIZATION: &str = "Basic bWU6aHVudGVyMg==";
 
 struct Registry {
     address: String,
-    /// How often the manifest was requested.
+    /// The number of requests for the manifest.
     requests: Arc<AtomicUsize>,
     _task: tokio::task::JoinHandle<()>,
 }

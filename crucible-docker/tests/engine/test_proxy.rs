@@ -19,7 +19,7 @@ pub(crate) struct DaemonCall {
     /// The path and query as received.
     pub(crate) target: String,
     pub(crate) body: String,
-    /// How many calls with this method and path came before.
+    /// The number of earlier calls with this method and path.
     pub(crate) before: usize,
 }
 
@@ -29,7 +29,7 @@ impl DaemonCall {
     }
 }
 
-/// What the proxy does with a call.
+/// The action of the proxy on a call.
 #[derive(Debug, Clone)]
 pub(crate) enum CallAction {
     /// Forwards the call.

@@ -146,7 +146,7 @@ impl Confinement {
 /// The command runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Started<'a> {
-    /// The process id of the command, inside.
+    /// The process id of the command in the sandbox's namespace.
     pub pid: u32,
     /// The time since its start, in microseconds.
     pub ran_us: u64,

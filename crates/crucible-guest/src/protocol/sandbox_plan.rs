@@ -71,9 +71,9 @@ pub struct SandboxPlan {
     pub tasks_files: u8,
     /// The version of the Landlock ABI to use.
     pub landlock_abi: u8,
-    /// The user and group id outside of root inside.
+    /// The user and group id on the host that root in the sandbox maps to.
     pub outer_guest_id: u32,
-    /// The user and group id outside of the target.
+    /// The user and group id on the host that the target maps to.
     pub outer_target_id: u32,
     /// The size of the writable file system.
     pub disk_bytes: u64,

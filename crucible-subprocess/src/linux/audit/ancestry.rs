@@ -5,7 +5,7 @@ use std::fs;
 /// The most ancestors between a process and its guest. Only a deliberate attack makes a longer
 /// chain.
 const DEPTH_MAX: usize = 1024;
-/// How often a walk starts again after a parent ended during it.
+/// The number of times that a walk starts again after a parent ended during it.
 const ATTEMPTS: usize = 16;
 
 /// The process name of a slot. It counts only for children of the spawner, which no sandboxed

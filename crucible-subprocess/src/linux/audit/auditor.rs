@@ -27,7 +27,7 @@ use super::violations::{GuestId, ViolationCounts, ViolationLog};
 use crate::linux::sys::WakeEvent;
 use crate::linux::sys::seccomp::{self, Notification};
 
-/// How long the auditor pauses after a failed poll or read.
+/// The pause of the auditor after a failed poll or read.
 const RETRY_DELAY: Duration = Duration::from_millis(10);
 
 /// The handle of the auditor thread.

@@ -44,7 +44,7 @@ pub(super) struct ViolationCounts {
     kinds: Vec<ViolationCount>,
     /// Number since the sandbox was created.
     total: u64,
-    /// When the last one is answered.
+    /// The time of the last scheduled answer.
     answered: Option<Instant>,
 }
 

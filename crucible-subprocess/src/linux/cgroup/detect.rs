@@ -9,7 +9,7 @@ use super::cgroup_root::{CgroupController, CgroupRoot, CgroupVersion};
 use super::control_files;
 use super::mounts::{CgroupMount, own_group};
 
-/// How often detection creates a directory again after an ending engine removed it.
+/// The number of times that detection creates a directory again after an ending engine removed it.
 const ATTEMPTS: u32 = 10;
 /// The group that a delegated host moves itself into.
 const HOST_GROUP: &str = "crucible-host";

@@ -18,11 +18,11 @@ use super::egress_resolver::EgressResolver;
 use super::proxy_request::{HEAD_MAX, ProxyMode, ProxyRequest};
 use super::relay::{EgressTraffic, relay};
 
-/// How long a program may take to send its request, and its ClientHello.
+/// The time limit for a program to send its request, and its ClientHello.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long all addresses of a name together may take to accept the connection.
+/// The time limit for all addresses of a name together to accept the connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a refused program may take to read the answer.
+/// The time limit for a refused program to read the answer.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
 /// The most bytes read from a program after its refusal. Unread bytes would make the kernel drop
 /// the answer.

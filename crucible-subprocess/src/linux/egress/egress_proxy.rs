@@ -19,7 +19,7 @@ use super::egress_resolver::{EgressResolver, normalize};
 /// The most connections of a sandbox at once, each with two descriptors of the host and two
 /// buffers. Browsers and package managers open fewer in total. More connections wait in the kernel.
 const CONNECTIONS_MAX: usize = 32;
-/// How long the proxy pauses after a failed accept, for example without free descriptors.
+/// The pause of the proxy after a failed accept, for example without free descriptors.
 const RETRY_DELAY: Duration = Duration::from_millis(50);
 
 /// The proxy of one sandbox. It runs in the runtime that started it, until it is stopped or

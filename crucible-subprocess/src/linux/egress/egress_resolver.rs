@@ -11,7 +11,7 @@ use super::egress_refusal::EgressRefusal;
 use super::public_address::is_public;
 use crate::resolver::Resolver;
 
-/// How long the resolution of one name may take.
+/// The time limit for the resolution of one name.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The most addresses of a name that the proxy tries.
 const ADDRESSES_MAX: usize = 8;

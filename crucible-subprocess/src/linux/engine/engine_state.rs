@@ -16,7 +16,7 @@ use crate::linux::resources::{Reservation, SandboxSize};
 use crate::linux::sandbox::{ReservationGuard, SandboxContext, SubprocessSandbox};
 use crate::linux::spawner::SpawnError;
 
-/// How long the spawner may be busy before the engine refuses a sandbox.
+/// The longest time that the spawner may be busy. After it the engine refuses a sandbox.
 const SPAWNER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The state that all handles of an engine share.

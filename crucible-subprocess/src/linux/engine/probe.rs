@@ -19,7 +19,7 @@ use crate::linux::teardown::Remnants;
 
 /// The step that error messages name.
 const PROBING: &str = "trying a sandbox out";
-/// How long the first sandbox may take.
+/// The time limit for the first sandbox.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// A program that no root file system has.
 const NO_PROGRAM: &str = "/crucible/no/such/program";

@@ -14,7 +14,7 @@ use crate::linux::channel::{FrameReader, send_blocking, socket_pair};
 use crate::linux::resources::{Reservation, ResourceAllocator, SandboxSize, Slot};
 use crate::linux::teardown::Remnants;
 
-/// How long the spawner may take to create a slot.
+/// The time limit for the spawner to create a slot.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The flags of the namespaces that the slot keeps.
 const SLOT_FLAGS: PlanFlags = PlanFlags::NEW_NETWORK

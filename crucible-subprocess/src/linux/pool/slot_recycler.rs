@@ -14,7 +14,7 @@ use crate::linux::resources::{Reservation, SandboxSize, Slot};
 use crate::linux::sandbox::{SandboxContext, SlotOwner};
 use crate::linux::teardown::Remnants;
 
-/// How long the exit of a sandbox may take.
+/// The time limit for the exit of a sandbox.
 const EXIT_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl SlotOwner for SlotPool {
@@ -79,7 +79,7 @@ impl SlotRecycler {
         }
     }
 
-    /// Waits until the sandbox is gone. Returns `false` if that was not confirmed.
+    /// Waits until the sandbox has exited. Returns `false` if the exit was not confirmed.
     async fn wait_for_exit(&mut self) -> bool {
         let Some(exiting) = &mut self.exiting else { return false };
         let next = tokio::time::timeout(EXIT_TIMEOUT, exiting.reader.next(&exiting.socket));

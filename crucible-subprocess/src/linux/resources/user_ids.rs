@@ -20,7 +20,7 @@ const SHARED: u32 = 65_534;
 /// The ids of one sandbox, outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct UserIdPair {
-    /// The guest's id, which is root inside.
+    /// The guest's id, which is root in the sandbox.
     pub(crate) guest: u32,
     /// The target's id.
     pub(crate) target: u32,

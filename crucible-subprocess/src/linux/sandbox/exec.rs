@@ -25,9 +25,9 @@ use crate::linux::channel::GuestChannel;
 use crate::linux::egress::proxy_variables;
 use crate::linux::interpreter::{StartedInterpreter, WaitingInterpreter, check_started};
 
-/// How long the guest delays the report of a command's start. Most short commands end before, so
-/// the host wakes once, at the end. A command that fills its output pipe within this time blocks
-/// until the report.
+/// The time by which the guest delays the report of a command's start. Most short commands end
+/// earlier, so the host wakes once, at the end. A command that fills its output pipe within this
+/// time blocks until the report.
 const QUIET_TIME: Duration = Duration::from_millis(1);
 
 /// Executes a command.

@@ -17,8 +17,8 @@ use crate::linux::egress::EgressProxy;
 use crate::linux::interpreter::WaitingInterpreter;
 use crate::linux::resources::Reservation;
 
-/// How long a thread blocks for the end of an exiting guest, which takes a fraction of a
-/// millisecond. Sleeping as a task, and the wake-up by another thread, take longer.
+/// The longest time that a thread blocks for the end of an exiting guest, which takes a fraction of
+/// a millisecond. Sleeping as a task, and the wake-up by another thread, take longer.
 const EXIT_POLL: Duration = Duration::from_micros(300);
 
 /// The parts of an open sandbox.

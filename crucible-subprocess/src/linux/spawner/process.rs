@@ -17,7 +17,7 @@ use super::packet_socket::{PacketSocket, encode_packet};
 use super::template_plan::TemplatePlan;
 use crate::linux::audit::Auditor;
 
-/// How long one step may take before the spawner counts as stuck.
+/// The time limit for one step. After it the spawner counts as stuck.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The configuration that a spawner starts with.

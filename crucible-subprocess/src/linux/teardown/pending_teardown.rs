@@ -14,7 +14,7 @@ use crate::linux::channel::FrameReader;
 use crate::linux::resources::{ResourceAllocator, Slot};
 use crate::linux::sys::is_readable;
 
-/// How long a guest may take to die before the log reports it as stuck.
+/// The time after which the log reports a dying guest as stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
 
 /// An ended sandbox with unreleased resources.
@@ -70,7 +70,7 @@ impl PendingTeardown {
         guest.filter(is_pending).or(slot).filter(|_| !self.is_dead)
     }
 
-    /// Checks whether the guest has died, and kills it if it has not.
+    /// Returns `true` if the guest has died; kills it otherwise.
     pub(super) fn has_died(&mut self) -> bool {
         if !self.is_dead && self.has_event {
             self.read_pidfd();

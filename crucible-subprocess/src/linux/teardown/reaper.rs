@@ -25,9 +25,9 @@ const KILL_INTERVAL: Duration = Duration::from_secs(1);
 const RETRY_INTERVAL: Duration = Duration::from_millis(2);
 /// Interval between two checks for expired sandboxes in the cache.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(5);
-/// How long the reaper is idle before it removes surplus resources.
+/// The idle time after which the reaper removes surplus resources.
 const IDLE_AFTER: Duration = Duration::from_secs(1);
-/// How long the end of an engine waits for dying sandboxes.
+/// The longest wait for dying sandboxes at the end of an engine.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The cache of ready sandboxes, which the reaper maintains between teardowns.
@@ -227,7 +227,7 @@ impl<C: SandboxCache> ReaperThread<C> {
         reason
     }
 
-    /// Returns how long to sleep at most.
+    /// Returns the longest time to sleep.
     fn timeout(&self) -> Option<Duration> {
         if self.pending.iter().any(PendingTeardown::is_dead) {
             Some(RETRY_INTERVAL)
