@@ -56,18 +56,25 @@
     reason = "this is test code, and a case fails by panicking"
 )]
 
+#[cfg(feature = "suites")]
 #[macro_use]
 mod suite;
 
 #[cfg(target_os = "linux")]
 pub mod attack;
+#[cfg(feature = "suites")]
 pub mod bus;
+#[cfg(feature = "suites")]
 pub mod engine;
+#[cfg(feature = "suites")]
 pub mod queue;
+#[cfg(feature = "suites")]
 pub mod storage;
 
+#[cfg(feature = "suites")]
 pub use suite::slowness;
 
+#[cfg(feature = "suites")]
 #[doc(hidden)]
 pub mod __private {
     pub use crate::suite::run;
