@@ -1,7 +1,6 @@
 //! The parts of an engine that its sandboxes use.
 
 use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +43,11 @@ pub(crate) struct ContextParts {
 /// for the teardown of their sandboxes.
 #[derive(Debug)]
 pub(crate) struct SandboxContext {
-    parts: ContextParts,
+    pub(crate) allocator: Arc<ResourceAllocator>,
+    pub(super) slots: Arc<dyn SlotOwner>,
+    pub(super) resolver: Arc<EgressResolver>,
+    pub(super) enforcement: Enforcement,
+    pub(super) drain_deadline: Duration,
     pub(super) status_sampler: StatusSampler,
     reaper: Reaper,
 }
@@ -52,7 +55,16 @@ pub(crate) struct SandboxContext {
 impl SandboxContext {
     /// Creates the context of an engine.
     pub(crate) fn new(parts: ContextParts, reaper: Reaper) -> Self {
-        Self { parts, status_sampler: StatusSampler::default(), reaper }
+        let ContextParts { allocator, slots, resolver, enforcement, drain_deadline } = parts;
+        Self {
+            allocator,
+            slots,
+            resolver,
+            enforcement,
+            drain_deadline,
+            status_sampler: StatusSampler::default(),
+            reaper,
+        }
     }
 
     /// Schedules the teardown of an ended sandbox.
@@ -69,14 +81,6 @@ impl SandboxContext {
     /// Has the reaper refill the cache of ready sandboxes.
     pub(crate) fn request_refill(&self) {
         self.reaper.wake();
-    }
-}
-
-impl Deref for SandboxContext {
-    type Target = ContextParts;
-
-    fn deref(&self) -> &ContextParts {
-        &self.parts
     }
 }
 
