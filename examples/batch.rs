@@ -1,4 +1,4 @@
-//! Runs many programs at once, with a bounded queue, priorities and labels.
+//! Runs many programs in parallel, with a bounded queue, priorities and labels.
 //!
 //! Run it with `cargo run --example batch`. It prints:
 //!

@@ -16,7 +16,7 @@ use crucible::{
     SubprocessEngine,
 };
 
-/// The most memory that a sandbox gets, whatever the evaluation asks for.
+/// The maximum memory that a sandbox gets, whatever the evaluation asks for.
 const MAX_MEMORY: u64 = 64 << 20;
 
 /// An engine without networks, and with bounded memory.

@@ -26,7 +26,7 @@ struct TenantCounts {
 }
 
 impl Monitor for TenantMonitor {
-    // The platform calls this for each event of this host. It must return at once.
+    // The platform calls this for each event of this host. It must return immediately.
     fn observe(&self, event: &Event) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         match &event.kind {

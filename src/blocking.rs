@@ -86,7 +86,7 @@ impl PlatformOnRuntime {
 
 impl Drop for PlatformOnRuntime {
     fn drop(&mut self) {
-        // Ends running evaluations at once and closes their sandboxes. The bound keeps a stuck
+        // Ends running evaluations immediately and closes their sandboxes. The bound keeps a stuck
         // sandbox from blocking the host.
         let platform = self.platform.clone();
         let ended = self.block_on(async move {

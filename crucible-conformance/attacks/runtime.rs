@@ -9,7 +9,7 @@ use crate::sys;
 
 /// The exit status of a bug.
 const BUG: usize = 101;
-/// The most arguments that are read.
+/// The maximum number of arguments that are read.
 const ARGUMENTS_MAX: usize = 16;
 
 #[panic_handler]

@@ -115,8 +115,8 @@ impl DockerBuilder {
         self
     }
 
-    /// Sets the maximum number of containers at once, including containers that are being removed.
-    /// Further requests wait.
+    /// Sets the maximum number of containers that exist at the same time, including containers that
+    /// are being removed. Further requests wait.
     #[must_use]
     pub fn containers_max(mut self, containers: usize) -> Self {
         self.settings.containers_max = containers;

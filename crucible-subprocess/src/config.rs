@@ -24,8 +24,8 @@ const ESSENTIAL: [Layer; 7] = [
     Layer::BoundedDisk,
 ];
 
-/// The most ready sandboxes of one size, and ready interpreters of one kind. With four sizes and
-/// kinds each, they use half of an engine's user ids.
+/// The maximum number of ready sandboxes of one size, and ready interpreters of one kind. With four
+/// sizes and kinds each, they use half of an engine's user ids.
 const READY_MAX: usize = 128;
 
 /// Builder of a [`SubprocessEngine`]. The defaults are the strictest configuration:
@@ -44,7 +44,7 @@ const READY_MAX: usize = 128;
 /// | `slot_sharing` | all | a sandbox passes no state to the next one |
 /// | `ready_age` | 60 s | hosts that run few programs should not hold sandboxes |
 /// | `ready_interpreters` | no language | each holds as much memory as a running one |
-/// | `ready_interpreter_count` | one per CPU | more cannot start at once |
+/// | `ready_interpreter_count` | one per CPU | more cannot start in parallel |
 #[derive(Debug, Clone)]
 pub struct SubprocessBuilder {
     pub(crate) root: RootFs,
@@ -178,7 +178,7 @@ impl SubprocessBuilder {
 
     /// Sets how many slots are kept, of each of the last four requested sizes.
     ///
-    /// Slots are for hosts that run more programs than their CPUs can run at once. A slot is a
+    /// Slots are for hosts that run more programs than their CPUs can run in parallel. A slot is a
     /// small process outside of every sandbox. It keeps the user, network and UTS namespaces and
     /// the user ids, and opens one sandbox after another in them. Each sandbox has its own pid,
     /// mount and IPC namespaces, files and processes, and counters that start at zero. That takes
@@ -194,7 +194,7 @@ impl SubprocessBuilder {
     /// or a new one.
     /// [`SubprocessEngine::slot_stats`] returns statistics.
     ///
-    /// Configure some more slots than programs that run at once. The maximum is 128 per size.
+    /// Configure some more slots than programs that run in parallel. The maximum is 128 per size.
     #[must_use]
     pub fn slots(mut self, slots: usize) -> Self {
         self.slots = slots;

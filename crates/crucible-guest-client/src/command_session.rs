@@ -160,8 +160,8 @@ impl<'a> CommandSession<'a> {
         self.signals.is_some()
     }
 
-    /// Returns the parameters of the request: streams in frames, the status file included, reported
-    /// at once.
+    /// Returns the parameters of the request: streams in frames, with the status file, and with an
+    /// immediate report of the start.
     #[must_use]
     pub fn parameters<'r>(&self, rlimits: &'r [u8]) -> ExecParameters<'r> {
         ExecParameters {

@@ -43,9 +43,9 @@ impl Drop for PendingRequest<'_> {
 
 /// Routes the responses of one guest to their requests.
 ///
-/// Several requests may be open at once: a file can be read while a command runs. No task is
-/// dedicated to reading. Each task that waits for a response reads frames, and delivers the frames
-/// of other requests here.
+/// Several requests may be open at the same time: a file can be read while a command runs. No task
+/// is dedicated to reading. Each task that waits for a response reads frames, and delivers the
+/// frames of other requests here.
 #[derive(Debug, Default)]
 pub struct ResponseRouter {
     inboxes: Mutex<HashMap<u32, VecDeque<Frame>>>,

@@ -20,7 +20,7 @@ const S_IFMT: u32 = 0o170_000;
 const S_IFREG: u32 = 0o100_000;
 const S_IFDIR: u32 = 0o040_000;
 
-/// The most bytes of a file in one frame.
+/// The maximum number of bytes of a file in one frame.
 const PIECE: usize = 128 * 1024;
 /// The number of times that the guest removes an obstacle from the path of a new file before it
 /// gives up.

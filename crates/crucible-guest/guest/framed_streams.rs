@@ -5,7 +5,7 @@ use super::static_cell::StaticCell;
 use super::sys::{self, Errno, Fd, POLLERR, POLLHUP, POLLIN, POLLOUT, PollFd, Result, retry};
 use crate::protocol::{FrameKind, Step};
 
-/// The most bytes that are read or written at once: the capacity of a pipe.
+/// The maximum number of bytes per read or write: the capacity of a pipe.
 const PIECE: usize = 64 * 1024;
 
 static OUTPUT: StaticCell<[u8; PIECE]> = StaticCell::new([0; PIECE]);

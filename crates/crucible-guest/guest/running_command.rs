@@ -4,7 +4,8 @@ use super::frame_batch::FrameBatch;
 use super::sys::{self, Fd, Result};
 use crate::protocol::{Confinement, FrameKind, OnExit, Started};
 
-/// The most of a status file (proc(5)) that is sent. A status file has about 1.5 KiB.
+/// The maximum number of bytes of a status file (proc(5)) that are sent. A status file has about
+/// 1.5 KiB.
 pub(crate) const STATUS_MAX: usize = 4096;
 
 /// A command that runs.

@@ -7,8 +7,8 @@ use super::target::{self, LaunchError, Target, TargetJob};
 use super::target_context::TargetContext;
 use crate::protocol::{Confinement, Exec, Strings};
 
-/// The most arguments and environment variables together. 2 MiB hold fewer strings of one byte,
-/// each with a NUL and a pointer (execve(2)).
+/// The maximum number of arguments and environment variables together. 2 MiB hold fewer strings of
+/// one byte, each with a NUL and a pointer (execve(2)).
 const POINTERS_MAX: usize = 256 * 1024;
 
 /// Addresses of strings. A null pointer (0) ends each array.

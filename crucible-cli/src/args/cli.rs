@@ -46,7 +46,7 @@ pub(crate) struct Cli {
 pub(crate) enum CliCommand {
     /// Run one program in a sandbox.
     Run(Box<RunArgs>),
-    /// Run a file of JSON lines, many at once.
+    /// Run a file of JSON lines in parallel.
     Batch(BatchArgs),
     /// Inspect a data directory that `run --data` or `batch --data` created.
     History(HistoryArgs),

@@ -83,7 +83,7 @@ impl RunningBatch {
     }
 }
 
-/// Returns the first line of each input. It ends at once.
+/// Returns the first line of each input. It ends immediately.
 fn first() -> String {
     r#"{"key":"first","command":["true"]}"#.to_owned()
 }

@@ -20,7 +20,7 @@ use super::observation::{Observation, parse_report};
 const RUN_DEADLINE: Duration = Duration::from_secs(120);
 /// The time between `SIGTERM` and `SIGKILL`.
 const GRACE: Duration = Duration::from_millis(300);
-/// The most output that is read from each stream.
+/// The maximum amount of output that is read from each stream.
 const OUTPUT_MAX: u64 = 16 * 1024 * 1024;
 
 /// Runs an attack as a plain process and returns what the host observed.

@@ -10,7 +10,7 @@ use super::support::{
     LONG, PATIENCE, Subject, assert_nothing_ready, drop_delays, dropped, put, take, ticket, worker,
 };
 
-/// An enqueued ticket can be claimed at once.
+/// An enqueued ticket can be claimed immediately.
 pub async fn enqueued_ticket_can_be_claimed_at_once(queue: Subject) {
     let ticket = put(&queue).await;
     let claim =

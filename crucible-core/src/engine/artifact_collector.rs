@@ -7,12 +7,12 @@ use super::sandbox::Sandbox;
 use crate::model::{Collect, PathPatterns, SandboxPath};
 use crate::result::{Artifact, SkipReason, Skipped};
 
-/// The most directory entries that one collection inspects.
+/// The maximum number of directory entries that one collection inspects.
 ///
 /// A real file system has at most as many names as inodes. A hostile guest can answer with an
 /// endless tree.
 const MAX_ENTRIES: usize = 1_000_000;
-/// The most skipped files that one collection reports.
+/// The maximum number of skipped files that one collection reports.
 const MAX_SKIPPED: usize = 1000;
 
 /// Collects the files that match `collect`, and lists the skipped ones.

@@ -14,7 +14,7 @@ use crate::result::{Captured, Ending, Enforcement, Evidence, Usage, Verdict, end
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub enum Stdin {
-    /// End-of-file at once.
+    /// Immediate end-of-file.
     #[default]
     Empty,
     /// These bytes, then end-of-file.

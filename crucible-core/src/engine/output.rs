@@ -34,7 +34,7 @@ type OutputWatcher = dyn Fn(&OutputChunk) + Send + Sync;
 ///
 /// There are two kinds, which can be combined:
 ///
-/// - The engine calls a *watcher* with every piece. The watcher must return at once.
+/// - The engine calls a *watcher* with every piece. The watcher must return immediately.
 /// - A *channel* receives every piece without loss. While the channel is full, the engine does not
 ///   read the program's output. The program then waits, and its limits still apply. After the
 ///   receiver is dropped, the engine discards the pieces.

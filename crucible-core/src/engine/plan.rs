@@ -10,14 +10,16 @@ use crate::model::{
     Program, SandboxPath,
 };
 
-/// The most bytes of standard input. The engine holds it in memory. Larger input must be a file.
+/// The maximum number of bytes of standard input. The engine holds it in memory. Larger input must
+/// be a file.
 const STDIN_MAX: usize = 64 * 1024 * 1024;
-/// The most bytes to keep of each output stream. The platform holds them in memory and writes them
-/// into the journal.
+/// The maximum number of bytes to keep of each output stream. The platform holds them in memory and
+/// writes them into the journal.
 const CAPTURE_MAX: u64 = 256 * 1024 * 1024;
-/// The most bytes of a label, a tenant or an idempotency key. Storages use them as index keys.
+/// The maximum number of bytes of a label, a tenant or an idempotency key. Storages use them as
+/// index keys.
 const NAME_MAX: usize = 256;
-/// The most labels of an evaluation.
+/// The maximum number of labels of an evaluation.
 const LABELS_MAX: usize = 64;
 
 /// A file to write into a sandbox, with a valid path.

@@ -39,7 +39,7 @@ pub enum Program {
 /// A program to run, its input, and its limits.
 ///
 /// The defaults are closed: no network, no environment, no input, default [`Limits`], no collected
-/// files. `submit` validates an evaluation and reports all problems at once.
+/// files. `submit` validates an evaluation and reports all problems together.
 ///
 /// ```
 /// use std::time::Duration;

@@ -11,7 +11,7 @@ use crate::journal::Event;
 /// The platform calls its monitors one after another for each event. If a monitor panics, the
 /// platform logs the panic and calls the next monitor.
 pub trait Monitor: fmt::Debug + Send + Sync + 'static {
-    /// Observes an event. It must return at once: pass longer work to another task.
+    /// Observes an event. It must return immediately: pass longer work to another task.
     ///
     /// # Behavior
     /// - The platform passes each journal entry and each signal of this host exactly once.

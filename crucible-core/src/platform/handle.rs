@@ -53,7 +53,7 @@ impl Handle {
         }
     }
 
-    /// Cancels the evaluation. A queued evaluation ends at once; a running program is killed.
+    /// Cancels the evaluation. A queued evaluation ends immediately; a running program is killed.
     /// Returns `false` if the evaluation has already ended.
     ///
     /// # Cancel safety

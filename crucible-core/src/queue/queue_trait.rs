@@ -21,7 +21,7 @@ pub trait Queue: fmt::Debug + Send + Sync + 'static {
     /// Adds a ticket to the queue.
     ///
     /// # Behavior
-    /// - A worker can claim the ticket at once.
+    /// - A worker can claim the ticket immediately.
     /// - A full queue refuses the ticket, and drops no other ticket.
     /// - A second ticket of a queued or claimed evaluation is a [`QueueError::Duplicate`], even if
     ///   the queue is full.

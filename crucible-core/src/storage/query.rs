@@ -43,7 +43,7 @@ impl Default for RecordQuery {
 }
 
 impl RecordQuery {
-    /// The most records of a page.
+    /// The maximum number of records of a page.
     pub const LIMIT_MAX: usize = 1000;
 
     /// Creates a query for all records, the oldest first.

@@ -21,7 +21,7 @@ pub struct FakeEngine {
 }
 
 impl FakeEngine {
-    /// Creates an engine on which every command exits with 0 at once.
+    /// Creates an engine on which every command exits with 0 immediately.
     #[must_use]
     pub fn new() -> Self {
         Self::scripted(|_| FakeRun::exit(0))

@@ -22,14 +22,14 @@ pub struct FakeRun {
 }
 
 impl FakeRun {
-    /// Exits with this code at once.
+    /// Exits with this code immediately.
     #[must_use]
     pub fn exit(code: i32) -> Self {
         let waited = Evidence::Waited { ending: Ending::Exited { code }, after: Duration::ZERO };
         Self::evidence(vec![waited])
     }
 
-    /// Ends with this evidence at once.
+    /// Ends with this evidence immediately.
     #[must_use]
     pub fn evidence(evidence: Vec<Evidence>) -> Self {
         Self {

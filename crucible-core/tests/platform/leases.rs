@@ -17,7 +17,7 @@ use crate::support::{
 
 const LEASE: Duration = Duration::from_secs(3);
 
-/// Returns an engine: the first run exits with 1 after 100 s, later runs exit with 2 at once.
+/// Returns an engine: the first run exits with 1 after 100 s, later runs exit with 2 immediately.
 fn slow_then_fast() -> FakeEngine {
     let runs = Arc::new(AtomicU32::new(0));
     FakeEngine::scripted(move |_| match runs.fetch_add(1, Ordering::SeqCst) {

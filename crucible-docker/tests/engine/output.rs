@@ -12,7 +12,7 @@ fn runs() -> usize {
     std::env::var("CRUCIBLE_DOCKER_RUNS").map_or(60, |text| text.parse().unwrap())
 }
 
-/// A container that prints and exits at once races with the attach call, and loses no output.
+/// A container that prints and exits immediately races with the attach call, and loses no output.
 #[test]
 fn output_before_an_immediate_exit_is_complete() {
     with_daemon(async {

@@ -133,7 +133,7 @@ fn group_contains_guest_and_program_without_host() {
     });
 }
 
-/// `cgroup.kill` (version 2, Linux 5.14) ends a sandbox at once. A sandbox that another process
+/// `cgroup.kill` (version 2, Linux 5.14) ends a sandbox in one step. A sandbox that another process
 /// killed is an infrastructure failure, not the program's.
 #[test]
 fn group_kill_ends_sandbox_and_gives_no_verdict() {

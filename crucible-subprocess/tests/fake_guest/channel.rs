@@ -15,7 +15,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::{FakeGuest, GuestProcess, bytes, frame};
 use crate::linux::channel::GuestChannel;
 
-/// The most bytes that a reader buffers beyond its longest frame.
+/// The maximum number of bytes that a reader buffers beyond its longest frame.
 const READ_AHEAD: usize = 8192;
 
 fn is_protocol_error(reason: &Disconnected) -> bool {

@@ -36,7 +36,7 @@ pub(super) const fn at_argument(index: u8) -> u32 {
     16 + 8 * index as u32
 }
 
-/// The most instructions of a filter here. A jump reaches 255 instructions at most.
+/// The maximum number of instructions of a filter here. A jump reaches 255 instructions at most.
 pub(super) const LENGTH_MAX: usize = 512;
 
 /// A filter under assembly.

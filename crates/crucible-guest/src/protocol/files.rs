@@ -61,7 +61,7 @@ impl<'a> WriteRequest<'a> {
 pub struct ReadRequest<'a> {
     /// The first byte to read.
     pub offset: u64,
-    /// The most bytes to read. The guest sends no more than fit into a frame.
+    /// The maximum number of bytes to read. The guest sends no more than fit into a frame.
     pub length: u32,
     /// The path of the file, with its NUL.
     pub path: &'a [u8],

@@ -7,10 +7,11 @@ use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 pub const VERSION: u32 = 3;
 /// The size of a frame's header.
 pub const HEADER_SIZE: usize = 12;
-/// The most bytes of payload that the guest accepts. Arguments and environment have at most 2 MiB.
+/// The maximum number of bytes of payload that the guest accepts. Arguments and environment have at
+/// most 2 MiB.
 pub const PAYLOAD_MAX_TO_GUEST: usize = 4 * 1024 * 1024;
-/// The most bytes of payload that the host accepts. The guest splits longer answers into several
-/// frames.
+/// The maximum number of bytes of payload that the host accepts. The guest splits longer answers
+/// into several frames.
 pub const PAYLOAD_MAX_TO_HOST: usize = 256 * 1024;
 /// The TCP port of the host's proxy, on the loopback of a sandbox with an allow-list. Most proxies
 /// use this port. The sandbox has a network namespace of its own, in which nothing else listens.

@@ -2,7 +2,7 @@
 
 use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 
-/// The most version 1 cgroup hierarchies that a sandbox can join.
+/// The maximum number of version 1 cgroup hierarchies that a sandbox can join.
 pub const MAX_TASKS_FILES: usize = 4;
 
 /// The layers of a sandbox.

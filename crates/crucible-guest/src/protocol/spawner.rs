@@ -2,7 +2,8 @@
 
 use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 
-/// The most bytes of a packet. A longer file of the template is sent in several packets.
+/// The maximum number of bytes of a packet. A longer file of the template is sent in several
+/// packets.
 pub const PACKET_MAX: usize = 64 * 1024;
 
 macro_rules! kinds {

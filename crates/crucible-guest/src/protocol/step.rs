@@ -47,10 +47,10 @@ steps! {
     CGROUP = 11, "join the sandbox's cgroup";
     /// `unshare(CLONE_NEWCGROUP)`.
     CGROUP_NAMESPACE = 12, "make a cgroup namespace";
-    /// Becoming root inside.
+    /// Becoming root in the sandbox's user namespace.
     CREDENTIALS = 13, "take the guest's user id";
     /// `PR_SET_PDEATHSIG`.
-    DEATH_SIGNAL = 14, "tie the guest's life to the spawner's";
+    DEATH_SIGNAL = 14, "set the guest's parent-death signal";
     /// Mounting the bounded file system.
     MOUNT_DISK = 15, "mount the sandbox's bounded file system";
     /// Mounting `/proc`.
@@ -70,8 +70,8 @@ steps! {
     /// Opening `/box`.
     OPEN_BOX = 23, "open `/box`";
     /// The loopback, and a socket that listens on it.
-    EGRESS_LISTENER = 24, "open the sandbox's way out to the proxy";
-    /// A pipe that stores the key.
+    EGRESS_LISTENER = 24, "open the sandbox's egress listener";
+    /// The pipes and the stack of a slot.
     SLOT = 25, "set up a slot";
     /// `clone3` of the target.
     TARGET_CLONE = 30, "start the target process";

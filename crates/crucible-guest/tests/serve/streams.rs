@@ -8,7 +8,7 @@ use super::requests::encode;
 const EBUSY: i32 = 16;
 const EINVAL: i32 = 22;
 const EPIPE: i32 = 32;
-/// The most input in one frame.
+/// The maximum size of input in one frame.
 const PIECE: usize = 64 * 1024;
 
 fn lines(count: u32) -> Vec<u8> {

@@ -1,4 +1,4 @@
-//! The way of a batch from lines to outcomes.
+//! The execution of a batch, from lines to outcomes.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ use crate::{data, engines};
 /// The number of evaluations that wait for each worker, so that no worker is idle.
 const WAITING_PER_WORKER: usize = 4;
 
-/// The time in which running programs may end: their own limits end them earlier.
+/// The grace period for running programs. Their own limits end them earlier.
 const DRAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Runs all lines of a file.

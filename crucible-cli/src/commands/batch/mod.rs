@@ -1,4 +1,4 @@
-//! `crucible batch`: a file of JSON lines, many programs at once.
+//! `crucible batch`: runs the programs of a file of JSON lines in parallel.
 
 mod batch_run;
 mod line;

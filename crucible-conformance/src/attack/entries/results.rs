@@ -5,7 +5,7 @@ use crucible_core::Collect;
 use crate::attack::definition::{Attack, ControlMethod, FixtureNeeds};
 
 const MIB: u64 = 1024 * 1024;
-/// The most files that the collection takes.
+/// The maximum number of files that the collection takes.
 const FILES_MAX: usize = 20;
 /// The greatest depth of the collection.
 const DEPTH_MAX: usize = 8;

@@ -74,7 +74,7 @@ impl<'a> Attempt<'a> {
             }
         };
         match processed {
-            // Another writer was faster. A worker reads the new record at once.
+            // Another writer was faster. A worker reads the new record immediately.
             Err(StorageError::Conflict { .. }) => Ok(TicketAction::Nack(Duration::ZERO)),
             other => other,
         }

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-/// The most ancestors between a process and its guest. Only a deliberate attack makes a longer
-/// chain.
+/// The maximum number of ancestors between a process and its guest. Only a deliberate attack makes
+/// a longer chain.
 const DEPTH_MAX: usize = 1024;
 /// The number of times that a walk starts again after a parent ended during it.
 const ATTEMPTS: usize = 16;

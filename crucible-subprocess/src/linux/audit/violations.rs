@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crucible_guest::policy::Violation;
 
-/// Number of violations of a sandbox that are answered at once.
+/// The number of violations of a sandbox that are answered without delay.
 const UNDELAYED: u64 = 16;
 /// Interval between the answers to later ones. A flood slows down its caller and not the host.
 const ANSWER_INTERVAL: Duration = Duration::from_millis(10);

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-/// The most bytes read of one file. The longest one, `cpu.stat`, has a few hundred.
+/// The maximum number of bytes read of one file. The longest one, `cpu.stat`, has a few hundred.
 const TEXT_MAX: usize = 4096;
 
 /// Writes a value to an existing file, whole or not at all.

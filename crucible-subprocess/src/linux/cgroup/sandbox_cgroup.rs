@@ -13,10 +13,10 @@ use super::cgroup_root::{CgroupController, CgroupRoot, CgroupVersion};
 use super::control_files;
 use super::counter_files::{ControllerDirectory, CounterFiles};
 
-/// Divisor of the memory limit: a reused group may start with this part of its limit in use. The
-/// memory left by a dead sandbox is mostly memory that the kernel caches for the next one.
+/// The divisor of the memory limit. A group is reused only if it uses at most this part of its
+/// limit. The memory that remains after a sandbox is mostly a cache of the kernel for the next one.
 const LEFT_OVER_PART: u64 = 64;
-/// The guest and its command: every sandbox has at least two processes at once.
+/// The minimum number of processes of a sandbox: the guest and its command.
 const PROCESSES_MIN: u64 = 2;
 
 /// The limits of a group.
@@ -33,7 +33,7 @@ pub(crate) struct SandboxCgroup {
     memory: Option<ControllerDirectory>,
     pids: Option<ControllerDirectory>,
     cpu: Option<ControllerDirectory>,
-    /// Each directory once.
+    /// The directories of all controllers, without duplicates.
     directories: Vec<PathBuf>,
     /// The opened `tasks` files of version 1.
     tasks: Vec<OwnedFd>,
@@ -195,7 +195,7 @@ impl SandboxCgroup {
         self.counter_files()?.read()
     }
 
-    /// Kills every process in the group at once, where the kernel can (version 2, Linux 5.14).
+    /// Kills every process in the group in one step, where the kernel can (version 2, Linux 5.14).
     /// Returns `false` where it cannot.
     pub(crate) fn kill(&self) -> bool {
         self.directories

@@ -15,7 +15,8 @@ use rustix::net::{
 
 use super::guest_socket::GuestSocket;
 
-/// The most descriptors with one frame: a command's streams, or the cgroups of a sandbox.
+/// The maximum number of descriptors with one frame: a command's streams, or the cgroups of a
+/// sandbox.
 const FDS_MAX: usize = 4;
 
 /// The reason why there is no next frame.

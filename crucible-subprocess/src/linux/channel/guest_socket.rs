@@ -21,9 +21,9 @@ pub(crate) fn socket_pair() -> Result<(OwnedFd, OwnedFd), EngineError> {
 
 /// The host's end of a guest's socket. All operations on it are non-blocking (`MSG_DONTWAIT`).
 ///
-/// Most sends find room at once. If the runtime watched for room, it would wake the task whenever
-/// the guest has read something. So the socket is registered for writing only after a send found no
-/// room.
+/// Most sends find room immediately. If the runtime watched for room, it would wake the task
+/// whenever the guest has read something. So the socket is registered for writing only after a send
+/// found no room.
 #[derive(Debug)]
 pub(crate) struct GuestSocket {
     incoming: AsyncFd<OwnedFd>,

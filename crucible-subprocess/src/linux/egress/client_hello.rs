@@ -3,8 +3,8 @@
 //! The proxy decrypts nothing. It rejects every ambiguous message: a second name, a second list of
 //! names, or extra bytes make a ClientHello invalid.
 
-/// The most bytes of a ClientHello, including its record headers. Hellos with post-quantum keys
-/// have about 2 KiB.
+/// The maximum number of bytes of a ClientHello, including its record headers. Hellos with
+/// post-quantum keys have about 2 KiB.
 pub(super) const HELLO_MAX: usize = 16 * 1024;
 
 const RECORD_HANDSHAKE: u8 = 22;
@@ -54,7 +54,7 @@ fn handshake(stream: &[u8]) -> Result<Option<Vec<u8>>, InvalidHello> {
             }
         }
         // Checked before the header is complete, so that a client with another protocol is refused
-        // at once.
+        // immediately.
         if rest.0.first().is_some_and(|kind| *kind != RECORD_HANDSHAKE) {
             return Err(InvalidHello);
         }

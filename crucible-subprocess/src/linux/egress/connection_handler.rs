@@ -24,10 +24,11 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The time limit for a refused program to read the answer.
 const REFUSAL_TIMEOUT: Duration = Duration::from_secs(1);
-/// The most bytes read from a program after its refusal. Unread bytes would make the kernel drop
-/// the answer.
+/// The maximum number of bytes read from a program after its refusal. Unread bytes would make the
+/// kernel drop the answer.
 const REFUSED_BYTES: u64 = 64 * 1024;
-/// The most names resolved at once. getaddrinfo(3) holds a thread for each, beyond the timeout.
+/// The maximum number of names that are resolved in parallel. getaddrinfo(3) holds a thread for
+/// each, beyond the timeout.
 const RESOLVING_MAX: usize = 4;
 /// The port on which the proxy checks TLS.
 const TLS_PORT: u16 = 443;

@@ -16,8 +16,9 @@ use tokio_util::sync::CancellationToken;
 use super::connection_handler::ConnectionHandler;
 use super::egress_resolver::{EgressResolver, normalize};
 
-/// The most connections of a sandbox at once, each with two descriptors of the host and two
-/// buffers. Browsers and package managers open fewer in total. More connections wait in the kernel.
+/// The maximum number of open connections of a sandbox, each with two descriptors of the host and
+/// two buffers. Browsers and package managers open fewer in total. More connections wait in the
+/// kernel.
 const CONNECTIONS_MAX: usize = 32;
 /// The pause of the proxy after a failed accept, for example without free descriptors.
 const RETRY_DELAY: Duration = Duration::from_millis(50);

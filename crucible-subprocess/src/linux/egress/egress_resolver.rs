@@ -13,7 +13,7 @@ use crate::resolver::Resolver;
 
 /// The time limit for the resolution of one name.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most addresses of a name that the proxy tries.
+/// The maximum number of addresses of a name that the proxy tries.
 const ADDRESSES_MAX: usize = 8;
 
 /// Resolves the names of an engine's allow-lists.

@@ -6,9 +6,9 @@ use httparse::{Error, Header, Status};
 
 use super::egress_refusal::EgressRefusal;
 
-/// The most bytes of a head.
+/// The maximum number of bytes of a head.
 pub(super) const HEAD_MAX: usize = 8 * 1024;
-/// The most fields in a head.
+/// The maximum number of fields in a head.
 const FIELDS_MAX: usize = 64;
 /// Fields for the proxy itself, which it does not forward (RFC 9110, section 7.6.1). The proxy
 /// writes its own `Host`.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// The most bytes that the host buffers in each direction.
+/// The maximum number of bytes that the host buffers in each direction.
 const BUFFER: usize = 16 * 1024;
 
 /// The numbers of relayed bytes, as seen by the program.

@@ -20,7 +20,7 @@ use crate::linux::cgroup::{CgroupLimits, CgroupPool};
 use crate::linux::spawner::{SpawnError, Spawner};
 use crate::linux::sys::HostInfo;
 
-/// The most groups and namespaces that are kept ready.
+/// The maximum number of groups and namespaces that are kept ready.
 const READY_MAX: usize = 128;
 /// The fewest groups and namespaces that are kept ready.
 const READY_MIN: usize = 2;
@@ -298,7 +298,7 @@ impl ResourceAllocator {
         self.networks.shrink(wanted);
     }
 
-    /// Creates groups and namespaces for as many sandboxes as there recently were at once.
+    /// Creates groups and namespaces for as many sandboxes as recently ran in parallel.
     pub(crate) fn prepare(&self) {
         let wanted = self.ready_wanted();
         if let Some(cgroups) = &self.parts.cgroups {

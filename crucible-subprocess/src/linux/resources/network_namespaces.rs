@@ -9,7 +9,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The most namespaces that are kept.
+/// The maximum number of namespaces that are kept.
 const KEPT_MAX: usize = 128;
 
 /// A pool of network namespaces.

@@ -239,7 +239,7 @@ async fn request_start<'a>(
     let rlimits = allocator.rlimits(&open.limits)?;
     let is_sampled = context.status_sampler.is_due();
     let variables = open.proxy.as_ref().map_or_else(Vec::new, |_| proxy_variables(command));
-    // A caller that follows the output or sends signals gets the report of the start at once.
+    // A caller that follows the output or sends signals gets the report of the start immediately.
     let is_quiet = output.is_none() && !session.accepts_signals();
     let quiet = if is_quiet { QUIET_TIME.min(session.limits().wall / 4) } else { Duration::ZERO };
     let parameters = request::ExecParameters {

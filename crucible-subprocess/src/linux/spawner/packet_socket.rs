@@ -14,7 +14,7 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sockopt,
 };
 
-/// The most descriptors with one packet: the guest's socket, a namespace, cgroups.
+/// The maximum number of descriptors with one packet: the guest's socket, a namespace, cgroups.
 const FDS_MAX: usize = 8;
 
 /// The host's end of the socket.

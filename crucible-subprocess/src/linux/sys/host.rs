@@ -18,7 +18,7 @@ pub(crate) struct HostInfo {
     pub(crate) open_files_max: u64,
     /// Number of seccomp filters that the host process runs under. Sandboxes inherit them.
     pub(crate) seccomp_filters: u32,
-    /// Number of CPUs that a sandbox can use at once.
+    /// The number of CPUs that a sandbox can use in parallel.
     pub(crate) cpus: u32,
 }
 

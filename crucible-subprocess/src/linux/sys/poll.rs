@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 
-/// The timeout of a poll that returns at once.
+/// The timeout of a poll that returns immediately.
 const NOW: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// Returns `true` if the descriptor is readable now.

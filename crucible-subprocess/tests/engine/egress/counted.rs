@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::support::{Server, allowed, detail, engine_with, lines, outcome, program, runtime};
 use crate::support::{descendants, open_descriptors, open_files};
 
-/// The most concurrent connections of one sandbox.
+/// The maximum number of concurrent connections of one sandbox.
 const CONNECTIONS_MAX: usize = 32;
 
 /// A program that holds ten connections endlessly.
