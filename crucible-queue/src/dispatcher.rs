@@ -23,8 +23,9 @@ pub(crate) struct Dispatcher<E> {
 
 /// The tickets, and the number of waiting claims.
 ///
-/// INVARIANT: while claims wait, one of them watches the deadline, or one of them has been woken and
-/// will watch it. An expired lease therefore wakes a single claim, and needs no background task.
+/// INVARIANT: while claims wait, one of them watches the deadline, or one of them has been woken
+/// and will watch it. An expired lease therefore wakes a single claim, and needs no background
+/// task.
 struct DispatcherState<E> {
     tickets: TicketTable,
     extension: E,

@@ -24,8 +24,8 @@ pub struct MemoryQueue {
 }
 
 impl MemoryQueue {
-    /// Creates a queue with at most `capacity` waiting tickets, ready or delayed. Claimed tickets do
-    /// not count, and a released ticket is always accepted.
+    /// Creates a queue with at most `capacity` waiting tickets, ready or delayed. Claimed tickets
+    /// do not count, and a released ticket is always accepted.
     #[must_use]
     pub fn bounded(capacity: u64) -> Self {
         Self { dispatcher: Dispatcher::new(TicketTable::new(capacity, AGEING), ()) }

@@ -7,10 +7,10 @@ const SWEEP_MIN: usize = 32;
 
 /// A first-in, first-out queue with lazy removal from the middle.
 ///
-/// Finding an item in the middle would need a search. A removed item therefore stays as a dead item.
-/// The queue skips it at the front, or sweeps all dead items once they outnumber the live ones.
-/// Every operation takes constant amortized time. Dead items never use more space than the live
-/// items and a small constant.
+/// Finding an item in the middle would need a search. A removed item therefore stays as a dead
+/// item. The queue skips it at the front, or sweeps all dead items once they outnumber the live
+/// ones. Every operation takes constant amortized time. Dead items never use more space than the
+/// live items and a small constant.
 #[derive(Debug)]
 pub(crate) struct TombstoneQueue<T> {
     items: VecDeque<T>,

@@ -1,4 +1,4 @@
-//! The queues do what every queue must, also through pointers and wrappers.
+//! The conformance suite on all queues, also through pointers and wrappers.
 
 use std::sync::Arc;
 

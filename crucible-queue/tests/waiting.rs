@@ -1,5 +1,5 @@
-//! Who waits is woken: in time, each for a reason, and nobody's wake-up is lost. Time is paused: it moves only when
-//! everybody waits.
+//! Wake-ups of waiting claims: on time, one for each ticket, and none lost. Time is paused: it
+//! advances only while all tasks wait.
 
 #![expect(
     clippy::unwrap_used,
@@ -32,23 +32,23 @@ async fn claim(queue: &MemoryQueue, lease: Duration, wait: Duration) -> Option<C
     queue.claim(&WorkerId::new("w"), lease, wait).await.unwrap()
 }
 
-/// Waits for a ticket for an hour, in a task of its own that has begun to wait when this returns.
-async fn waiter(queue: &Arc<MemoryQueue>) -> JoinHandle<Option<Claim>> {
+/// Starts a task that waits for a ticket for an hour. The task is waiting when this returns.
+async fn spawn_claim(queue: &Arc<MemoryQueue>) -> JoinHandle<Option<Claim>> {
     let queue = Arc::clone(queue);
     let task = tokio::spawn(async move { claim(&queue, HOUR, HOUR).await });
-    settle().await;
+    run_tasks().await;
     task
 }
 
-/// Lets every task run until it waits. There is one thread, so that a few turns are all it takes.
-async fn settle() {
+/// Lets every task run until it waits. A few yields are enough, because there is one thread.
+async fn run_tasks() {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
 }
 
-/// Counts how often a future is polled.
-async fn counted<T>(polls: Arc<AtomicUsize>, future: impl Future<Output = T>) -> T {
+/// Counts the polls of a future.
+async fn count_polls<T>(polls: Arc<AtomicUsize>, future: impl Future<Output = T>) -> T {
     let mut future = pin!(future);
     std::future::poll_fn(|context| {
         polls.fetch_add(1, Ordering::SeqCst);
@@ -58,9 +58,9 @@ async fn counted<T>(polls: Arc<AtomicUsize>, future: impl Future<Output = T>) ->
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ticket_that_comes_is_handed_out_at_once() {
+async fn enqueued_ticket_is_claimed_at_once() {
     let queue = queue();
-    let task = waiter(&queue).await;
+    let task = spawn_claim(&queue).await;
     let began = Instant::now();
     let sent = ticket(Priority::Normal);
     queue.enqueue(sent.clone()).await.unwrap();
@@ -69,7 +69,7 @@ async fn a_ticket_that_comes_is_handed_out_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_comes_of_waiting_in_vain_but_the_end_of_the_wait() {
+async fn claim_without_tickets_ends_after_its_wait() {
     let queue = queue();
     let began = Instant::now();
     assert_eq!(claim(&queue, MINUTE, Duration::from_millis(1500)).await, None);
@@ -79,7 +79,7 @@ async fn nothing_comes_of_waiting_in_vain_but_the_end_of_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_longest_times_are_no_trouble() {
+async fn maximum_durations_are_accepted() {
     let queue = queue();
     queue.enqueue(ticket(Priority::Normal)).await.unwrap();
     let held = claim(&queue, Duration::MAX, Duration::MAX).await.unwrap();
@@ -90,7 +90,7 @@ async fn the_longest_times_are_no_trouble() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_lease_and_a_delay_that_end_wake_a_waiter_by_themselves() {
+async fn ended_lease_or_delay_wakes_waiting_claim() {
     let queue = queue();
     queue.enqueue(ticket(Priority::Normal)).await.unwrap();
     let began = Instant::now();
@@ -103,7 +103,7 @@ async fn a_lease_and_a_delay_that_end_wake_a_waiter_by_themselves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_end_that_is_sooner_than_all_others_is_seen_by_who_waits_already() {
+async fn earlier_deadline_reaches_waiting_claim() {
     let queue = queue();
     let began = Instant::now();
     for _ in 0..2 {
@@ -111,20 +111,21 @@ async fn an_end_that_is_sooner_than_all_others_is_seen_by_who_waits_already() {
     }
     let first = claim(&queue, MINUTE, Duration::ZERO).await.unwrap();
     let second = claim(&queue, MINUTE, Duration::ZERO).await.unwrap();
-    let task = waiter(&queue).await;
+    let task = spawn_claim(&queue).await;
     queue.nack(&first, Duration::from_secs(20)).await.unwrap();
-    settle().await;
+    run_tasks().await;
     queue.extend(&second, Duration::from_secs(10)).await.unwrap();
     let claimed = task.await.unwrap().unwrap();
     assert_eq!((claimed.ticket, began.elapsed()), (second.ticket, Duration::from_secs(10)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_waiter_that_is_dropped_with_a_ticket_on_its_way_passes_it_on() {
+async fn dropped_claim_passes_its_wake_up_on() {
     let queue = queue();
-    let mut tasks = vec![waiter(&queue).await, waiter(&queue).await, waiter(&queue).await];
+    let mut tasks =
+        vec![spawn_claim(&queue).await, spawn_claim(&queue).await, spawn_claim(&queue).await];
     queue.enqueue(ticket(Priority::Normal)).await.unwrap();
-    // The last that came is the one that is woken; nothing of it has run yet.
+    // The newest claim is woken, but its task has not run yet.
     tasks.pop().unwrap().abort();
     let began = Instant::now();
     let second = tasks.pop().unwrap();
@@ -133,26 +134,26 @@ async fn a_waiter_that_is_dropped_with_a_ticket_on_its_way_passes_it_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_watches_the_clock_has_a_successor() {
+async fn deadline_watcher_has_successor() {
     let queue = queue();
     queue.enqueue(ticket(Priority::Normal)).await.unwrap();
     claim(&queue, MINUTE, Duration::ZERO).await.unwrap();
-    let tasks = [waiter(&queue).await, waiter(&queue).await, waiter(&queue).await];
+    let tasks = [spawn_claim(&queue).await, spawn_claim(&queue).await, spawn_claim(&queue).await];
     let began = Instant::now();
     let [first, second, third] = tasks;
     first.abort();
-    settle().await;
+    run_tasks().await;
     second.abort();
     assert_eq!(third.await.unwrap().unwrap().expired_leases, 1);
     assert_eq!(began.elapsed(), MINUTE);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ticket_taken_from_under_a_waiter_s_nose_is_watched() {
+async fn lease_of_ticket_taken_before_wake_up_is_watched() {
     let queue = queue();
-    let task = waiter(&queue).await;
+    let task = spawn_claim(&queue).await;
     queue.enqueue(ticket(Priority::Normal)).await.unwrap();
-    // The waiter is woken, and has not run yet.
+    // The waiting claim is woken, but its task has not run yet.
     let lease = Duration::from_millis(100);
     claim(&queue, lease, Duration::ZERO).await.unwrap();
     let began = Instant::now();
@@ -161,28 +162,32 @@ async fn a_ticket_taken_from_under_a_waiter_s_nose_is_watched() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_ticket_and_one_ended_lease_wake_one_waiter_each() {
+async fn ticket_and_ended_lease_wake_one_claim_each() {
     let queue = queue();
     let polls = Arc::new(AtomicUsize::new(0));
     queue.enqueue(ticket(Priority::Normal)).await.unwrap();
     claim(&queue, MINUTE, Duration::ZERO).await.unwrap();
     for _ in 0..50 {
         let (queue, polls) = (Arc::clone(&queue), Arc::clone(&polls));
-        tokio::spawn(counted(polls, async move { claim(&queue, HOUR, HOUR).await }));
+        tokio::spawn(count_polls(polls, async move { claim(&queue, HOUR, HOUR).await }));
     }
-    settle().await;
+    run_tasks().await;
     assert_eq!(polls.swap(0, Ordering::SeqCst), 50);
     queue.enqueue(ticket(Priority::Normal)).await.unwrap();
-    settle().await;
+    run_tasks().await;
     assert_eq!(polls.swap(0, Ordering::SeqCst), 1, "one for the ticket");
     tokio::time::sleep(MINUTE * 2).await;
-    // Who watched the clock took the ticket, so another watches now.
-    assert_eq!(polls.swap(0, Ordering::SeqCst), 2, "one for the lease, and one to watch the clock");
+    // The claim that watched the deadline took the ticket, so another one watches now.
+    assert_eq!(
+        polls.swap(0, Ordering::SeqCst),
+        2,
+        "one for the lease, and one to watch the deadline"
+    );
     assert_eq!(queue.stats().await.unwrap().claimed, 2);
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_ends_at_one_moment_wake_as_many_waiters() {
+async fn simultaneous_ends_wake_as_many_claims() {
     let queue = queue();
     for _ in 0..10 {
         queue.enqueue(ticket(Priority::Normal)).await.unwrap();
@@ -190,7 +195,7 @@ async fn many_ends_at_one_moment_wake_as_many_waiters() {
     }
     let mut tasks = Vec::new();
     for _ in 0..10 {
-        tasks.push(waiter(&queue).await);
+        tasks.push(spawn_claim(&queue).await);
     }
     let began = Instant::now();
     for task in tasks {
@@ -200,11 +205,11 @@ async fn many_ends_at_one_moment_wake_as_many_waiters() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ticket_that_waits_long_enough_overtakes_more_urgent_ones() {
+async fn old_ticket_comes_before_higher_priorities() {
     let queue = queue();
     let old = ticket(Priority::Low);
     queue.enqueue(old.clone()).await.unwrap();
-    // Two ranks are two steps of 30 s.
+    // Two priority levels are two steps of 30 s.
     for (passed, expected) in
         [(0, Priority::High), (59, Priority::High), (1, Priority::High), (1, Priority::Low)]
     {
@@ -216,7 +221,7 @@ async fn a_ticket_that_waits_long_enough_overtakes_more_urgent_ones() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn without_ageing_the_more_urgent_comes_first_for_ever() {
+async fn without_ageing_higher_priority_always_comes_first() {
     let queue = MemoryQueue::bounded(10).with_ageing(Duration::MAX);
     queue.enqueue(ticket(Priority::Low)).await.unwrap();
     queue.enqueue(ticket(Priority::Normal)).await.unwrap();
@@ -227,10 +232,11 @@ async fn without_ageing_the_more_urgent_comes_first_for_ever() {
     }
 }
 
-/// Real threads and real time, and waits far longer than the test may take: a wake-up that is lost ends it. Nobody asks
-/// the queue for anything between the bursts, for every call looks after what has run out.
+/// Uses real threads and real time. Claims wait far longer than the test may take, so a lost
+/// wake-up fails the test. There are no calls between the bursts, because every call expires
+/// leases.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_wake_up_is_lost_between_many_threads() {
+async fn concurrent_claims_lose_no_wake_up() {
     const BURSTS: usize = 300;
     let queue = queue();
     let (acked, mut acks) = tokio::sync::mpsc::unbounded_channel();
@@ -239,7 +245,7 @@ async fn no_wake_up_is_lost_between_many_threads() {
             let (queue, acked) = (Arc::clone(&queue), acked.clone());
             tokio::spawn(async move {
                 for round in 0.. {
-                    // Every so often a claim is dropped while it waits, at whatever point it has come to.
+                    // Drop some claims while they wait, at an arbitrary point.
                     let patience = if round % 3 == 0 { Duration::from_micros(50) } else { HOUR };
                     let Ok(claimed) = timeout(patience, claim(&queue, HOUR, HOUR)).await else {
                         continue;
@@ -248,7 +254,7 @@ async fn no_wake_up_is_lost_between_many_threads() {
                     match (number + round) % 5 {
                         0 => queue.nack(&claimed, Duration::ZERO).await.unwrap(),
                         1 => queue.nack(&claimed, Duration::from_millis(2)).await.unwrap(),
-                        // Left to its lease.
+                        // Let the lease expire.
                         2 => queue.extend(&claimed, Duration::from_millis(3)).await.unwrap(),
                         _ => {
                             queue.ack(&claimed).await.unwrap();
@@ -269,6 +275,6 @@ async fn no_wake_up_is_lost_between_many_threads() {
             }
         }
     };
-    timeout(MINUTE, bursts).await.expect("every ticket is handed out until it is acknowledged");
+    timeout(MINUTE, bursts).await.expect("every ticket is claimed until it is acknowledged");
     workers.iter().for_each(JoinHandle::abort);
 }

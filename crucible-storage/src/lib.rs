@@ -6,7 +6,9 @@
 //!   in files beside it.
 //!
 //! ```
-//! use crucible_core::{Digest, Evaluation, EvaluationId, Event, EventKind, RecordState, Storage, Timestamp};
+//! use crucible_core::{
+//!     Digest, Evaluation, EvaluationId, Event, EventKind, RecordState, Storage, Timestamp,
+//! };
 //! use crucible_storage::MemoryStorage;
 //!
 //! # #[tokio::main(flavor = "current_thread")]

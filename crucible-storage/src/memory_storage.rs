@@ -141,8 +141,8 @@ impl MemoryJournals {
         Ok(true)
     }
 
-    /// Stores or releases the idempotency key of a record. A refused record releases its key, unless
-    /// another record owns it by now.
+    /// Stores or releases the idempotency key of a record. A refused record releases its key,
+    /// unless another record owns it by now.
     fn update_key(&mut self, key: Option<TenantKey>, record: &Record) {
         let Some(key) = key else { return };
         if !record.is_refused() {

@@ -1,4 +1,4 @@
-//! The storages do what every storage must, also through pointers and wrappers.
+//! The conformance suite on all storages, also through pointers and wrappers.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ storage_conformance!(without_faults, || async {
 
 #[cfg(feature = "durable")]
 #[path = "support/storage_fixture.rs"]
-#[expect(dead_code, reason = "the other tests use all of it")]
+#[expect(dead_code, reason = "other test programs use the rest")]
 mod storage_fixture;
 
 #[cfg(feature = "durable")]

@@ -1,10 +1,10 @@
-//! The storages against a plain model of them: any sequence of calls gives the same answers, and so does a durable one that is
-//! closed and opened again at any time.
+//! The storages compared with a plain model: random calls return the same results, also if a
+//! durable storage is closed and opened again at any time.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "what helps a test may stop at the first surprise, as the test itself may"
+    reason = "a helper may panic, as the test itself may"
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,19 +21,19 @@ use proptest::prelude::*;
 
 #[cfg(feature = "durable")]
 #[path = "support/storage_fixture.rs"]
-#[expect(dead_code, reason = "the other tests use all of it")]
+#[expect(dead_code, reason = "other test programs use the rest")]
 mod storage_fixture;
 
-/// What is held against the model.
-trait Subject: Storage + Sized {
-    /// Whether blobs that nobody has named are gone when it is opened again.
-    const FORGETS: bool;
+/// A storage that is compared with the model.
+trait TestedStorage: Storage + Sized {
+    /// Whether reopening removes unreferenced blobs.
+    const IS_DURABLE: bool;
 
     async fn reopen(self) -> Self;
 }
 
-impl Subject for MemoryStorage {
-    const FORGETS: bool = false;
+impl TestedStorage for MemoryStorage {
+    const IS_DURABLE: bool = false;
 
     async fn reopen(self) -> Self {
         self
@@ -41,18 +41,18 @@ impl Subject for MemoryStorage {
 }
 
 #[cfg(feature = "durable")]
-impl Subject for storage_fixture::StorageFixture {
-    const FORGETS: bool = true;
+impl TestedStorage for storage_fixture::StorageFixture {
+    const IS_DURABLE: bool = true;
 
     async fn reopen(self) -> Self {
         self.reopen().await
     }
 }
 
-/// How many evaluations there are: few, so that they are written to again.
+/// The number of evaluations. It is small, so that evaluations recur.
 const SLOTS: usize = 6;
 
-/// The kinds of events, in a form that can be drawn.
+/// The kinds of events, as generated values.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Submitted {
@@ -71,7 +71,7 @@ enum Kind {
         attempt: u32,
     },
     CancelRequested,
-    /// The artifact is kept before.
+    /// The test puts the artifact before.
     Finished {
         cancelled: bool,
         artifact: Option<u8>,
@@ -83,7 +83,7 @@ enum Kind {
     Output,
 }
 
-/// What is wrong with a place or a link: mostly nothing.
+/// An error in the sequence or the chain of events; mostly none.
 #[derive(Debug, Clone, Copy)]
 enum Flaw {
     None,
@@ -94,7 +94,7 @@ enum Flaw {
 
 #[derive(Debug, Clone)]
 enum Op {
-    /// `off` is how far the expected length is from the true one.
+    /// `off` is the difference between the expected and the actual length.
     Append {
         slot: usize,
         off: i64,
@@ -127,8 +127,9 @@ enum Op {
 
 fn kind() -> impl Strategy<Value = Kind> {
     let attempt = || 1..4_u32;
+    let option_of_two = || proptest::option::of(0..2_u8);
     prop_oneof![
-        4 => (0..2_u8, proptest::option::of(0..2_u8), proptest::option::of(0..2_u8), proptest::bool::weighted(0.05))
+        4 => (0..2_u8, option_of_two(), option_of_two(), proptest::bool::weighted(0.05))
             .prop_map(|(tenant, key, label, large)| Kind::Submitted { tenant, key, label, large }),
         4 => attempt().prop_map(|attempt| Kind::Started { attempt }),
         1 => attempt().prop_map(|attempt| Kind::AttemptFailed { attempt }),
@@ -145,7 +146,12 @@ fn kind() -> impl Strategy<Value = Kind> {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let flaw = prop_oneof![20 => Just(Flaw::None), 1 => Just(Flaw::Sequence), 1 => Just(Flaw::Chain), 1 => Just(Flaw::Foreign)];
+    let flaw = prop_oneof![
+        20 => Just(Flaw::None),
+        1 => Just(Flaw::Sequence),
+        1 => Just(Flaw::Chain),
+        1 => Just(Flaw::Foreign),
+    ];
     let off = || prop_oneof![10 => Just(0), 1 => -2..3_i64];
     let events = proptest::collection::vec((kind(), flaw), 0..4);
     let query = (
@@ -157,7 +163,8 @@ fn op() -> impl Strategy<Value = Op> {
         0..4_usize,
     );
     prop_oneof![
-        6 => (0..SLOTS, off(), events).prop_map(|(slot, off, events)| Op::Append { slot, off, events }),
+        6 => (0..SLOTS, off(), events)
+            .prop_map(|(slot, off, events)| Op::Append { slot, off, events }),
         2 => query.prop_map(|(states, tenant, label, after, newest, limit)| {
             Op::Query { states, tenant, label, after, newest, limit }
         }),
@@ -212,7 +219,9 @@ fn event_kind(kind: Kind) -> EventKind {
                 Outcome::new("fake", evidence).with_artifacts(artifacts.collect(), Vec::new());
             EventKind::Finished { outcome: outcome.into() }
         }
-        Kind::Failed => EventKind::Failed { error: ErrorReport::new("poison", "three died") },
+        Kind::Failed => {
+            EventKind::Failed { error: ErrorReport::new("poison", "three leases expired") }
+        }
         Kind::Cancelled => EventKind::Cancelled {
             reason: "on request".to_owned(),
             outcome: Some(outcome(vec![Evidence::CancelledBeforeStart])),
@@ -229,13 +238,14 @@ fn event_kind(kind: Kind) -> EventKind {
     }
 }
 
-/// The rules in their plainest form: nothing is kept but the journals, and everything else is made from them each time.
+/// The rules in their simplest form: the model stores only journals, and derives the rest each
+/// time.
 #[derive(Default)]
 struct Model {
     journals: BTreeMap<EvaluationId, Vec<Event>>,
-    /// How often each blob was kept and has not been named since.
-    kept: BTreeMap<Digest, u64>,
-    /// The blobs that are there.
+    /// The number of `put_blob` calls of each blob without a later reference.
+    pins: BTreeMap<Digest, u64>,
+    /// The existing blobs.
     blobs: BTreeSet<Digest>,
 }
 
@@ -268,7 +278,7 @@ impl Model {
             return Err(Refused::Conflict(journal.len() as u64));
         }
         if let Some(foreign) = events.iter().find(|event| event.evaluation != id) {
-            // Unless an event before it is refused for another reason.
+            // An earlier event may be refused for another reason.
             let before = events.iter().take_while(|event| event.evaluation == id);
             Record::fold(journal.iter().chain(before)).map_err(Refused::Transition)?;
             return Err(Refused::Transition(TransitionError::Evaluation {
@@ -292,8 +302,8 @@ impl Model {
         }
         self.journals.insert(id, journal);
         for digest in events.iter().flat_map(|event| event.kind.blobs()) {
-            let kept = self.kept.entry(digest).or_default();
-            *kept = kept.saturating_sub(1);
+            let pins = self.pins.entry(digest).or_default();
+            *pins = pins.saturating_sub(1);
         }
         Ok(record)
     }
@@ -315,19 +325,20 @@ impl Model {
 
     fn put_blob(&mut self, digest: Digest) {
         self.blobs.insert(digest);
-        *self.kept.entry(digest).or_default() += 1;
+        *self.pins.entry(digest).or_default() += 1;
     }
 
-    /// Drops those of some blobs that nobody has kept and no journal names.
-    fn drop_blobs(&mut self, some: impl Fn(&Digest) -> bool) {
-        let named: BTreeSet<_> =
+    /// Removes the selected blobs without pins and references.
+    fn drop_blobs(&mut self, selected: impl Fn(&Digest) -> bool) {
+        let referenced: BTreeSet<_> =
             self.journals.values().flatten().flat_map(|event| event.kind.blobs()).collect();
-        let is_kept = |digest: &Digest| self.kept.get(digest).is_some_and(|kept| *kept > 0);
-        self.blobs.retain(|digest| !some(digest) || named.contains(digest) || is_kept(digest));
+        let is_pinned = |digest: &Digest| self.pins.get(digest).is_some_and(|pins| *pins > 0);
+        self.blobs
+            .retain(|digest| !selected(digest) || referenced.contains(digest) || is_pinned(digest));
     }
 
     fn reopen(&mut self) {
-        self.kept.clear();
+        self.pins.clear();
         self.drop_blobs(|_| true);
     }
 
@@ -350,7 +361,7 @@ impl Model {
 }
 
 struct Pair<S> {
-    /// `None` while it is opened again.
+    /// `None` while the storage is opened again.
     storage: Option<S>,
     model: Model,
     ids: Vec<EvaluationId>,
@@ -372,7 +383,7 @@ fn refused(id: EvaluationId) -> impl Fn(StorageError) -> Refused {
     }
 }
 
-impl<S: Subject> Pair<S> {
+impl<S: TestedStorage> Pair<S> {
     fn new(storage: S) -> Self {
         Self {
             storage: Some(storage),
@@ -385,12 +396,12 @@ impl<S: Subject> Pair<S> {
         self.storage.as_ref().unwrap()
     }
 
-    /// Events that follow one another from the end of a journal, as far as their flaws let them.
-    fn events(&self, slot: usize, drawn: &[(Kind, Flaw)]) -> Vec<Event> {
+    /// Returns events that continue a journal, apart from their flaws.
+    fn events(&self, slot: usize, generated: &[(Kind, Flaw)]) -> Vec<Event> {
         let record = self.model.record(self.ids[slot]);
         let mut sequence = record.as_ref().map_or(0, |record| record.sequence);
         let mut head = record.map_or(Digest::ZERO, |record| record.head);
-        drawn
+        generated
             .iter()
             .map(|(kind, flaw)| {
                 sequence += if matches!(flaw, Flaw::Sequence) { 2 } else { 1 };
@@ -438,8 +449,8 @@ impl<S: Subject> Pair<S> {
             Op::Blob { content } => {
                 let bytes = bytes_of(content);
                 let digest = Digest::of(&bytes);
-                let kept = self.storage().blob(digest).await.unwrap();
-                assert_eq!(kept, self.model.blobs.contains(&digest).then_some(bytes));
+                let found = self.storage().blob(digest).await.unwrap();
+                assert_eq!(found, self.model.blobs.contains(&digest).then_some(bytes));
             }
             Op::Remove { slot, off } => {
                 let id = self.ids[slot];
@@ -450,7 +461,7 @@ impl<S: Subject> Pair<S> {
             Op::Reopen => {
                 let storage = self.storage.take().unwrap();
                 self.storage = Some(storage.reopen().await);
-                if S::FORGETS {
+                if S::IS_DURABLE {
                     self.model.reopen();
                 }
             }
@@ -470,10 +481,10 @@ impl<S: Subject> Pair<S> {
         self.model.put_blob(digest);
     }
 
-    async fn append(&mut self, slot: usize, off: i64, drawn: &[(Kind, Flaw)]) {
+    async fn append(&mut self, slot: usize, off: i64, generated: &[(Kind, Flaw)]) {
         let id = self.ids[slot];
-        let events = self.events(slot, drawn);
-        for (kind, _) in drawn {
+        let events = self.events(slot, generated);
+        for (kind, _) in generated {
             if let Kind::Finished { artifact: Some(content), .. } = kind {
                 self.put_blob(*content).await;
             }
@@ -484,7 +495,7 @@ impl<S: Subject> Pair<S> {
     }
 }
 
-fn check<S: Subject>(open: impl AsyncFnOnce() -> S, ops: Vec<Op>) {
+fn check<S: TestedStorage>(open: impl AsyncFnOnce() -> S, ops: Vec<Op>) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
         let mut pair = Pair::new(open().await);
@@ -498,7 +509,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn any_sequence_of_calls_gives_the_models_answers(ops in proptest::collection::vec(op(), 1..60)) {
+    fn random_calls_to_memory_storage_match_model(ops in proptest::collection::vec(op(), 1..60)) {
         check(async || MemoryStorage::new(), ops);
     }
 }
@@ -508,25 +519,26 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(60))]
 
     #[test]
-    fn any_sequence_of_calls_to_a_durable_one_gives_the_models_answers(
+    fn random_calls_to_durable_storage_match_model(
         ops in proptest::collection::vec(op(), 1..60)
     ) {
-        check(async || storage_fixture::StorageFixture::open(&storage_fixture::memory()).await, ops);
+        let location = storage_fixture::memory();
+        check(async || storage_fixture::StorageFixture::open(&location).await, ops);
     }
 }
 
-// Over a disk, opening again takes most of the time.
+// On a disk, reopening takes most of the time, so there are fewer cases.
 #[cfg(feature = "durable")]
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(10))]
 
     #[test]
-    fn a_durable_one_over_redb_gives_the_models_answers(ops in proptest::collection::vec(op(), 1..60)) {
+    fn random_calls_over_redb_match_model(ops in proptest::collection::vec(op(), 1..60)) {
         check(async || storage_fixture::StorageFixture::open(&storage_fixture::redb()).await, ops);
     }
 
     #[test]
-    fn a_durable_one_over_sled_gives_the_models_answers(ops in proptest::collection::vec(op(), 1..60)) {
+    fn random_calls_over_sled_match_model(ops in proptest::collection::vec(op(), 1..60)) {
         check(async || storage_fixture::StorageFixture::open(&storage_fixture::sled()).await, ops);
     }
 }

@@ -1,4 +1,5 @@
-//! The host that is killed: this test program once more, which submits and runs until it is.
+//! The host process: this test program, started again, submits and runs evaluations until it is
+//! killed.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -9,40 +10,43 @@ use crucible::storage::{DataDirectory, DataDirectoryOptions, Durability};
 use crucible::subprocess::SubprocessBuilder;
 use crucible::{Crucible, Engine as _, Evaluation, SubprocessEngine};
 
-use crate::Kind;
+use crate::StoreKind;
 
-/// Says to this test program that it is a host, and where.
+/// The variable with the data directory. It makes this test program a host.
 pub(crate) const DIRECTORY: &str = "CRUCIBLE_CRASH_DIRECTORY";
+/// The variable with the kind of store.
 pub(crate) const KIND: &str = "CRUCIBLE_CRASH_KIND";
-/// Says that the host has a lease of this many milliseconds, submits a few evaluations, and ends with them.
+/// The variable with a lease in milliseconds. The host then submits a few evaluations and ends
+/// after them.
 pub(crate) const LEASE: &str = "CRUCIBLE_CRASH_LEASE_MS";
 
-/// How many are submitted at once.
+/// The number of concurrent submitters.
 const SUBMITTERS: usize = 4;
 
-/// No test of its own: the body of the process that is killed.
+/// The body of the host process. It is not a test by itself.
 #[test]
 fn host() {
     let Some(directory) = std::env::var_os(DIRECTORY) else { return };
     let kind = if std::env::var_os(KIND).is_some_and(|kind| kind == "sled") {
-        Kind::Sled
+        StoreKind::Sled
     } else {
-        Kind::Default
+        StoreKind::Default
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     if std::env::var_os(LEASE).is_some() {
-        runtime.block_on(run_under_a_short_lease(Path::new(&directory), kind));
+        runtime.block_on(run_with_short_lease(Path::new(&directory), kind));
     } else {
-        runtime.block_on(submit_for_ever(Path::new(&directory), kind));
+        runtime.block_on(submit_forever(Path::new(&directory), kind));
     }
 }
 
-/// Sled survives the end of its process, not a power cut; the default survives both.
-pub(crate) async fn open(path: &Path, kind: Kind) -> DataDirectory {
+/// Opens a data directory. sled survives the end of its process but no power cut, so it needs
+/// weaker options.
+pub(crate) async fn open(path: &Path, kind: StoreKind) -> DataDirectory {
     let opened = match kind {
-        Kind::Default => DataDirectory::open(path).await,
-        Kind::Sled => {
+        StoreKind::Default => DataDirectory::open(path).await,
+        StoreKind::Sled => {
             let options = DataDirectoryOptions::new().with_durability(Durability::Process);
             DataDirectory::open_on(path, options, |map| crucible_kv::SledBackend::open(map)).await
         }
@@ -50,19 +54,20 @@ pub(crate) async fn open(path: &Path, kind: Kind) -> DataDirectory {
     opened.unwrap_or_else(|error| panic!("{}", crucible::model::error_chain(&error)))
 }
 
-/// A platform on the directory, with every layer that this user can have.
+/// Returns a platform on the directory, with every layer that this user can enable.
 pub(crate) async fn platform(directory: &DataDirectory) -> Crucible {
     Crucible::builder()
         .engine("subprocess", engine())
         .storage(directory.storage())
         .queue(directory.queue())
         .workers(4)
-        // So many expired_leases are no poison here.
+        // Repeated kills must not make an evaluation a dead letter.
         .max_expired_leases(u32::MAX)
         .build()
         .unwrap()
 }
 
+/// Returns an engine that waives exactly the unavailable layers.
 pub(crate) fn engine() -> SubprocessEngine {
     let with = |waived: &[Layer]| {
         waived.iter().fold(SubprocessBuilder::new(), |builder, layer| builder.waive(*layer)).build()
@@ -79,26 +84,26 @@ pub(crate) fn engine() -> SubprocessEngine {
     engine
 }
 
-/// Says `ack ID` for each evaluation that was accepted, once it was.
-async fn submit_for_ever(path: &Path, kind: Kind) {
-    say("opening");
+/// Prints `ack ID` after each accepted evaluation.
+async fn submit_forever(path: &Path, kind: StoreKind) {
+    print_line("opening");
     let directory = open(path, kind).await;
-    say("opened");
+    print_line("opened");
     let platform = platform(&directory).await;
     platform.recover().await.unwrap();
-    say("recovered");
+    print_line("recovered");
     let submit = |submitter: usize| {
         let platform = &platform;
         async move {
             for n in 0.. {
                 match platform.submit(evaluation(submitter + SUBMITTERS * n)).await {
-                    Ok(handle) => say(&format!("ack {}", handle.id())),
+                    Ok(handle) => print_line(&format!("ack {}", handle.id())),
                     Err(crucible::platform::SubmitError::Queue(
                         crucible::queue::QueueError::Full { .. },
                     )) => {}
                     Err(error) => panic!("{}", crucible::model::error_chain(&error)),
                 }
-                // No more than can be run, so that there is an end to it.
+                // Limit the depth, so that the last host can finish everything.
                 while platform.stats().await.unwrap().queue.depth() > 20 {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
@@ -108,8 +113,9 @@ async fn submit_for_ever(path: &Path, kind: Kind) {
     futures::future::join_all((0..SUBMITTERS).map(submit)).await;
 }
 
-/// Says `ended STATE` for each of a few evaluations that take longer than it takes to stop this process.
-async fn run_under_a_short_lease(path: &Path, kind: Kind) {
+/// Prints `ended ID` after each of a few evaluations. They run longer than the test needs to stop
+/// this process.
+async fn run_with_short_lease(path: &Path, kind: StoreKind) {
     let lease: u64 = std::env::var(LEASE).unwrap().parse().unwrap();
     let directory = open(path, kind).await;
     let platform = Crucible::builder()
@@ -134,23 +140,23 @@ async fn run_under_a_short_lease(path: &Path, kind: Kind) {
             }
         }
     }
-    say("started");
+    print_line("started");
     for handle in handles {
         handle.outcome().await.unwrap();
-        say(&format!("ended {}", handle.id()));
+        print_line(&format!("ended {}", handle.id()));
     }
     platform.shutdown(Duration::from_secs(60)).await;
     drop(platform);
     directory.close().await.unwrap();
-    say("closed");
+    print_line("closed");
 }
 
-/// Short and long, with much and little to keep.
+/// Returns a short or long evaluation with small or large results.
 fn evaluation(n: usize) -> Evaluation {
     match n % 4 {
         0 => Evaluation::shell(format!("exit {}", n % 7)),
         1 => Evaluation::shell("sleep 0.05; echo slept"),
-        // More than is kept in the map.
+        // The output is larger than an inline journal entry.
         2 => Evaluation::shell(format!(
             "i=0; while [ $i -lt 1500 ]; do echo {n} line $i; i=$((i+1)); done"
         )),
@@ -159,9 +165,9 @@ fn evaluation(n: usize) -> Evaluation {
     }
 }
 
-/// A line that the killer can count on: it is written as a whole or not at all.
-fn say(line: &str) {
+/// Prints a line with one write, so that the test never reads a part of it.
+fn print_line(line: &str) {
     let mut stdout = std::io::stdout().lock();
-    // Whoever reads it is gone when this process is about to be.
+    // The reader may end before this process.
     let _written = stdout.write_all(format!("\n{line}\n").as_bytes()).and_then(|()| stdout.flush());
 }

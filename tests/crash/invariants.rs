@@ -1,4 +1,4 @@
-//! What must hold after a host was killed.
+//! The invariants after a host was killed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,14 +10,15 @@ use crucible::model::EvaluationId;
 use crucible::storage::{RecordQuery, Storage as _};
 use futures::StreamExt as _;
 
-use crate::{Kind, host};
+use crate::{StoreKind, host};
 
-/// How long what dies with its host may take to be gone: "within 2 s" is promised, and a busy machine is slower.
-const GONE: Duration = Duration::from_secs(20);
-/// How many evaluations are read at once.
-const AT_ONCE: usize = 16;
-/// How long everything that was left may take to be run.
-const RUN: Duration = Duration::from_secs(120);
+/// The time limit for the processes of a killed host to end. The promise is 2 s; a busy machine is
+/// slower.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(20);
+/// The number of evaluations that are read concurrently.
+const READERS: usize = 16;
+/// The time limit for a host to finish all evaluations.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(120);
 
 fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread()
@@ -28,22 +29,25 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
-/// Nothing of this host runs any more: no process that it started, in whatever generation.
-pub(crate) fn nothing_of(host: u32, directory: &Path) {
+/// Asserts that no process that the host started is running, directly or indirectly.
+pub(crate) fn assert_no_processes_of(host: u32, directory: &Path) {
     let began = Instant::now();
     loop {
-        let left = descendants_of_the_dead(host, directory);
-        if left.is_empty() {
+        let running = descendants(host, directory);
+        if running.is_empty() {
             return;
         }
-        assert!(began.elapsed() < GONE, "left of host {host}: {left:?}");
+        assert!(
+            began.elapsed() < EXIT_TIMEOUT,
+            "processes of host {host} are running: {running:?}"
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
 
-/// Processes by what they have of the host: the variable that named its directory to it, or a group of its engine, whose name
-/// begins with the host's number.
-fn descendants_of_the_dead(host: u32, directory: &Path) -> Vec<(i32, String)> {
+/// Returns the processes of a host: they inherit the variable with its directory, or are in a
+/// cgroup of its engine, whose name begins with the host's process id.
+fn descendants(host: u32, directory: &Path) -> Vec<(i32, String)> {
     let entries = fs::read_dir("/proc").unwrap().flatten();
     let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
     let group = format!("/crucible/{host}-");
@@ -58,25 +62,30 @@ fn descendants_of_the_dead(host: u32, directory: &Path) -> Vec<(i32, String)> {
     .collect()
 }
 
-/// No group of these hosts is left: what a killed one could not remove, the next engine has.
-pub(crate) fn no_group_of(hosts: &[u32]) {
-    let mut left = Vec::new();
+/// Asserts that no cgroup of these hosts exists. The next engine removes the cgroups of a killed
+/// host.
+pub(crate) fn assert_no_cgroups_of(hosts: &[u32]) {
+    let mut remaining = Vec::new();
     for controller in fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten() {
         for parent in [controller.path().join("crucible"), controller.path()] {
             for group in fs::read_dir(parent).into_iter().flatten().flatten() {
                 let name = group.file_name().to_string_lossy().into_owned();
                 if hosts.iter().any(|host| name.starts_with(&format!("{host}-"))) {
-                    left.push(group.path());
+                    remaining.push(group.path());
                 }
             }
         }
     }
-    assert!(left.is_empty(), "groups of hosts that are dead: {left:?}");
+    assert!(remaining.is_empty(), "cgroups of killed hosts: {remaining:?}");
 }
 
-/// Everything that was accepted is there, and every journal is whole and has one ending at most. The directory can be
-/// opened: no lock is left.
-pub(crate) fn everything_is_there(path: &Path, kind: Kind, accepted: &BTreeSet<EvaluationId>) {
+/// Asserts that all accepted evaluations exist, that every journal is valid and has at most one
+/// ending, and that the directory can be opened.
+pub(crate) fn assert_accepted_exist(
+    path: &Path,
+    kind: StoreKind,
+    accepted: &BTreeSet<EvaluationId>,
+) {
     if !path.exists() {
         assert!(accepted.is_empty());
         return;
@@ -88,7 +97,7 @@ pub(crate) fn everything_is_there(path: &Path, kind: Kind, accepted: &BTreeSet<E
             let storage = &storage;
             async move {
                 let record = storage.record(id).await.unwrap();
-                let record = record.unwrap_or_else(|| panic!("{id} was accepted, and is gone"));
+                let record = record.unwrap_or_else(|| panic!("{id} was accepted and is missing"));
                 let journal = storage.journal(id, 0).await.unwrap();
                 verify_against(&journal, record.head)
                     .unwrap_or_else(|error| panic!("{id}: {error}"));
@@ -97,14 +106,15 @@ pub(crate) fn everything_is_there(path: &Path, kind: Kind, accepted: &BTreeSet<E
                 assert_eq!(endings == 1, record.state.is_terminal(), "{id}");
             }
         };
-        futures::stream::iter(accepted).for_each_concurrent(AT_ONCE, |id| check(*id)).await;
-        // As if it were a host that dies now: what it has claimed is nothing.
+        futures::stream::iter(accepted).for_each_concurrent(READERS, |id| check(*id)).await;
+        // Drop without closing, as a crashed host does.
         drop((storage, directory));
     });
 }
 
-/// A host that is left alone brings everything to its end, once, and leaves nothing.
-pub(crate) fn everything_ends_once(path: &Path, kind: Kind, accepted: &BTreeSet<EvaluationId>) {
+/// Asserts that an undisturbed host finishes every evaluation once, and leaves no tickets, claims
+/// or temporary files.
+pub(crate) fn assert_all_end_once(path: &Path, kind: StoreKind, accepted: &BTreeSet<EvaluationId>) {
     block_on(async {
         let directory = host::open(path, kind).await;
         let platform = host::platform(&directory).await;
@@ -115,7 +125,7 @@ pub(crate) fn everything_ends_once(path: &Path, kind: Kind, accepted: &BTreeSet<
         loop {
             let page = platform.records(&live).await.unwrap();
             assert!(page.corrupt.is_empty(), "{:?}", page.corrupt);
-            // A ticket whose evaluation has ended is dropped by whoever claims it.
+            // The worker that claims the ticket of an ended evaluation drops it.
             if page.records.is_empty()
                 && page.next.is_none()
                 && platform.stats().await.unwrap().queue.depth() == 0
@@ -123,14 +133,14 @@ pub(crate) fn everything_ends_once(path: &Path, kind: Kind, accepted: &BTreeSet<
                 break;
             }
             assert!(
-                began.elapsed() < RUN,
-                "{} do not end: {:?}",
+                began.elapsed() < FINISH_TIMEOUT,
+                "{} evaluations do not end: {:?}",
                 page.records.len(),
                 page.records.first()
             );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        let report = platform.shutdown(RUN).await;
+        let report = platform.shutdown(FINISH_TIMEOUT).await;
         assert_eq!(report.queued, Some(0), "a ticket is stuck");
         assert_eq!(platform.stats().await.unwrap().queue.claimed, 0, "a claim is stuck");
         drop(platform);
@@ -142,25 +152,25 @@ pub(crate) fn everything_ends_once(path: &Path, kind: Kind, accepted: &BTreeSet<
             assert_eq!(record.state, RecordState::Finished, "{id}: {record:?}");
             for artifact in &record.outcome.unwrap().artifacts {
                 let blob = directory.storage().blob(artifact.sha256).await.unwrap();
-                assert!(blob.is_some(), "{id}: {} is gone", artifact.path);
+                assert!(blob.is_some(), "{id}: the artifact {} is missing", artifact.path);
             }
         }
         directory.close().await.unwrap();
     });
-    everything_is_there(path, kind, accepted);
-    let mut unfinished = Vec::new();
-    files(&path.join("blobs"), &mut |file| {
+    assert_accepted_exist(path, kind, accepted);
+    let mut temporary = Vec::new();
+    for_each_file(&path.join("blobs"), &mut |file| {
         if file.file_name().is_some_and(|name| name.to_string_lossy().contains("tmp")) {
-            unfinished.push(file.to_owned());
+            temporary.push(file.to_owned());
         }
     });
-    assert!(unfinished.is_empty(), "unfinished files are left: {unfinished:?}");
+    assert!(temporary.is_empty(), "temporary files remain: {temporary:?}");
 }
 
-fn files(directory: &Path, each: &mut dyn FnMut(&Path)) {
+fn for_each_file(directory: &Path, each: &mut dyn FnMut(&Path)) {
     for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
         if entry.path().is_dir() {
-            files(&entry.path(), each);
+            for_each_file(&entry.path(), each);
         } else {
             each(&entry.path());
         }

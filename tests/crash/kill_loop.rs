@@ -1,4 +1,4 @@
-//! Who kills, and what must hold afterwards.
+//! The loop that kills a host and checks the invariants.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
@@ -9,76 +9,76 @@ use std::time::Duration;
 
 use crucible::model::{EvaluationId, Timestamp};
 
-use crate::{Kind, host, invariants};
+use crate::{StoreKind, host, invariants};
 
-/// The longest that a host lives once it works, in microseconds: it accepts some hundred evaluations a second, which are all read
-/// again after each death.
-const LIFE_US: u64 = 300_000;
-/// How long a host may take to come as far as it is to be killed.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The maximum running time of a host in microseconds. A host accepts some hundred evaluations per
+/// second, and the test reads all of them after each kill.
+const RUNNING_US_MAX: u64 = 300_000;
+/// The time limit for a host to reach the state in which it is killed.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-pub(crate) fn kill_repeatedly(kind: Kind) {
+pub(crate) fn kill_repeatedly(kind: StoreKind) {
     let kills: u32 = match std::env::var("CRUCIBLE_CRASH_KILLS") {
         Ok(text) => text.parse().unwrap(),
         Err(_) => 50,
     };
     let mut random = Random::new();
     println!("CRUCIBLE_CRASH_SEED={}", random.seed());
-    // What a failure leaves is what tells why.
+    // Keep the directory after a failure, for diagnosis.
     let mut directory = tempfile::Builder::new().disable_cleanup(true).tempdir().unwrap();
     let path = directory.path().join("data");
     println!("in {}", path.display());
     let (mut accepted, mut hosts) = (BTreeSet::new(), Vec::new());
     for round in 0..kills {
-        let moment = Generation::random(&mut random);
+        let kill_time = KillTime::random(&mut random);
         let before = accepted.len();
-        let pid = live_and_die(&path, kind, moment, &mut accepted);
-        invariants::nothing_of(pid, &path);
+        let pid = run_and_kill(&path, kind, kill_time, &mut accepted);
+        invariants::assert_no_processes_of(pid, &path);
         hosts.push(pid);
-        invariants::everything_is_there(&path, kind, &accepted);
-        println!("{round}: {moment:?}: {} more accepted", accepted.len() - before);
+        invariants::assert_accepted_exist(&path, kind, &accepted);
+        println!("{round}: {kill_time:?}: {} more accepted", accepted.len() - before);
     }
     assert!(
         accepted.len() > 10,
-        "only {} were accepted in all: the hosts died too soon",
+        "only {} evaluations were accepted: the hosts were killed too early",
         accepted.len()
     );
-    invariants::everything_ends_once(&path, kind, &accepted);
-    invariants::no_group_of(&hosts);
+    invariants::assert_all_end_once(&path, kind, &accepted);
+    invariants::assert_no_cgroups_of(&hosts);
     println!("{} accepted, {kills} kills", accepted.len());
     directory.disable_cleanup(false);
 }
 
-/// When a host is killed.
+/// The time at which a host is killed.
 #[derive(Debug, Clone, Copy)]
-enum Generation {
-    /// So long after it began to open the directory.
+enum KillTime {
+    /// This long after it began to open the directory.
     Opening(Duration),
-    /// So long after it has taken up what was left.
+    /// This long after it has recovered the evaluations of earlier hosts.
     Running(Duration),
 }
 
-impl Generation {
+impl KillTime {
     fn random(random: &mut Random) -> Self {
         if random.below(5) == 0 {
             Self::Opening(Duration::from_micros(random.below(100_000)))
         } else {
-            Self::Running(Duration::from_micros(random.below(LIFE_US)))
+            Self::Running(Duration::from_micros(random.below(RUNNING_US_MAX)))
         }
     }
 }
 
-/// Starts a host, kills it at its moment, and adds what it said it had accepted. Gives its process id.
-fn live_and_die(
+/// Starts a host, kills it, and adds the evaluations that it accepted. Returns its process id.
+fn run_and_kill(
     path: &Path,
-    kind: Kind,
-    moment: Generation,
+    kind: StoreKind,
+    kill_time: KillTime,
     accepted: &mut BTreeSet<EvaluationId>,
 ) -> u32 {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "host::host", "--nocapture"])
         .env(host::DIRECTORY, path)
-        .env(host::KIND, if kind == Kind::Sled { "sled" } else { "default" })
+        .env(host::KIND, if kind == StoreKind::Sled { "sled" } else { "default" })
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -87,42 +87,43 @@ fn live_and_die(
     let (sender, lines) = mpsc::channel();
     let stdout = BufReader::new(child.stdout.take().unwrap());
     let reader = std::thread::spawn(move || {
-        // The last line may be cut: then it says nothing.
+        // Ignore an incomplete last line.
         stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
     });
-    let (word, life) = match moment {
-        Generation::Opening(life) => ("opening", life),
-        Generation::Running(life) => ("recovered", life),
+    let (state, delay) = match kill_time {
+        KillTime::Opening(delay) => ("opening", delay),
+        KillTime::Running(delay) => ("recovered", delay),
     };
-    let mut heard = Vec::new();
+    let mut output = Vec::new();
     loop {
-        match lines.recv_timeout(PATIENCE) {
-            Ok(line) if line == word => break,
-            Ok(line) => heard.push(line),
-            Err(error) => panic!("no `{word}`: {error}: {heard:?}: {}", complaint(child)),
+        match lines.recv_timeout(START_TIMEOUT) {
+            Ok(line) if line == state => break,
+            Ok(line) => output.push(line),
+            Err(error) => panic!("no `{state}`: {error}: {output:?}: {}", stderr_of(child)),
         }
     }
-    std::thread::sleep(life);
-    assert!(child.try_wait().unwrap().is_none(), "the host ended by itself: {}", complaint(child));
+    std::thread::sleep(delay);
+    assert!(child.try_wait().unwrap().is_none(), "the host ended by itself: {}", stderr_of(child));
     let pid = child.id();
     child.kill().unwrap();
     child.wait().unwrap();
-    // The pipe ends with its last holder, and no sandbox may hold it.
-    heard.extend(lines.iter());
+    // The pipe ends when its last holder ends. No sandbox may hold it.
+    output.extend(lines.iter());
     let _ended = reader.join().unwrap();
     accepted.extend(
-        heard.iter().filter_map(|line| line.strip_prefix("ack ")?.parse::<EvaluationId>().ok()),
+        output.iter().filter_map(|line| line.strip_prefix("ack ")?.parse::<EvaluationId>().ok()),
     );
     pid
 }
 
-fn complaint(mut child: Child) -> String {
+/// Kills a host and returns its standard error.
+fn stderr_of(mut child: Child) -> String {
     let _killed = child.kill();
     let output = child.wait_with_output().unwrap();
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// SplitMix64: any sequence will do, if it can be had again.
+/// A reproducible random generator: SplitMix64.
 #[derive(Debug)]
 pub(crate) struct Random(u64);
 
@@ -134,7 +135,7 @@ impl Random {
         }
     }
 
-    /// What it began with.
+    /// Returns the seed.
     pub(crate) fn seed(&self) -> u64 {
         self.0
     }

@@ -1,10 +1,10 @@
-//! A host is killed again and again, at any moment: what it said it accepted is there, and ends once.
+//! Kills a host at random times. Every evaluation that the host accepted must exist and end once.
 //!
-//! `CRUCIBLE_CRASH_KILLS` says how often; 50 times by default. `CRUCIBLE_CRASH_SEED` repeats the moments of a run that failed,
-//! as far as moments can be repeated.
+//! `CRUCIBLE_CRASH_KILLS` sets the number of kills, 50 by default. `CRUCIBLE_CRASH_SEED` repeats
+//! the random times of a failed run, as far as the scheduler allows.
 
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "in a test it is how a failure is reported")]
+#![expect(clippy::unwrap_used, reason = "a panic reports the failure of a test")]
 
 mod host;
 mod invariants;
@@ -12,19 +12,19 @@ mod kill_loop;
 mod power_cut;
 mod stopped_host;
 
-/// The kinds of stores that a data directory can be on.
+/// The store of a data directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum StoreKind {
     Default,
     Sled,
 }
 
 #[test]
-fn the_default_store_survives_its_host() {
-    kill_loop::kill_repeatedly(Kind::Default);
+fn default_store_survives_killed_hosts() {
+    kill_loop::kill_repeatedly(StoreKind::Default);
 }
 
 #[test]
-fn sled_survives_its_host() {
-    kill_loop::kill_repeatedly(Kind::Sled);
+fn sled_survives_killed_hosts() {
+    kill_loop::kill_repeatedly(StoreKind::Sled);
 }

@@ -1,4 +1,5 @@
-//! The power is cut, at any moment: what was accepted before is there, what had ended has ended, and everything ends once.
+//! Cuts the power at random times. Accepted evaluations must exist, ended ones must have ended, and
+//! all of them must end once.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -14,22 +15,22 @@ use crucible_kv::testing::CrashImages;
 
 use crate::kill_loop::Random;
 
-/// Images of one history, before there is a new one.
+/// The number of images from one history.
 const IMAGES: usize = 250;
-/// Evaluations of a history.
+/// The number of evaluations in a history.
 const EVALUATIONS: usize = 24;
-/// How long an image may take to bring everything to its end.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time limit for a host to finish all evaluations of an image.
+const FINISH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// What a caller was told, and how many commits there were by then.
+/// The answers that a caller got, with the number of commits at that time.
 #[derive(Debug, Default)]
-struct Told {
+struct Acknowledged {
     accepted: Vec<(EvaluationId, usize)>,
     ended: Vec<(EvaluationId, usize)>,
 }
 
 #[test]
-fn every_power_cut_leaves_what_was_acknowledged() {
+fn power_cut_keeps_acknowledged_evaluations() {
     let images: usize = match std::env::var("CRUCIBLE_CRASH_IMAGES") {
         Ok(text) => text.parse().unwrap(),
         Err(_) => 1000,
@@ -40,16 +41,16 @@ fn every_power_cut_leaves_what_was_acknowledged() {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let mut left = images;
     while left > 0 {
-        // Nothing here is large enough for a file: all of it is on the disk that is cut.
-        let place = tempfile::tempdir().unwrap();
-        let (disk, told) = runtime.block_on(history(place.path()));
+        // No data is large enough for a file, so the simulated disk contains all of it.
+        let directory = tempfile::tempdir().unwrap();
+        let (disk, acknowledged) = runtime.block_on(history(directory.path()));
         for _ in 0..left.min(IMAGES) {
-            let moment = below(&mut random, disk.commits() + 1);
-            let survivors = disk.survivors(moment);
+            let time = below(&mut random, disk.commits() + 1);
+            let survivors = disk.survivors(time);
             let survivors =
                 survivors.start() + below(&mut random, survivors.end() - survivors.start() + 1);
             let image = disk.image(survivors);
-            runtime.block_on(check(place.path(), image, &told, moment));
+            runtime.block_on(check(directory.path(), image, &acknowledged, time));
         }
         left -= left.min(IMAGES);
     }
@@ -73,11 +74,11 @@ async fn open(path: &Path, disk: impl Backend) -> (DataDirectory, Crucible) {
     (directory, platform)
 }
 
-/// A host that works on a disk of which every moment is kept.
-async fn history(place: &Path) -> (CrashImages, Told) {
+/// Runs a host on a disk that records every commit.
+async fn history(path: &Path) -> (CrashImages, Acknowledged) {
     let disk = CrashImages::new();
-    let (directory, platform) = open(place, disk.clone()).await;
-    let mut told = Told::default();
+    let (directory, platform) = open(path, disk.clone()).await;
+    let mut acknowledged = Acknowledged::default();
     let mut handles = Vec::new();
     for n in 0..EVALUATIONS {
         let evaluation = Evaluation::shell("true").with_label("n", n.to_string());
@@ -87,56 +88,59 @@ async fn history(place: &Path) -> (CrashImages, Told) {
             evaluation
         };
         let handle = platform.submit(evaluation).await.unwrap();
-        told.accepted.push((handle.id(), disk.commits()));
+        acknowledged.accepted.push((handle.id(), disk.commits()));
         handles.push(handle);
         if n % 4 == 3 {
             for handle in handles.drain(..2) {
                 handle.outcome().await.unwrap();
-                told.ended.push((handle.id(), disk.commits()));
+                acknowledged.ended.push((handle.id(), disk.commits()));
             }
         }
     }
     for handle in handles {
         handle.outcome().await.unwrap();
-        told.ended.push((handle.id(), disk.commits()));
+        acknowledged.ended.push((handle.id(), disk.commits()));
     }
-    platform.shutdown(PATIENCE).await;
+    platform.shutdown(FINISH_TIMEOUT).await;
     drop((platform, directory));
-    (disk, told)
+    (disk, acknowledged)
 }
 
-/// A host that finds what the power cut left brings everything to its end.
-async fn check(place: &Path, image: impl Backend, told: &Told, moment: usize) {
-    let (directory, platform) = open(place, image).await;
+/// Starts a host on the disk after a power cut, and checks that it finishes everything.
+async fn check(path: &Path, image: impl Backend, acknowledged: &Acknowledged, time: usize) {
+    let (directory, platform) = open(path, image).await;
     let storage = Arc::new(directory.storage());
-    for (id, at) in &told.ended {
-        if *at <= moment {
+    for (id, at) in &acknowledged.ended {
+        if *at <= time {
             let record = storage.record(*id).await.unwrap();
             assert_eq!(
                 record.map(|record| record.state),
                 Some(RecordState::Finished),
-                "{id} had ended by {at} of {moment}"
+                "{id} had ended by {at} of {time}"
             );
         }
     }
     let live = RecordQuery::new().with_state(RecordState::Queued).with_state(RecordState::Running);
     let began = Instant::now();
-    // A ticket whose evaluation has ended is dropped by whoever claims it.
+    // The worker that claims the ticket of an ended evaluation drops it.
     while !storage.records(&live).await.unwrap().records.is_empty()
         || platform.stats().await.unwrap().queue.depth() > 0
     {
-        assert!(began.elapsed() < PATIENCE, "something does not end after the cut at {moment}");
+        assert!(
+            began.elapsed() < FINISH_TIMEOUT,
+            "an evaluation does not end after the cut at {time}"
+        );
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(platform.shutdown(PATIENCE).await.queued, Some(0), "a ticket is stuck");
+    assert_eq!(platform.shutdown(FINISH_TIMEOUT).await.queued, Some(0), "a ticket is stuck");
     let page =
         storage.records(&RecordQuery::new().with_limit(RecordQuery::LIMIT_MAX)).await.unwrap();
     assert!(page.corrupt.is_empty(), "{:?}", page.corrupt);
-    for (id, at) in &told.accepted {
+    for (id, at) in &acknowledged.accepted {
         let is_there = page.records.iter().any(|record| record.id == *id);
         assert!(
-            is_there || *at > moment,
-            "{id} was accepted by {at}, and is gone after the cut at {moment}"
+            is_there || *at > time,
+            "{id} was accepted by {at}, and is missing after the cut at {time}"
         );
     }
     for record in &page.records {

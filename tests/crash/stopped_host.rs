@@ -1,5 +1,5 @@
-//! A host that stands still for longer than its leases, and goes on: nothing ends twice, and nobody else has its directory
-//! meanwhile.
+//! Stops a host for longer than its leases, and continues it. No evaluation may end twice, and no
+//! other process may open its directory meanwhile.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -11,13 +11,14 @@ use crucible::model::EvaluationId;
 use crucible::storage::{DataDirectory, OpenDirectoryError, RecordQuery, Storage as _};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Kind, host, invariants};
+use crate::{StoreKind, host, invariants};
 
 const LEASE_MS: u64 = 500;
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time limit for each line of the host.
+const LINE_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[test]
-fn a_host_that_was_stopped_ends_nothing_twice() {
+fn stopped_host_ends_no_evaluation_twice() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("data");
     let mut child = Command::new(std::env::current_exe().unwrap())
@@ -33,20 +34,20 @@ fn a_host_that_was_stopped_ends_nothing_twice() {
     std::thread::spawn(move || {
         stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line))
     });
-    let wait_for = |word: &str| -> Vec<String> {
-        let mut heard = Vec::new();
+    let wait_for = |state: &str| -> Vec<String> {
+        let mut output = Vec::new();
         loop {
-            match lines.recv_timeout(PATIENCE) {
-                Ok(line) if line == word => return heard,
-                Ok(line) => heard.push(line),
-                Err(error) => panic!("no `{word}`: {error}: {heard:?}"),
+            match lines.recv_timeout(LINE_TIMEOUT) {
+                Ok(line) if line == state => return output,
+                Ok(line) => output.push(line),
+                Err(error) => panic!("no `{state}`: {error}: {output:?}"),
             }
         }
     };
     wait_for("started");
     let pid = Pid::from_child(&child);
     kill_process(pid, Signal::STOP).unwrap();
-    // Every lease runs out, and every program has ended by itself.
+    // Wait until every lease has expired and every program has ended.
     std::thread::sleep(Duration::from_millis(4 * LEASE_MS + 1000));
     let refused = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -55,7 +56,10 @@ fn a_host_that_was_stopped_ends_nothing_twice() {
         .block_on(DataDirectory::open(&path));
     match refused {
         Err(OpenDirectoryError::InUse { by, .. }) => {
-            assert!(by.contains(&pid.as_raw_nonzero().to_string()), "it is not named: {by}");
+            assert!(
+                by.contains(&pid.as_raw_nonzero().to_string()),
+                "the error does not name the process: {by}"
+            );
         }
         other => panic!("{other:?}"),
     }
@@ -65,10 +69,10 @@ fn a_host_that_was_stopped_ends_nothing_twice() {
     assert!(child.wait().unwrap().success());
     let ids = finished(&path);
     assert_eq!(ids.len(), 4);
-    invariants::everything_is_there(&path, Kind::Default, &ids.into_iter().collect());
+    invariants::assert_accepted_exist(&path, StoreKind::Default, &ids.into_iter().collect());
 }
 
-/// All evaluations, which have come to their end.
+/// Returns all evaluations, after checking that they are finished.
 fn finished(path: &std::path::Path) -> Vec<EvaluationId> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let directory = DataDirectory::open(path).await.unwrap();

@@ -43,8 +43,8 @@ impl Batch {
         }
     }
 
-    /// Returns the write of a key: `Some(None)` if the batch removes the key, `None` if the batch does
-    /// not contain it.
+    /// Returns the write of a key: `Some(None)` if the batch removes the key, `None` if the batch
+    /// does not contain it.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<Option<&Bytes>> {
         self.writes.get(key).map(Option::as_ref)

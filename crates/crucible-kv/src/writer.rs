@@ -154,8 +154,8 @@ impl StoreWriter {
         }
     }
 
-    /// Runs an operation on the backend. Poisons the store after an error, unless the disk was full:
-    /// then nothing was written.
+    /// Runs an operation on the backend. Poisons the store after an error, unless the disk was
+    /// full: then nothing was written.
     fn attempt(
         &self,
         what: &str,

@@ -1,4 +1,5 @@
-//! What a transaction sees, against a plain map: everything stored, written earlier in its group, and its own.
+//! The view of a transaction compared with a plain map: stored entries, earlier writes of its
+//! group, and its own writes.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -67,9 +68,9 @@ fn expected(model: &Model, range: &Range, limit: usize) -> Vec<(Bytes, Bytes)> {
 }
 
 proptest! {
-    /// Writes that are given up and writes that are not, most of them in one group.
+    /// Aborted and successful writes, most of them in one group.
     #[test]
-    fn a_transaction_sees_what_a_plain_map_has(
+    fn transaction_view_matches_plain_map(
         stored in vec((key(), Just(Bytes::from("stored"))), 0..8),
         writes in vec((vec(step(), 0..8), any::<bool>()), 1..5),
     ) {
@@ -78,7 +79,7 @@ proptest! {
         let disk = MemoryBackend::with_entries(model.clone());
         let store = Store::open(disk.clone(), Durability::Power).unwrap();
         let mut pending = Vec::new();
-        for (steps, kept) in writes {
+        for (steps, succeeds) in writes {
             let before = model.clone();
             for step in &steps {
                 match step {
@@ -88,7 +89,7 @@ proptest! {
                 }
             }
             let mut seen = before.clone();
-            if !kept {
+            if !succeeds {
                 model = before;
             }
             pending.push(store.write_later(move |transaction| {
@@ -102,13 +103,16 @@ proptest! {
                             seen.remove(&key);
                             transaction.delete(key);
                         }
-                        Step::Get(key) => assert_eq!(transaction.get(&key)?.as_ref(), seen.get(&key)),
+                        Step::Get(key) => {
+                            assert_eq!(transaction.get(&key)?.as_ref(), seen.get(&key));
+                        }
                         Step::Scan(range, limit) => {
-                            assert_eq!(transaction.scan(&range, limit)?, expected(&seen, &range, limit), "{range:?}");
+                            let expected = expected(&seen, &range, limit);
+                            assert_eq!(transaction.scan(&range, limit)?, expected, "{range:?}");
                         }
                     }
                 }
-                if kept { Ok(()) } else { Err(KvError::Closed) }
+                if succeeds { Ok(()) } else { Err(KvError::Closed) }
             }));
         }
         runtime.block_on(async {

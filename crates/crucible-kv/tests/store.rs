@@ -1,23 +1,20 @@
-//! What a store promises, over stores in memory.
+//! The contract of a store, over in-memory backends.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "what helps a test may stop at the first surprise, as the test itself may"
-)]
+#![expect(clippy::unwrap_used, reason = "a helper may panic, as the test itself may")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use crucible_kv::testing::{CrashImages, Fault, FaultyBackend, MemoryBackend};
+use crucible_kv::testing::{BackendFault, CrashImages, FaultyBackend, MemoryBackend};
 use crucible_kv::{
     Backend as _, Durability, KEY_MAX, KvError, KvErrorKind, Range, Store, VALUE_MAX, WriteError,
 };
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// Nothing here takes longer, on any machine.
+/// The time limit of every wait, on any machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
 fn store(backend: impl crucible_kv::Backend) -> Store {
@@ -37,25 +34,26 @@ async fn put(
         .await
 }
 
-/// Holds the writer up until the other end is dropped, so that what comes meanwhile is one group.
-async fn hold(store: &Store) -> oneshot::Sender<()> {
+/// Blocks the writer until the returned sender is dropped, so that all writes in between form one
+/// group.
+async fn block_writer(store: &Store) -> oneshot::Sender<()> {
     let (release, released) = oneshot::channel::<()>();
     let (began, begun) = oneshot::channel();
     let store = store.clone();
     tokio::spawn(async move {
-        let held = store.write(move |_| {
+        let blocked = store.write(move |_| {
             began.send(()).unwrap();
             assert!(released.blocking_recv().is_err());
             Ok::<_, KvError>(())
         });
-        held.await.unwrap();
+        blocked.await.unwrap();
     });
     begun.await.unwrap();
     release
 }
 
 #[tokio::test]
-async fn what_is_written_is_read_and_is_there_when_it_is_opened_again() {
+async fn written_entries_survive_reopen() {
     let disk = MemoryBackend::new();
     let first = store(disk.clone());
     put(&first, "a", "1").await.unwrap();
@@ -74,7 +72,7 @@ async fn what_is_written_is_read_and_is_there_when_it_is_opened_again() {
 }
 
 #[tokio::test]
-async fn a_level_that_the_backend_does_not_keep_is_refused() {
+async fn open_beyond_strongest_level_is_refused() {
     let weak = MemoryBackend::new().with_strongest(Durability::Process);
     let error = Store::open(weak.clone(), Durability::Power).unwrap_err();
     assert_eq!(error.kind(), KvErrorKind::UnsupportedDurability);
@@ -86,13 +84,13 @@ async fn a_level_that_the_backend_does_not_keep_is_refused() {
 }
 
 #[tokio::test]
-async fn a_write_sees_what_was_written_before_it_in_its_own_group() {
+async fn write_sees_earlier_writes_of_its_group() {
     let backend = FaultyBackend::new(MemoryBackend::new());
     let faults = backend.faults();
     let store = store(backend);
     put(&store, "0", "stored").await.unwrap();
     let before = faults.commits();
-    let release = hold(&store).await;
+    let release = block_writer(&store).await;
     let counts: Vec<_> = (0..20)
         .map(|_| {
             let store = store.clone();
@@ -118,13 +116,13 @@ async fn a_write_sees_what_was_written_before_it_in_its_own_group() {
     }
     seen.sort_unstable();
     assert_eq!(seen, Vec::from_iter(1..=20));
-    assert_eq!(faults.commits() - before, 1, "they were one group");
+    assert_eq!(faults.commits() - before, 1, "all writes are in one group");
 }
 
 #[tokio::test]
-async fn an_error_leaves_nothing_of_its_own_and_all_of_the_others() {
+async fn aborted_write_does_not_affect_its_group() {
     let store = store(MemoryBackend::new());
-    let release = hold(&store).await;
+    let release = block_writer(&store).await;
     let aborted = store.write(|transaction| {
         transaction.put("aborted", "");
         Err::<(), _>("no")
@@ -143,14 +141,14 @@ async fn an_error_leaves_nothing_of_its_own_and_all_of_the_others() {
 }
 
 #[tokio::test]
-async fn a_panic_is_the_callers_and_nobody_elses() {
+async fn panic_in_write_reaches_its_caller_only() {
     let store = store(MemoryBackend::new());
     let panics = store.clone();
     let panicked = tokio::spawn(async move {
         let write = panics.write(|transaction| {
             transaction.put("panicked", "");
             std::panic::resume_unwind(Box::new("on purpose"));
-            #[expect(unreachable_code, reason = "it gives the closure its type")]
+            #[expect(unreachable_code, reason = "determines the type of the closure")]
             Ok::<(), KvError>(())
         });
         write.await
@@ -161,7 +159,7 @@ async fn a_panic_is_the_callers_and_nobody_elses() {
 }
 
 #[tokio::test]
-async fn a_key_or_value_of_a_length_that_is_not_allowed_fails_the_whole_write() {
+async fn invalid_length_fails_whole_write() {
     let store = store(MemoryBackend::new());
     let write = |key: usize, value: usize| {
         let store = store.clone();
@@ -176,7 +174,7 @@ async fn a_key_or_value_of_a_length_that_is_not_allowed_fails_the_whole_write() 
     };
     for (key, value) in [(0, 0), (KEY_MAX + 1, 0), (1, VALUE_MAX + 1)] {
         let Err(WriteError::Store(error)) = write(key, value).await else {
-            panic!("it was written")
+            panic!("the write succeeded")
         };
         assert_eq!(error.kind(), KvErrorKind::InvalidLength, "{error}");
         assert_eq!(store.scan(Range::all(), 9).await.unwrap(), []);
@@ -186,13 +184,13 @@ async fn a_key_or_value_of_a_length_that_is_not_allowed_fails_the_whole_write() 
 }
 
 #[tokio::test]
-async fn without_room_nothing_is_written_and_the_store_works_on() {
+async fn full_disk_fails_write_and_store_stays_usable() {
     let backend = FaultyBackend::new(MemoryBackend::new());
     let faults = backend.faults();
     let store = store(backend);
-    faults.fail_commit(0, Fault::Full);
+    faults.fail_commit(0, BackendFault::Full);
     let Err(WriteError::Store(error)) = put(&store, "a", "").await else {
-        panic!("it was written")
+        panic!("the write succeeded")
     };
     assert_eq!(error.kind(), KvErrorKind::Full);
     assert!(error.is_retryable());
@@ -203,8 +201,8 @@ async fn without_room_nothing_is_written_and_the_store_works_on() {
 }
 
 #[tokio::test]
-async fn after_a_commit_of_which_nobody_knows_nothing_is_written_any_more() {
-    for fault in [Fault::Lost, Fault::Flush, Fault::Panic] {
+async fn commit_with_unknown_result_poisons_store() {
+    for fault in [BackendFault::Lost, BackendFault::Flush, BackendFault::Panic] {
         let backend = FaultyBackend::new(MemoryBackend::new());
         let faults = backend.faults();
         let store = store(backend);
@@ -212,12 +210,12 @@ async fn after_a_commit_of_which_nobody_knows_nothing_is_written_any_more() {
         faults.fail_commit(0, fault);
         for key in ["b", "c"] {
             let Err(WriteError::Store(error)) = put(&store, key, "").await else {
-                panic!("it was written")
+                panic!("the write succeeded")
             };
             assert_eq!(error.kind(), KvErrorKind::Poisoned);
             assert!(error.to_string().contains("a commit failed"), "{error}");
         }
-        assert_eq!(faults.commits(), 2, "the backend is left alone");
+        assert_eq!(faults.commits(), 2, "no further commits");
         assert!(store.poisoned().is_some());
         assert_eq!(store.get("a").await.unwrap(), Some("1".into()));
         assert_eq!(store.compact().await.unwrap_err().kind(), KvErrorKind::Poisoned);
@@ -226,14 +224,14 @@ async fn after_a_commit_of_which_nobody_knows_nothing_is_written_any_more() {
 }
 
 #[tokio::test]
-async fn a_read_that_fails_is_told_and_hurts_nobody_else() {
+async fn failed_read_affects_its_caller_only() {
     let backend = FaultyBackend::new(MemoryBackend::new());
     let faults = backend.faults();
     let store = store(backend);
     put(&store, "a", "1").await.unwrap();
-    faults.fail_read(0, Fault::Corrupt);
+    faults.fail_read(0, BackendFault::Corrupt);
     assert_eq!(store.get("a").await.unwrap_err().kind(), KvErrorKind::Corrupt);
-    faults.fail_read(0, Fault::Corrupt);
+    faults.fail_read(0, BackendFault::Corrupt);
     let write = store.write(|transaction| transaction.get(b"a")).await;
     assert!(matches!(write, Err(WriteError::Aborted(KvError::Corrupt { .. }))));
     assert_eq!(store.get("a").await.unwrap(), Some("1".into()));
@@ -241,7 +239,7 @@ async fn a_read_that_fails_is_told_and_hurts_nobody_else() {
 }
 
 #[tokio::test]
-async fn what_is_written_later_is_seen_by_later_writes_at_once_and_is_written_soon() {
+async fn write_later_is_visible_to_writes_and_committed_soon() {
     let disk = CrashImages::new();
     let store = store(disk.clone());
     let write = store.write_later(|transaction| {
@@ -266,8 +264,8 @@ async fn what_is_written_later_is_seen_by_later_writes_at_once_and_is_written_so
     timeout(DEADLINE, written).await.unwrap();
 }
 
-/// Hands in a write of a key that fails if `fails` says so; counts failures.
-async fn hand_in(store: &Store, key: &'static str, fails: bool, failures: &Arc<AtomicUsize>) {
+/// Submits a write through a permit, and counts its failure. The closure fails if `fails` is set.
+async fn submit(store: &Store, key: &'static str, fails: bool, failures: &Arc<AtomicUsize>) {
     let failures = Arc::clone(failures);
     let write = move |transaction: &mut crucible_kv::Transaction<'_>| {
         transaction.put(key, "");
@@ -280,46 +278,46 @@ async fn hand_in(store: &Store, key: &'static str, fails: bool, failures: &Arc<A
 }
 
 #[tokio::test]
-async fn what_is_handed_in_is_seen_by_later_writes_and_is_written_though_nobody_waits() {
+async fn permit_write_is_visible_and_committed_unawaited() {
     let disk = CrashImages::new();
     let store = store(disk.clone());
     let failures = Arc::default();
     drop(store.reserve().await.unwrap());
-    hand_in(&store, "handed in", false, &failures).await;
-    hand_in(&store, "given up", true, &failures).await;
-    let seen = store.write(|transaction| transaction.get(b"handed in")).await.unwrap();
+    submit(&store, "submitted", false, &failures).await;
+    submit(&store, "aborted", true, &failures).await;
+    let seen = store.write(|transaction| transaction.get(b"submitted")).await.unwrap();
     assert_eq!((seen, failures.load(Ordering::SeqCst)), (Some(Bytes::new()), 1));
-    assert_eq!(disk.get(b"given up").unwrap(), None);
-    hand_in(&store, "alone", false, &failures).await;
+    assert_eq!(disk.get(b"aborted").unwrap(), None);
+    submit(&store, "alone", false, &failures).await;
     let written = async {
         while disk.get(b"alone").unwrap().is_none() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     timeout(DEADLINE, written).await.unwrap();
-    // More than there are places, and nobody waits for one of them.
+    // Submit more writes than the queue has slots, without a waiting caller.
     for _ in 0..5000 {
-        timeout(DEADLINE, hand_in(&store, "many", false, &failures)).await.unwrap();
+        timeout(DEADLINE, submit(&store, "many", false, &failures)).await.unwrap();
     }
-    hand_in(&store, "last", false, &failures).await;
+    submit(&store, "last", false, &failures).await;
     store.close().await.unwrap();
     assert_eq!(disk.get(b"last").unwrap(), Some(Bytes::new()));
     assert_eq!(failures.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
-async fn what_was_handed_in_before_the_store_was_poisoned_is_told_to_have_failed() {
+async fn permit_write_after_poisoning_calls_failed() {
     let backend = FaultyBackend::new(MemoryBackend::new());
     let faults = backend.faults();
     let store = store(backend);
     let failures = Arc::default();
-    let release = hold(&store).await;
-    faults.fail_commit(0, Fault::Flush);
+    let release = block_writer(&store).await;
+    faults.fail_commit(0, BackendFault::Flush);
     let poisons = tokio::spawn({
         let store = store.clone();
         async move { put(&store, "a", "").await.unwrap_err() }
     });
-    let place = store.reserve().await.unwrap();
+    let permit = store.reserve().await.unwrap();
     drop(release);
     poisons.await.unwrap();
     let failed = {
@@ -328,14 +326,14 @@ async fn what_was_handed_in_before_the_store_was_poisoned_is_told_to_have_failed
             failures.fetch_add(1, Ordering::SeqCst);
         }
     };
-    place.write(|_| Ok::<_, KvError>(()), failed).unwrap();
+    permit.write(|_| Ok::<_, KvError>(()), failed).unwrap();
     assert!(matches!(store.reserve().await, Err(KvError::Poisoned { .. })));
     store.close().await.unwrap_err();
     assert_eq!(failures.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
-async fn closing_writes_what_was_handed_in_and_lets_nobody_write_any_more() {
+async fn close_commits_submitted_writes_and_refuses_others() {
     let disk = MemoryBackend::new();
     let store = store(disk.clone());
     let other = store.clone();
@@ -355,7 +353,7 @@ async fn closing_writes_what_was_handed_in_and_lets_nobody_write_any_more() {
 }
 
 #[tokio::test]
-async fn an_end_in_order_makes_what_was_buffered_durable() {
+async fn orderly_close_makes_buffered_writes_durable() {
     let disk = CrashImages::new();
     let store = Store::open(disk.clone(), Durability::Buffered).unwrap();
     put(&store, "a", "").await.unwrap();
@@ -365,7 +363,7 @@ async fn an_end_in_order_makes_what_was_buffered_durable() {
 }
 
 #[tokio::test]
-async fn a_closure_may_have_the_last_clone() {
+async fn write_closure_may_drop_last_clone() {
     let disk = MemoryBackend::new();
     let store = store(disk.clone());
     let last = store.clone();
@@ -376,10 +374,10 @@ async fn a_closure_may_have_the_last_clone() {
             drop(inner);
             Ok::<_, KvError>(())
         });
-        // The future is dropped once it is in line.
+        // Drop the future after the write was queued.
         drop(timeout(Duration::from_millis(50), write).await);
     });
-    let release = hold(&store).await;
+    let release = block_writer(&store).await;
     write.await.unwrap();
     drop(store);
     drop(release);
@@ -392,7 +390,7 @@ async fn a_closure_may_have_the_last_clone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_that_is_dropped_is_made_wholly_or_not_at_all() {
+async fn dropped_write_is_made_whole_or_not_at_all() {
     let disk = MemoryBackend::new();
     let store = store(disk.clone());
     for round in 0..500_u64 {
@@ -412,9 +410,9 @@ async fn a_write_that_is_dropped_is_made_wholly_or_not_at_all() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_write_is_answered_when_more_come_than_wait_in_line() {
+async fn writes_beyond_queue_capacity_are_all_answered() {
     let store = store(MemoryBackend::new());
-    let release = hold(&store).await;
+    let release = block_writer(&store).await;
     let answered = Arc::new(AtomicUsize::new(0));
     let writers: Vec<_> = (0..5000_u64)
         .map(|n| {
@@ -444,7 +442,7 @@ async fn every_write_is_answered_when_more_come_than_wait_in_line() {
 }
 
 #[tokio::test]
-async fn the_images_of_a_power_cut_have_every_durable_commit_and_no_part_of_one() {
+async fn crash_images_contain_durable_commits_whole() {
     let disk = CrashImages::new();
     let store = store(disk.clone());
     for (key, other) in [("a", "A"), ("b", "B")] {

@@ -26,16 +26,16 @@ use crate::ticket_table::TicketTable;
 ///
 /// - **After the end of a process**, tickets have the same status. Only one process can open the
 ///   store, so claims of another process are claims of an ended process. Their tickets are ready at
-///   once, with one more expired lease. [`close`](Self::close) releases claims without that. Tenants
-///   take their turns in the order of their oldest tickets.
+///   once, with one more expired lease. [`close`](Self::close) releases claims without that.
+///   Tenants take their turns in the order of their oldest tickets.
 /// - **After a failed write**, the queue reloads its tickets from the store before the next call.
 ///   Memory then equals the content after a restart. Running calls return an error. A queue with
 ///   [`restored_from_storage`](DurableQueueOptions::restored_from_storage) does not reload: its
 ///   callers were answered before the write, and a restart restores the tickets from the storage.
 /// - **Clocks.** Within a process, leases and delays use tokio's clock, and changes of the system
 ///   clock have no effect. Between two processes, the system clock measures the time. If it is set
-///   forward, delays end earlier and tickets are older. If it is set back, no time passes, so that a
-///   delay at most starts again.
+///   forward, delays end earlier and tickets are older. If it is set back, no time passes, so that
+///   a delay at most starts again.
 pub struct DurableQueue {
     sync: Arc<TicketSync>,
     corrupt: Vec<EvaluationId>,

@@ -92,8 +92,8 @@ impl StoredTicket {
     }
 }
 
-/// Returns a duration in microseconds. The result is exact, because leases and delays are limited to
-/// 100 years.
+/// Returns a duration in microseconds. The result is exact, because leases and delays are limited
+/// to 100 years.
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -79,8 +79,8 @@ impl TicketSync {
         self.dispatcher.inspect(|_, state| state.is_stale)
     }
 
-    /// Changes tickets. Waits until the change is durable, unless the host restores tickets from its
-    /// storage.
+    /// Changes tickets. Waits until the change is durable, unless the host restores tickets from
+    /// its storage.
     pub(super) async fn change<T>(
         self: &Arc<Self>,
         change: impl FnOnce(&mut TicketTable, Instant) -> Changed<T>,

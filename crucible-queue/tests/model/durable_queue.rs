@@ -1,4 +1,4 @@
-//! The durable queue against the model. Its clock is the test's, so that time passes only when the test says so.
+//! The durable queue compared with the model. The test controls its clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,9 +13,9 @@ use crucible_kv::{Durability, Store};
 use crucible_queue::{DurableQueue, DurableQueueOptions};
 use proptest::prelude::*;
 
-use super::{AGEING, CAPACITY, Subject, check, op};
+use super::{AGEING, CAPACITY, TestedQueue, check, op};
 
-/// A queue that can be opened again.
+/// A durable queue that the test can open again.
 #[derive(Debug)]
 struct ReopenableQueue {
     queue: DurableQueue,
@@ -38,16 +38,16 @@ impl ReopenableQueue {
     }
 }
 
-impl Subject for ReopenableQueue {
-    const OUTLIVES: bool = true;
+impl TestedQueue for ReopenableQueue {
+    const IS_DURABLE: bool = true;
 
-    async fn reopen(self, in_order: bool) -> Self {
+    async fn reopen(self, orderly: bool) -> Self {
         let Self { queue, store, disk, clock } = self;
-        if in_order {
+        if orderly {
             queue.close().await.unwrap();
         }
         drop(queue);
-        // What was handed on is written; what a process that dies loses of it is for the tests of crashes.
+        // Commit all submitted writes. The crash tests cover the loss of such writes.
         store.close().await.unwrap();
         Self::open(disk, clock).await
     }
@@ -98,10 +98,11 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
 
     #[test]
-    fn any_sequence_of_calls_to_a_durable_one_gives_the_models_answers(
+    fn random_calls_to_durable_queue_match_model(
         ops in proptest::collection::vec(op(), 1..120)
     ) {
-        let open = async || ReopenableQueue::open(MemoryBackend::new(), Arc::new(AtomicU64::new(1_000_000_000))).await;
+        let clock = Arc::new(AtomicU64::new(1_000_000_000));
+        let open = async || ReopenableQueue::open(MemoryBackend::new(), clock).await;
         check(open, ops);
     }
 }

@@ -1,10 +1,10 @@
-//! The queues against a plain model of them: any sequence of calls gives the same answers, and so does a durable one that is
-//! opened again at any time.
+//! The queues compared with a plain model: random calls return the same results, also if a durable
+//! queue is opened again at any time.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "what helps a test may stop at the first surprise, as the test itself may"
+    reason = "a helper may panic, as the test itself may"
 )]
 
 use std::collections::BTreeMap;
@@ -19,31 +19,35 @@ use proptest::prelude::*;
 #[cfg(feature = "durable")]
 mod durable_queue;
 
-/// What is held against the model.
-trait Subject: Queue + Sized {
-    /// Whether anything becomes of opening it again.
-    const OUTLIVES: bool;
+/// A queue that is compared with the model.
+trait TestedQueue: Queue + Sized {
+    /// Whether reopening has an effect.
+    const IS_DURABLE: bool;
 
-    /// Opens it again, as after the end of its process: without an end in order, unless `in_order`.
-    async fn reopen(self, in_order: bool) -> Self;
+    /// Opens the queue again after the end of its process: after a close if `orderly`, otherwise
+    /// after a crash.
+    async fn reopen(self, orderly: bool) -> Self;
 
-    /// Time passes.
+    /// Advances the time.
     async fn advance(&self, time: Duration) {
         tokio::time::advance(time).await;
     }
 }
 
-impl Subject for MemoryQueue {
-    const OUTLIVES: bool = false;
+impl TestedQueue for MemoryQueue {
+    const IS_DURABLE: bool = false;
 
-    async fn reopen(self, _in_order: bool) -> Self {
+    async fn reopen(self, _orderly: bool) -> Self {
         self
     }
 }
 
+/// The capacity of the queue.
 const CAPACITY: usize = 6;
-/// How many evaluations there are: more than the capacity, so that the queue fills, and few enough to come again.
+/// The number of evaluations. It exceeds the capacity, so that the queue fills up, and is small, so
+/// that evaluations recur.
 const SLOTS: usize = 9;
+/// The ageing step in milliseconds.
 const AGEING: u64 = 100;
 
 #[derive(Debug, Clone)]
@@ -56,7 +60,7 @@ enum Op {
     Claim {
         lease: u64,
     },
-    /// The number counts all claims that there ever were, so that old ones are tried too.
+    /// `claim` is an index into all claims so far, so that old claims are used as well.
     Extend {
         claim: usize,
         lease: u64,
@@ -75,7 +79,7 @@ enum Op {
         millis: u64,
     },
     Reopen {
-        in_order: bool,
+        orderly: bool,
     },
 }
 
@@ -91,12 +95,12 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0..30_usize, millis()).prop_map(|(claim, delay)| Op::Nack { claim, delay }),
         1 => (0..SLOTS).prop_map(|slot| Op::Remove { slot }),
         3 => millis().prop_map(|millis| Op::Advance { millis }),
-        1 => any::<bool>().prop_map(|in_order| Op::Reopen { in_order }),
+        1 => any::<bool>().prop_map(|orderly| Op::Reopen { orderly }),
     ]
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stands {
+enum ModelStatus {
     Ready { since: u64, order: u64 },
     Delayed { until: u64, order: u64 },
     Claimed { claim: usize, until: u64, order: u64 },
@@ -107,35 +111,35 @@ struct ModelTicket {
     priority: Priority,
     tenant: usize,
     expired_leases: u32,
-    stands: Stands,
+    status: ModelStatus,
 }
 
-/// Every rule in its plainest form: everything is searched for, nothing is kept up to date.
+/// Every rule in its simplest form: the model searches everything and maintains no index.
 #[derive(Debug, Default)]
 struct Model {
     now: u64,
     tickets: BTreeMap<usize, ModelTicket>,
-    /// The slot of each claim that there ever was.
+    /// The slot of each claim so far.
     claims: Vec<usize>,
     turns: BTreeMap<Priority, Vec<usize>>,
     order: u64,
 }
 
 impl Model {
-    fn number(&mut self) -> u64 {
+    fn next_order(&mut self) -> u64 {
         self.order += 1;
         self.order
     }
 
-    fn count(&self, wanted: fn(&Stands) -> bool) -> u64 {
-        self.tickets.values().filter(|ticket| wanted(&ticket.stands)).count() as u64
+    fn count(&self, wanted: fn(&ModelStatus) -> bool) -> u64 {
+        self.tickets.values().filter(|ticket| wanted(&ticket.status)).count() as u64
     }
 
     fn stats(&self) -> QueueStats {
         QueueStats::new(
-            self.count(|stands| matches!(stands, Stands::Ready { .. })),
-            self.count(|stands| matches!(stands, Stands::Delayed { .. })),
-            self.count(|stands| matches!(stands, Stands::Claimed { .. })),
+            self.count(|status| matches!(status, ModelStatus::Ready { .. })),
+            self.count(|status| matches!(status, ModelStatus::Delayed { .. })),
+            self.count(|status| matches!(status, ModelStatus::Claimed { .. })),
             Some(CAPACITY as u64),
         )
     }
@@ -144,14 +148,14 @@ impl Model {
         self.tickets.values().any(|ticket| {
             ticket.priority == priority
                 && ticket.tenant == tenant
-                && matches!(ticket.stands, Stands::Ready { .. })
+                && matches!(ticket.status, ModelStatus::Ready { .. })
         })
     }
 
     fn make_ready(&mut self, slot: usize, since: u64) {
-        let order = self.number();
+        let order = self.next_order();
         let ticket = self.tickets.get_mut(&slot).unwrap();
-        ticket.stands = Stands::Ready { since, order };
+        ticket.status = ModelStatus::Ready { since, order };
         let (priority, tenant) = (ticket.priority, ticket.tenant);
         let turns = self.turns.entry(priority).or_default();
         if !turns.contains(&tenant) {
@@ -159,7 +163,7 @@ impl Model {
         }
     }
 
-    /// Forgets the turns of tenants that have nothing ready.
+    /// Removes the turns of tenants without ready tickets.
     fn prune_turns(&mut self) {
         for priority in Priority::ALL {
             let mut turns = self.turns.remove(&priority).unwrap_or_default();
@@ -168,31 +172,32 @@ impl Model {
         }
     }
 
-    fn settle(&mut self) {
+    fn expire(&mut self) {
         loop {
-            let due = self.tickets.iter().filter_map(|(slot, ticket)| match ticket.stands {
-                Stands::Delayed { until, order } | Stands::Claimed { until, order, .. } => {
+            let due = self.tickets.iter().filter_map(|(slot, ticket)| match ticket.status {
+                ModelStatus::Delayed { until, order }
+                | ModelStatus::Claimed { until, order, .. } => {
                     (until <= self.now).then_some((until, order, *slot))
                 }
-                Stands::Ready { .. } => None,
+                ModelStatus::Ready { .. } => None,
             });
             let Some((until, _, slot)) = due.min() else { return };
             let ticket = self.tickets.get_mut(&slot).unwrap();
-            if matches!(ticket.stands, Stands::Claimed { .. }) {
+            if matches!(ticket.status, ModelStatus::Claimed { .. }) {
                 ticket.expired_leases += 1;
             }
             self.make_ready(slot, until);
         }
     }
 
-    /// The ready tickets of a priority: since when, in which order, whose, which.
+    /// Returns the ready tickets of a priority as tuples of ready time, order, tenant and slot.
     fn ready(&self, priority: Priority) -> Vec<(u64, u64, usize, usize)> {
         let mut ready: Vec<_> = self
             .tickets
             .iter()
             .filter(|(_, ticket)| ticket.priority == priority)
-            .filter_map(|(slot, ticket)| match ticket.stands {
-                Stands::Ready { since, order } => Some((since, order, ticket.tenant, *slot)),
+            .filter_map(|(slot, ticket)| match ticket.status {
+                ModelStatus::Ready { since, order } => Some((since, order, ticket.tenant, *slot)),
                 _ => None,
             })
             .collect();
@@ -200,19 +205,19 @@ impl Model {
         ready
     }
 
-    /// The slot that comes next, and how long it has been ready.
+    /// Returns the next slot, and the time for which it has been ready.
     fn next(&mut self) -> Option<(usize, u64)> {
-        let bands: Vec<_> = [(2, Priority::High), (1, Priority::Normal), (0, Priority::Low)]
+        let lanes: Vec<_> = [(2, Priority::High), (1, Priority::Normal), (0, Priority::Low)]
             .into_iter()
-            .map(|(rank, priority)| (rank, priority, self.ready(priority)))
+            .map(|(level, priority)| (level, priority, self.ready(priority)))
             .filter(|(_, _, ready)| !ready.is_empty())
             .collect();
-        let most_urgent = bands.first()?.1;
-        let standing = |rank: u64, since: u64| self.now - since + rank * AGEING;
-        let highest = bands.iter().map(|(rank, _, ready)| standing(*rank, ready[0].0)).max()?;
+        let highest_priority = lanes.first()?.1;
+        let score = |level: u64, since: u64| self.now - since + level * AGEING;
+        let highest = lanes.iter().map(|(level, _, ready)| score(*level, ready[0].0)).max()?;
         let (_, priority, ready) =
-            bands.into_iter().find(|(rank, _, ready)| standing(*rank, ready[0].0) == highest)?;
-        if priority != most_urgent {
+            lanes.into_iter().find(|(level, _, ready)| score(*level, ready[0].0) == highest)?;
+        if priority != highest_priority {
             let (since, _, _, slot) = ready[0];
             return Some((slot, self.now - since));
         }
@@ -223,16 +228,17 @@ impl Model {
         Some((slot, self.now - since))
     }
 
-    /// Claims are given back in the order in which they were made or extended, and tenants take turns from the oldest on.
-    fn reopen(&mut self, in_order: bool) {
-        let claims = self.tickets.iter().filter_map(|(slot, ticket)| match ticket.stands {
-            Stands::Claimed { order, .. } => Some((order, *slot)),
+    /// Releases claims in the order in which they were made or extended. Tenants then take turns in
+    /// the order of their oldest tickets.
+    fn reopen(&mut self, orderly: bool) {
+        let claims = self.tickets.iter().filter_map(|(slot, ticket)| match ticket.status {
+            ModelStatus::Claimed { order, .. } => Some((order, *slot)),
             _ => None,
         });
         let mut claims: Vec<_> = claims.collect();
         claims.sort_unstable();
         for (_, slot) in claims {
-            self.tickets.get_mut(&slot).unwrap().expired_leases += u32::from(!in_order);
+            self.tickets.get_mut(&slot).unwrap().expired_leases += u32::from(!orderly);
             self.make_ready(slot, self.now);
         }
         for priority in Priority::ALL {
@@ -248,16 +254,16 @@ impl Model {
 
     fn held(&self, claim: usize) -> Option<usize> {
         let slot = *self.claims.get(claim)?;
-        match self.tickets.get(&slot)?.stands {
-            Stands::Claimed { claim: current, .. } if current == claim => Some(slot),
+        match self.tickets.get(&slot)?.status {
+            ModelStatus::Claimed { claim: current, .. } if current == claim => Some(slot),
             _ => None,
         }
     }
 }
 
-/// The queue and the model side by side.
+/// The queue and the model.
 struct Pair<Q> {
-    /// `None` while it is opened again.
+    /// `None` while the queue is opened again.
     queue: Option<Q>,
     model: Model,
     ids: Vec<EvaluationId>,
@@ -265,7 +271,7 @@ struct Pair<Q> {
     worker: WorkerId,
 }
 
-impl<Q: Subject> Pair<Q> {
+impl<Q: TestedQueue> Pair<Q> {
     fn new(queue: Q) -> Self {
         Self {
             queue: Some(queue),
@@ -281,7 +287,7 @@ impl<Q: Subject> Pair<Q> {
     }
 
     async fn step(&mut self, op: Op) {
-        self.model.settle();
+        self.model.expire();
         match op {
             Op::Enqueue { slot, priority, tenant } => self.enqueue(slot, priority, tenant).await,
             Op::Claim { lease } => self.claim(lease).await,
@@ -291,9 +297,9 @@ impl<Q: Subject> Pair<Q> {
                 let held = self.model.held(claim);
                 check_held(answer, held);
                 if let Some(slot) = held {
-                    let (until, order) = (self.model.now + lease, self.model.number());
-                    self.model.tickets.get_mut(&slot).unwrap().stands =
-                        Stands::Claimed { claim, until, order };
+                    let (until, order) = (self.model.now + lease, self.model.next_order());
+                    self.model.tickets.get_mut(&slot).unwrap().status =
+                        ModelStatus::Claimed { claim, until, order };
                 }
             }
             Op::Ack { claim } => {
@@ -313,9 +319,9 @@ impl<Q: Subject> Pair<Q> {
                 match held {
                     Some(slot) if delay == 0 => self.model.make_ready(slot, self.model.now),
                     Some(slot) => {
-                        let (until, order) = (self.model.now + delay, self.model.number());
-                        self.model.tickets.get_mut(&slot).unwrap().stands =
-                            Stands::Delayed { until, order };
+                        let (until, order) = (self.model.now + delay, self.model.next_order());
+                        self.model.tickets.get_mut(&slot).unwrap().status =
+                            ModelStatus::Delayed { until, order };
                     }
                     None => {}
                 }
@@ -327,19 +333,19 @@ impl<Q: Subject> Pair<Q> {
             Op::Advance { millis } => {
                 self.queue().advance(Duration::from_millis(millis)).await;
                 self.model.now += millis;
-                self.model.settle();
+                self.model.expire();
             }
-            Op::Reopen { in_order } => {
+            Op::Reopen { orderly } => {
                 let queue = self.queue.take().unwrap();
-                self.queue = Some(queue.reopen(in_order).await);
-                if Q::OUTLIVES {
+                self.queue = Some(queue.reopen(orderly).await);
+                if Q::IS_DURABLE {
                     self.model.prune_turns();
-                    self.model.reopen(in_order);
+                    self.model.reopen(orderly);
                 }
             }
         }
         self.model.prune_turns();
-        self.model.settle();
+        self.model.expire();
         assert_eq!(self.queue().stats().await.unwrap(), self.model.stats());
     }
 
@@ -348,18 +354,17 @@ impl<Q: Subject> Pair<Q> {
         let answer = self.queue().enqueue(ticket).await;
         let stats = self.model.stats();
         if self.model.tickets.contains_key(&slot) {
-            assert!(
-                matches!(answer, Err(QueueError::Duplicate { evaluation }) if evaluation == self.ids[slot])
-            );
+            let Err(QueueError::Duplicate { evaluation }) = answer else { panic!("{answer:?}") };
+            assert_eq!(evaluation, self.ids[slot]);
         } else if stats.is_full() {
             let Err(QueueError::Full { depth, capacity }) = answer else { panic!("{answer:?}") };
             assert_eq!((depth, capacity), (stats.depth(), CAPACITY as u64));
         } else {
             answer.unwrap();
-            let stands = Stands::Ready { since: self.model.now, order: 0 };
+            let status = ModelStatus::Ready { since: self.model.now, order: 0 };
             self.model
                 .tickets
-                .insert(slot, ModelTicket { priority, tenant, expired_leases: 0, stands });
+                .insert(slot, ModelTicket { priority, tenant, expired_leases: 0, status });
             self.model.make_ready(slot, self.model.now);
         }
     }
@@ -375,13 +380,13 @@ impl<Q: Subject> Pair<Q> {
             return;
         };
         let claim = answer.unwrap();
-        assert_eq!(claim.ticket.evaluation, self.ids[slot], "slot {slot} should come next");
+        assert_eq!(claim.ticket.evaluation, self.ids[slot], "the next slot is {slot}");
         assert_eq!(claim.expired_leases, self.model.tickets[&slot].expired_leases);
         assert_eq!(claim.waited, Duration::from_millis(waited));
-        let (until, order) = (self.model.now + lease, self.model.number());
+        let (until, order) = (self.model.now + lease, self.model.next_order());
         let number = self.claims.len();
-        self.model.tickets.get_mut(&slot).unwrap().stands =
-            Stands::Claimed { claim: number, until, order };
+        self.model.tickets.get_mut(&slot).unwrap().status =
+            ModelStatus::Claimed { claim: number, until, order };
         self.model.claims.push(slot);
         self.claims.push(claim);
     }
@@ -394,7 +399,7 @@ fn check_held(answer: Result<(), QueueError>, held: Option<usize>) {
     }
 }
 
-fn check<Q: Subject>(open: impl AsyncFnOnce() -> Q, ops: Vec<Op>) {
+fn check<Q: TestedQueue>(open: impl AsyncFnOnce() -> Q, ops: Vec<Op>) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
@@ -412,8 +417,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn any_sequence_of_calls_gives_the_models_answers(ops in proptest::collection::vec(op(), 1..120)) {
-        let queue = MemoryQueue::bounded(CAPACITY as u64).with_ageing(Duration::from_millis(AGEING));
+    fn random_calls_to_memory_queue_match_model(ops in proptest::collection::vec(op(), 1..120)) {
+        let ageing = Duration::from_millis(AGEING);
+        let queue = MemoryQueue::bounded(CAPACITY as u64).with_ageing(ageing);
         check(async || queue, ops);
     }
 }

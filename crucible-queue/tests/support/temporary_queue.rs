@@ -1,6 +1,6 @@
-//! A durable queue in a directory that goes with it.
+//! A durable queue in a temporary directory.
 
-#![expect(clippy::unwrap_used, reason = "without a queue there is nothing to test")]
+#![expect(clippy::unwrap_used, reason = "a helper may panic, as the test itself may")]
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,15 +12,16 @@ use crucible_kv::{Backend, KvError, Store};
 use crucible_queue::{DurableQueue, DurableQueueOptions};
 use tempfile::TempDir;
 
+/// A durable queue with its temporary directory.
 #[derive(Debug)]
 pub(crate) struct TemporaryQueue {
     queue: DurableQueue,
-    // After the queue, which holds the database open.
+    // Declared after the queue, which keeps the files open.
     _directory: TempDir,
 }
 
 impl TemporaryQueue {
-    /// A queue over a database as durable as it can be.
+    /// Opens a queue with the strongest durability of the backend.
     pub(crate) async fn open<B: Backend>(open: impl FnOnce(PathBuf) -> Result<B, KvError>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let backend = open(directory.path().join("map")).unwrap();

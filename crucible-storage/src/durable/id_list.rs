@@ -127,8 +127,8 @@ pub(super) struct IdUnion {
 }
 
 impl IdUnion {
-    /// Returns the union of the lists of some states, live states first. `prefix` returns the prefix
-    /// of a state's list.
+    /// Returns the union of the lists of some states, live states first. `prefix` returns the
+    /// prefix of a state's list.
     pub(super) fn of_states(
         states: &[RecordState],
         direction: Direction,

@@ -1,17 +1,17 @@
 //! The keys of a storage in a store.
 //!
-//! All of them begin with `s`, so that a queue can use the same store. Ids are 16 bytes that sort by
-//! time. Tenants, labels and idempotency keys are hashed, so that keys are short.
+//! All of them begin with `s`, so that a queue can use the same store. Ids are 16 bytes that sort
+//! by time. Tenants, labels and idempotency keys are hashed, so that keys are short.
 //!
 //! | key | value |
 //! | --- | --- |
 //! | `s.format` | the layout version |
 //! | `se` id, sequence 0 | the row of an evaluation: its record without the data in its entries |
-//! | `se` id, sequence n | the n-th entry of its journal, or the digest of the file with the entry |
-//! | `ss` class, id | empty: an index by class (see below), and a separate one of running evaluations |
+//! | `se` id, sequence n | the n-th entry of its journal, or the digest of its file |
+//! | `ss` class, id | empty: an index by class, see below, and one of running evaluations |
 //! | `st` tenant, class, id | empty: an index by tenant |
 //! | `sl` label, class, id | empty: an index by label |
-//! | `sb` span, number | the number, the first id and the last id of the submissions in a second or in ten minutes |
+//! | `sb` span, number | count, first and last id of the submissions in a second or in ten minutes |
 //! | `sk` tenant and key | the evaluation that owns an idempotency key |
 //! | `sr` digest | the number of references to the file with this digest |
 //!

@@ -1,8 +1,8 @@
 //! Record queries: a join of sorted lists of ids.
 //!
 //! Each condition of a query has an index, which is a list of ids in the order of the query. The
-//! join moves a list that is behind the others directly to their position, so that the shortest list
-//! determines the cost.
+//! join moves a list that is behind the others directly to their position, so that the shortest
+//! list determines the cost.
 
 use crucible_core::{
     CorruptRecord, EvaluationId, Record, RecordPage, RecordQuery, RecordState, StorageError,

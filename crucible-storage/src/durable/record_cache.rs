@@ -7,8 +7,8 @@ use crucible_core::EvaluationId;
 
 use super::storage_view::LoadedRecord;
 
-/// The number of records in a generation: a few for each worker of a large host. An inline entry has
-/// at most 16 KiB, so two generations use at most 8 MiB.
+/// The number of records in a generation: a few for each worker of a large host. An inline entry
+/// has at most 16 KiB, so two generations use at most 8 MiB.
 const GENERATION: usize = 256;
 
 /// Records that have not ended, with the rows that they were built from.

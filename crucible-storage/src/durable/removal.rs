@@ -13,7 +13,7 @@ use super::{blob_references, idempotency_key, keys, time_index};
 
 /// The removal of an ended evaluation, checked outside the writer thread.
 #[derive(Debug)]
-pub(super) struct Removal {
+pub(super) struct EvaluationRemoval {
     id: EvaluationId,
     expected: u64,
     before: Bytes,
@@ -24,7 +24,7 @@ pub(super) struct Removal {
     references: Vec<Digest>,
 }
 
-impl Removal {
+impl EvaluationRemoval {
     /// Checks that an evaluation can be removed. `references` are the references of its entries.
     pub(super) fn prepare(
         loaded: LoadedRecord,

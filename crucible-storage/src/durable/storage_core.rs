@@ -10,7 +10,7 @@ use super::append::Append;
 use super::blob_files::BlobFiles;
 use super::error::StorageFailure;
 use super::record_cache::RecordCache;
-use super::removal::Removal;
+use super::removal::EvaluationRemoval;
 use super::storage_view::{LoadedRecord, StorageView};
 use super::{blob_references, keys};
 
@@ -116,7 +116,7 @@ impl StorageCore {
         let Some(mut references) = files else { return Ok(false) };
         let artifacts = loaded.record.outcome.iter().flat_map(|outcome| &outcome.artifacts);
         references.extend(artifacts.map(|artifact| artifact.sha256));
-        let removal = Removal::prepare(loaded, expected, references.clone())?;
+        let removal = EvaluationRemoval::prepare(loaded, expected, references.clone())?;
         let removed = self.store.write(move |map| removal.write(map)).await?;
         self.cache.remove(id);
         if removed {

@@ -1,9 +1,9 @@
 //! An approximate index of submission times.
 //!
 //! Pages are ordered by id, and an id is created at about the time of its submission. The index
-//! therefore only contains the first and the last id of each second and of each ten minutes. A query
-//! for a time range visits the ids in between. The long buckets serve queries over months, and the
-//! short ones serve the ends of the range.
+//! therefore only contains the first and the last id of each second and of each ten minutes. A
+//! query for a time range visits the ids in between. The long buckets serve queries over months,
+//! and the short ones serve the ends of the range.
 
 use std::ops::{Bound, RangeInclusive};
 
@@ -51,8 +51,8 @@ impl TimeBucket {
         add_checksum(key, &value)
     }
 
-    /// Decodes a bucket. A corrupt bucket covers all ids, so that it hides no evaluation, and is never
-    /// deleted.
+    /// Decodes a bucket. A corrupt bucket covers all ids, so that it hides no evaluation, and is
+    /// never deleted.
     fn decode(key: &[u8], value: &Bytes) -> Self {
         let decoded = verify_checksum(key, value).and_then(|value| {
             let (count, ids) = value.split_first_chunk()?;
@@ -96,8 +96,8 @@ pub(super) fn add(
     Ok(())
 }
 
-/// Removes an evaluation that was submitted at a time. The bounds of its buckets stay, possibly wider
-/// than necessary, until the buckets are empty.
+/// Removes an evaluation that was submitted at a time. The bounds of its buckets stay, possibly
+/// wider than necessary, until the buckets are empty.
 pub(super) fn remove(map: &mut Transaction<'_>, at: Timestamp) -> Result<(), KvError> {
     for span in [SHORT, LONG] {
         let key = span.key(at);
@@ -119,8 +119,8 @@ pub(super) fn remove(map: &mut Transaction<'_>, at: Timestamp) -> Result<(), KvE
 /// The first and the last id of a set.
 type Bounds = Option<(EvaluationId, EvaluationId)>;
 
-/// Returns bounds for the ids of all evaluations that were submitted in a time range; `None` if there
-/// are none.
+/// Returns bounds for the ids of all evaluations that were submitted in a time range; `None` if
+/// there are none.
 pub(super) fn bounds(
     map: StoreReader<'_>,
     from: Option<Timestamp>,

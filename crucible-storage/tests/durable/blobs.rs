@@ -1,10 +1,10 @@
-//! What is large is in files, once, for as long as something names it.
+//! Large data is in one file for as long as an entry refers to it.
 
 use bytes::Bytes;
 use crucible_core::{Digest, Evaluation, RecordQuery, Storage as _};
 use crucible_kv::testing::MemoryBackend;
 
-use crate::events::{all, assert_sound, run};
+use crate::events::{all, assert_consistent, run};
 use crate::storage_fixture::{StorageFixture, StorageLocation};
 
 const LARGE: usize = 100_000;
@@ -14,62 +14,68 @@ fn evaluation() -> Evaluation {
 }
 
 #[tokio::test]
-async fn large_entries_and_artifacts_are_files_and_small_entries_are_not() {
+async fn large_entries_and_artifacts_are_files() {
     let disk = MemoryBackend::new();
-    let kept = StorageFixture::open(&StorageLocation::over(disk.clone())).await;
-    run(&kept, evaluation(), 100, None).await.unwrap();
-    assert!(kept.location.blob_files().is_empty());
-    run(&kept, evaluation().with_stdin(vec![b'i'; LARGE]), LARGE, Some(b"artifact")).await.unwrap();
-    assert_eq!(kept.location.blob_files().len(), 3, "input, output, artifact");
-    run(&kept, evaluation(), 100, Some(b"artifact")).await.unwrap();
-    assert_eq!(kept.location.blob_files().len(), 3, "the same artifact is the same file");
+    let fixture = StorageFixture::open(&StorageLocation::over(disk.clone())).await;
+    run(&fixture, evaluation(), 100, None).await.unwrap();
+    assert!(fixture.location.blob_files().is_empty());
+    run(&fixture, evaluation().with_stdin(vec![b'i'; LARGE]), LARGE, Some(b"artifact"))
+        .await
+        .unwrap();
+    assert_eq!(fixture.location.blob_files().len(), 3, "input, output, artifact");
+    run(&fixture, evaluation(), 100, Some(b"artifact")).await.unwrap();
+    assert_eq!(fixture.location.blob_files().len(), 3, "equal artifacts share a file");
     assert!(disk.entries().values().all(|value| value.len() < 20_000));
-    let before = all(&kept, &RecordQuery::new()).await;
-    let kept = kept.reopen().await;
-    assert_sound(&kept, &disk).await;
-    assert_eq!(all(&kept, &RecordQuery::new()).await, before);
+    let before = all(&fixture, &RecordQuery::new()).await;
+    let fixture = fixture.reopen().await;
+    assert_consistent(&fixture, &disk).await;
+    assert_eq!(all(&fixture, &RecordQuery::new()).await, before);
 }
 
 #[tokio::test]
-async fn files_go_with_the_last_evaluation_that_names_them() {
+async fn file_is_removed_with_last_reference() {
     let disk = MemoryBackend::new();
-    let mut kept = StorageFixture::open(&StorageLocation::over(disk.clone())).await;
+    let mut fixture = StorageFixture::open(&StorageLocation::over(disk.clone())).await;
     for _ in 0..3 {
-        run(&kept, evaluation(), LARGE, Some(b"shared")).await.unwrap();
+        run(&fixture, evaluation(), LARGE, Some(b"shared")).await.unwrap();
     }
-    for left in (0..3).rev() {
-        let records = all(&kept, &RecordQuery::new()).await;
-        assert!(kept.remove(records[0].id, records[0].sequence).await.unwrap());
-        assert_eq!(kept.location.blob_files().len(), if left > 0 { left + 1 } else { 0 });
-        kept = kept.reopen().await;
-        assert_sound(&kept, &disk).await;
+    for remaining in (0..3).rev() {
+        let records = all(&fixture, &RecordQuery::new()).await;
+        assert!(fixture.remove(records[0].id, records[0].sequence).await.unwrap());
+        assert_eq!(
+            fixture.location.blob_files().len(),
+            if remaining > 0 { remaining + 1 } else { 0 }
+        );
+        fixture = fixture.reopen().await;
+        assert_consistent(&fixture, &disk).await;
     }
-    let left: Vec<_> = disk.entries().into_keys().collect();
-    assert_eq!(left, ["s.format"], "nothing of them is left in the map either");
+    let keys: Vec<_> = disk.entries().into_keys().collect();
+    assert_eq!(keys, ["s.format"], "the store contains no other keys");
 }
 
 #[tokio::test]
-async fn what_nobody_has_named_is_gone_when_it_is_opened_again() {
+async fn reopen_removes_unreferenced_blobs() {
     let disk = MemoryBackend::new();
-    let kept = StorageFixture::open(&StorageLocation::over(disk.clone())).await;
-    let digest = kept.put_blob(Bytes::from_static(b"left by a worker that died")).await.unwrap();
-    std::fs::write(kept.location.blobs().join("tmp").join("0"), "half").unwrap();
-    run(&kept, evaluation(), 0, Some(b"named")).await.unwrap();
-    assert!(kept.blob(digest).await.unwrap().is_some());
-    let kept = kept.reopen().await;
-    assert_eq!(kept.blob(digest).await.unwrap(), None);
-    assert_eq!(kept.blob(Digest::of(b"named")).await.unwrap().unwrap(), "named");
-    assert_sound(&kept, &disk).await;
+    let fixture = StorageFixture::open(&StorageLocation::over(disk.clone())).await;
+    let digest =
+        fixture.put_blob(Bytes::from_static(b"put by a worker that crashed")).await.unwrap();
+    std::fs::write(fixture.location.blobs().join("tmp").join("0"), "half").unwrap();
+    run(&fixture, evaluation(), 0, Some(b"referenced")).await.unwrap();
+    assert!(fixture.blob(digest).await.unwrap().is_some());
+    let fixture = fixture.reopen().await;
+    assert_eq!(fixture.blob(digest).await.unwrap(), None);
+    assert_eq!(fixture.blob(Digest::of(b"referenced")).await.unwrap().unwrap(), "referenced");
+    assert_consistent(&fixture, &disk).await;
 }
 
 #[tokio::test]
-async fn an_append_that_is_refused_leaves_no_file() {
+async fn refused_append_leaves_no_file() {
     let disk = MemoryBackend::new();
-    let kept = StorageFixture::open(&StorageLocation::over(disk.clone())).await;
+    let fixture = StorageFixture::open(&StorageLocation::over(disk.clone())).await;
     let with_key = || evaluation().with_idempotency_key("once").with_stdin(vec![b'i'; LARGE]);
-    crate::events::put(&kept, with_key()).await.unwrap();
-    let answer = crate::events::put(&kept, with_key()).await;
+    crate::events::put(&fixture, with_key()).await.unwrap();
+    let answer = crate::events::put(&fixture, with_key()).await;
     assert_eq!(answer.unwrap_err().kind(), crucible_core::StorageErrorKind::KeyTaken);
-    assert_eq!(kept.location.blob_files().len(), 1);
-    assert_sound(&kept, &disk).await;
+    assert_eq!(fixture.location.blob_files().len(), 1);
+    assert_consistent(&fixture, &disk).await;
 }

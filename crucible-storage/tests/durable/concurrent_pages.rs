@@ -1,4 +1,4 @@
-//! Pages are read while evaluations move from state to state.
+//! Pages during concurrent state changes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,19 +11,19 @@ use crate::storage_fixture::{StorageFixture, memory};
 const COUNT: usize = 300;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whoever_matches_throughout_is_found_while_all_of_them_move() {
-    let kept = StorageFixture::open(&memory()).await;
+async fn pages_are_complete_during_state_changes() {
+    let fixture = StorageFixture::open(&memory()).await;
     let mut records = Vec::new();
     for _ in 0..COUNT {
-        records.push(put(&kept, Evaluation::command(["true"]).with_tenant("a")).await.unwrap());
+        records.push(put(&fixture, Evaluation::command(["true"]).with_tenant("a")).await.unwrap());
     }
     let done = Arc::new(AtomicBool::new(false));
     let mover = tokio::spawn({
-        let (kept, done) = (kept.clone(), Arc::clone(&done));
+        let (fixture, done) = (fixture.clone(), Arc::clone(&done));
         async move {
             for record in records {
-                let record = append(&kept, &record, started()).await.unwrap();
-                append(&kept, &record, finished(0, None)).await.unwrap();
+                let record = append(&fixture, &record, started()).await.unwrap();
+                append(&fixture, &record, finished(0, None)).await.unwrap();
             }
             done.store(true, Ordering::SeqCst);
         }
@@ -31,10 +31,10 @@ async fn whoever_matches_throughout_is_found_while_all_of_them_move() {
     let mut rounds = 0;
     while !done.load(Ordering::SeqCst) || rounds == 0 {
         for query in [RecordQuery::new(), RecordQuery::new().with_tenant("a").with_newest_first()] {
-            assert_eq!(all(&kept, &query.with_limit(1000)).await.len(), COUNT);
+            assert_eq!(all(&fixture, &query.with_limit(1000)).await.len(), COUNT);
             rounds += 1;
         }
     }
     mover.await.unwrap();
-    assert_eq!(kept.records(&RecordQuery::new()).await.unwrap().records.len(), 100);
+    assert_eq!(fixture.records(&RecordQuery::new()).await.unwrap().records.len(), 100);
 }

@@ -1,4 +1,4 @@
-//! Whatever is damaged is named, and hides nothing else.
+//! Corrupt data is named, and affects nothing else.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -15,40 +15,40 @@ use crate::storage_fixture::{StorageFixture, StorageLocation};
 
 const LARGE: usize = 50_000;
 
-/// A few evaluations of all sorts; the entries of the map that has them.
+/// Returns a storage with evaluations of all kinds, and the entries of its store.
 async fn filled() -> (StorageFixture, BTreeMap<Bytes, Bytes>) {
     let disk = MemoryBackend::new();
-    let kept = StorageFixture::open(&StorageLocation::over(disk.clone())).await;
+    let fixture = StorageFixture::open(&StorageLocation::over(disk.clone())).await;
     let evaluation = || Evaluation::command(["true"]).with_tenant("a").with_label("course", "x");
-    run(&kept, evaluation(), 10, Some(b"artifact")).await.unwrap();
-    run(&kept, evaluation().with_idempotency_key("k"), LARGE, None).await.unwrap();
-    put(&kept, evaluation().with_stdin(vec![b'i'; LARGE])).await.unwrap();
-    let record = put(&kept, evaluation()).await.unwrap();
-    append(&kept, &record, started()).await.unwrap();
-    (kept, disk.entries())
+    run(&fixture, evaluation(), 10, Some(b"artifact")).await.unwrap();
+    run(&fixture, evaluation().with_idempotency_key("k"), LARGE, None).await.unwrap();
+    put(&fixture, evaluation().with_stdin(vec![b'i'; LARGE])).await.unwrap();
+    let record = put(&fixture, evaluation()).await.unwrap();
+    append(&fixture, &record, started()).await.unwrap();
+    (fixture, disk.entries())
 }
 
-/// The evaluation that a key of the map belongs to.
+/// Returns the evaluation of a key in the store.
 fn evaluation_of(key: &[u8]) -> Option<EvaluationId> {
     Some(EvaluationId::from_bytes(key.strip_prefix(b"se")?.get(..16)?.try_into().unwrap()))
 }
 
 #[tokio::test]
-async fn a_changed_byte_in_the_map_is_noticed_and_hides_no_other_evaluation() {
-    let (kept, entries) = filled().await;
-    let mut noticed = 0;
+async fn changed_byte_affects_its_evaluation_only() {
+    let (fixture, entries) = filled().await;
+    let mut detected = 0;
     for (key, value) in &entries {
         if value.is_empty() {
             continue;
         }
         let mut changed = entries.clone();
         let mut bytes = value.to_vec();
-        let place = bytes.len() / 2;
-        bytes[place] ^= 0x20;
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 0x20;
         changed.insert(key.clone(), bytes.into());
-        let place = StorageLocation::over(MemoryBackend::with_entries(changed));
-        let store = place.store();
-        let Ok(storage) = DurableStorage::open(&store, kept.location.blobs()).await else {
+        let location = StorageLocation::over(MemoryBackend::with_entries(changed));
+        let store = location.store();
+        let Ok(storage) = DurableStorage::open(&store, fixture.location.blobs()).await else {
             assert_eq!(key, "s.format");
             continue;
         };
@@ -58,39 +58,39 @@ async fn a_changed_byte_in_the_map_is_noticed_and_hides_no_other_evaluation() {
         if let Some(owner) = evaluation_of(key) {
             let wrong: Vec<_> = found.wrong.iter().map(|wrong| wrong.evaluation).collect();
             assert_eq!(wrong, [owner], "{found:?}");
-            noticed += 1;
+            detected += 1;
         }
-        // Indexes by tenant and label lead to the same.
+        // The indexes by tenant and label return the same page.
         for query in
             [RecordQuery::new().with_tenant("a"), RecordQuery::new().with_label("course", "x")]
         {
             assert_eq!(storage.records(&query).await.unwrap(), page);
         }
     }
-    assert!(noticed >= 4 + 3 + 3 + 1 + 2, "{noticed} rows and entries");
+    assert!(detected >= 4 + 3 + 3 + 1 + 2, "{detected} rows and entries");
 }
 
 #[tokio::test]
-async fn a_value_in_the_place_of_another_is_noticed() {
-    let (kept, entries) = filled().await;
+async fn swapped_value_is_detected() {
+    let (fixture, entries) = filled().await;
     let rows: Vec<_> =
         entries.keys().filter(|key| key.starts_with(b"se") && key.ends_with(&[0; 8])).collect();
     let mut swapped = entries.clone();
     swapped.insert(rows[0].clone(), entries[rows[1]].clone());
     let store = StorageLocation::over(MemoryBackend::with_entries(swapped)).store();
-    let storage = DurableStorage::open(&store, kept.location.blobs()).await.unwrap();
+    let storage = DurableStorage::open(&store, fixture.location.blobs()).await.unwrap();
     let found = verify_storage(&storage).await.unwrap();
     assert_eq!(found.wrong.len(), 1, "{found:?}");
 }
 
 #[tokio::test]
-async fn a_missing_entry_is_noticed() {
-    let (kept, entries) = filled().await;
+async fn missing_entry_is_detected() {
+    let (fixture, entries) = filled().await;
     for key in entries.keys().filter(|key| key.starts_with(b"se") && !key.ends_with(&[0; 8])) {
         let mut cut = entries.clone();
         cut.remove(key);
         let store = StorageLocation::over(MemoryBackend::with_entries(cut)).store();
-        let storage = DurableStorage::open(&store, kept.location.blobs()).await.unwrap();
+        let storage = DurableStorage::open(&store, fixture.location.blobs()).await.unwrap();
         let owner = evaluation_of(key).unwrap();
         let error = storage.journal(owner, 0).await.unwrap_err();
         assert_eq!(error.kind(), StorageErrorKind::Corrupt);
@@ -101,43 +101,43 @@ async fn a_missing_entry_is_noticed() {
 }
 
 #[tokio::test]
-async fn a_file_that_was_changed_or_cut_or_is_missing_is_named_and_hides_no_other() {
-    let (kept, _) = filled().await;
-    let files = kept.location.blob_files();
+async fn corrupt_file_is_named_and_affects_no_other() {
+    let (fixture, _) = filled().await;
+    let files = fixture.location.blob_files();
     assert_eq!(files.len(), 3);
     for file in files {
         let content = fs::read(&file).unwrap();
         let digest = Digest::of(&content);
         let mut changed = content.clone();
         *changed.last_mut().unwrap() ^= 1;
-        for damaged in [Some(&changed[..]), Some(&content[..content.len() / 2]), Some(&[]), None] {
-            match damaged {
-                Some(damaged) => fs::write(&file, damaged).unwrap(),
+        for corrupt in [Some(&changed[..]), Some(&content[..content.len() / 2]), Some(&[]), None] {
+            match corrupt {
+                Some(corrupt) => fs::write(&file, corrupt).unwrap(),
                 None => fs::remove_file(&file).unwrap(),
             }
-            let found = verify_storage(&kept).await.unwrap();
+            let found = verify_storage(&fixture).await.unwrap();
             assert_eq!((found.evaluations, found.wrong.len()), (4, 1), "{found:?}");
             assert!(found.wrong[0].problem.contains(&digest.to_string()), "{found:?}");
-            let error = kept.blob(digest).await.unwrap_err();
+            let error = fixture.blob(digest).await.unwrap_err();
             assert_eq!(error.kind(), StorageErrorKind::Corrupt);
-            // Whoever keeps the same bytes again mends it.
-            kept.put_blob(content.clone().into()).await.unwrap();
-            assert!(verify_storage(&kept).await.unwrap().is_sound());
+            // Putting the same bytes again repairs the file.
+            fixture.put_blob(content.clone().into()).await.unwrap();
+            assert!(verify_storage(&fixture).await.unwrap().is_sound());
         }
     }
 }
 
 #[tokio::test]
-async fn work_goes_on_beside_what_is_damaged() {
-    let (kept, mut entries) = filled().await;
+async fn corrupt_time_index_does_not_stop_work() {
+    let (fixture, mut entries) = filled().await;
     for (key, value) in &mut entries {
         if key.starts_with(b"sb") {
-            *value = Bytes::from_static(b"damaged");
+            *value = Bytes::from_static(b"corrupt");
         }
     }
     let disk = MemoryBackend::with_entries(entries);
     let store = StorageLocation::over(disk).store();
-    let storage = DurableStorage::open(&store, kept.location.blobs()).await.unwrap();
+    let storage = DurableStorage::open(&store, fixture.location.blobs()).await.unwrap();
     let record = put(&storage, Evaluation::command(["true"])).await.unwrap();
     let record = append(&storage, &record, started()).await.unwrap();
     let record = append(&storage, &record, finished(0, None)).await.unwrap();

@@ -1,4 +1,4 @@
-//! Evaluations to store.
+//! Events and evaluations for the tests.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,11 +14,12 @@ use futures::TryStreamExt as _;
 
 use crate::storage_fixture::StorageFixture;
 
+/// Returns a start.
 pub(crate) fn started() -> EventKind {
     EventKind::Started { attempt: 1, worker: WorkerId::new("w"), engine: "fake".to_owned() }
 }
 
-/// An end with this output, and with an artifact that has these bytes.
+/// Returns an ending with output of a length, and with an artifact of these bytes.
 pub(crate) fn finished(output: usize, artifact: Option<&[u8]>) -> EventKind {
     let artifacts = artifact.map(|content| {
         let path = SandboxPath::new("result").unwrap();
@@ -33,6 +34,7 @@ pub(crate) fn finished(output: usize, artifact: Option<&[u8]>) -> EventKind {
     EventKind::Finished { outcome: Arc::new(outcome) }
 }
 
+/// Submits an evaluation.
 pub(crate) async fn put(
     storage: &dyn Storage,
     evaluation: Evaluation,
@@ -42,6 +44,7 @@ pub(crate) async fn put(
     storage.append(id, 0, vec![Event::sealed(id, 1, Timestamp::now(), kind, Digest::ZERO)]).await
 }
 
+/// Appends an event to a journal.
 pub(crate) async fn append(
     storage: &dyn Storage,
     record: &Record,
@@ -50,7 +53,7 @@ pub(crate) async fn append(
     storage.append(record.id, record.sequence, vec![record.next(kind)]).await
 }
 
-/// Stores an evaluation that has run.
+/// Submits, starts and finishes an evaluation.
 pub(crate) async fn run(
     storage: &dyn Storage,
     evaluation: Evaluation,
@@ -65,16 +68,18 @@ pub(crate) async fn run(
     append(storage, &record, finished(output, artifact)).await
 }
 
+/// Returns all records of a query.
 pub(crate) async fn all(storage: &dyn Storage, query: &RecordQuery) -> Vec<Record> {
     let records = storage.records_stream(query.clone());
     records.map_ok(Result::unwrap).try_collect().await.unwrap()
 }
 
-/// Everything in a storage fits: journals, records, every index, and that there is each file that is named and no other.
-pub(crate) async fn assert_sound(kept: &StorageFixture, disk: &MemoryBackend) {
-    let found = verify_storage(kept).await.unwrap();
+/// Asserts that journals, records and indexes are consistent, and that exactly the referenced files
+/// exist.
+pub(crate) async fn assert_consistent(fixture: &StorageFixture, disk: &MemoryBackend) {
+    let found = verify_storage(fixture).await.unwrap();
     assert!(found.is_sound(), "{found:?}");
-    let records = all(kept, &RecordQuery::new()).await;
+    let records = all(fixture, &RecordQuery::new()).await;
     let tenants: BTreeSet<_> =
         records.iter().map(|record| record.evaluation.tenant.clone()).collect();
     let labels: BTreeSet<_> =
@@ -90,23 +95,24 @@ pub(crate) async fn assert_sound(kept: &StorageFixture, disk: &MemoryBackend) {
     for query in queries {
         let expected: Vec<_> =
             records.iter().filter(|record| query.matches(record)).cloned().collect();
-        assert_eq!(all(kept, &query).await, expected, "{query:?}");
+        assert_eq!(all(fixture, &query).await, expected, "{query:?}");
     }
     let entries = disk.entries();
     let keys = |space: &'static [u8]| entries.keys().filter(move |key| key.starts_with(space));
     assert_eq!(keys(b"se").filter(|key| key.ends_with(&[0; 8])).count(), records.len());
-    let places: usize = records
+    let expected: usize = records
         .iter()
         .map(|record| {
             2 + record.evaluation.labels.len() + usize::from(record.state == RecordState::Running)
         })
         .sum();
-    let listed = [&b"ss"[..], b"st", b"sl"].map(|space| keys(space).count()).iter().sum::<usize>();
-    assert_eq!(listed, places, "no index has more than there is");
-    let named: BTreeSet<_> = keys(b"sr")
+    let index_keys =
+        [&b"ss"[..], b"st", b"sl"].map(|space| keys(space).count()).iter().sum::<usize>();
+    assert_eq!(index_keys, expected, "the indexes contain no other keys");
+    let referenced: BTreeSet<_> = keys(b"sr")
         .map(|key| Digest::from_bytes(key[2..].try_into().unwrap()).to_string())
         .collect();
-    let files: BTreeSet<_> = kept
+    let files: BTreeSet<_> = fixture
         .location
         .blob_files()
         .into_iter()
@@ -116,5 +122,5 @@ pub(crate) async fn assert_sound(kept: &StorageFixture, disk: &MemoryBackend) {
             format!("{}{}", name(file.parent().unwrap()), name(&file))
         })
         .collect();
-    assert_eq!(files, named);
+    assert_eq!(files, referenced);
 }

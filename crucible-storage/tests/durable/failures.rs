@@ -1,19 +1,20 @@
-//! A write that fails, at every write that there is: what was acknowledged is there, and all of it fits.
+//! A failure of every possible write: acknowledged data exists, and the storage is consistent.
 
 use bytes::Bytes;
 use crucible_core::{
     Evaluation, Record, RecordQuery, Storage as _, StorageError, StorageErrorKind,
 };
-use crucible_kv::testing::{Fault, FaultyBackend, MemoryBackend};
+use crucible_kv::testing::{BackendFault, FaultyBackend, MemoryBackend};
 use crucible_kv::{Durability, Store};
 use crucible_storage::DurableStorage;
 
-use crate::events::{all, append, assert_sound, finished, put, started};
+use crate::events::{all, append, assert_consistent, finished, put, started};
 use crate::storage_fixture::{StorageFixture, StorageLocation};
 
 const LARGE: usize = 50_000;
 
-/// Writes, ends and removes evaluations until something fails. `acknowledged` is what must be there afterwards.
+/// Submits, ends and removes evaluations until a call fails. `acknowledged` collects the records
+/// that must exist afterwards.
 async fn work(
     storage: &DurableStorage,
     acknowledged: &mut Vec<Record>,
@@ -30,7 +31,7 @@ async fn work(
         storage.put_blob(Bytes::copy_from_slice(artifact)).await?;
         for kind in [started(), finished(number * LARGE, Some(artifact))] {
             let record = acknowledged.pop().unwrap();
-            // It is there before and after, in one of two states.
+            // The record exists before and after the call, in one of two states.
             let written = append(storage, &record, kind).await;
             acknowledged.push(written.as_ref().unwrap_or(&record).clone());
             written?;
@@ -44,40 +45,40 @@ async fn work(
 }
 
 #[tokio::test]
-async fn after_any_failed_write_everything_acknowledged_is_there_and_fits() {
+async fn failed_write_keeps_acknowledged_state_consistent() {
     let mut failures = 0;
-    for fault in [Fault::Lost, Fault::Flush, Fault::Full] {
+    for fault in [BackendFault::Lost, BackendFault::Flush, BackendFault::Full] {
         for number in 0.. {
             let disk = MemoryBackend::new();
-            let place = StorageLocation::over(disk.clone());
+            let location = StorageLocation::over(disk.clone());
             let faulty = FaultyBackend::new(disk.clone());
             let faults = faulty.faults();
             let store = Store::open(faulty, Durability::Power).unwrap();
-            let storage = DurableStorage::open(&store, place.blobs()).await.unwrap();
+            let storage = DurableStorage::open(&store, location.blobs()).await.unwrap();
             faults.fail_commit(number, fault);
             let mut acknowledged = Vec::new();
             let worked = work(&storage, &mut acknowledged).await;
             let Err(error) = worked else { break };
             failures += 1;
-            let expected = if fault == Fault::Full {
+            let expected = if fault == BackendFault::Full {
                 StorageErrorKind::Full
             } else {
                 StorageErrorKind::Poisoned
             };
             assert_eq!(error.kind(), expected, "{error:?}");
-            if fault == Fault::Full {
-                // There is room again, and work goes on.
+            if fault == BackendFault::Full {
+                // The disk has space again, and the storage is usable.
                 put(&storage, Evaluation::command(["true"])).await.unwrap();
             } else {
                 let again = put(&storage, Evaluation::command(["true"])).await.unwrap_err();
                 assert_eq!(again.kind(), StorageErrorKind::Poisoned);
             }
             drop(storage);
-            // A poisoned store says so once more.
+            // Closing a poisoned store returns the error once more.
             let _poisoned = store.close().await;
-            let kept = StorageFixture::open(&place).await;
-            assert_sound(&kept, &disk).await;
-            let found = all(&kept, &RecordQuery::new()).await;
+            let fixture = StorageFixture::open(&location).await;
+            assert_consistent(&fixture, &disk).await;
+            let found = all(&fixture, &RecordQuery::new()).await;
             for record in acknowledged {
                 let found = found.iter().find(|found| found.id == record.id);
                 assert!(found.is_some_and(|found| found.sequence >= record.sequence), "{record:?}");

@@ -1,9 +1,9 @@
-//! What is only true of a storage that outlives its process.
+//! Tests of durability, beside the conformance suite.
 
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "what helps a test may stop at the first surprise, as the test itself may"
+    reason = "a helper may panic, as the test itself may"
 )]
 
 mod blobs;

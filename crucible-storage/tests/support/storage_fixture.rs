@@ -1,9 +1,6 @@
-//! Durable storages for tests, each with a directory that goes with it.
+//! Durable storages in temporary directories.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "what helps a test may stop at the first surprise, as the test itself may"
-)]
+#![expect(clippy::unwrap_used, reason = "a helper may panic, as the test itself may")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,32 +15,34 @@ use crucible_kv::{Backend, Durability, RedbBackend, SledBackend, Store};
 use crucible_storage::DurableStorage;
 use tempfile::TempDir;
 
-/// Where a storage is kept: it can be opened there again and again, one at a time.
+/// The location of a storage, which a test can open repeatedly.
 pub(crate) struct StorageLocation {
     pub(crate) directory: TempDir,
     open: Box<dyn Fn(&Path) -> Store + Send + Sync>,
 }
 
 impl StorageLocation {
-    /// A location whose map is opened in a directory.
+    /// Creates a location. `open` opens the store in a directory.
     pub(crate) fn new(open: impl Fn(&Path) -> Store + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self { directory: tempfile::tempdir().unwrap(), open: Box::new(open) })
     }
 
-    /// A location whose map is this backend, whose clones are the same.
+    /// Creates a location over a backend whose clones share their content.
     pub(crate) fn over(backend: impl Backend + Clone) -> Arc<Self> {
         Self::new(move |_| Store::open(backend.clone(), Durability::Buffered).unwrap())
     }
 
+    /// Opens the store.
     pub(crate) fn store(&self) -> Store {
         (self.open)(&self.directory.path().join("map"))
     }
 
+    /// Returns the directory of the blob files.
     pub(crate) fn blobs(&self) -> PathBuf {
         self.directory.path().join("blobs")
     }
 
-    /// The files that have blobs.
+    /// Returns all blob files.
     pub(crate) fn blob_files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         for directory in std::fs::read_dir(self.blobs()).unwrap() {
@@ -55,19 +54,19 @@ impl StorageLocation {
     }
 }
 
-/// A location whose map is in memory, and stays there while nobody has it open.
+/// Returns a location with a store in memory.
 pub(crate) fn memory() -> Arc<StorageLocation> {
     StorageLocation::over(MemoryBackend::new())
 }
 
-/// A location whose map is a redb database: every write is made durable, as hosts have it.
+/// Returns a location with a redb store at the default durability.
 pub(crate) fn redb() -> Arc<StorageLocation> {
     StorageLocation::new(|directory| {
         Store::open(RedbBackend::open(directory).unwrap(), Durability::Power).unwrap()
     })
 }
 
-/// A location whose map is a sled database.
+/// Returns a location with a sled store.
 pub(crate) fn sled() -> Arc<StorageLocation> {
     StorageLocation::new(|directory| {
         let backend = SledBackend::open(directory).unwrap();
@@ -76,7 +75,7 @@ pub(crate) fn sled() -> Arc<StorageLocation> {
     })
 }
 
-/// An open storage, with the location that it is in.
+/// An open storage with its location.
 #[derive(Clone)]
 pub(crate) struct StorageFixture {
     pub(crate) storage: DurableStorage,
@@ -85,13 +84,14 @@ pub(crate) struct StorageFixture {
 }
 
 impl StorageFixture {
+    /// Opens the storage of a location.
     pub(crate) async fn open(location: &Arc<StorageLocation>) -> Self {
         let store = location.store();
         let storage = DurableStorage::open(&store, location.blobs()).await.unwrap();
         Self { storage, store, location: Arc::clone(location) }
     }
 
-    /// Closes it and opens it again.
+    /// Closes the storage and opens it again.
     pub(crate) async fn reopen(self) -> Self {
         let Self { storage, store, location } = self;
         drop(storage);

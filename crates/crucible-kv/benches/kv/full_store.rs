@@ -1,4 +1,4 @@
-//! A store with many records: opening it, reading and writing it, and getting its space back.
+//! Measurements on a store with many records: open, read, write and compact.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,23 +10,24 @@ use crate::contenders::Contender;
 use crate::disk_bytes;
 use crate::workload::{key, record, submits};
 
-/// Records that are written at once to fill it.
-const AT_ONCE: u64 = 1000;
+/// The number of records in one write.
+const BATCH_RECORDS: u64 = 1000;
 
-pub(crate) fn measure(runtime: &Runtime, subject: &Contender, directory: &Path, records: u64) {
+/// Measures a contender and prints the results.
+pub(crate) fn measure(runtime: &Runtime, contender: &Contender, directory: &Path, records: u64) {
     let mib = || disk_bytes(directory) >> 20;
-    let store = subject.store(directory);
+    let store = contender.store(directory);
     let empty = runtime.block_on(async { [submits(&store).await, submits(&store).await][1] });
     let (_, filling) = timed(|| runtime.block_on(fill(&store, records)));
     let filled = mib();
-    // What a killed process would have left.
+    // A copy of the open files equals the files of a killed process.
     let copy = directory.with_extension("copy");
     copy_directory(directory, &copy);
     drop(store);
-    let (killed, opening_killed) = timed(|| subject.store(&copy));
+    let (killed, opening_killed) = timed(|| contender.store(&copy));
     drop(killed);
     std::fs::remove_dir_all(&copy).expect("a directory");
-    let (store, opening) = timed(|| subject.store(directory));
+    let (store, opening) = timed(|| contender.store(directory));
     let scans: Vec<f64> = (0..100)
         .map(|n| {
             let from = key(b'i', n * records / 100);
@@ -41,14 +42,16 @@ pub(crate) fn measure(runtime: &Runtime, subject: &Contender, directory: &Path, 
     let (_, purging) = timed(|| runtime.block_on(purge(&store, records * 9 / 10)));
     let purged = mib();
     let (compacted, compacting) = timed(|| runtime.block_on(store.compact()));
-    compacted.expect("it is compacted");
+    compacted.expect("the compaction succeeds");
     let compact = mib();
     drop(store);
     println!(
-        "{:<18} filled in {filling:.1?}; opened in {opening:.2?}, after a kill in {opening_killed:.2?}; a page of 100: median {:.0} us\n\
+        "{:<18} filled in {filling:.1?}; opened in {opening:.2?}, after a kill in \
+         {opening_killed:.2?}; a page of 100: median {:.0} us\n\
          {:<18} submits: {empty:.0}/s empty, {:.0}/s full ({:.2}); {} bytes a record\n\
-         {:<18} {filled} MiB; {purged} MiB once 9 of 10 were removed (in {purging:.1?}); {compact} MiB compacted (in {compacting:.1?}); {} MiB closed",
-        subject.name,
+         {:<18} {filled} MiB; {purged} MiB after 9 of 10 were removed (in {purging:.1?}); \
+         {compact} MiB compacted (in {compacting:.1?}); {} MiB closed",
+        contender.name,
         crate::median(&scans) * 1e6,
         "",
         crate::median(&full),
@@ -67,9 +70,9 @@ fn timed<T>(action: impl FnOnce() -> T) -> (T, Duration) {
 }
 
 async fn fill(store: &crucible_kv::Store, records: u64) {
-    for first in (0..records).step_by(usize::try_from(AT_ONCE).expect("it is small")) {
+    for first in (0..records).step_by(usize::try_from(BATCH_RECORDS).expect("it is small")) {
         let write = store.write(move |transaction| {
-            for id in first..(first + AT_ONCE).min(records) {
+            for id in first..(first + BATCH_RECORDS).min(records) {
                 transaction.put(key(b'r', id), record(id));
                 transaction.put(key(b'i', id), "");
             }
@@ -80,9 +83,9 @@ async fn fill(store: &crucible_kv::Store, records: u64) {
 }
 
 async fn purge(store: &crucible_kv::Store, records: u64) {
-    for first in (0..records).step_by(usize::try_from(AT_ONCE).expect("it is small")) {
+    for first in (0..records).step_by(usize::try_from(BATCH_RECORDS).expect("it is small")) {
         let write = store.write(move |transaction| {
-            for id in first..(first + AT_ONCE).min(records) {
+            for id in first..(first + BATCH_RECORDS).min(records) {
                 transaction.delete(key(b'r', id));
                 transaction.delete(key(b'i', id));
             }

@@ -1,12 +1,13 @@
-//! Which store is the fastest below a queue and a storage: `cargo bench -p crucible-kv --all-features --bench kv
-//! [-- --rounds N] [--records N]`. Everything is at `Power`, on the disk of the target directory, beside a log of our own: what
-//! group commit could do at best there. Run it on a quiet machine, and read the ratios.
+//! Compares the backends under the load of a queue and a storage.
+//!
+//! Run `cargo bench -p crucible-kv --all-features --bench kv [-- --rounds N] [--records N]` on an
+//! idle machine, and read the ratios. All contenders run on the disk of the target directory. A
+//! reference log shows the upper limit of group commit on that disk.
+//!
+//! The harness is not criterion, because contenders must alternate in rounds: each pays for the
+//! writes that the previous one has left to the kernel.
 
-#![allow(
-    missing_docs,
-    clippy::expect_used,
-    reason = "a benchmark that cannot go on has nothing to measure"
-)]
+#![allow(missing_docs, clippy::expect_used, reason = "a failed operation ends the benchmark")]
 
 mod contenders;
 mod full_store;
@@ -21,10 +22,10 @@ use crucible_kv::Store;
 use self::contenders::{CONTENDERS, Contender};
 use self::reference_log::ReferenceLog;
 
-/// As many as workers of a busy host.
+/// The number of concurrent writers: as many as the workers of a busy host.
 const WRITERS: usize = 16;
 
-/// How long a subject has in each round.
+/// The duration of a round for each contender.
 const ROUND: Duration = Duration::from_secs(1);
 
 fn main() -> Result<(), String> {
@@ -35,57 +36,60 @@ fn main() -> Result<(), String> {
         .build()
         .expect("a runtime");
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");
-    let place = |name: &str| scratch.path().join(name);
+    let path = |name: &str| scratch.path().join(name);
 
     runtime.block_on(async {
-        let log = Measured::new("log", Under::ReferenceLog(ReferenceLog::new(&place("log"))));
-        let stores = subjects().map(|subject| {
-            Measured::new(subject.name, Under::Store(subject.store(&place(subject.name))))
+        let log = Measured::new("log", Backing::ReferenceLog(ReferenceLog::new(&path("log"))));
+        let stores = contenders().map(|contender| {
+            Measured::new(contender.name, Backing::Store(contender.store(&path(contender.name))))
         });
         let mut measured: Vec<Measured> = stores.chain([log]).collect();
         for _ in 0..rounds {
-            for subject in &mut measured {
-                subject.measure().await;
+            for contender in &mut measured {
+                contender.measure().await;
             }
-            // Each round begins with another one, since each pays for what the one before has left to the kernel.
+            // Rotate the order: a contender pays for unflushed writes of the previous one.
             measured.rotate_left(1);
         }
-        measured.sort_by_key(|subject| matches!(subject.under, Under::ReferenceLog(_)));
+        measured.sort_by_key(|contender| matches!(contender.backing, Backing::ReferenceLog(_)));
         print(&measured, rounds);
     });
     println!("\nwith {records} records of 1 KiB and an index entry each");
-    for subject in subjects().filter(|subject| subject.keeps && records > 0) {
+    for contender in contenders().filter(|contender| contender.is_on_disk && records > 0) {
         full_store::measure(
             &runtime,
-            subject,
-            &place(&format!("{}-full", subject.name)),
+            contender,
+            &path(&format!("{}-full", contender.name)),
             records as u64,
         );
     }
     Ok(())
 }
 
+/// A contender with its results.
 struct Measured {
     name: &'static str,
-    under: Under,
+    backing: Backing,
     submits: Vec<f64>,
     cycles: Vec<f64>,
 }
 
-enum Under {
+enum Backing {
     Store(Store),
     ReferenceLog(ReferenceLog),
 }
 
 impl Measured {
-    fn new(name: &'static str, under: Under) -> Self {
-        Self { name, under, submits: Vec::new(), cycles: Vec::new() }
+    fn new(name: &'static str, backing: Backing) -> Self {
+        Self { name, backing, submits: Vec::new(), cycles: Vec::new() }
     }
 
     async fn measure(&mut self) {
-        let (submits, cycles) = match &self.under {
-            Under::Store(store) => (workload::submits(store).await, workload::cycles(store).await),
-            Under::ReferenceLog(log) => {
+        let (submits, cycles) = match &self.backing {
+            Backing::Store(store) => {
+                (workload::submits(store).await, workload::cycles(store).await)
+            }
+            Backing::ReferenceLog(log) => {
                 (workload::log_submits(log).await, workload::log_cycles(log).await)
             }
         };
@@ -94,27 +98,30 @@ impl Measured {
     }
 }
 
-/// A line a subject; the log is the last.
+/// Prints one line for each contender. The reference log is the last.
 fn print(measured: &[Measured], rounds: usize) {
     println!(
-        "{WRITERS} writers, {rounds} rounds of {ROUND:?}; operations a second, median (ratio to the log)"
+        "{WRITERS} writers, {rounds} rounds of {ROUND:?}; \
+         median operations per second (ratio to the log)"
     );
     println!("{:<24} {:>20} {:>20}", "", "submit", "claim + finish");
     let Some(log) = measured.last() else { return };
-    for subject in measured {
-        let [submit, cycle] = [(&subject.submits, &log.submits), (&subject.cycles, &log.cycles)]
-            .map(|(figures, log)| {
-                format!("{:.0} ({:.2})", median(figures), median(figures) / median(log))
-            });
-        println!("{:<24} {submit:>20} {cycle:>20}", subject.name);
+    for contender in measured {
+        let [submit, cycle] =
+            [(&contender.submits, &log.submits), (&contender.cycles, &log.cycles)].map(
+                |(figures, log)| {
+                    format!("{:.0} ({:.2})", median(figures), median(figures) / median(log))
+                },
+            );
+        println!("{:<24} {submit:>20} {cycle:>20}", contender.name);
     }
 }
 
-/// All of them, or those whose name begins with what follows `--only`.
-fn subjects() -> impl Iterator<Item = &'static Contender> {
+/// Returns all contenders, or the contenders whose name begins with the argument of `--only`.
+fn contenders() -> impl Iterator<Item = &'static Contender> {
     let only =
         std::env::args().skip_while(|argument| argument != "--only").nth(1).unwrap_or_default();
-    CONTENDERS.iter().filter(move |subject| subject.name.starts_with(&only))
+    CONTENDERS.iter().filter(move |contender| contender.name.starts_with(&only))
 }
 
 fn median(figures: &[f64]) -> f64 {
@@ -123,17 +130,17 @@ fn median(figures: &[f64]) -> f64 {
     figures.get(figures.len() / 2).copied().unwrap_or_default()
 }
 
-/// The number after an option. Cargo adds options of its own, which mean nothing here.
+/// Returns the number after an option. Cargo adds options of its own, which are ignored.
 fn number(option: &str, default: usize) -> Result<usize, String> {
     let mut arguments = std::env::args();
     if !arguments.any(|argument| argument == option) {
         return Ok(default);
     }
     let number = arguments.next().unwrap_or_default();
-    number.parse().map_err(|_| format!("{option} {number:?}: it is not a number"))
+    number.parse().map_err(|_| format!("{option} {number:?}: not a number"))
 }
 
-/// A directory's bytes on disk.
+/// Returns the disk space of a directory, in bytes.
 fn disk_bytes(directory: &Path) -> u64 {
     use std::os::unix::fs::MetadataExt as _;
     let entries = std::fs::read_dir(directory).expect("a directory");

@@ -1,4 +1,5 @@
-//! A log of our own with group commit and fdatasync(2), and nothing else: no index, no reading back, no giving back of space.
+//! A reference log with group commit and fdatasync(2). It has no index, no reads and no compaction,
+//! so it shows the upper limit of the disk.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
@@ -6,11 +7,12 @@ use std::path::Path;
 
 use tokio::sync::{mpsc, oneshot};
 
-/// Zeros are written before, so that a flush has no metadata to write. It starts again at the beginning when it is full.
+/// The size of the file. It is filled with zeros first, so that a flush writes no metadata. A full
+/// log starts again at the beginning.
 const SIZE: u64 = 256 << 20;
 
-/// The most that one flush is for.
-const GROUP: usize = 256;
+/// The maximum number of records in a group.
+const GROUP_RECORDS: usize = 256;
 
 #[derive(Clone)]
 pub(crate) struct ReferenceLog(mpsc::Sender<(Vec<u8>, oneshot::Sender<()>)>);
@@ -27,6 +29,7 @@ impl ReferenceLog {
         Self(sender)
     }
 
+    /// Appends a record and waits until it is durable.
     pub(crate) async fn append(&self, record: Vec<u8>) {
         let (answer, answered) = oneshot::channel();
         self.0.send((record, answer)).await.expect("a writer");
@@ -45,7 +48,7 @@ fn run(file: &File, mut receiver: mpsc::Receiver<(Vec<u8>, oneshot::Sender<()>)>
             buffer.extend_from_slice(&crc32fast::hash(&record).to_le_bytes());
             buffer.extend_from_slice(&record);
             answers.push(answer);
-            next = if answers.len() < GROUP { receiver.try_recv().ok() } else { None };
+            next = if answers.len() < GROUP_RECORDS { receiver.try_recv().ok() } else { None };
         }
         if at + buffer.len() as u64 > SIZE {
             at = 0;
@@ -55,7 +58,7 @@ fn run(file: &File, mut receiver: mpsc::Receiver<(Vec<u8>, oneshot::Sender<()>)>
         at += buffer.len() as u64;
         buffer.clear();
         for answer in answers.drain(..) {
-            answer.send(()).expect("who asked");
+            answer.send(()).expect("the caller");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is measured: what a queue and a storage do to a store, simplified.
+//! The simplified load of a queue and a storage.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -11,21 +11,22 @@ use crate::{ROUND, WRITERS};
 
 const RECORD: usize = 1024;
 
-/// Ids rise, as those of evaluations do.
+/// The next id. Ids ascend, as evaluation ids do.
 static NEXT: AtomicU64 = AtomicU64::new(1 << 32);
 
-/// Tickets are claimed in the order in which they came.
+/// The next ticket to claim. Tickets are claimed in order.
 static NEXT_CLAIMED: AtomicU64 = AtomicU64::new(1 << 32);
 
 fn next() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
+/// Returns the key of an id.
 pub(crate) fn key(kind: u8, id: u64) -> Vec<u8> {
     [&[kind][..], b"/00000000", &id.to_be_bytes()].concat()
 }
 
-/// Not the same byte throughout, since some stores compress.
+/// Returns a record of random bytes, because some stores compress.
 pub(crate) fn record(id: u64) -> Vec<u8> {
     let mut seed = id | 1;
     let mut byte = || {
@@ -37,8 +38,8 @@ pub(crate) fn record(id: u64) -> Vec<u8> {
     (0..RECORD).map(|_| byte()).collect()
 }
 
-/// Writers that each do one thing after another, and how many of them were done a second.
-async fn a_second<F>(f: impl Fn() -> F + Clone + Send + 'static) -> f64
+/// Runs an operation repeatedly in all writers, and returns the operations per second.
+async fn operations_per_second<F>(f: impl Fn() -> F + Clone + Send + 'static) -> f64
 where
     F: Future<Output = ()> + Send + 'static,
 {
@@ -59,10 +60,10 @@ where
     f64::from(count) / began.elapsed().as_secs_f64()
 }
 
-/// A record, an index entry, a ticket.
+/// Returns submits per second: a record, an index entry and a ticket.
 pub(crate) async fn submits(store: &Store) -> f64 {
     let store = store.clone();
-    a_second(move || {
+    operations_per_second(move || {
         let store = store.clone();
         async move {
             let id = next();
@@ -79,11 +80,11 @@ pub(crate) async fn submits(store: &Store) -> f64 {
     .await
 }
 
-/// A ticket is claimed, which need not be durable; then it is removed, and its record written again. Which ticket is the first a
-/// queue knows in memory.
+/// Returns claim and finish cycles per second: a claim without waiting for durability, and then the
+/// removal of the ticket with a new record. A queue selects the ticket in memory.
 pub(crate) async fn cycles(store: &Store) -> f64 {
     let store = store.clone();
-    a_second(move || {
+    operations_per_second(move || {
         let store = store.clone();
         async move {
             let id = NEXT_CLAIMED.fetch_add(1, Ordering::Relaxed);
@@ -107,16 +108,17 @@ pub(crate) async fn cycles(store: &Store) -> f64 {
     .await
 }
 
+/// Returns submits per second of the reference log.
 pub(crate) async fn log_submits(log: &ReferenceLog) -> f64 {
     let log = log.clone();
-    a_second(move || {
+    operations_per_second(move || {
         let log = log.clone();
         async move { log.append(record(next())).await }
     })
     .await
 }
 
-/// A claim that is not flushed costs a log nothing.
+/// Returns cycles per second of the reference log. A claim without a flush costs it nothing.
 pub(crate) async fn log_cycles(log: &ReferenceLog) -> f64 {
     log_submits(log).await
 }

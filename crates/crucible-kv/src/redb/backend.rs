@@ -13,7 +13,8 @@ use crate::{Backend, Batch, Durability, KvError, Range, StoreDirectory};
 const KIND: &str = "redb";
 
 /// The size of a log file at which the log is applied to the tree. Log and memory hold at most
-/// twice as much. A larger limit causes fewer writes to the tree and a longer opening after a crash.
+/// twice as much. A larger limit causes fewer writes to the tree and a longer opening after a
+/// crash.
 const WAL_LIMIT: u64 = 8 * 1024 * 1024;
 
 /// redb with a write-ahead log, in a directory of its own: the files `data.redb`, `log.0` and
@@ -48,11 +49,12 @@ impl RedbBackend {
     }
 
     /// Opens a store after reading all of it and verifying the checksum of every page. This detects
-    /// entries that are missing, which a read cannot detect. It takes about one second for each GiB.
+    /// entries that are missing, which a read cannot detect. It takes about one second for each
+    /// GiB.
     ///
     /// # Errors
-    /// Returns the errors of [`open`](Self::open), and [`KvError::Corrupt`] if a byte of a used page
-    /// has changed.
+    /// Returns the errors of [`open`](Self::open), and [`KvError::Corrupt`] if a byte of a used
+    /// page has changed.
     pub fn open_verified(directory: impl AsRef<Path>) -> Result<Self, KvError> {
         Self::open_with(directory.as_ref(), OpenCheck::Everything)
     }

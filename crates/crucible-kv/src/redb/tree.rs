@@ -180,8 +180,8 @@ impl RedbTree {
         compacted.map_err(|error| self.reopen_if_full(error))
     }
 
-    /// Opens the database again if the failure was a full disk. redb refuses all further calls after
-    /// a failed write; after a full disk, reopening restores exactly the previous content.
+    /// Opens the database again if the failure was a full disk. redb refuses all further calls
+    /// after a failed write; after a full disk, reopening restores exactly the previous content.
     fn reopen_if_full(&self, error: KvError) -> KvError {
         let mut slot = self.open.write().unwrap_or_else(PoisonError::into_inner);
         let Some(full) = slot.as_ref().and_then(|open| open.failure.full()) else { return error };

@@ -74,7 +74,8 @@ pub(super) fn encode(
     encoded
 }
 
-/// Returns the record at the start of `bytes` and its length; `None` if there is no complete record.
+/// Returns the record at the start of `bytes` and its length; `None` if there is no complete
+/// record.
 pub(super) fn decode(bytes: &[u8], salt: &Salt) -> Option<(WalRecord, usize)> {
     let (header, rest) = bytes.split_at_checked(HEADER)?;
     let numbers = header.strip_prefix(&MAGIC)?;

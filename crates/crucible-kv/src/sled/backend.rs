@@ -30,7 +30,8 @@ const CACHE: u64 = 64 * 1024 * 1024;
 /// in this way. A power cut can therefore lose older data, and a later fsync(2) by this backend
 /// could not prevent it.
 ///
-/// Values over 6 KiB are split into chunks, because sled does not release the space of large values.
+/// Values over 6 KiB are split into chunks, because sled does not release the space of large
+/// values.
 ///
 /// After a failed commit, all further commits fail, because sled may wait forever for the lost
 /// write. Open the store again to write.
@@ -132,8 +133,8 @@ impl SledBackend {
         }
     }
 
-    /// Returns a batch as sled writes: with the chunks of new values, and with deletes of the chunks
-    /// of replaced values.
+    /// Returns a batch as sled writes: with the chunks of new values, and with deletes of the
+    /// chunks of replaced values.
     fn writes(&self, database: &Db, batch: &Batch) -> Result<::sled::Batch, KvError> {
         let mut writes = ::sled::Batch::default();
         for (key, value) in batch {

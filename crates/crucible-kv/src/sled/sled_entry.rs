@@ -6,10 +6,10 @@ use crate::Range;
 
 /// The length of a chunk.
 ///
-/// sled stores a page of more than a quarter of a segment, which is 128 KiB, in a file of its own.
+/// sled stores a page of more than 128 KiB, a quarter of a segment, in a file of its own.
 /// It does not release the space of such files. If it cannot write one, it waits forever for the
-/// part of its log that refers to it. A page has up to 18 entries, so chunks of this length and keys
-/// below 1 KiB avoid such pages.
+/// part of its log that refers to it. A page has up to 18 entries, so chunks of this length and
+/// keys below 1 KiB avoid such pages.
 const CHUNK: usize = 6 * 1024;
 
 /// The first byte of the keys of entries.

@@ -11,7 +11,7 @@ use crate::{Backend, Batch, Durability, KvError, Range};
 /// A kind of failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Fault {
+pub enum BackendFault {
     /// The disk is full, and nothing was written.
     Full,
     /// The disk is disconnected: nothing was written, but the caller cannot know that.
@@ -28,40 +28,40 @@ pub enum Fault {
 #[derive(Debug)]
 pub struct FaultyBackend {
     inner: Box<dyn Backend>,
-    faults: Faults,
+    faults: BackendFaults,
 }
 
 /// The planned failures of a [`FaultyBackend`]. Clones share one plan.
 #[derive(Clone, Debug, Default)]
-pub struct Faults(Arc<Mutex<FaultPlan>>);
+pub struct BackendFaults(Arc<Mutex<FaultPlan>>);
 
 #[derive(Debug, Default)]
 struct FaultPlan {
     commits: u64,
     reads: u64,
-    failing_commits: BTreeMap<u64, Fault>,
-    failing_reads: BTreeMap<u64, Fault>,
+    failing_commits: BTreeMap<u64, BackendFault>,
+    failing_reads: BTreeMap<u64, BackendFault>,
     /// The fault of every commit that is not in the list.
-    always: Option<Fault>,
+    always: Option<BackendFault>,
 }
 
-impl Faults {
+impl BackendFaults {
     /// Makes the `n`-th commit from now fail; 0 is the next.
-    pub fn fail_commit(&self, n: u64, fault: Fault) {
+    pub fn fail_commit(&self, n: u64, fault: BackendFault) {
         let mut plan = self.lock();
         let at = plan.commits + n;
         plan.failing_commits.insert(at, fault);
     }
 
     /// Makes the `n`-th read from now fail; 0 is the next.
-    pub fn fail_read(&self, n: u64, fault: Fault) {
+    pub fn fail_read(&self, n: u64, fault: BackendFault) {
         let mut plan = self.lock();
         let at = plan.reads + n;
         plan.failing_reads.insert(at, fault);
     }
 
     /// Makes every commit from now on fail with a fault, or succeed with `None`.
-    pub fn fail_all_commits(&self, fault: Option<Fault>) {
+    pub fn fail_all_commits(&self, fault: Option<BackendFault>) {
         self.lock().always = fault;
     }
 
@@ -71,7 +71,7 @@ impl Faults {
         self.lock().commits
     }
 
-    fn next_commit(&self) -> Option<Fault> {
+    fn next_commit(&self) -> Option<BackendFault> {
         let mut plan = self.lock();
         let at = plan.commits;
         plan.commits += 1;
@@ -96,29 +96,31 @@ impl FaultyBackend {
     /// Wraps a backend without planned failures.
     #[must_use]
     pub fn new(inner: impl Backend) -> Self {
-        Self { inner: Box::new(inner), faults: Faults::default() }
+        Self { inner: Box::new(inner), faults: BackendFaults::default() }
     }
 
     /// Returns the plan. Take it before the backend is moved into a store.
     #[must_use]
-    pub fn faults(&self) -> Faults {
+    pub fn faults(&self) -> BackendFaults {
         self.faults.clone()
     }
 }
 
-fn error(fault: Fault) -> KvError {
+fn error(fault: BackendFault) -> KvError {
     let unavailable = |code| KvError::Unavailable {
         what: "the test disk".into(),
         source: Arc::new(io::Error::from(code)),
     };
     match fault {
-        Fault::Full => {
+        BackendFault::Full => {
             KvError::Full { source: Arc::new(io::Error::from(io::ErrorKind::StorageFull)) }
         }
-        Fault::Lost => unavailable(io::ErrorKind::NotConnected),
-        Fault::Flush => unavailable(io::ErrorKind::Other),
-        Fault::Corrupt => KvError::Corrupt { what: "a page of the test disk".into(), source: None },
-        Fault::Panic => std::panic::resume_unwind(Box::new("an injected panic")),
+        BackendFault::Lost => unavailable(io::ErrorKind::NotConnected),
+        BackendFault::Flush => unavailable(io::ErrorKind::Other),
+        BackendFault::Corrupt => {
+            KvError::Corrupt { what: "a page of the test disk".into(), source: None }
+        }
+        BackendFault::Panic => std::panic::resume_unwind(Box::new("an injected panic")),
     }
 }
 
@@ -146,9 +148,9 @@ impl Backend for FaultyBackend {
     fn commit(&self, batch: &Batch, durability: Durability) -> Result<(), KvError> {
         match self.faults.next_commit() {
             None => self.inner.commit(batch, durability),
-            Some(Fault::Flush) => {
+            Some(BackendFault::Flush) => {
                 self.inner.commit(batch, Durability::Buffered)?;
-                Err(error(Fault::Flush))
+                Err(error(BackendFault::Flush))
             }
             Some(fault) => Err(error(fault)),
         }

@@ -5,5 +5,5 @@ mod faulty_backend;
 mod memory_backend;
 
 pub use crash_images::CrashImages;
-pub use faulty_backend::{Fault, Faults, FaultyBackend};
+pub use faulty_backend::{BackendFault, BackendFaults, FaultyBackend};
 pub use memory_backend::MemoryBackend;

@@ -1,22 +1,23 @@
-//! What the cases share.
+//! The tested backends, and helpers for the cases.
 
 use std::path::Path;
 
 use bytes::Bytes;
 use crucible_kv::{Backend, Batch, KvError};
 
-/// Says whether a store is damaged.
+/// Opens a store and verifies it.
 type Verify = fn(&Path) -> Result<(), KvError>;
 
-/// An adapter.
+/// A tested backend.
 pub(crate) struct BackendKind {
+    /// Opens the backend in a directory.
     pub(crate) open: fn(&Path) -> Result<Box<dyn Backend>, KvError>,
-    /// Whether a disk without room is `Full`, and not an end.
+    /// Whether a full disk returns `Full` and keeps the store usable.
     pub(crate) survives_a_full_disk: bool,
-    /// Whether `compact` makes files smaller.
+    /// Whether `compact` shrinks the files.
     pub(crate) shrinks: bool,
-    /// Opens it and finds any damage, if it can: otherwise what was written last may be taken for a write that was under way when
-    /// the power went.
+    /// Opens the backend and verifies all data, if the backend supports it. Without verification, a
+    /// corrupt last write looks like a write that a power cut interrupted.
     pub(crate) open_verified: Option<Verify>,
 }
 
@@ -44,7 +45,7 @@ impl BackendKind {
     }
 }
 
-/// A batch of `key` and `value`; a key without one is removed.
+/// Returns a batch of keys and values. A key without a value is removed.
 pub(crate) fn batch<'a>(writes: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Batch {
     let mut batch = Batch::new();
     for (key, value) in writes {
@@ -56,7 +57,7 @@ pub(crate) fn batch<'a>(writes: impl IntoIterator<Item = (&'a str, Option<&'a st
     batch
 }
 
-/// Bytes that no compression makes small.
+/// Returns incompressible bytes.
 pub(crate) fn noise(length: usize, seed: u64) -> Bytes {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let byte = || {
@@ -68,7 +69,7 @@ pub(crate) fn noise(length: usize, seed: u64) -> Bytes {
     std::iter::repeat_with(byte).take(length).collect()
 }
 
-/// A copy of a directory without its lock.
+/// Copies a directory. The copy is not locked.
 pub(crate) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {

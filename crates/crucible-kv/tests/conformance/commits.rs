@@ -1,4 +1,4 @@
-//! Writing, and finding it again.
+//! Commits and reads.
 
 use std::path::Path;
 
@@ -10,12 +10,12 @@ use crucible_kv::{
 
 use crate::backend_kind::{BackendKind, batch, noise};
 
-pub(crate) fn a_key_has_the_value_that_was_written_last(kind: &BackendKind, scratch: &Path) {
+pub(crate) fn get_returns_last_written_value(kind: &BackendKind, scratch: &Path) {
     let backend = kind.open(scratch);
     let commit = |writes| backend.commit(&batch(writes), Durability::Process).unwrap();
     assert_eq!(backend.get(b"a").unwrap(), None);
     commit(vec![("a", Some("1")), ("b", Some("2"))]);
-    commit(vec![("a", Some("3")), ("b", None), ("never there", None)]);
+    commit(vec![("a", Some("3")), ("b", None), ("absent", None)]);
     assert_eq!(backend.get(b"a").unwrap(), Some("3".into()));
     assert_eq!(backend.get(b"b").unwrap(), None);
     commit(vec![("a", Some(""))]);
@@ -23,10 +23,7 @@ pub(crate) fn a_key_has_the_value_that_was_written_last(kind: &BackendKind, scra
     assert_eq!(backend.scan(&Range::all(), 9).unwrap(), [("a".into(), "".into())]);
 }
 
-pub(crate) fn what_was_committed_is_there_when_it_is_opened_again(
-    kind: &BackendKind,
-    scratch: &Path,
-) {
+pub(crate) fn committed_entries_survive_reopen(kind: &BackendKind, scratch: &Path) {
     let levels = [Durability::Buffered, Durability::Process, Durability::Power];
     let mut expected = Vec::new();
     for (round, level) in (0..30).zip(levels.iter().cycle()) {
@@ -36,13 +33,13 @@ pub(crate) fn what_was_committed_is_there_when_it_is_opened_again(
         let key = format!("{round:02}");
         backend.commit(&batch([(key.as_str(), Some("value"))]), level).unwrap();
         backend.commit(&Batch::new(), level).unwrap();
-        // An end in order, which a store makes of its own.
+        // Flush, as a store does when it is closed.
         backend.commit(&Batch::new(), backend.strongest()).unwrap();
         expected.push((key.into(), "value".into()));
     }
 }
 
-pub(crate) fn large_values_and_long_keys_come_back(kind: &BackendKind, scratch: &Path) {
+pub(crate) fn large_values_and_long_keys_survive_reopen(kind: &BackendKind, scratch: &Path) {
     let key = noise(KEY_MAX, 1);
     let lengths =
         [0, 1, 6 * 1024, 6 * 1024 + 1, 32 * 1024, 100_000, 1 << 20, VALUE_MAX, 200_000, 5];
@@ -71,7 +68,7 @@ pub(crate) fn large_values_and_long_keys_come_back(kind: &BackendKind, scratch: 
     assert_eq!(backend.scan(&Range::all(), 9).unwrap().len(), 1);
 }
 
-pub(crate) fn a_level_beyond_the_strongest_is_refused(kind: &BackendKind, scratch: &Path) {
+pub(crate) fn commit_beyond_strongest_level_is_refused(kind: &BackendKind, scratch: &Path) {
     let backend = kind.open(scratch);
     if backend.strongest() < Durability::Power {
         let error = backend.commit(&batch([("a", Some(""))]), Durability::Power).unwrap_err();
@@ -82,20 +79,18 @@ pub(crate) fn a_level_beyond_the_strongest_is_refused(kind: &BackendKind, scratc
     assert_eq!(backend.get(b"a").unwrap(), Some(Bytes::new()));
 }
 
-pub(crate) fn a_write_is_told_whether_what_was_read_has_changed(
-    kind: &BackendKind,
-    scratch: &Path,
-) {
-    /// What was read of a key, and when.
+pub(crate) fn is_unchanged_detects_changes_since_read(kind: &BackendKind, scratch: &Path) {
+    /// A value, and the generation before its read.
     type Seen = (Option<Bytes>, Generation);
     async fn see(store: &Store, key: &'static str) -> Seen {
-        let moment = store.generation();
-        (store.get(key).await.unwrap(), moment)
+        let generation = store.generation();
+        (store.get(key).await.unwrap(), generation)
     }
-    async fn is_unchanged(store: &Store, key: &'static str, (value, moment): Seen) -> bool {
-        let looked =
-            store.write(move |map| map.is_unchanged(key.as_bytes(), value.as_ref(), moment)).await;
-        looked.map_err(|error: WriteError<KvError>| error).unwrap()
+    async fn is_unchanged(store: &Store, key: &'static str, (value, generation): Seen) -> bool {
+        let result = store
+            .write(move |map| map.is_unchanged(key.as_bytes(), value.as_ref(), generation))
+            .await;
+        result.map_err(|error: WriteError<KvError>| error).unwrap()
     }
     async fn put(store: &Store, key: &'static str, value: Bytes) {
         let written = store.write(move |map| {
@@ -104,7 +99,7 @@ pub(crate) fn a_write_is_told_whether_what_was_read_has_changed(
         });
         written.await.unwrap();
     }
-    // So much that what was written before is no longer where it is told at once.
+    // Write so much that earlier entries leave the cache.
     async fn fill(store: &Store) {
         for seed in 0..12 {
             put(store, "filling", noise(VALUE_MAX / 2, seed)).await;
@@ -113,7 +108,7 @@ pub(crate) fn a_write_is_told_whether_what_was_read_has_changed(
     let store = Store::open(kind.open(scratch), Durability::Buffered).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     runtime.block_on(async {
-        // The first round finds everything where it was written a moment ago, the second where it has been for long.
+        // The first round reads from the cache, the second one from the disk.
         for round in 0..2 {
             let nothing = see(&store, "key").await;
             assert!(is_unchanged(&store, "key", nothing.clone()).await);
@@ -134,10 +129,10 @@ pub(crate) fn a_write_is_told_whether_what_was_read_has_changed(
             assert!(is_unchanged(&store, "key", second.clone()).await, "{round}");
             let in_turn = store.write(move |map| {
                 map.delete("key");
-                let (value, moment) = second;
+                let (value, generation) = second;
                 Ok::<_, KvError>((
-                    map.is_unchanged(b"key", value.as_ref(), moment)?,
-                    map.is_unchanged(b"key", None, moment)?,
+                    map.is_unchanged(b"key", value.as_ref(), generation)?,
+                    map.is_unchanged(b"key", None, generation)?,
                 ))
             });
             assert_eq!(in_turn.await.unwrap(), (false, true));

@@ -1,5 +1,5 @@
-//! Files that are not as they were left. Values are sealed, as those of whoever relies on this are: a backend need not notice
-//! that a byte of a value has changed.
+//! Corrupt files. Values have checksums, as in queue and storage, because a backend does not have
+//! to detect a changed byte of a value.
 
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
@@ -12,7 +12,7 @@ use crate::backend_kind::{BackendKind, copy, noise};
 
 type Entries = Vec<(Bytes, Bytes)>;
 
-/// A store that was closed in order, and what is in it: some hundred entries, one of them large.
+/// Creates a store, closes it in order, and returns its entries: some hundred, one of them large.
 fn store(kind: &BackendKind, directory: &Path) -> Entries {
     let backend = kind.open(directory);
     for round in 0..10_u64 {
@@ -45,9 +45,9 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Opens a damaged store and reads everything in it in every way. What it gives must have been there; what is missing without an
-/// error must be found by whoever looks for damage.
-fn check(kind: &BackendKind, directory: &Path, entries: &Entries, damage: &str) {
+/// Opens a corrupt store and reads all entries in every way. Every returned entry must have been
+/// written. Missing entries without an error must be detected by a verified open.
+fn check(kind: &BackendKind, directory: &Path, entries: &Entries, change: &str) {
     let error_of = |error: KvError| {
         let kind = error.kind();
         assert!(
@@ -58,10 +58,7 @@ fn check(kind: &BackendKind, directory: &Path, entries: &Entries, damage: &str) 
             "{error:?}"
         );
         let name = directory.display().to_string();
-        assert!(
-            error.to_string().contains(&name),
-            "{damage}: an error that names nothing: {error}"
-        );
+        assert!(error.to_string().contains(&name), "{change}: the error names no file: {error}");
     };
     let backend: Box<dyn Backend> = match (kind.open)(directory) {
         Ok(backend) => backend,
@@ -73,7 +70,7 @@ fn check(kind: &BackendKind, directory: &Path, entries: &Entries, damage: &str) 
             Ok(Some(read)) => {
                 assert!(
                     read == *value || verify_checksum(key, &read).is_none(),
-                    "{damage}: {key:?}"
+                    "{change}: {key:?}"
                 )
             }
             Ok(None) => is_missing = true,
@@ -83,9 +80,10 @@ fn check(kind: &BackendKind, directory: &Path, entries: &Entries, damage: &str) 
     for range in [Range::all(), Range::all().reversed()] {
         match backend.scan(&range, usize::MAX) {
             Ok(read) => {
-                let sound = |(key, value): &&(Bytes, Bytes)| verify_checksum(key, value).is_some();
-                let made_up = read.iter().filter(sound).find(|entry| !entries.contains(entry));
-                assert_eq!(made_up, None, "{damage}: what was never there");
+                let is_valid =
+                    |(key, value): &&(Bytes, Bytes)| verify_checksum(key, value).is_some();
+                let unwritten = read.iter().filter(is_valid).find(|entry| !entries.contains(entry));
+                assert_eq!(unwritten, None, "{change}: an entry that was never written");
                 is_missing |= read.len() < entries.len();
             }
             Err(error) => error_of(error),
@@ -94,11 +92,13 @@ fn check(kind: &BackendKind, directory: &Path, entries: &Entries, damage: &str) 
     if is_missing && let Some(open_verified) = kind.open_verified {
         let copied = directory.with_extension("verified");
         copy(directory, &copied);
-        let Err(error) = open_verified(&copied) else { panic!("{damage}: nobody found it") };
-        assert_eq!(error.kind(), KvErrorKind::Corrupt, "{damage}");
+        let Err(error) = open_verified(&copied) else {
+            panic!("{change}: a verified open does not detect it")
+        };
+        assert_eq!(error.kind(), KvErrorKind::Corrupt, "{change}");
         fs::remove_dir_all(copied).unwrap();
     }
-    // Whatever it is like, writing to it may fail and may not panic.
+    // A write may fail, but it must not panic.
     let mut batch = Batch::new();
     batch.put("another", "value");
     if let Err(error) = backend.commit(&batch, backend.strongest()) {
@@ -106,33 +106,34 @@ fn check(kind: &BackendKind, directory: &Path, entries: &Entries, damage: &str) 
     }
 }
 
-pub(crate) fn a_changed_byte_is_never_taken_for_data(kind: &BackendKind, scratch: &Path) {
+pub(crate) fn changed_byte_is_never_returned_as_data(kind: &BackendKind, scratch: &Path) {
     let pristine = scratch.join("pristine");
     let entries = store(kind, &pristine);
     for file in files(&pristine) {
         let name = file.strip_prefix(&pristine).unwrap();
         let length = fs::metadata(&file).unwrap().len();
-        // The beginning, where headers are, and places all over.
-        let places = (0..length.min(64)).step_by(3).chain((0..40).map(|n| length * n / 40 + n % 7));
-        for place in places.filter(|place| *place < length) {
-            let damaged = scratch.join("damaged");
-            copy(&pristine, &damaged);
-            let file = OpenOptions::new().read(true).write(true).open(damaged.join(name)).unwrap();
+        // Offsets in the header, and offsets spread over the file.
+        let offsets =
+            (0..length.min(64)).step_by(3).chain((0..40).map(|n| length * n / 40 + n % 7));
+        for offset in offsets.filter(|offset| *offset < length) {
+            let corrupt = scratch.join("corrupt");
+            copy(&pristine, &corrupt);
+            let file = OpenOptions::new().read(true).write(true).open(corrupt.join(name)).unwrap();
             let mut byte = [0];
-            file.read_exact_at(&mut byte, place).unwrap();
-            file.write_all_at(&[!byte[0]], place).unwrap();
+            file.read_exact_at(&mut byte, offset).unwrap();
+            file.write_all_at(&[!byte[0]], offset).unwrap();
             check(
                 kind,
-                &damaged,
+                &corrupt,
                 &entries,
-                &format!("byte {place} of {length} of {name:?} changed"),
+                &format!("byte {offset} of {length} of {name:?} changed"),
             );
-            fs::remove_dir_all(damaged).unwrap();
+            fs::remove_dir_all(corrupt).unwrap();
         }
     }
 }
 
-pub(crate) fn a_file_that_was_cut_off_is_never_taken_for_data(kind: &BackendKind, scratch: &Path) {
+pub(crate) fn truncated_file_is_never_returned_as_data(kind: &BackendKind, scratch: &Path) {
     let pristine = scratch.join("pristine");
     let entries = store(kind, &pristine);
     for file in files(&pristine) {
@@ -141,16 +142,16 @@ pub(crate) fn a_file_that_was_cut_off_is_never_taken_for_data(kind: &BackendKind
         for kept in
             [0, 1, length / 3, length / 2, length.saturating_sub(4096), length.saturating_sub(1)]
         {
-            let damaged = scratch.join("damaged");
-            copy(&pristine, &damaged);
-            OpenOptions::new().write(true).open(damaged.join(name)).unwrap().set_len(kept).unwrap();
+            let corrupt = scratch.join("corrupt");
+            copy(&pristine, &corrupt);
+            OpenOptions::new().write(true).open(corrupt.join(name)).unwrap().set_len(kept).unwrap();
             check(
                 kind,
-                &damaged,
+                &corrupt,
                 &entries,
-                &format!("{name:?} cut off after {kept} of {length} bytes"),
+                &format!("{name:?} truncated after {kept} of {length} bytes"),
             );
-            fs::remove_dir_all(damaged).unwrap();
+            fs::remove_dir_all(corrupt).unwrap();
         }
     }
 }

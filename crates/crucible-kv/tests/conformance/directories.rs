@@ -1,4 +1,4 @@
-//! Whose a directory is.
+//! Locks and kinds of directories.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use crucible_kv::{KvError, KvErrorKind};
 use crate::backend_kind::BackendKind;
 use crate::disk_space::Tmpfs;
 
-pub(crate) fn a_second_opener_is_told_who_was_first(kind: &BackendKind, scratch: &Path) {
+pub(crate) fn second_opener_gets_identity_of_first(kind: &BackendKind, scratch: &Path) {
     let first = kind.open(scratch);
     let error = (kind.open)(scratch).unwrap_err();
     assert!(
@@ -21,14 +21,14 @@ pub(crate) fn a_second_opener_is_told_who_was_first(kind: &BackendKind, scratch:
     kind.open(scratch);
 }
 
-pub(crate) fn a_directory_of_another_kind_is_refused(kind: &BackendKind, scratch: &Path) {
+pub(crate) fn directory_of_other_kind_is_refused(kind: &BackendKind, scratch: &Path) {
     std::fs::write(scratch.join("FORMAT"), r#"{"kind":"something else","version":1}"#).unwrap();
     let error = (kind.open)(scratch).unwrap_err();
     assert_eq!(error.kind(), KvErrorKind::UnsupportedFormat);
     assert!(error.to_string().contains("something else 1"), "{error}");
 }
 
-pub(crate) fn a_directory_that_cannot_be_written_is_named(kind: &BackendKind, scratch: &Path) {
+pub(crate) fn read_only_directory_is_named(kind: &BackendKind, scratch: &Path) {
     let Some(tmpfs) = Tmpfs::mount(scratch) else { return };
     drop(kind.open(scratch));
     tmpfs.make_read_only();

@@ -1,4 +1,4 @@
-//! Space on disk.
+//! Disk space.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,15 +7,15 @@ use crucible_kv::{Batch, Durability, KvErrorKind, Range};
 
 use crate::backend_kind::{BackendKind, noise};
 
-/// A small file system of its own.
+/// A small, separate file system.
 pub(crate) struct Tmpfs(PathBuf);
 
 impl Tmpfs {
-    /// `None` if this user cannot mount, which is said.
+    /// Mounts the file system. Prints SKIPPED and returns `None` if this user cannot mount.
     pub(crate) fn mount(at: &Path) -> Option<Self> {
         let id = Command::new("id").arg("-u").output().unwrap();
         if id.stdout != b"0\n" {
-            eprintln!("not checked: only root can mount a file system");
+            eprintln!("SKIPPED: only root can mount a file system");
             return None;
         }
         run(Command::new("mount")
@@ -31,7 +31,7 @@ impl Tmpfs {
 
 impl Drop for Tmpfs {
     fn drop(&mut self) {
-        // Lazily: a failed case has files open.
+        // Unmount lazily, because a failed case keeps files open.
         run(Command::new("umount").arg("-l").arg(&self.0));
     }
 }
@@ -41,7 +41,7 @@ fn run(command: &mut Command) {
     assert!(status.success(), "{command:?}: {status}");
 }
 
-pub(crate) fn space_is_used_again_or_given_back(kind: &BackendKind, scratch: &Path) {
+pub(crate) fn deleted_space_is_reused_or_released(kind: &BackendKind, scratch: &Path) {
     let backend = kind.open(scratch);
     let keys =
         |round: u64| (0..64_u64).map(move |n| [round.to_be_bytes(), n.to_be_bytes()].concat());
@@ -58,20 +58,17 @@ pub(crate) fn space_is_used_again_or_given_back(kind: &BackendKind, scratch: &Pa
         peak = peak.max(backend.disk_bytes().unwrap());
     }
     assert_eq!(backend.scan(&Range::all(), 9).unwrap(), []);
-    // 100 MB went through; 1.3 MB were there at a time.
+    // The test writes 100 MB in total and keeps 1.3 MB at a time.
     backend.compact().unwrap();
-    let left = backend.disk_bytes().unwrap();
+    let remaining = backend.disk_bytes().unwrap();
     if kind.shrinks {
-        // Two files of a log are a part of it.
-        assert!(left < 24 << 20, "{left} bytes are left of {peak}");
+        // This includes two log files.
+        assert!(remaining < 24 << 20, "{remaining} of {peak} bytes remain");
     }
-    assert!(peak < 50 << 20, "{peak} bytes at the most");
+    assert!(peak < 50 << 20, "{peak} bytes at most");
 }
 
-pub(crate) fn without_room_nothing_is_lost_and_work_goes_on_once_there_is_some(
-    kind: &BackendKind,
-    scratch: &Path,
-) {
+pub(crate) fn full_disk_loses_nothing_and_recovers(kind: &BackendKind, scratch: &Path) {
     let Some(_tmpfs) = Tmpfs::mount(scratch) else { return };
     let directory = scratch.join("store");
     let mut backend = kind.open(&directory);
@@ -99,12 +96,12 @@ pub(crate) fn without_room_nothing_is_lost_and_work_goes_on_once_there_is_some(
     if kind.survives_a_full_disk {
         assert_eq!(error.kind(), KvErrorKind::Full, "{error:?}");
         assert_eq!(again.kind(), KvErrorKind::Full, "{again:?}");
-        // What there is can still be read, and removed.
+        // Existing entries are still readable.
         assert_eq!(backend.scan(&Range::all(), 4).unwrap().len(), 4);
     }
     std::fs::remove_file(&filler).unwrap();
     if !kind.survives_a_full_disk {
-        // Nor does it wait for what nobody will write.
+        // A further write returns the same error and does not hang.
         assert_eq!(write(&*backend).unwrap_err().to_string(), error.to_string());
         drop(backend);
         backend = kind.open(&directory);
@@ -114,7 +111,7 @@ pub(crate) fn without_room_nothing_is_lost_and_work_goes_on_once_there_is_some(
     }
     for backend in [backend].into_iter().chain(std::iter::once_with(|| kind.open(&directory))) {
         let entries = backend.scan(&Range::all(), usize::MAX).unwrap();
-        // The one that failed may be there or not, if nobody could know; then it was written once more.
+        // The failed batch may exist if its state was unknown. It was written again in any case.
         let expected: Vec<_> = (0..written * 4).map(|seed| noise(16_000, seed)).collect();
         assert!(
             entries.iter().map(|(_, value)| value).eq(&expected),

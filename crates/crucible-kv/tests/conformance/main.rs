@@ -1,12 +1,13 @@
-//! What every backend must do: one list of cases, and a test of each for every adapter.
+//! The contract of every backend: one list of cases, and a test for each case and backend.
 //!
-//! Two cases mount a small tmpfs(5), for which they have to be root; as another user they say so and end.
+//! Two cases mount a small tmpfs(5), which needs root. As another user they print SKIPPED and the
+//! reason.
 
-#![deny(dead_code, reason = "a case that is not in the list would never run")]
+#![deny(dead_code, reason = "a case outside the list would never run")]
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
-    reason = "what helps a test may stop at the first surprise, as the test itself may"
+    reason = "a helper may panic, as the test itself may"
 )]
 
 mod backend_kind;
@@ -40,22 +41,22 @@ conformance! {
     redb: crate::backend_kind::BackendKind::redb();
     sled: crate::backend_kind::BackendKind::sled();
     {
-        commits: a_key_has_the_value_that_was_written_last,
-            what_was_committed_is_there_when_it_is_opened_again,
-            large_values_and_long_keys_come_back,
-            a_level_beyond_the_strongest_is_refused,
-            a_write_is_told_whether_what_was_read_has_changed;
-        scans: a_range_comes_in_its_order_and_the_other_way_round,
-            an_empty_range_has_nothing,
-            following_the_pages_gives_everything_once,
-            a_scan_sees_all_of_a_commit_or_nothing;
-        model: any_sequence_of_calls_gives_what_a_plain_map_gives;
-        directories: a_second_opener_is_told_who_was_first,
-            a_directory_of_another_kind_is_refused,
-            a_directory_that_cannot_be_written_is_named;
-        disk_space: space_is_used_again_or_given_back,
-            without_room_nothing_is_lost_and_work_goes_on_once_there_is_some;
-        corruption: a_changed_byte_is_never_taken_for_data,
-            a_file_that_was_cut_off_is_never_taken_for_data;
+        commits: get_returns_last_written_value,
+            committed_entries_survive_reopen,
+            large_values_and_long_keys_survive_reopen,
+            commit_beyond_strongest_level_is_refused,
+            is_unchanged_detects_changes_since_read;
+        scans: scan_follows_range_order_in_both_directions,
+            empty_range_returns_no_entries,
+            paging_returns_every_entry_once,
+            scan_sees_commit_whole_or_not_at_all;
+        model: random_calls_match_plain_map;
+        directories: second_opener_gets_identity_of_first,
+            directory_of_other_kind_is_refused,
+            read_only_directory_is_named;
+        disk_space: deleted_space_is_reused_or_released,
+            full_disk_loses_nothing_and_recovers;
+        corruption: changed_byte_is_never_returned_as_data,
+            truncated_file_is_never_returned_as_data;
     }
 }

@@ -1,4 +1,4 @@
-//! Against a plain map.
+//! Random calls compared with a plain map.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -29,7 +29,8 @@ fn step() -> impl Strategy<Value = Step> {
     let level =
         prop_oneof![Just(Durability::Buffered), Just(Durability::Process), Just(Durability::Power)];
     prop_oneof![
-        8 => (vec((key(), proptest::option::of(length)), 0..6), level).prop_map(|(writes, level)| Step::Commit(writes, level)),
+        8 => (vec((key(), proptest::option::of(length)), 0..6), level)
+            .prop_map(|(writes, level)| Step::Commit(writes, level)),
         6 => (key(), proptest::option::of(key()), any::<bool>(), 0..6_usize)
             .prop_map(|(prefix, after, reverse, limit)| Step::Scan(prefix, after, reverse, limit)),
         1 => Just(Step::Compact),
@@ -37,10 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-pub(crate) fn any_sequence_of_calls_gives_what_a_plain_map_gives(
-    kind: &BackendKind,
-    scratch: &Path,
-) {
+pub(crate) fn random_calls_match_plain_map(kind: &BackendKind, scratch: &Path) {
     // Opening a store takes milliseconds.
     let mut runner =
         TestRunner::new(Config { cases: 24, failure_persistence: None, ..Config::default() });
@@ -69,7 +67,7 @@ pub(crate) fn any_sequence_of_calls_gives_what_a_plain_map_gives(
                     backend.commit(&batch, level.min(backend.strongest())).unwrap();
                     for (key, _) in &batch {
                         prop_assert_eq!(backend.get(key).unwrap(), model.get(key).cloned());
-                        // Whatever can be told at once is the same.
+                        // A cached value must be the same.
                         if let Some(value) = backend.get_cached(key).unwrap() {
                             prop_assert_eq!(value, model.get(key).cloned());
                         }

@@ -1,4 +1,4 @@
-//! Reading ranges.
+//! Range scans.
 
 use std::ops::Bound;
 use std::path::Path;
@@ -14,10 +14,7 @@ fn keys(backend: &dyn crucible_kv::Backend, range: &Range, limit: usize) -> Vec<
     backend.scan(range, limit).unwrap().into_iter().map(|(key, _)| key).collect()
 }
 
-pub(crate) fn a_range_comes_in_its_order_and_the_other_way_round(
-    kind: &BackendKind,
-    scratch: &Path,
-) {
+pub(crate) fn scan_follows_range_order_in_both_directions(kind: &BackendKind, scratch: &Path) {
     let (backend, mut batch) = (kind.open(scratch), Batch::new());
     for key in KEYS.iter().rev() {
         batch.put(*key, *key);
@@ -39,7 +36,7 @@ pub(crate) fn a_range_comes_in_its_order_and_the_other_way_round(
     assert_eq!(keys(&*backend, &Range::all(), 0), [""; 0]);
 }
 
-pub(crate) fn an_empty_range_has_nothing(kind: &BackendKind, scratch: &Path) {
+pub(crate) fn empty_range_returns_no_entries(kind: &BackendKind, scratch: &Path) {
     let (backend, mut batch) = (kind.open(scratch), Batch::new());
     batch.put("a", "");
     backend.commit(&batch, Durability::Process).unwrap();
@@ -54,7 +51,7 @@ pub(crate) fn an_empty_range_has_nothing(kind: &BackendKind, scratch: &Path) {
     }
 }
 
-pub(crate) fn following_the_pages_gives_everything_once(kind: &BackendKind, scratch: &Path) {
+pub(crate) fn paging_returns_every_entry_once(kind: &BackendKind, scratch: &Path) {
     let (backend, mut batch) = (kind.open(scratch), Batch::new());
     for n in 0..2000_u32 {
         batch.put(n.to_be_bytes().to_vec(), vec![0; 100]);
@@ -73,7 +70,7 @@ pub(crate) fn following_the_pages_gives_everything_once(kind: &BackendKind, scra
     }
 }
 
-pub(crate) fn a_scan_sees_all_of_a_commit_or_nothing(kind: &BackendKind, scratch: &Path) {
+pub(crate) fn scan_sees_commit_whole_or_not_at_all(kind: &BackendKind, scratch: &Path) {
     let backend = kind.open(scratch);
     let commit = |round: u32| {
         let mut batch = Batch::new();
