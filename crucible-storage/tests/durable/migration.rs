@@ -104,7 +104,7 @@ async fn earlier_formats_are_migrated_and_writable() {
         write_fixture().await;
     }
     for format in 1..=NEWEST {
-        read_fixture_path(format).await;
+        read_fixture(format).await;
     }
 }
 
