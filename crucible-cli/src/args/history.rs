@@ -80,7 +80,7 @@ Examples:
   crucible history --data DIR purge --older-than 30d
   crucible history --data DIR purge --all --state finished")]
     Purge(PurgeArgs),
-    /// List dead letters: evaluations that failed by the infrastructure.
+    /// List dead letters: evaluations that failed because of the infrastructure.
     #[command(after_help = "Example:\n  crucible history --data DIR dead --json")]
     Dead(DeadArgs),
     /// Run dead letters again, each as a new evaluation.
