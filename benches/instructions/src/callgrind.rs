@@ -12,7 +12,8 @@ const HASHING: &str = "sha2::";
 
 /// Runs one path of this program under callgrind.
 pub(crate) fn count(name: &str) -> Result<Counts, String> {
-    let own = std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
+    let own =
+        std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
     let scratch = tempfile::tempdir().map_err(|error| format!("a directory: {error}"))?;
     let out = scratch.path().join("out");
     let mut command = Command::new("valgrind");

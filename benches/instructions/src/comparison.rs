@@ -23,15 +23,15 @@ pub(crate) fn compare(baseline: &Baseline, counted: &[(&'static str, Counts)]) -
     for (name, now) in counted {
         match baseline.paths.get(*name) {
             Some(before) if before.steps == now.steps => one(&mut comparison, name, before, now),
-            _ => {
-                comparison.failures.push(format!("{name}: not in the baseline; {RENEW}"))
-            }
+            _ => comparison.failures.push(format!("{name}: not in the baseline; {RENEW}")),
         }
     }
     for name in
         baseline.paths.keys().filter(|name| counted.iter().all(|(counted, _)| counted != name))
     {
-        comparison.failures.push(format!("{name}: in the baseline, but no such path exists; {RENEW}"));
+        comparison
+            .failures
+            .push(format!("{name}: in the baseline, but no such path exists; {RENEW}"));
     }
     comparison
 }
@@ -45,9 +45,7 @@ fn one(comparison: &mut Comparison, name: &str, before: &Counts, now: &Counts) {
     for (what, before, now, allowed) in figures {
         let line = |than: &str| {
             let percent = (now as f64 / (before as f64).max(1.0) - 1.0) * 100.0;
-            format!(
-                "{name}: {now} {what}, baseline {before} ({percent:+.1} %): {than}; {RENEW}"
-            )
+            format!("{name}: {now} {what}, baseline {before} ({percent:+.1} %): {than}; {RENEW}")
         };
         if now * 100 > before * (100 + allowed) {
             comparison.failures.push(line(&format!("more than {allowed} % more")));

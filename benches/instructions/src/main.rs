@@ -60,7 +60,10 @@ fn check() -> Result<(), String> {
     let found =
         comparison::compare(&baseline_of(&counted, &here).lowered(), &counted).failures.len();
     if found != counted.len() {
-        return Err(format!("the comparison reported {found} of {} paths that exceed a lowered baseline", counted.len()));
+        return Err(format!(
+            "the comparison reported {found} of {} paths that exceed a lowered baseline",
+            counted.len()
+        ));
     }
     let comparison = comparison::compare(&baseline, &counted);
     comparison.hints.iter().for_each(|hint| println!("{hint}"));
