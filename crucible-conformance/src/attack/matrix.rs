@@ -107,7 +107,7 @@ impl fmt::Display for LayerMatrix {
             let essential = essential.join(", ");
             writeln!(
                 f,
-                "\nThese layers cannot be waived, because the sandbox needs them: {essential}."
+                "\nThese layers cannot be waived, because the sandbox needs them:\n{essential}."
             )?;
         }
         Ok(())
