@@ -104,7 +104,7 @@ impl fmt::Display for LayerMatrix {
         self.write_attacks(f)?;
         let essential: Vec<_> = self.essential.iter().map(|layer| format!("`{layer}`")).collect();
         if !essential.is_empty() {
-            let essential = essential.join(", ");
+            let essential = essential.join(",\n");
             writeln!(
                 f,
                 "\nThese layers cannot be waived, because the sandbox needs them:\n{essential}."
