@@ -5,7 +5,7 @@
 //! ```text
 //! 8 MiB: exited 0
 //! 1 GiB: limit_exceeded memory
-//! allow-list: engine `restricted` does not support a network allow-list
+//! allow-list: engine `restricted` refuses the evaluation
 //! ```
 
 use async_trait::async_trait;
@@ -57,7 +57,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let network = Network::Allow(vec![Endpoint::new("pypi.org", 443)]);
     let refused = crucible.evaluate(Evaluation::python("").with_network(network)).await;
     if let Err(error) = refused {
-        println!("allow-list: {}", crucible::model::error_chain(&error));
+        println!("allow-list: {error}");
     }
     Ok(())
 }

@@ -9,9 +9,11 @@
 //! journal: 3 entries, verified
 //! ```
 
+use std::path::Path;
 use std::time::Duration;
 
-use crucible::{Crucible, Embedded as _, Evaluation};
+use crucible::storage::DataDirectory;
+use crucible::{Crucible, Evaluation, SubprocessEngine};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,13 +22,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // The key identifies the evaluation: a submission that is repeated after a crash runs once.
     let evaluation = Evaluation::python("print(6 * 7)").with_idempotency_key("exercise 1, alice");
 
-    let first = Crucible::embedded(&data).await?;
+    let (first, open) = start(&data).await?;
     let id = first.submit(evaluation.clone()).await?.id();
     println!("first host: accepted");
     first.shutdown(Duration::from_secs(60)).await;
     drop(first);
+    // One process at a time has the directory open.
+    open.close().await?;
 
-    let second = Crucible::embedded(&data).await?;
+    let (second, _open) = start(&data).await?;
     let outcome = second.handle(id).outcome().await?;
     let output = outcome.stdout.to_text();
     println!("second host: {}: {}", outcome.verdict(), output.trim_end().escape_debug());
@@ -38,4 +42,17 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("journal: {} entries, {result}", report.entries);
     second.shutdown(Duration::ZERO).await;
     Ok(())
+}
+
+/// Starts a platform on a directory. `Crucible::embedded` does the same in one call.
+async fn start(path: &Path) -> Result<(Crucible, DataDirectory), Box<dyn std::error::Error>> {
+    let directory = DataDirectory::open(path).await?;
+    let crucible = Crucible::builder()
+        .engine("sandbox", SubprocessEngine::new()?)
+        .storage(directory.storage())
+        .queue(directory.queue())
+        .build()?;
+    // Resumes the evaluations that an earlier host accepted and did not finish.
+    crucible.recover().await?;
+    Ok((crucible, directory))
 }

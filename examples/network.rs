@@ -3,9 +3,9 @@
 //! Run it with `cargo run --example network`. It needs no network of its own. It prints:
 //!
 //! ```text
-//! default: Network is unreachable
+//! default: Address family not supported by protocol
 //! allow-list: proxy http://127.0.0.1:3128
-//! allow-list, another host: 403 Forbidden
+//! allow-list, another host: Tunnel connection failed: 403 Forbidden
 //! ```
 
 use crucible::blocking::Crucible;
@@ -25,9 +25,11 @@ const PRINT_PROXY: &str = "import os; print('proxy', os.environ['https_proxy'])"
 const CONNECT_THROUGH_PROXY: &str = r#"
 import http.client
 proxy = http.client.HTTPConnection("127.0.0.1", 3128, timeout=5)
-proxy.request("CONNECT", "other.test:443")
-response = proxy.getresponse()
-print(response.status, response.reason)
+proxy.set_tunnel("other.test", 443)
+try:
+    proxy.request("GET", "/")
+except OSError as error:
+    print(error)
 "#;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
