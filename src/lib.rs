@@ -69,9 +69,9 @@
 //!
 //! # Limits of protection
 //!
-//! Crucible does not protect against a kernel bug that the remaining system calls reach, against
-//! side channels between programs on one machine, or against a program that deceives the grader of
-//! its output. `docs/security.md` has the details.
+//! Crucible does not protect against kernel bugs that the remaining system calls reach, or against
+//! side channels between programs on one machine. It does not protect against a program that
+//! deceives the grader of its output. `docs/security.md` has the details.
 
 #![forbid(unsafe_code)]
 #![doc(test(attr(deny(warnings), allow(dead_code))))]

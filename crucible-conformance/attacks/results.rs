@@ -122,8 +122,8 @@ pub(crate) fn many_results(context: &AttackContext) {
     context.report_finding(b"many files");
 }
 
-/// Creates names with a line feed, bytes that are not UTF-8, and a terminal's escape sequence, and
-/// names that look like an option or a parent directory.
+/// Creates names with a line feed, invalid UTF-8 and a terminal's escape sequence. Other names look
+/// like an option or a parent directory.
 pub(crate) fn strange_names(context: &AttackContext) {
     prepare(context);
     for name in [

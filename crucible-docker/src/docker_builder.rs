@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn every_problem_is_reported_at_once() {
+    fn build_reports_all_problems_together() {
         let builder = DockerBuilder::new()
             .waive(Layer::Capabilities)
             .waive(Layer::Seccomp)

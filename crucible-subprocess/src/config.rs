@@ -116,10 +116,10 @@ impl SubprocessBuilder {
 
     /// Sets the cgroup beneath which this engine creates its own groups.
     ///
-    /// A relative name is created beneath the host's own cgroup (version 1), beneath the root
-    /// (version 2, as root), or beneath the group that was delegated to the host (version 2, as an
-    /// ordinary user or in a container). An absolute path, for example beneath `/sys/fs/cgroup`, is
-    /// used as it is.
+    /// A relative name is created beneath the host's own cgroup (version 1) or beneath the root
+    /// (version 2, as root). With version 2 as an ordinary user or in a container, it is created
+    /// beneath the group that is delegated to the host. An absolute path, for example beneath
+    /// `/sys/fs/cgroup`, is used as it is.
     #[must_use]
     pub fn cgroup_parent(mut self, parent: impl Into<PathBuf>) -> Self {
         self.cgroup_parent = parent.into();

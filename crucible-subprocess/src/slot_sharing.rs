@@ -1,6 +1,6 @@
 //! The policy for sharing slots between tenants.
 
-/// Which evaluations may use a slot one after another.
+/// The evaluations that may share a slot, one after another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum SlotSharing {

@@ -3,8 +3,8 @@
 //! The *guest* is a small static program without libc and without the standard library. The build
 //! script compiles it, and this crate embeds it as [`BINARY`]. An engine starts it as the first
 //! process of a sandbox. The guest starts the untrusted program under another, unprivileged user
-//! id, forwards its streams, reaps orphans, measures, enforces the deadline from inside too, and
-//! reports how the program ended.
+//! id, forwards its streams, and reaps orphans. It measures the program, enforces the deadline from
+//! inside as well, and reports the program's ending.
 //!
 //! - [`policy`] lists the system calls that the seccomp filter refuses, and the reasons.
 //! - [`protocol`] encodes and decodes the frames between host and guest. It trusts no byte of its

@@ -173,8 +173,9 @@ impl Store {
     /// Runs a closure that writes, and does not wait until its writes are durable.
     ///
     /// The writes are committed with the next group, within a few milliseconds. Later writes see
-    /// them at once, reads see them after the commit. If that group fails or the process crashes,
-    /// the writes are lost without an error. Use this only for writes that can be repeated.
+    /// them immediately, reads see them after the commit. If that group fails or the process
+    /// crashes, the writes are lost without an error. Use this only for writes that can be
+    /// repeated.
     ///
     /// # Cancel safety
     /// If the future is dropped, the write is made as a whole or not at all.

@@ -94,7 +94,7 @@ Examples:
 /// Lists evaluations.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ListArgs {
-    /// Which evaluations.
+    /// The selected evaluations.
     #[command(flatten)]
     pub(crate) filter: RecordFilterArgs,
     /// The maximum number of evaluations.
@@ -232,7 +232,7 @@ pub(crate) struct PurgeArgs {
     /// All ended evaluations that the other options select.
     #[arg(long, group = "selection")]
     pub(crate) all: bool,
-    /// Which evaluations.
+    /// The selected evaluations.
     #[command(flatten)]
     pub(crate) filter: RecordFilterArgs,
 }

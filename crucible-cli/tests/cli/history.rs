@@ -83,7 +83,7 @@ fn evaluation_can_be_listed_shown_and_verified() {
 }
 
 #[test]
-fn killed_batch_resumes() {
+fn killed_batch_resumes_from_its_directory() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().join("data");
     let line = |n: u32| {

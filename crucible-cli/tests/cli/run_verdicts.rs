@@ -50,7 +50,7 @@ fn exit_codes_are_not_interpreted() {
 }
 
 #[test]
-fn signal_is_named() {
+fn fatal_signal_is_named_in_the_verdict() {
     assert_verdict(&run_code("sh", "kill -SEGV $$", &[]), "signaled SIGSEGV");
     // A program that kills itself did not reach a limit.
     assert_verdict(&run_code("sh", "kill -KILL $$", &[]), "signaled SIGKILL");

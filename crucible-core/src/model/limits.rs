@@ -69,10 +69,8 @@ pub struct ParseLimitError {
 ///
 /// | limit | default | why this number |
 /// | --- | --- | --- |
-/// | `wall` | 10 s | enough for an interpreter on a busy machine, short enough for an interactive
-/// caller |
-/// | `cpu` | 5 s | half of `wall`, so that a busy program and a sleeping program get different
-/// verdicts |
+/// | `wall` | 10 s | enough for an interpreter on a busy machine; short for interactive callers |
+/// | `cpu` | 5 s | half of `wall`: busy and sleeping programs get different verdicts |
 /// | `memory_bytes` | 256 MiB | an interpreter with its usual libraries needs 10 to 150 MiB |
 /// | `processes` | 64 | enough for a build tool; a fork bomb ends in milliseconds |
 /// | `output_bytes` | 16 MiB | more than a person reads, less than a host's memory |

@@ -16,9 +16,8 @@ const ENCODED_BYTES: usize = 512;
 
 /// A ticket with its status at the time of the write.
 ///
-/// Times are stored relative to the time of the write. If the system clock is set while no process
-/// has the queue, the error is at most the change of the clock, and a delay never becomes longer
-/// than it was.
+/// Times are stored relative to the time of the write. The system clock may be set while no process
+/// has the queue. The error is then at most the change of the clock, and no delay becomes longer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StoredTicket {
     pub(super) ticket: Ticket,

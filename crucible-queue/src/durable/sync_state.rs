@@ -5,7 +5,7 @@ use super::clock_reading::ClockReading;
 /// Whether the tickets in memory equal the tickets in the store.
 #[derive(Debug)]
 pub(super) struct SyncState {
-    /// How often the tickets were reloaded from the store.
+    /// The number of times that the tickets were reloaded from the store.
     pub(super) reloads: u64,
     /// Whether a write has failed since the last reload.
     pub(super) is_stale: bool,

@@ -15,10 +15,10 @@ const TEMPORARY: &str = "tmp";
 /// Files in a directory, named by the digest of their content: `ab/cdef…`.
 ///
 /// INVARIANT: every file that the store refers to exists, whenever the process dies. A writer
-/// registers a use, writes the file under a temporary name, flushes it if it must survive a power
-/// cut, renames it, and only then writes the reference to the store. A file is removed only without
-/// a use and without a reference. Unreferenced files that a crash leaves are removed at the next
-/// opening.
+/// registers a use and writes the file under a temporary name. It flushes the file if it must
+/// survive a power cut, and renames it. Only then it writes the reference to the store. A file is
+/// removed only without a use and without a reference. Unreferenced files that a crash leaves are
+/// removed at the next opening.
 #[derive(Debug)]
 pub(super) struct BlobFiles {
     directory: PathBuf,

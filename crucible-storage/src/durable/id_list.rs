@@ -84,7 +84,7 @@ impl IdList {
             advanced = self.buffer.pop_front().is_some();
         }
         if self.buffer.is_empty() && !self.ended {
-            // Read little after a jump: the next jump may follow at once.
+            // Read little after a jump: the next jump may follow immediately.
             let is_consecutive = had_ids && advanced;
             self.read_next =
                 if is_consecutive { (self.read_next * 2).min(READ_MAX) } else { READ_MIN };

@@ -103,7 +103,7 @@ fn each_refusal_matches_the_policy() {
 }
 
 #[test]
-fn violations_are_counted() {
+fn violations_are_counted_per_call() {
     let engine = without(&[]);
     let outcome = run(&engine, &program(&format!("for _ in range(3): {MOUNT}\n{SETNS}\n{MOUNT}")));
     let (found, _) = reported(&outcome);

@@ -24,8 +24,8 @@ pub(super) const INET_HOLES: [u32; 2] = [0x696E_6501, 0x696E_6502];
 /// The answer to calls of another ABI. No call fails with such an error number.
 pub(super) const FOREIGN: u32 = NOTIFY | DATA;
 
-/// Compiles rules into a filter. It is a search tree over the numbers, because the kernel takes
-/// time for each instruction when it loads a filter, and again at each call.
+/// Compiles rules into a filter. It is a search tree over the numbers. The kernel takes time for
+/// each instruction when it loads a filter, and again at each call.
 #[expect(
     clippy::indexing_slicing,
     reason = "it runs at compile time, where an index out of bounds is a compile error"

@@ -1,7 +1,7 @@
 //! The filter that enforces the policy on system calls.
 //!
-//! There is one filter. The spawner loads it once, and every guest and every target inherits it,
-//! because loading a filter takes a tenth of the time of a whole run.
+//! There is one filter. The spawner loads it once, and every guest and every target inherits it.
+//! Loading a filter takes a tenth of the time of a whole run.
 //!
 //! The calls that set sandboxes up are refused like others, unless the caller passes a key, a
 //! random number of 64 bits. The spawner makes the key before it loads the filter, and a guest

@@ -6,7 +6,7 @@ use super::codec::{Malformed, Overflow, WireReader, WireWriter};
 /// order. Otherwise they travel as `Stdin`, `Stdout` and `Stderr` frames.
 pub const STDIO_PASSED: u8 = 1;
 
-/// What happens to the processes that remain after the command.
+/// The treatment of the processes that remain after the command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum OnExit {
@@ -76,7 +76,7 @@ impl<'a> Strings<'a> {
 pub struct Exec<'a> {
     /// [`STDIO_PASSED`] or 0.
     pub stdio: u8,
-    /// What happens to the processes that remain after the command.
+    /// The treatment of the processes that remain after the command.
     pub on_exit: OnExit,
     /// Whether the `Started` frame contains the target's status file (proc(5)).
     pub status: bool,

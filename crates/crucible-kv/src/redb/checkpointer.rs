@@ -24,7 +24,7 @@ pub(super) struct Memtables {
     pub(super) active: Batch,
     /// The entries of the other log file, which are being applied to the tree.
     pub(super) flushing: Arc<Batch>,
-    /// How often `flushing` has moved into the tree.
+    /// The number of times that `flushing` has moved into the tree.
     pub(super) generation: u64,
 }
 

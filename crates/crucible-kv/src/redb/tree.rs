@@ -257,7 +257,7 @@ impl OpenDatabase {
         let database = Builder::new().set_cache_size(CACHE).create_with_backend(data)?;
         match database.begin_read()?.open_table(META) {
             Ok(_) => {}
-            // Create all tables at once, because redb cannot read a table that was never written.
+            // Create all tables now, because redb cannot read a table that was never written.
             Err(TableError::TableDoesNotExist(_)) => {
                 let mut transaction = database.begin_write()?;
                 transaction.set_quick_repair(true);

@@ -92,8 +92,7 @@ impl Wal {
     }
 
     /// Appends a record, and returns the encoded batch in it. The record gets its number only after
-    /// it was written as a whole, so that the next record overwrites one that did not fit on a full
-    /// disk.
+    /// the write is complete. If the disk is full, the next record overwrites the incomplete one.
     pub(super) fn append(&mut self, batch: &Batch) -> Result<Bytes, KvError> {
         let mut record = Vec::new();
         let encoded =

@@ -5,8 +5,8 @@
 //! could change the arguments in the meantime. Without the auditor, the kernel refuses these calls
 //! (`ENOSYS`).
 //!
-//! The auditor is a thread and not a task, because a program waits for the answer, and that program
-//! may hold up every task of the host's runtime.
+//! The auditor is a thread and not a task: a program waits for the answer, and may block every task
+//! of the host's runtime meanwhile.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
