@@ -9,7 +9,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A counting allocator, for use as the `#[global_allocator]`.
-pub(crate) struct Counting;
+pub(crate) struct CountingAllocator;
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 static BYTES: AtomicU64 = AtomicU64::new(0);
@@ -40,7 +40,7 @@ fn note(bytes: usize) {
 }
 
 // SAFETY: the system's allocator upholds the contract; every call is forwarded unchanged.
-unsafe impl GlobalAlloc for Counting {
+unsafe impl GlobalAlloc for CountingAllocator {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         note(layout.size());
         // SAFETY: the caller upholds the contract of GlobalAlloc.

@@ -23,8 +23,8 @@ impl<'a> Case<'a> {
     }
 }
 
-/// Runs every case once per round, in a new random order. In a fixed order, a case would pay for the
-/// kernel work that its predecessor left behind.
+/// Runs every case once per round, in a new random order. In a fixed order, a case would pay for
+/// the kernel work that its predecessor left behind.
 pub(crate) fn run_rounds(cases: &mut [Case<'_>], rounds: usize, order: &mut Order) {
     for _ in 0..rounds {
         for index in order.shuffled(cases.len()) {
@@ -38,7 +38,7 @@ pub(crate) fn run_rounds(cases: &mut [Case<'_>], rounds: usize, order: &mut Orde
 }
 
 /// Clears the times that were measured during warm-up.
-pub(crate) fn forget(cases: &mut [Case<'_>]) {
+pub(crate) fn clear_times(cases: &mut [Case<'_>]) {
     for case in cases {
         case.times.clear();
     }

@@ -17,9 +17,10 @@ const AT_ONCE: usize = 16;
 /// Ordinary runs per run with a special ending.
 const ORDINARY: usize = 10;
 
+/// The name of an ending, a program with this ending, and the check of its verdict.
 type Known = (&'static str, Evaluation, fn(&Verdict) -> bool);
 
-/// Programs and checks of their verdicts.
+/// Returns the programs and the checks of their verdicts.
 fn known() -> Vec<Known> {
     let mib = 1 << 20;
     let limits =
@@ -71,6 +72,7 @@ fn known() -> Vec<Known> {
     ]
 }
 
+/// Counts the wrong verdicts of many parallel runs.
 pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let runtime = Runtime::new().expect("a runtime");
     let engine = SubprocessEngine::builder().ready_sandboxes(4).build().expect("an engine");
@@ -98,9 +100,9 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         while let Some((name, wrong)) = runs.next().await {
             let (count, wrongs) = tally.entry(name).or_default();
             *count += 1;
-            if let Some(said) = wrong {
+            if let Some(verdict) = wrong {
                 *wrongs += 1;
-                eprintln!("wrong: {name}: {said}");
+                eprintln!("wrong: {name}: {verdict}");
             }
         }
     });

@@ -1,8 +1,8 @@
 //! Allocations, counted by a separate program, because a counting allocator would slow down the
 //! other measurements.
 
+use crate::peers;
 use crate::report::{Report, Table, round};
-use crate::rivals;
 use crate::scale::Scale;
 
 /// Keys that the program prints, and their labels.
@@ -21,7 +21,7 @@ pub(crate) fn measure(report: &mut Report, _: &Scale) {
         eprintln!("allocations: SKIPPED, crucible-allocations is not built");
         return;
     };
-    let output = rivals::standard(&[program]);
+    let output = peers::standard(&[program]);
     let said = String::from_utf8_lossy(&output);
     let (mut rows, mut bars) = (Vec::new(), Vec::new());
     for line in said.lines() {

@@ -4,9 +4,13 @@ use std::fmt::Write as _;
 
 use crate::report::Table;
 
+/// The height of a row, in pixels.
 const ROW: f64 = 26.0;
+/// The width of the labels, in pixels.
 const LABELS: f64 = 330.0;
+/// The width of the longest bar, in pixels.
 const BARS: f64 = 420.0;
+/// The height of the title, in pixels.
 const TOP: f64 = 40.0;
 
 /// Returns the table's bars or curves as SVG.
@@ -21,7 +25,7 @@ pub(crate) fn svg(table: &Table) -> String {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{height}\" font-family=\"sans-serif\" \
          font-size=\"13\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n<text x=\"8\" y=\"22\" \
          font-weight=\"bold\">{} ({})</text>\n",
-        escaped(&table.title),
+        escape_xml(&table.title),
         table.unit
     );
     let mut y = TOP;
@@ -35,9 +39,9 @@ pub(crate) fn svg(table: &Table) -> String {
              <rect x=\"{LABELS}\" y=\"{bar:.0}\" width=\"{length:.1}\" height=\"18\" fill=\"{fill}\"/>\
              <text x=\"{:.0}\" y=\"{middle:.0}\">{}</text>",
             LABELS - 8.0,
-            escaped(name),
+            escape_xml(name),
             LABELS + length + 6.0,
-            shown(*value)
+            format_figure(*value)
         );
         y += ROW;
     }
@@ -45,10 +49,12 @@ pub(crate) fn svg(table: &Table) -> String {
     svg
 }
 
-fn shown(value: f64) -> String {
+/// Formats a figure: integral from 100, otherwise with two decimals.
+fn format_figure(value: f64) -> String {
     if value >= 100.0 { format!("{value:.0}") } else { format!("{value:.2}") }
 }
 
-pub(crate) fn escaped(text: &str) -> String {
+/// Escapes text for XML.
+pub(crate) fn escape_xml(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }

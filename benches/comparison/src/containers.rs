@@ -14,16 +14,20 @@ use crate::support::{Case, Order};
 
 /// The image that `ci/docker image` creates.
 const IMAGE: &str = "crucible-busybox:latest";
+/// The measured program.
 const ARGV: [&str; 2] = ["echo", "hi"];
-const WAITING: usize = 2;
-const ROUNDS_FIRST: usize = 1;
+/// The number of ready containers.
+const READY: usize = 2;
+/// The number of warm-up rounds.
+const WARM_UP_ROUNDS: usize = 1;
 
+/// Measures `echo hi` in a container, by the `docker` command and by the engine.
 pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let runtime = runtime();
     let engine = |ready| {
         runtime.block_on(DockerEngine::builder().image(IMAGE).ready_containers(ready).build())
     };
-    let (cold, ready) = match (engine(0), engine(WAITING)) {
+    let (cold, ready) = match (engine(0), engine(READY)) {
         (Ok(cold), Ok(ready)) => (cold, ready),
         (Err(error), _) | (_, Err(error)) => {
             eprintln!(
@@ -51,12 +55,12 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         Case::new("crucible, docker, ready", || run(&ready)),
     ];
     let mut order = Order::new();
-    for round in 0..scale.container_rounds + ROUNDS_FIRST {
+    for round in 0..scale.container_rounds + WARM_UP_ROUNDS {
         for index in order.shuffled(cases.len()) {
             settle(&ready);
             let began = Instant::now();
             (cases[index].run)();
-            if round >= ROUNDS_FIRST {
+            if round >= WARM_UP_ROUNDS {
                 cases[index].times.push(began.elapsed());
             }
         }
@@ -66,8 +70,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     report.add(Table::of_cases(
         "containers",
         "Containers",
-        "`echo hi` in the same image, with the daemon's own runtime. Warm: a container was started before there was a program, and runs this \
-         one program.",
+        "`echo hi` in the same image, with the daemon's own runtime. Ready: the container was \
+         started ahead of time and runs this one program.",
         &cases,
     ));
 }
@@ -75,7 +79,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
 /// Waits until a container is ready and the daemon has finished earlier removals.
 fn settle(ready: &DockerEngine) {
     let began = Instant::now();
-    while ready.ready_stats().ready < WAITING as u64 {
+    while ready.ready_stats().ready < READY as u64 {
         assert!(began.elapsed() < Duration::from_secs(60), "no container became ready");
         std::thread::sleep(Duration::from_millis(5));
     }

@@ -2,13 +2,18 @@
 
 use std::fmt::Write as _;
 
-use crate::chart::escaped;
+use crate::chart::escape_xml;
 use crate::report::Table;
 
+/// The left margin, in pixels.
 const LEFT: f64 = 80.0;
+/// The top margin, in pixels.
 const TOP: f64 = 44.0;
+/// The width of the plot, in pixels.
 const WIDTH: f64 = 560.0;
+/// The height of the plot, in pixels.
 const HEIGHT: f64 = 260.0;
+/// The colours of the curves, in order.
 const COLOURS: [&str; 3] = ["#2b6cb0", "#a0aec0", "#dd6b20"];
 
 /// Curves over a common axis.
@@ -20,15 +25,15 @@ pub(crate) struct Curve {
     lines: Vec<(&'static str, Vec<f64>)>,
 }
 
-/// A range between powers of ten.
+/// The range of a logarithmic axis, as powers of ten.
 struct Axis {
     least: f64,
     most: f64,
 }
 
 impl Axis {
-    /// Returns `true` if the figure can be drawn: a logarithmic axis has no zero.
-    fn over<'a>(figures: impl Iterator<Item = &'a f64>) -> Self {
+    /// Creates the range of the figures above zero: a logarithmic axis has no zero.
+    fn covering<'a>(figures: impl Iterator<Item = &'a f64>) -> Self {
         let powers = figures.filter(|figure| **figure > 0.0).map(|figure| figure.log10());
         let (least, most) = powers
             .fold((f64::MAX, f64::MIN), |(least, most), power| (power.min(least), power.max(most)));
@@ -54,8 +59,8 @@ impl Curve {
 
     /// Returns the curves as SVG, with the names of the table's rows as axis labels.
     pub(crate) fn svg(&self, table: &Table) -> String {
-        let across = Axis::over(self.at.iter());
-        let up = Axis::over(self.lines.iter().flat_map(|(_, line)| line));
+        let across = Axis::covering(self.at.iter());
+        let up = Axis::covering(self.lines.iter().flat_map(|(_, line)| line));
         let up = Axis { least: up.least.floor(), most: up.most.ceil() };
         let x = |figure: f64| LEFT + 20.0 + across.share(figure) * (WIDTH - 40.0);
         let y = |figure: f64| TOP + HEIGHT * (1.0 - up.share(figure));
@@ -63,8 +68,8 @@ impl Curve {
             "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"860\" height=\"350\" font-family=\"sans-serif\" \
              font-size=\"13\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n<text x=\"8\" y=\"22\" \
              font-weight=\"bold\">{} ({})</text>\n",
-            escaped(&table.title),
-            escaped(table.unit)
+            escape_xml(&table.title),
+            escape_xml(table.unit)
         );
         for power in up.least as i32..=up.most as i32 {
             let figure = 10_f64.powi(power);
@@ -76,7 +81,7 @@ impl Curve {
             );
         }
         for ((name, _), at) in table.rows.iter().zip(&self.at).filter(|(_, at)| **at > 0.0) {
-            let (at, name) = (x(*at), escaped(name));
+            let (at, name) = (x(*at), escape_xml(name));
             let _written =
                 writeln!(svg, "<text x=\"{at:.1}\" y=\"326\" text-anchor=\"middle\">{name}</text>");
         }
@@ -86,7 +91,7 @@ impl Curve {
             let points: Vec<_> =
                 points.map(|(at, figure)| format!("{:.1},{:.1}", x(*at), y(*figure))).collect();
             let (points, name, text) =
-                (points.join(" "), escaped(name), TOP + 20.0 * index as f64 + 12.0);
+                (points.join(" "), escape_xml(name), TOP + 20.0 * index as f64 + 12.0);
             let _written = writeln!(
                 svg,
                 "<polyline points=\"{points}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"2\"/>\

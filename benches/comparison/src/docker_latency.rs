@@ -1,7 +1,8 @@
-//! The latency of one run in a container: `docker run --rm`, the bare sequence of API calls, and the
-//! engine, cold and with ready containers; with runc, and with gVisor if the daemon has it.
+//! The latency of one run in a container.
 //!
-//! `ci/docker start && ci/docker image`, then `ci/bench docker-latency [--rounds N]`.
+//! It compares `docker run --rm`, the bare sequence of API calls, and the engine, cold and with
+//! ready containers. It measures runc, and gVisor if the daemon has it. To run it: `ci/docker start
+//! && ci/docker image`, then `ci/bench docker-latency [--rounds N]`.
 
 #![expect(clippy::expect_used, reason = "a benchmark that fails has nothing to report")]
 
@@ -28,7 +29,8 @@ use support::{Case, Order, print_table, ratio, rounds_or};
 /// The image that `ci/docker image` creates.
 const IMAGE: &str = "crucible-busybox:latest";
 /// The longest wait for output after the container's end.
-const REST: Duration = Duration::from_secs(1);
+const OUTPUT_GRACE: Duration = Duration::from_secs(1);
+/// The measured program.
 const ARGV: [&str; 2] = ["echo", "hi"];
 
 fn main() -> Result<(), String> {
@@ -54,6 +56,7 @@ fn main() -> Result<(), String> {
     Ok(())
 }
 
+/// Compares the cases with one container runtime and prints a table.
 fn compare(
     runtime: &tokio::runtime::Runtime,
     name: &str,
@@ -88,7 +91,6 @@ fn compare(
     for round in 0..rounds + 2 {
         for index in order.shuffled(cases.len()) {
             let Some(case) = cases.get_mut(index) else { continue };
-            // Earlier removals must be finished, and a container must be ready.
             settle(ready);
             let began = Instant::now();
             (case.run)();
@@ -103,6 +105,7 @@ fn compare(
     println!("ready to docker run --rm: {:.2} (budget 0.1)", ratio(ready, docker));
 }
 
+/// Waits until a container is ready and the daemon has finished earlier removals.
 fn settle(ready: &DockerEngine) {
     let began = Instant::now();
     while ready.ready_stats().ready < 2 {
@@ -138,7 +141,8 @@ async fn bare(daemon: &Docker, runtime: &str) -> Vec<u8> {
     ended.expect("its end").expect("exit code 0");
     let mut output = Vec::new();
     // The stream can stay open after the container's end.
-    while let Ok(Some(Ok(piece))) = tokio::time::timeout(REST, attached.output.next()).await {
+    while let Ok(Some(Ok(piece))) = tokio::time::timeout(OUTPUT_GRACE, attached.output.next()).await
+    {
         output.extend_from_slice(&piece.into_bytes());
         if output.ends_with(b"\n") {
             break;

@@ -9,16 +9,19 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
 use crate::bare::Bare;
 use crate::growth::grouped;
+use crate::peers::{BUSYBOX, has};
 use crate::report::{Report, Table, round};
-use crate::rivals::{BUSYBOX, has};
 use crate::scale::Scale;
 use crate::start::{ARGV, run, runtime};
-use crate::support::{Case, Order, forget, ratio, run_rounds};
+use crate::support::{Case, Order, clear_times, ratio, run_rounds};
 
+/// The additional heap of the large host, in bytes.
 const HEAP: usize = 1 << 30;
+/// The wanted number of open files of the large host.
 const FILES: usize = 20_000;
 /// File descriptors reserved for the runs themselves.
 const BESIDE: u64 = 1000;
+/// The number of mounts of the large host.
 const MOUNTS: usize = 2000;
 /// Rounds per switch between the small and the large host.
 const BLOCK: usize = 20;
@@ -26,6 +29,7 @@ const BLOCK: usize = 20;
 /// Creates the value that makes the host large; `None` if this host's limits forbid it.
 type Ballast = Box<dyn Fn() -> Option<Box<dyn std::any::Any>>>;
 
+/// Returns the kinds of large hosts: a key, a label, and the ballast.
 fn kinds() -> [(&'static str, String, Ballast); 3] {
     let files = files();
     [
@@ -49,15 +53,16 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         scope.spawn(|| {
             let flags = rustix::thread::UnshareFlags::NEWNS;
             // SAFETY: only this thread enters a new mount namespace; file descriptors stay shared.
-            let apart = unsafe { rustix::thread::unshare_unsafe(flags) };
+            let unshared = unsafe { rustix::thread::unshare_unsafe(flags) };
             let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
-            let apart = apart.and_then(|()| rustix::mount::mount_change("/", private));
-            measure_apart(report, scale, apart.is_ok());
+            let unshared = unshared.and_then(|()| rustix::mount::mount_change("/", private));
+            measure_hosts(report, scale, unshared.is_ok());
         });
     });
 }
 
-fn measure_apart(report: &mut Report, scale: &Scale, may_mount: bool) {
+/// Measures runs in a small and in a large host, by turns.
+fn measure_hosts(report: &mut Report, scale: &Scale, may_mount: bool) {
     if !has(BUSYBOX, "busybox-static") {
         return;
     }
@@ -76,7 +81,7 @@ fn measure_apart(report: &mut Report, scale: &Scale, may_mount: bool) {
         let mut large = [Case::new("bare", || drop(bare.run())), case("large")];
         let mut order = Order::new();
         run_rounds(&mut small, BLOCK, &mut order);
-        forget(&mut small);
+        clear_times(&mut small);
         for _ in (0..scale.rounds).step_by(BLOCK) {
             run_rounds(&mut small, BLOCK, &mut order);
             let held = ballast();
@@ -107,9 +112,9 @@ copies the host's descriptors; a fork(2) would copy its page tables as well."
     });
 }
 
-/// Opens the wanted number of files, or as many as the limits allow beside a run.
+/// Returns [`FILES`], or the number of files that the limits allow beside a run.
 fn files() -> usize {
-    let may = crate::held::raise_descriptors(FILES as u64 + BESIDE);
+    let may = crate::host_resources::raise_descriptors(FILES as u64 + BESIDE);
     usize::try_from(may.saturating_sub(BESIDE)).map_or(FILES, |may| may.min(FILES))
 }
 

@@ -7,9 +7,9 @@ use crucible::engine::RunContext;
 use crucible::{Engine as _, Evaluation, Language, SubprocessEngine};
 use futures::StreamExt as _;
 
+use crate::peers::{self, PYTHON, has};
 use crate::problems::problems;
 use crate::report::{Report, Table, round};
-use crate::rivals::{self, PYTHON, has};
 use crate::scale::Scale;
 use crate::start::runtime;
 use crate::support::{Order, quantile, ratio};
@@ -17,6 +17,7 @@ use crate::support::{Order, quantile, ratio};
 /// The modules that the problems import.
 const MODULES: [&str; 8] =
     ["typing", "math", "random", "copy", "string", "collections", "re", "hashlib"];
+/// The numbers of parallel programs.
 const AT_ONCE: [usize; 2] = [1, 8];
 /// The peer: one interpreter per program, without isolation.
 const NAIVE: &str = "import concurrent.futures, json, subprocess, sys, time\n\
@@ -28,11 +29,13 @@ const NAIVE: &str = "import concurrent.futures, json, subprocess, sys, time\n\
     else:\n    right = sum(concurrent.futures.ThreadPoolExecutor(at_once).map(run, sources))\n\
     print(time.perf_counter() - began, right)";
 
+/// The name of the peer in the table.
 const NAIVE_NAME: &str = "a host in Python, subprocess.run";
 
 /// A key, a name, and the function that measures all problems with the given parallelism.
 type Subject<'a> = (&'static str, &'static str, Box<dyn Fn(usize) -> Duration + 'a>);
 
+/// Measures the time to run all problems.
 pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     if !has(PYTHON, "python3") {
         return;
@@ -89,16 +92,22 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         name: "humaneval",
         title: "HumanEval".to_owned(),
         note: format!(
-            "{} problems of HumanEval, each with its solution and its tests, in sequence and eight in parallel: the time for all; in \
-             brackets the ratio to a host in Python that calls `subprocess.run` for each, without any isolation. All results are correct. \
-             Few of them import anything, and a machine that is busy all the time gains nothing by what was imported ahead of time and is \
-             not used: ready interpreters have imported nothing in one row, and `{}` in the other.",
+            "{} problems of HumanEval, each with its solution and its tests, in sequence and eight \
+             in parallel: the time for all; in brackets the ratio to a host in Python that calls \
+             `subprocess.run` for each, without any isolation. All results are correct. Few of \
+             the programs import anything, and on a busy machine unused imports cost more than \
+             they save: ready interpreters have imported nothing in one row, and `{}` in the \
+             other.",
             sources.len(),
             MODULES.join("`, `")
         ),
         columns: vec!["in sequence", "8 in parallel"],
-        rows: (0..subjects.len()).map(|row| (subjects[row].1.to_owned(), vec![cell(row, 0), cell(row, 1)])).collect(),
-        bars: (0..subjects.len()).map(|row| (subjects[row].1.to_owned(), medians[row][0].as_secs_f64())).collect(),
+        rows: (0..subjects.len())
+            .map(|row| (subjects[row].1.to_owned(), vec![cell(row, 0), cell(row, 1)]))
+            .collect(),
+        bars: (0..subjects.len())
+            .map(|row| (subjects[row].1.to_owned(), medians[row][0].as_secs_f64()))
+            .collect(),
         curve: None,
         unit: "s for all, in sequence",
     });
@@ -121,7 +130,7 @@ fn waiting(at_once: usize) -> usize {
 /// Returns the time that the Python host measures.
 fn naive(sources: &Path, at_once: usize, count: usize) -> Duration {
     let sources = sources.to_str().expect("a path in UTF-8");
-    let output = rivals::standard(&[PYTHON, "-c", NAIVE, sources, &at_once.to_string()]);
+    let output = peers::standard(&[PYTHON, "-c", NAIVE, sources, &at_once.to_string()]);
     let text = String::from_utf8_lossy(&output);
     let (seconds, right) =
         text.trim().split_once(' ').expect("seconds and the number of correct results");
@@ -129,6 +138,7 @@ fn naive(sources: &Path, at_once: usize, count: usize) -> Duration {
     Duration::from_secs_f64(seconds.parse().expect("seconds"))
 }
 
+/// Returns the time to run all problems on an engine.
 fn all(engine: &SubprocessEngine, at_once: usize, sources: &[String]) -> Duration {
     let began = Instant::now();
     runtime().block_on(async {

@@ -12,18 +12,18 @@ mod chart;
 mod containers;
 mod curve;
 mod growth;
-mod held;
 mod host;
+mod host_resources;
 mod humaneval;
 mod leaks;
 mod machine;
 mod neighbours;
 mod page;
+mod peers;
 mod platform;
 mod problems;
 mod python;
 mod report;
-mod rivals;
 mod scale;
 mod soak;
 mod start;
@@ -85,7 +85,7 @@ const PARTS: [(&str, Part); 13] = [
 fn main() -> ExitCode {
     let options = Options::parse();
     if options.victim {
-        leaks::be_killed();
+        leaks::run_victim();
     }
     let scale = if options.quick { Scale::QUICK } else { Scale::FULL };
     let mut report = Report::new();

@@ -1,5 +1,5 @@
-//! The cost of misbehaving neighbours: the same evaluations alone, and beside a fork bomb, a flood of
-//! output and a full disk, each restarted as soon as it ends.
+//! The cost of misbehaving neighbours: the same evaluations alone, and beside a fork bomb, a flood
+//! of output and a full disk, each restarted as soon as it ends.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,12 +17,14 @@ use crate::support::{quantile, ratio};
 /// Parallel ordinary evaluations: one per CPU of a small machine.
 const AT_ONCE: usize = 2;
 
+/// The scripts of the misbehaving neighbours.
 const NEIGHBOURS: [&str; 3] = [
     "bomb() { bomb | bomb; }; bomb",
     "while :; do echo a line of useless output; done",
     "while :; do cat /dev/zero > /tmp/full; done",
 ];
 
+/// Measures ordinary evaluations alone and beside misbehaving neighbours.
 pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let engine = SubprocessEngine::new().expect("an engine");
     let (alone, beside, ended) =
@@ -36,8 +38,9 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         name: "neighbours",
         title: "Neighbours".to_owned(),
         note: format!(
-            "{} evaluations, {AT_ONCE} at once, alone and beside a fork bomb, a flood of output and a full disk, each restarted as soon as \
-             they end; {ended} of these were ended meanwhile. All verdicts are right.",
+            "{} evaluations, {AT_ONCE} in parallel, alone and beside a fork bomb, a flood of \
+             output and a full disk, each restarted as soon as it ends. The engine ended {ended} of \
+             these neighbours at a limit. All verdicts are correct.",
             scale.neighbour_rounds
         ),
         columns: vec!["median", "ratio"],
@@ -54,8 +57,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     });
 }
 
-/// Returns the median alone, the median beside neighbours, and the number of neighbours that were
-/// killed meanwhile.
+/// Returns the median alone, the median beside neighbours, and the number of neighbours that
+/// the engine ended during the measurement.
 async fn compare(engine: &SubprocessEngine, rounds: usize) -> (Duration, Duration, usize) {
     // Warm-up.
     well_behaved(engine, 20).await;

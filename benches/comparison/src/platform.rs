@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 
 use crate::report::{Report, Table, micros, round};
 use crate::scale::Scale;
-use crate::support::{Case, Order, forget, run_rounds};
+use crate::support::{Case, Order, clear_times, run_rounds};
 use crate::throughput::median;
 
 /// Parallel submitters, and workers.
@@ -40,7 +40,7 @@ fn one_at_a_time(report: &mut Report, scale: &Scale, runtime: &Runtime, engine: 
     ];
     let mut order = Order::new();
     run_rounds(&mut cases, 20, &mut order);
-    forget(&mut cases);
+    clear_times(&mut cases);
     run_rounds(&mut cases, scale.rounds, &mut order);
     let added =
         |over: &Case<'_>, alone: &Case<'_>| micros(over.median().saturating_sub(alone.median()));
@@ -69,15 +69,15 @@ fn many_at_once(report: &mut Report, scale: &Scale, runtime: &Runtime, engine: &
             // A memory storage grows with each evaluation, so each measurement gets a new platform.
             let short = scale.span / 3;
             figures[index].push(match index {
-                0 => a_second(runtime, scale.span, move || run(engine.clone())),
+                0 => steps_per_second(runtime, scale.span, move || run(engine.clone())),
                 1 => {
                     let platform = platform(runtime, engine, AT_ONCE);
-                    a_second(runtime, scale.span, move || evaluate(platform.clone()))
+                    steps_per_second(runtime, scale.span, move || evaluate(platform.clone()))
                 }
-                2 => a_second(runtime, short, move || run(fake.clone())),
+                2 => steps_per_second(runtime, short, move || run(fake.clone())),
                 _ => {
                     let platform = platform(runtime, fake, AT_ONCE);
-                    a_second(runtime, short, move || evaluate(platform.clone()))
+                    steps_per_second(runtime, short, move || evaluate(platform.clone()))
                 }
             });
         }
@@ -93,13 +93,18 @@ fn many_at_once(report: &mut Report, scale: &Scale, runtime: &Runtime, engine: &
     };
     report.add(Table {
         name: "platform-throughput",
-        title: format!("The platform, {AT_ONCE} at once"),
+        title: format!("The platform, {AT_ONCE} in parallel"),
         note: format!(
-            "Evaluations per second with {AT_ONCE} submitters and {AT_ONCE} workers, beside {AT_ONCE} parallel calls of the engine's `run`."
+            "Evaluations per second with {AT_ONCE} submitters and {AT_ONCE} workers, beside \
+             {AT_ONCE} parallel calls of the engine's `run`."
         ),
         columns: vec!["per second", "ratio"],
         rows: (0..NAMES.len()).map(row).collect(),
-        bars: NAMES.iter().zip(figures).map(|(name, figure)| ((*name).to_owned(), figure)).collect(),
+        bars: NAMES
+            .iter()
+            .zip(figures)
+            .map(|(name, figure)| ((*name).to_owned(), figure))
+            .collect(),
         curve: None,
         unit: "evaluations per second",
     });
@@ -136,8 +141,8 @@ async fn evaluate(platform: Crucible) -> Outcome {
     platform.evaluate(Evaluation::command(["/bin/true"])).await.expect("an outcome")
 }
 
-/// Returns the rate per second with the given parallelism.
-fn a_second<D>(
+/// Returns the number of steps per second with [`AT_ONCE`] parallel tasks.
+fn steps_per_second<D>(
     runtime: &Runtime,
     span: Duration,
     what: impl Fn() -> D + Clone + Send + 'static,

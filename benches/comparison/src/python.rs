@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use crucible::{Evaluation, Language, SubprocessEngine};
 
 use crate::bare::Bare;
+use crate::peers::{self, PYTHON, has};
 use crate::report::{Report, Table};
-use crate::rivals::{self, PYTHON, has};
 use crate::scale::Scale;
 use crate::start::{run, runtime};
 use crate::support::{Case, Order};
@@ -26,11 +26,12 @@ const MODULES: [&str; 12] = [
     "typing",
     "os",
 ];
-/// Ready interpreters.
-const WAITING: usize = 2;
+/// The number of ready interpreters.
+const READY: usize = 2;
 /// The time that a new interpreter gets for its imports.
 const IMPORTED: Duration = Duration::from_millis(60);
-const ROUNDS_FIRST: usize = 2;
+/// The number of warm-up rounds.
+const WARM_UP_ROUNDS: usize = 2;
 /// A host in Python that uses `subprocess.run`.
 const NAIVE: &str = "import subprocess, sys, time\n\
     for _ in range(int(sys.argv[1])):\n    began = time.perf_counter()\n    \
@@ -46,7 +47,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let ready_engines = |modules: &[&str]| {
         let builder = SubprocessEngine::builder()
             .ready_interpreters(Language::python(), modules.iter().copied());
-        builder.ready_interpreter_count(WAITING).build().expect("an engine")
+        builder.ready_interpreter_count(READY).build().expect("an engine")
     };
     let (plain, with_modules) = (ready_engines(&[]), ready_engines(&MODULES));
     let cold = SubprocessEngine::new().expect("an engine");
@@ -64,7 +65,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         Case::new("crucible, ready, 12 modules", || run(&runtime, &with_modules, &importing)),
     ];
     let mut order = Order::new();
-    for round in 0..scale.python_rounds + ROUNDS_FIRST {
+    for round in 0..scale.python_rounds + WARM_UP_ROUNDS {
         for index in order.shuffled(cases.len() + imported.len()) {
             // An interpreter must be ready and have finished its imports.
             settle(&plain);
@@ -76,7 +77,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
             };
             let began = Instant::now();
             (case.run)();
-            if round >= ROUNDS_FIRST {
+            if round >= WARM_UP_ROUNDS {
                 case.times.push(began.elapsed());
             }
         }
@@ -87,9 +88,10 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     report.add(Table::of_cases(
         "python",
         "Python",
-        "`pass`, beside an interpreter without any isolation. Ready: the interpreter was started ahead of time, in its own sandbox with \
-         every layer, and runs this one program. Without a ready interpreter the run is cold: a machine that is always busy runs \
-         no more programs a second this way.",
+        "`pass`, beside an interpreter without any isolation. Ready: the interpreter was started \
+         ahead of time, in its own sandbox with every layer, and runs this one program. Without a \
+         ready interpreter the run is cold: a machine that is always busy runs no more programs \
+         per second this way.",
         &cases,
     ));
     report.add(Table::of_cases(
@@ -100,12 +102,12 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         ),
         &imported,
     ));
-    naive(report, scale.python_rounds);
+    measure_python_host(report, scale.python_rounds);
 }
 
 fn settle(engine: &SubprocessEngine) {
     let began = Instant::now();
-    while engine.ready_interpreter_stats().ready < WAITING as u64 {
+    while engine.ready_interpreter_stats().ready < READY as u64 {
         assert!(
             began.elapsed() < Duration::from_secs(20),
             "{:?}",
@@ -115,9 +117,9 @@ fn settle(engine: &SubprocessEngine) {
     }
 }
 
-/// Returns the time of `subprocess.run` as a Python host measures it.
-fn naive(report: &mut Report, rounds: usize) {
-    let output = rivals::standard(&[PYTHON, "-c", NAIVE, &rounds.to_string()]);
+/// Reports the median time of `subprocess.run`, as a Python host measures it.
+fn measure_python_host(report: &mut Report, rounds: usize) {
+    let output = peers::standard(&[PYTHON, "-c", NAIVE, &rounds.to_string()]);
     let text = String::from_utf8_lossy(&output);
     let mut times: Vec<f64> = text.lines().filter_map(|line| line.parse().ok()).collect();
     times.sort_by(f64::total_cmp);

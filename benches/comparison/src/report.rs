@@ -15,12 +15,12 @@ pub(crate) struct Report {
     figures: BTreeMap<String, Map<String, Value>>,
 }
 
-/// A table: one row per case, the yardstick first.
+/// A table: one row per case, the baseline first.
 #[derive(Debug)]
 pub(crate) struct Table {
     pub(crate) name: &'static str,
     pub(crate) title: String,
-    /// Explanation for the reader.
+    /// The explanation for the reader.
     pub(crate) note: String,
     pub(crate) columns: Vec<&'static str>,
     pub(crate) rows: Vec<(String, Vec<String>)>,

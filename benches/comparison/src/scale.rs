@@ -9,13 +9,15 @@ pub(crate) struct Scale {
     pub(crate) rounds: usize,
     /// Rounds of Python.
     pub(crate) python_rounds: usize,
-    /// Problems of HumanEval, and repetitions.
+    /// The number of HumanEval problems.
     pub(crate) problems: usize,
+    /// Repetitions of all problems.
     pub(crate) problem_passes: usize,
     /// Rounds of containers.
     pub(crate) container_rounds: usize,
-    /// The duration of one throughput measurement, and repetitions.
+    /// The duration of one throughput measurement.
     pub(crate) span: Duration,
+    /// Repetitions of each throughput measurement.
     pub(crate) passes: usize,
     /// Runs beside misbehaving neighbours.
     pub(crate) neighbour_rounds: usize,
@@ -23,8 +25,9 @@ pub(crate) struct Scale {
     pub(crate) verdicts: usize,
     /// Hosts to kill.
     pub(crate) kills: usize,
-    /// The largest numbers of queued evaluations, in memory and in a data directory.
+    /// The largest number of queued evaluations in memory.
     pub(crate) queued: usize,
+    /// The largest number of queued evaluations in a data directory.
     pub(crate) queued_durably: usize,
     /// The largest number of parallel sandboxes.
     pub(crate) at_once: usize,
@@ -33,7 +36,7 @@ pub(crate) struct Scale {
     /// The largest number of input files.
     pub(crate) inputs: usize,
     /// Evaluations with subscribers.
-    pub(crate) heard: usize,
+    pub(crate) subscribed: usize,
     /// Runs of the soak test.
     pub(crate) soak: usize,
 }
@@ -55,7 +58,7 @@ impl Scale {
         at_once: 256,
         output: 16 << 20,
         inputs: 10_000,
-        heard: 3_000,
+        subscribed: 3_000,
         soak: 2_000,
     };
 
@@ -75,7 +78,7 @@ impl Scale {
         at_once: 512,
         output: 1 << 30,
         inputs: 10_000,
-        heard: 20_000,
+        subscribed: 20_000,
         soak: 200_000,
     };
 }

@@ -7,14 +7,16 @@ use crucible::{Crucible, Evaluation, MemoryQueue, MemoryStorage, SubprocessEngin
 use futures::{StreamExt as _, stream};
 use tokio::runtime::Runtime;
 
-use crate::held;
+use crate::host_resources;
+use crate::peers::{BUSYBOX, has};
 use crate::report::{Report, Table, round};
-use crate::rivals::{BUSYBOX, has};
 use crate::scale::Scale;
 use crate::start::ARGV;
 use crate::throughput::median;
 
+/// The number of parallel runs.
 const AT_ONCE: usize = 8;
+/// The number of samples of resource usage.
 const SAMPLES: usize = 20;
 /// Ended evaluations between purges, as in a host that stores results elsewhere.
 const KEPT: usize = 1_000;
@@ -24,6 +26,7 @@ const SETTLE: Duration = Duration::from_millis(300);
 /// Resources held at one time.
 type Sample = [f64; NAMES.len()];
 
+/// The keys and labels of the sampled resources.
 const NAMES: [(&str, &str); 6] = [
     ("rss", "host memory, KiB"),
     ("fds", "host open files"),
@@ -111,12 +114,12 @@ async fn evaluate(platform: &Crucible, count: usize) {
 fn sample() -> Sample {
     let host = std::process::id();
     let counts = [
-        held::resident() as usize / 1024,
-        held::descriptors(),
-        held::threads(),
-        held::processes_of(host).len(),
-        held::count_beneath(&held::groups_of(host)),
-        held::mounts(),
+        host_resources::resident() as usize / 1024,
+        host_resources::descriptors(),
+        host_resources::threads(),
+        host_resources::processes_of(host).len(),
+        host_resources::count_beneath(&host_resources::groups_of(host)),
+        host_resources::mounts(),
     ];
     counts.map(|count| count as f64)
 }

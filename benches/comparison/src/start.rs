@@ -5,11 +5,12 @@ use crucible::{Engine as _, Evaluation, SubprocessEngine};
 use tokio::runtime::Runtime;
 
 use crate::bare::Bare;
+use crate::peers::{self, BUSYBOX, has};
 use crate::report::{Report, Table, round};
-use crate::rivals::{self, BUSYBOX, has};
 use crate::scale::Scale;
-use crate::support::{Case, Order, forget, ratio, run_rounds};
+use crate::support::{Case, Order, clear_times, ratio, run_rounds};
 
+/// The measured program.
 pub(crate) const ARGV: [&str; 3] = [BUSYBOX, "echo", "hi"];
 
 /// A runtime with one thread, so that the kernel wakes the waiting task directly.
@@ -23,6 +24,7 @@ pub(crate) fn run(runtime: &Runtime, engine: &SubprocessEngine, evaluation: &Eva
     assert!(outcome.is_success(), "{}: {}", outcome.verdict(), outcome.stderr.to_text());
 }
 
+/// Measures the program on the engine, as a bare process and under the peers.
 pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     if !has(BUSYBOX, "busybox-static") {
         return;
@@ -34,21 +36,20 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let bare = Bare::new(&ARGV, 0);
     let mut cases = vec![
         Case::new("bare vfork+exec", || assert_eq!(bare.run(), b"hi\n")),
-        Case::new("std::process::Command", || assert_eq!(rivals::standard(&ARGV), b"hi\n")),
+        Case::new("std::process::Command", || assert_eq!(peers::standard(&ARGV), b"hi\n")),
         Case::new("crucible, cold", || run(&runtime, &cold, &evaluation)),
         Case::new("crucible, ready sandbox", || run(&runtime, &ready, &evaluation)),
-        Case::new("hakoniwa", || assert_eq!(rivals::hakoniwa(&ARGV), b"hi\n")),
+        Case::new("hakoniwa", || assert_eq!(peers::hakoniwa(&ARGV), b"hi\n")),
     ];
-    if rivals::has_bwrap() {
-        cases.push(Case::new("bwrap --unshare-all", || assert_eq!(rivals::bwrap(&ARGV), b"hi\n")));
+    if peers::has_bwrap() {
+        cases.push(Case::new("bwrap --unshare-all", || assert_eq!(peers::bwrap(&ARGV), b"hi\n")));
     }
-    if let Some(nsjail) = rivals::find_nsjail() {
-        cases
-            .push(Case::new("nsjail", move || assert_eq!(rivals::nsjail(&nsjail, &ARGV), b"hi\n")));
+    if let Some(nsjail) = peers::find_nsjail() {
+        cases.push(Case::new("nsjail", move || assert_eq!(peers::nsjail(&nsjail, &ARGV), b"hi\n")));
     }
     let mut order = Order::new();
     run_rounds(&mut cases, 20, &mut order);
-    forget(&mut cases);
+    clear_times(&mut cases);
     run_rounds(&mut cases, scale.rounds, &mut order);
     let Some((yardstick, others)) = cases.split_first() else { return };
     let of = |name: &str| others.iter().find(|case| case.name.starts_with(name));
@@ -71,9 +72,11 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     report.add(Table::of_cases(
         "start",
         "One run",
-        "`busybox echo hi`, a static program, from the call to its complete output. Crucible has every layer (user, mount, pid, network, \
-         IPC, UTS and cgroup namespaces, a read-only root, bounded places to write to, no capability, a system call filter, Landlock, \
-         cgroups that limit and count). bubblewrap has no cgroups and no filter here, nor have hakoniwa and nsjail.",
+        "`busybox echo hi`, a static program, from the call to its complete output. Crucible has \
+         every layer (user, mount, pid, network, IPC, UTS and cgroup namespaces, a read-only root, \
+         bounded writable directories, no capability, a system call filter, Landlock, cgroups that \
+         limit and count). bubblewrap has no cgroups and no filter here, and neither have hakoniwa \
+         and nsjail.",
         &cases,
     ));
 }

@@ -7,12 +7,13 @@ use crucible::{Engine as _, Evaluation, SubprocessEngine};
 use tokio::runtime::Runtime;
 
 use crate::bare::Bare;
+use crate::peers::{self, BUSYBOX, has};
 use crate::report::{Report, Table, round};
-use crate::rivals::{self, BUSYBOX, has};
 use crate::scale::Scale;
 use crate::start::ARGV;
 use crate::support::Order;
 
+/// The numbers of parallel runs.
 const AT_ONCE: [usize; 4] = [1, 2, 8, 32];
 
 type Subject<'a> = (&'static str, Box<dyn Fn(usize, Duration) -> f64 + 'a>);
@@ -33,7 +34,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         ),
         (
             "std::process::Command",
-            Box::new(|at_once, span| by_threads(at_once, span, || drop(rivals::standard(&ARGV)))),
+            Box::new(|at_once, span| by_threads(at_once, span, || drop(peers::standard(&ARGV)))),
         ),
         ("crucible, cold", Box::new(|at_once, span| by_tasks(&runtime, &cold, at_once, span))),
         (
@@ -42,13 +43,13 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         ),
         ("crucible, in slots", Box::new(|at_once, span| by_tasks(&runtime, &slots, at_once, span))),
     ];
-    if rivals::has_bwrap() {
-        let bwrap = |at_once, span| by_threads(at_once, span, || drop(rivals::bwrap(&ARGV)));
+    if peers::has_bwrap() {
+        let bwrap = |at_once, span| by_threads(at_once, span, || drop(peers::bwrap(&ARGV)));
         subjects.push(("bwrap --unshare-all", Box::new(bwrap)));
     }
-    if let Some(nsjail) = rivals::find_nsjail() {
+    if let Some(nsjail) = peers::find_nsjail() {
         let run =
-            move |at_once, span| by_threads(at_once, span, || drop(rivals::nsjail(&nsjail, &ARGV)));
+            move |at_once, span| by_threads(at_once, span, || drop(peers::nsjail(&nsjail, &ARGV)));
         subjects.push(("nsjail", Box::new(run)));
     }
     let mut figures = vec![[const { Vec::new() }; AT_ONCE.len()]; subjects.len()];

@@ -1,5 +1,5 @@
-//! Instruction counts from valgrind's callgrind, which emulates the processor and therefore gives the
-//! same counts on every machine.
+//! Instruction counts from valgrind's callgrind, which emulates the processor and therefore gives
+//! the same counts on every machine.
 
 use std::collections::HashMap;
 use std::process::Command;
@@ -14,7 +14,8 @@ const HASHING: &str = "sha2::";
 pub(crate) fn count(name: &str) -> Result<Counts, String> {
     let own =
         std::env::current_exe().map_err(|error| format!("cannot find this program: {error}"))?;
-    let scratch = tempfile::tempdir().map_err(|error| format!("a directory: {error}"))?;
+    let scratch =
+        tempfile::tempdir().map_err(|error| format!("cannot create a directory: {error}"))?;
     let out = scratch.path().join("out");
     let mut command = Command::new("valgrind");
     command.args([
@@ -24,14 +25,15 @@ pub(crate) fn count(name: &str) -> Result<Counts, String> {
         "--toggle-collect=*counted_steps*",
     ]);
     command.arg(format!("--callgrind-out-file={}", out.display())).arg(own).args(["--run", name]);
-    let output =
-        command.output().map_err(|error| format!("valgrind: {error}: install `valgrind`"))?;
-    let said = String::from_utf8_lossy(&output.stdout);
+    let output = command
+        .output()
+        .map_err(|error| format!("cannot run valgrind: {error}\nfix: install `valgrind`"))?;
+    let stdout = String::from_utf8_lossy(&output.stdout);
     let failed =
         || format!("{name}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
     let profile = std::fs::read_to_string(&out).map_err(|_| failed())?;
     let (instructions, hashing) = sums(&profile);
-    let mut numbers = said.split_whitespace().map_while(|number| number.parse().ok());
+    let mut numbers = stdout.split_whitespace().map_while(|number| number.parse().ok());
     match (output.status.success(), numbers.next(), numbers.next(), numbers.next()) {
         (true, Some(steps), Some(allocations), Some(bytes)) if instructions > 0 => {
             Ok(Counts { steps, instructions, hashing, allocations, bytes })
@@ -46,7 +48,7 @@ pub(crate) fn count(name: &str) -> Result<Counts, String> {
 /// position and its cost, except after `calls=`, where it is the inclusive cost of a callee.
 fn sums(profile: &str) -> (u64, u64) {
     let (mut names, mut sums) = (HashMap::new(), (0, 0));
-    let (mut is_hashing, mut is_of_others) = (false, false);
+    let (mut is_hashing, mut is_callee_cost) = (false, false);
     for line in profile.lines() {
         if let Some(function) = line.strip_prefix("fn=").or_else(|| line.strip_prefix("cfn=")) {
             let (number, name) = function.split_once(' ').unwrap_or((function, ""));
@@ -55,11 +57,11 @@ fn sums(profile: &str) -> (u64, u64) {
                 is_hashing = *known;
             }
         } else if line.starts_with("calls=") {
-            is_of_others = true;
+            is_callee_cost = true;
         } else if line.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first)) {
             let executed =
                 line.split(' ').nth(1).and_then(|number| number.parse().ok()).unwrap_or(0_u64);
-            match (std::mem::take(&mut is_of_others), is_hashing) {
+            match (std::mem::take(&mut is_callee_cost), is_hashing) {
                 (true, _) => {}
                 (false, true) => sums.1 += executed,
                 (false, false) => sums.0 += executed,
@@ -74,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_profile_is_what_each_function_itself_executed() {
+    fn sums_exclude_inclusive_costs_of_callees() {
         let profile = "events: Ir\nfn=(1) main\n0 5\ncfn=(2) sha2::compress\ncalls=2 0\n0 70\n+3 6\n\nfn=(2)\n0 40\n* 30\n\ntotals: 81\n";
         assert_eq!(sums(profile), (11, 70));
     }

@@ -36,6 +36,7 @@ pub(crate) fn compare(baseline: &Baseline, counted: &[(&'static str, Counts)]) -
     comparison
 }
 
+/// Compares the counts of one path.
 fn one(comparison: &mut Comparison, name: &str, before: &Counts, now: &Counts) {
     let figures = [
         ("instructions", before.instructions, now.instructions, ALLOWED_PERCENT),
@@ -71,22 +72,22 @@ mod tests {
     }
 
     #[test]
-    fn three_percent_more_is_let_pass_and_four_are_not() {
+    fn increase_of_3_percent_passes_and_of_4_percent_fails() {
         assert!(compared(counts(1000, 5), counts(1030, 5)).failures.is_empty());
         let failures = compared(counts(1000, 5), counts(1040, 5)).failures;
-        let wanted = "a path: 1040 instructions where the baseline has 1000 (+4.0 %): more than 3 % more; \
+        let wanted = "a path: 1040 instructions, baseline 1000 (+4.0 %): more than 3 % more; \
                       `benches/instructions/check --renew` renews the baseline";
         assert_eq!(failures, [wanted]);
     }
 
     #[test]
-    fn one_more_allocation_is_too_many() {
+    fn one_more_allocation_fails() {
         assert_eq!(compared(counts(1000, 5), counts(1000, 6)).failures.len(), 1);
         assert_eq!(compared(counts(1000, 0), counts(1000, 1)).failures.len(), 1);
     }
 
     #[test]
-    fn what_takes_much_less_is_told_and_does_not_fail() {
+    fn large_decrease_is_a_hint_and_no_failure() {
         let comparison = compared(counts(1000, 5), counts(900, 4));
         assert!(comparison.failures.is_empty());
         assert_eq!(comparison.hints.len(), 2);
@@ -94,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_in_both() {
+    fn different_step_count_fails() {
         let mut other = compared(counts(1, 1), counts(1, 1));
         assert!(other.failures.is_empty());
         let before = Counts { steps: 2, ..counts(1, 1) };

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::allocator::Allocated;
 use crate::paths;
 
-/// Uncounted steps at the start, which create everything that is created once.
-const FIRST: usize = 8;
+/// The number of uncounted warm-up steps, which allocate everything that is allocated once.
+const WARM_UP_STEPS: usize = 8;
 
 /// The total cost of the counted steps of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,7 +26,7 @@ impl fmt::Display for Counts {
         let each = |of: u64| of / self.steps.max(1);
         write!(
             f,
-            "{:>9} instructions, {:>9} of hashing, {:>4} allocations, {:>8} bytes a step",
+            "{:>9} instructions, {:>9} of hashing, {:>4} allocations, {:>8} bytes per step",
             each(self.instructions),
             each(self.hashing),
             each(self.allocations),
@@ -44,14 +44,14 @@ pub(crate) fn run(name: &str) -> Result<(), String> {
     // The main thread's stack address depends on the environment and the program's path, and the
     // address changes the number of instructions for copying. A new thread avoids that.
     let run = || {
-        let mut step = (path.prepare)(path.steps + FIRST);
-        (0..FIRST).for_each(|_| step());
+        let mut step = (path.prepare)(path.steps + WARM_UP_STEPS);
+        (0..WARM_UP_STEPS).for_each(|_| step());
         let before = Allocated::now();
         counted_steps(&mut *step, path.steps);
         Allocated::since(before)
     };
     let Allocated { count, bytes } = std::thread::scope(|scope| scope.spawn(run).join())
-        .map_err(|_| format!("{name}: it panicked"))?;
+        .map_err(|_| format!("{name}: the path panicked"))?;
     println!("{} {count} {bytes}", path.steps);
     Ok(())
 }

@@ -11,8 +11,8 @@ mod baseline;
 mod callgrind;
 mod comparison;
 mod counts;
-#[path = "../../support/nothing.rs"]
-mod nothing;
+#[path = "../../support/noop_engine.rs"]
+mod noop_engine;
 mod paths;
 
 use std::process::ExitCode;
@@ -21,18 +21,18 @@ use baseline::{Baseline, TakenWith};
 use counts::Counts;
 
 #[global_allocator]
-static ALLOCATOR: allocator::Counting = allocator::Counting;
+static ALLOCATOR: allocator::CountingAllocator = allocator::CountingAllocator;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let said = match (arguments.next().as_deref(), arguments.next()) {
+    let result = match (arguments.next().as_deref(), arguments.next()) {
         (None, None) => check(),
         (Some("--renew"), None) => renew(),
         // The child process under callgrind.
         (Some("--run"), Some(name)) => counts::run(&name),
         _ => Err("usage: benches/instructions/check [--renew]".to_owned()),
     };
-    match said {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(message) => {
             eprintln!("{message}");

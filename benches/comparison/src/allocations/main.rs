@@ -6,8 +6,8 @@
 
 #[path = "../../../support/allocator.rs"]
 mod allocator;
-#[path = "../../../support/nothing.rs"]
-mod nothing;
+#[path = "../../../support/noop_engine.rs"]
+mod noop_engine;
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use crucible::{
 use tokio::runtime::{Builder, Runtime};
 
 #[global_allocator]
-static ALLOCATOR: allocator::Counting = allocator::Counting;
+static ALLOCATOR: allocator::CountingAllocator = allocator::CountingAllocator;
 
 const BUSYBOX: &str = "/bin/busybox";
 /// Counted steps, after a tenth of that number as warm-up.
@@ -31,11 +31,11 @@ const PIECES: u64 = 200;
 fn main() {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let evaluation = Evaluation::command([BUSYBOX, "echo", "hi"]);
-    let nothing = platform(&runtime);
+    let platform = noop_platform(&runtime);
     say(
         "evaluation",
         per_step(|| {
-            runtime.block_on(nothing.evaluate(evaluation.clone())).expect("an outcome");
+            runtime.block_on(platform.evaluate(evaluation.clone())).expect("an outcome");
         }),
     );
     if !std::path::Path::new(BUSYBOX).exists() {
@@ -46,7 +46,7 @@ fn main() {
     say("run", per_step(|| drop(run(&runtime, &cold, &evaluation, OutputSink::none()))));
     say("ready", per_step(|| drop(run(&runtime, &ready, &evaluation, OutputSink::none()))));
     say("chunk", per_piece(&runtime, &cold, OutputSink::none));
-    // The subscriber takes each piece at once.
+    // The subscriber receives each piece immediately.
     let listen = || {
         let (sender, mut receiver) = tokio::sync::mpsc::channel(16);
         runtime.spawn(async move { while receiver.recv().await.is_some() {} });
@@ -55,13 +55,14 @@ fn main() {
     say("chunk_streamed", per_piece(&runtime, &cold, listen));
 }
 
-fn platform(runtime: &Runtime) -> Crucible {
+/// Creates a platform over an engine without work.
+fn noop_platform(runtime: &Runtime) -> Crucible {
     let _inside = runtime.enter();
     let outcome = Outcome::new(
         "nothing",
         vec![Evidence::Waited { ending: Ending::Exited { code: 0 }, after: Duration::ZERO }],
     );
-    let builder = Crucible::builder().engine("only", nothing::Nothing { outcome });
+    let builder = Crucible::builder().engine("only", noop_engine::NoopEngine { outcome });
     builder
         .queue(MemoryQueue::bounded(100))
         .storage(MemoryStorage::new())

@@ -1,8 +1,8 @@
-//! A full data directory: the time to open it, to list and to submit, beside an empty one; disk space
-//! per record; and space that a purge frees.
+//! A full data directory: the time to open it, to list and to submit, beside an empty one; disk
+//! space per record; and space that a purge frees.
 //!
-//! `ci/bench durable-full [--records N]`. The default of one million records takes minutes and about
-//! 5 GB of disk. The durability is `Power`.
+//! `ci/bench durable-full [--records N]`. The default of one million records takes minutes and
+//! about 5 GB of disk. The durability is `Power`.
 
 #![expect(clippy::expect_used, reason = "a benchmark that fails has nothing to report")]
 

@@ -1,4 +1,5 @@
-//! SQLite with group commit: one thread owns the connection and commits all waiting records together.
+//! SQLite with group commit: one thread owns the connection and commits all waiting records
+//! together.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};

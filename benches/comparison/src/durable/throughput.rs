@@ -1,8 +1,9 @@
-//! Durable throughput: submits, and claims with finishes, that survive a power cut, with 16 writers.
+//! Durable throughput: submits, and claims with finishes, that survive a power cut, with 16
+//! writers.
 //!
-//! The peers are a bare log file with group commit and fdatasync(2), SQLite, and Redis, all on the disk
-//! of the target directory, interleaved in random order: `ci/bench durable-throughput [--rounds N]`.
-//! Run it on a quiet machine and compare the ratios.
+//! The peers are a bare log file with group commit and fdatasync(2), SQLite, and Redis, all on the
+//! disk of the target directory, interleaved in random order: `ci/bench durable-throughput
+//! [--rounds N]`. Run it on a quiet machine and compare the ratios.
 //!
 //! - **submit**: one record of about 1 KiB and one ticket. The call returns when both are durable.
 //! - **claim and finish**: one ticket is claimed, its start and its end are made durable, and the

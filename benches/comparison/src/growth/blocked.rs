@@ -39,7 +39,7 @@ impl Blocked {
     }
 
     /// Releases the worker and waits until the last queued evaluation has ended.
-    pub(super) async fn work_off(&self, last: &Handle) {
+    pub(super) async fn drain(&self, last: &Handle) {
         self.is_free.store(true, Ordering::Release);
         self.first.cancel().await.expect("the first evaluation is cancelled");
         assert!(

@@ -4,13 +4,15 @@ use crucible::{Evaluation, Limits, SubprocessEngine};
 
 use super::grouped;
 use crate::curve::Curve;
+use crate::peers::{BUSYBOX, has};
 use crate::report::{Report, Table, round};
-use crate::rivals::{BUSYBOX, has};
 use crate::scale::Scale;
 use crate::start::{run, runtime};
-use crate::support::{Case, Order, forget, run_rounds};
+use crate::support::{Case, Order, clear_times, run_rounds};
 
+/// The numbers of input files.
 const COUNTS: [usize; 5] = [1, 10, 100, 1_000, 10_000];
+/// The content of each file.
 const CONTENT: &[u8] = b"a small file, as in a source tree\n";
 
 pub(crate) fn measure(report: &mut Report, scale: &Scale) {
@@ -31,7 +33,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         ];
         let mut order = Order::new();
         run_rounds(&mut cases, 2, &mut order);
-        forget(&mut cases);
+        clear_times(&mut cases);
         run_rounds(&mut cases, (20_000 / count).clamp(5, scale.rounds / 2), &mut order);
         let of_each = |time: std::time::Duration| time.as_secs_f64() * 1e6 / count as f64;
         let (without, with, bare) = (cases[0].median(), cases[1].median(), cases[2].median());

@@ -15,12 +15,14 @@ use crate::curve::Curve;
 use crate::report::{Report, Table, round};
 use crate::scale::Scale;
 
+/// The numbers of subscribers.
 const LISTENERS: [usize; 5] = [0, 1, 10, 100, 1_000];
 /// Parallel submitters that wait for their outcomes.
 const AT_ONCE: usize = 8;
 
+/// The events of all subscribers together.
 #[derive(Debug, Default)]
-struct Heard {
+struct ReceivedEvents {
     delivered: AtomicU64,
     missed: AtomicU64,
 }
@@ -29,8 +31,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let runtime = Runtime::new().expect("a runtime");
     let (mut rows, mut curve) = (Vec::new(), Curve::new(["crucible"]));
     for count in LISTENERS {
-        let evaluations = scale.heard;
-        let (us, delivered, missed) = runtime.block_on(listened_to(count, evaluations));
+        let evaluations = scale.subscribed;
+        let (us, delivered, missed) = runtime.block_on(measure_subscribers(count, evaluations));
         let of_each = delivered as f64 / evaluations as f64 / count.max(1) as f64;
         let key = format!("growth_listeners_{count}");
         report.set(&key, "us_per_evaluation", round(us));
@@ -61,20 +63,20 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
 }
 
 /// Returns microseconds per evaluation, received events, and missed events.
-async fn listened_to(count: usize, evaluations: usize) -> (f64, u64, u64) {
+async fn measure_subscribers(count: usize, evaluations: usize) -> (f64, u64, u64) {
     let builder = Crucible::builder().engine("only", FakeEngine::new()).workers(AT_ONCE);
     let queue = MemoryQueue::bounded(100);
     let platform = builder.queue(queue).storage(MemoryStorage::new()).build().expect("a platform");
-    let heard = Arc::new(Heard::default());
+    let received = Arc::new(ReceivedEvents::default());
     let mut listeners = Vec::new();
     for _ in 0..count {
         let mut events = platform.subscribe(EventFilter::all()).await.expect("events");
-        let heard = Arc::clone(&heard);
+        let received = Arc::clone(&received);
         listeners.push(tokio::spawn(async move {
             while let Some(event) = events.next().await {
                 match event {
-                    Ok(_) => heard.delivered.fetch_add(1, Ordering::Relaxed),
-                    Err(lagged) => heard.missed.fetch_add(lagged.missed, Ordering::Relaxed),
+                    Ok(_) => received.delivered.fetch_add(1, Ordering::Relaxed),
+                    Err(lagged) => received.missed.fetch_add(lagged.missed, Ordering::Relaxed),
                 };
             }
         }));
@@ -93,5 +95,5 @@ async fn listened_to(count: usize, evaluations: usize) -> (f64, u64, u64) {
     // Pending events arrive.
     tokio::time::sleep(Duration::from_millis(200)).await;
     listeners.iter().for_each(tokio::task::JoinHandle::abort);
-    (us, heard.delivered.load(Ordering::Relaxed), heard.missed.load(Ordering::Relaxed))
+    (us, received.delivered.load(Ordering::Relaxed), received.missed.load(Ordering::Relaxed))
 }

@@ -8,14 +8,17 @@ use crucible::engine::RunContext;
 use crucible::{Engine as _, Evaluation, Limits, SubprocessEngine};
 
 use crate::curve::Curve;
+use crate::peers::{BUSYBOX, has};
 use crate::report::{Report, Table, round};
-use crate::rivals::{BUSYBOX, has};
 use crate::scale::Scale;
 use crate::start::runtime;
-use crate::support::{Case, Order, forget, ratio, run_rounds};
+use crate::support::{Case, Order, clear_times, ratio, run_rounds};
 
+/// One KiB in bytes.
 const KIB: u64 = 1024;
+/// One MiB in bytes.
 const MIB: u64 = 1024 * KIB;
+/// The measured lengths, with their names.
 const LENGTHS: [(u64, &str); 6] = [
     (KIB, "1 KiB"),
     (64 * KIB, "64 KiB"),
@@ -48,7 +51,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
         ];
         let mut order = Order::new();
         run_rounds(&mut cases, 2, &mut order);
-        forget(&mut cases);
+        clear_times(&mut cases);
         // Short outputs are measured more often, and each at least three times.
         let rounds =
             usize::try_from(512 * MIB / length).unwrap_or(usize::MAX).clamp(3, scale.rounds / 4);
@@ -65,8 +68,8 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     report.add(Table {
         name: "growth-output",
         title: "Growth: output".to_owned(),
-        note: "`busybox dd` writes zeros in blocks of 64 KiB. Bare: the pipe is read to end-of- \
-             file and nothing is stored. Crucible stores 1 MiB, half from the beginning and \
+        note: "`busybox dd` writes zeros in blocks of 64 KiB. Bare: the pipe is read to \
+             end-of-file and nothing is stored. Crucible stores 1 MiB, half from the beginning and \
              half from the end, and counts and hashes everything. Up to about 1 MiB the start \
              dominates in both. Beyond that the pipe limits the speed, and in Crucible \
              SHA-256 as well, which takes the reader more time than read(2)."

@@ -11,10 +11,11 @@ use tokio::runtime::Runtime;
 use super::blocked::Blocked;
 use super::grouped;
 use crate::curve::Curve;
-use crate::held;
+use crate::host_resources;
 use crate::report::{Report, Table, round};
 use crate::scale::Scale;
 
+/// The numbers of queued evaluations.
 const DEPTHS: [usize; 5] = [10, 100, 1_000, 10_000, 100_000];
 /// Queued evaluations over all platforms. With few per platform, several platforms are needed:
 /// otherwise the allocator's granularity would hide them.
@@ -93,7 +94,7 @@ async fn in_memory(kept: &mut Kept, depth: usize) -> Figures {
         blocked.push(Blocked::new(MemoryQueue::bounded(u64::MAX), MemoryStorage::new()).await);
     }
     let all = (count * depth) as f64;
-    let (before, began) = (held::resident(), Instant::now());
+    let (before, began) = (host_resources::resident(), Instant::now());
     let mut last = Vec::new();
     for blocked in &blocked {
         for _ in 1..depth {
@@ -102,10 +103,10 @@ async fn in_memory(kept: &mut Kept, depth: usize) -> Figures {
         last.push(blocked.submit().await);
     }
     let submit_us = began.elapsed().as_secs_f64() * 1e6 / all;
-    let bytes = held::resident().saturating_sub(before) as f64 / all;
+    let bytes = host_resources::resident().saturating_sub(before) as f64 / all;
     let began = Instant::now();
     for (blocked, last) in blocked.iter().zip(&last) {
-        blocked.work_off(last).await;
+        blocked.drain(last).await;
     }
     let run_us = began.elapsed().as_secs_f64() * 1e6 / all;
     kept.platforms.extend(blocked);
@@ -124,13 +125,13 @@ async fn in_directories(kept: &mut Kept, depth: usize) -> (f64, f64) {
         kept.directories.push(place);
     }
     let all = (count * depth) as f64;
-    let (before, began) = (held::resident(), Instant::now());
+    let (before, began) = (host_resources::resident(), Instant::now());
     for blocked in &blocked {
         let submissions = (0..depth).map(|_| blocked.submit());
         stream::iter(submissions).buffer_unordered(SUBMITTERS).for_each(async |_| ()).await;
     }
     let submit_us = began.elapsed().as_secs_f64() * 1e6 / all;
-    let bytes = held::resident().saturating_sub(before) as f64 / all;
+    let bytes = host_resources::resident().saturating_sub(before) as f64 / all;
     kept.platforms.extend(blocked);
     (submit_us, bytes)
 }

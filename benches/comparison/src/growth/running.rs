@@ -9,13 +9,14 @@ use tokio::runtime::Runtime;
 use super::grouped;
 use crate::bare::Bare;
 use crate::curve::Curve;
-use crate::held;
+use crate::host_resources;
+use crate::peers::{BUSYBOX, has};
 use crate::report::{Report, Table, round};
-use crate::rivals::{BUSYBOX, has};
 use crate::scale::Scale;
 use crate::start::ARGV;
 use crate::throughput::{by_tasks, by_threads, median};
 
+/// The numbers of parallel sandboxes.
 const AT_ONCE: [usize; 6] = [1, 8, 32, 64, 256, 512];
 /// File descriptors of the host reserved per sandbox.
 const FILES: u64 = 20;
@@ -37,7 +38,7 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
     let runtime = Runtime::new().expect("a runtime");
     let engine = SubprocessEngine::new().expect("an engine");
     let bare = Bare::new(&ARGV, 0);
-    let files = held::raise_descriptors(512 * FILES + 1000);
+    let files = host_resources::raise_descriptors(512 * FILES + 1000);
     let (mut rows, mut curve) = (Vec::new(), Curve::new(["crucible", "bare"]));
     for at_once in AT_ONCE.into_iter().filter(|at_once| *at_once <= scale.at_once) {
         if at_once as u64 * FILES > files {
@@ -85,11 +86,11 @@ pub(crate) fn measure(report: &mut Report, scale: &Scale) {
 /// Returns the resources per sandbox while its program sleeps.
 fn asleep(runtime: &Runtime, engine: &SubprocessEngine, count: usize) -> Memory {
     let host = std::process::id();
-    let groups = held::groups_of(host);
+    let groups = host_resources::groups_of(host);
     let context = RunContext::new();
     let limits = Limits::new().with_wall(Duration::from_secs(600));
     let evaluation = Evaluation::command([BUSYBOX, "sleep", "600"]).with_limits(limits);
-    let (resident, charged) = (held::resident(), held::charged(&groups));
+    let (resident, charged) = (host_resources::resident(), host_resources::charged(&groups));
     let runs: Vec<_> = (0..count)
         .map(|_| {
             let (engine, evaluation, context) =
@@ -99,7 +100,7 @@ fn asleep(runtime: &Runtime, engine: &SubprocessEngine, count: usize) -> Memory 
         .collect();
     let began = Instant::now();
     let processes = loop {
-        let processes = held::processes_of(host);
+        let processes = host_resources::processes_of(host);
         if processes.iter().filter(|process| sleeps(**process)).count() == count {
             break processes;
         }
@@ -108,9 +109,9 @@ fn asleep(runtime: &Runtime, engine: &SubprocessEngine, count: usize) -> Memory 
     };
     let of_each = |now: u64, before: u64| now.saturating_sub(before) as f64 / count as f64;
     let memory = Memory {
-        host: of_each(held::resident(), resident),
-        processes: of_each(held::proportional(&processes), 0),
-        charged: of_each(held::charged(&groups), charged),
+        host: of_each(host_resources::resident(), resident),
+        processes: of_each(host_resources::proportional(&processes), 0),
+        charged: of_each(host_resources::charged(&groups), charged),
     };
     context.cancel.cancel();
     for run in runs {

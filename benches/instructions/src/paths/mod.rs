@@ -1,4 +1,4 @@
-//! The counted paths: the host's own work for each run.
+//! The counted paths: the host's own work for each run. Each function prepares one path.
 
 mod capture;
 mod journal;
@@ -24,7 +24,7 @@ pub(crate) type Step = Box<dyn FnMut()>;
 
 pub(crate) const ALL: [Path; 11] = [
     Path { name: "protocol: encode a request to run", steps: 64, prepare: protocol::encode },
-    Path { name: "protocol: decode what a guest says", steps: 64, prepare: protocol::decode },
+    Path { name: "protocol: decode a guest's frames", steps: 64, prepare: protocol::decode },
     Path { name: "verdict: from facts", steps: 64, prepare: verdict::from_facts },
     Path { name: "output: collect 1 MiB in pieces of 64 KiB", steps: 2, prepare: capture::collect },
     Path {

@@ -8,13 +8,14 @@ use crucible_storage::MemoryStorage;
 use tokio::runtime::{Builder, Runtime};
 
 use super::{Step, sample};
-use crate::nothing::Nothing;
+use crate::noop_engine::NoopEngine;
 
 /// A fixed number of workers, so that counts do not depend on the machine.
 const WORKERS: usize = 4;
+/// The number of evaluations that are submitted together.
 const AT_ONCE: usize = 16;
 
-/// One thread, so that the order is the same in every run.
+/// Creates a runtime with one thread, so that the order is the same in every run.
 pub(super) fn runtime() -> Runtime {
     Builder::new_current_thread().enable_time().build().expect("a runtime")
 }
@@ -34,7 +35,9 @@ pub(super) fn evaluate_many(_: usize) -> Step {
         runtime.block_on(async {
             let mut handles = Vec::with_capacity(AT_ONCE);
             for _ in 0..AT_ONCE {
-                handles.push(platform.submit(evaluation.clone()).await.expect("it is accepted"));
+                handles.push(
+                    platform.submit(evaluation.clone()).await.expect("the evaluation is accepted"),
+                );
             }
             for handle in handles {
                 black_box(handle.outcome().await.expect("an outcome"));
@@ -47,7 +50,7 @@ fn platform(runtime: &Runtime) -> Crucible {
     let _inside = runtime.enter();
     let outcome = sample::outcome();
     Crucible::builder()
-        .engine("only", Nothing { outcome })
+        .engine("only", NoopEngine { outcome })
         .queue(MemoryQueue::bounded(100))
         .storage(MemoryStorage::new())
         .workers(WORKERS)

@@ -11,7 +11,7 @@ use crucible_guest_client::request::{self, ExecParameters};
 
 use super::Step;
 
-/// The typical length of `/proc/PID/status` (proc(5)).
+/// The typical length of `/proc/PID/status` (proc(5)), in bytes.
 const STATUS: usize = 1400;
 
 pub(super) fn encode(_: usize) -> Step {
@@ -46,25 +46,25 @@ pub(super) fn encode(_: usize) -> Step {
     })
 }
 
-/// Encodes the frames that a guest sends for an ordinary command.
+/// Decodes the frames that a guest sends for an ordinary command.
 pub(super) fn decode(_: usize) -> Step {
-    let mut said = Vec::new();
+    let mut frames_sent = Vec::new();
     let started = Started {
         pid: 2,
         ran_us: 900,
         confinement: Confinement { capabilities: 0, no_new_privs: true, seccomp: 2 },
         status: &[b'x'; STATUS],
     };
-    frame(&mut said, FrameKind::Started, |writer| started.encode(writer).expect("room"));
-    frame(&mut said, FrameKind::Stdout, |writer| writer.raw(&[b'x'; 2000]).expect("room"));
+    frame(&mut frames_sent, FrameKind::Started, |writer| started.encode(writer).expect("room"));
+    frame(&mut frames_sent, FrameKind::Stdout, |writer| writer.raw(&[b'x'; 2000]).expect("room"));
     let exited = Exited { empty: true, wall_us: 12_000, ..Exited::default() };
-    frame(&mut said, FrameKind::Exited, |writer| exited.encode(writer).expect("room"));
-    let mut frames = FrameDecoder::new();
+    frame(&mut frames_sent, FrameKind::Exited, |writer| exited.encode(writer).expect("room"));
+    let mut decoder = FrameDecoder::new();
     Box::new(move || {
-        let room = frames.spare_mut();
-        room.get_mut(..said.len()).expect("room").copy_from_slice(&said);
-        frames.advance(said.len());
-        while let Some(frame) = frames.next_frame().expect("frames") {
+        let spare = decoder.spare_mut();
+        spare.get_mut(..frames_sent.len()).expect("room").copy_from_slice(&frames_sent);
+        decoder.advance(frames_sent.len());
+        while let Some(frame) = decoder.next_frame().expect("frames") {
             match frame.kind {
                 FrameKind::Started => {
                     black_box(Started::decode(&frame.payload).expect("a start"));
@@ -78,12 +78,13 @@ pub(super) fn decode(_: usize) -> Step {
     })
 }
 
-fn frame(said: &mut Vec<u8>, kind: FrameKind, write: impl FnOnce(&mut WireWriter<'_>)) {
+/// Appends a frame.
+fn frame(frames_sent: &mut Vec<u8>, kind: FrameKind, write: impl FnOnce(&mut WireWriter<'_>)) {
     let (mut header, mut payload) = ([0; HEADER_SIZE], [0; 3000]);
     let mut writer = WireWriter::new(&mut payload);
     write(&mut writer);
     let length = u32::try_from(writer.len()).expect("a length");
     Header { kind, id: 1, length }.encode(&mut WireWriter::new(&mut header)).expect("a header");
-    said.extend_from_slice(&header);
-    said.extend_from_slice(writer.written());
+    frames_sent.extend_from_slice(&header);
+    frames_sent.extend_from_slice(writer.written());
 }

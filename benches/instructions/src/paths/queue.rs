@@ -13,7 +13,7 @@ pub(super) fn cycle(steps: usize) -> Step {
     let runtime = platform::runtime();
     let (queue, worker) = (MemoryQueue::bounded(100), sample::worker());
     let mut tickets: Vec<_> = (0..steps)
-        .map(|_| Ticket::new(EvaluationId::new(), Priority::default(), "somebody"))
+        .map(|_| Ticket::new(EvaluationId::new(), Priority::default(), "tenant-1"))
         .collect();
     Box::new(move || {
         let ticket = tickets.pop().expect("a ticket for each step");

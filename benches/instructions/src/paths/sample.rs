@@ -18,7 +18,7 @@ pub(super) fn evaluation() -> Evaluation {
         .with_env("SEED", "7")
         .with_file("data/input.json", Bytes::from_static(b"{\"numbers\": [1, 2, 3]}"))
         .with_limits(Limits::new().with_wall(Duration::from_secs(10)))
-        .with_tenant("somebody")
+        .with_tenant("tenant-1")
         .with_label("suite", "nightly")
         .with_label("case", "42")
 }

@@ -9,7 +9,7 @@ use super::{Step, journal, platform};
 
 pub(super) fn append(steps: usize) -> Step {
     let (runtime, storage) = (platform::runtime(), MemoryStorage::new());
-    let mut journals: Vec<_> = (0..steps).map(|_| whole(EvaluationId::new())).collect();
+    let mut journals: Vec<_> = (0..steps).map(|_| complete_journal(EvaluationId::new())).collect();
     Box::new(move || {
         let journal = journals.pop().expect("a journal for each step");
         runtime.block_on(async {
@@ -23,7 +23,7 @@ pub(super) fn append(steps: usize) -> Step {
 }
 
 /// Creates a complete journal.
-fn whole(id: EvaluationId) -> Vec<Event> {
+fn complete_journal(id: EvaluationId) -> Vec<Event> {
     let mut journal = vec![journal::submitted(id)];
     for kind in journal::kinds() {
         let record = Record::fold(&journal).expect("a journal").expect("a record");

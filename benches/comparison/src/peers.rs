@@ -1,9 +1,11 @@
-//! The peers.
+//! The peers: programs that start or isolate processes.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// The path of the static busybox.
 pub(crate) const BUSYBOX: &str = "/bin/busybox";
+/// The path of Python.
 pub(crate) const PYTHON: &str = "/usr/bin/python3";
 const BWRAP: &str = "/usr/bin/bwrap";
 const BWRAP_OPTIONS: &str = "--unshare-all --ro-bind /usr /usr --symlink usr/bin /bin --symlink usr/lib /lib \
@@ -14,13 +16,14 @@ const NSJAIL_OPTIONS: &str = "--mode o --really_quiet --iface_no_lo --bindmount_
 
 /// Returns `true` if the program is installed; otherwise prints that it is skipped.
 pub(crate) fn has(program: &str, package: &str) -> bool {
-    let is_there = Path::new(program).exists();
-    if !is_there {
+    let is_installed = Path::new(program).exists();
+    if !is_installed {
         eprintln!("{program}: SKIPPED, install `{package}`");
     }
-    is_there
+    is_installed
 }
 
+/// Returns `true` if bubblewrap is installed; otherwise prints that it is skipped.
 pub(crate) fn has_bwrap() -> bool {
     has(BWRAP, "bubblewrap")
 }
@@ -32,8 +35,8 @@ pub(crate) fn bwrap(argv: &[&str]) -> Vec<u8> {
     output(&mut command)
 }
 
-/// Finds nsjail: at `CRUCIBLE_NSJAIL`, where `benches/nsjail` builds it, or in `PATH`. Prints that it
-/// is skipped if it is missing.
+/// Finds nsjail: at `CRUCIBLE_NSJAIL`, where `benches/nsjail` builds it, or in `PATH`. Prints that
+/// it is skipped if it is missing.
 pub(crate) fn find_nsjail() -> Option<PathBuf> {
     let built =
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/nsjail/nsjail")).to_owned();
@@ -74,6 +77,7 @@ pub(crate) fn hakoniwa(argv: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
+/// Runs a command that must succeed and returns its standard output.
 fn output(command: &mut Command) -> Vec<u8> {
     let output = command.output().expect("a process");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));

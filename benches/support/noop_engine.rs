@@ -8,12 +8,12 @@ use crucible_core::{
 
 /// An engine that returns a fixed outcome.
 #[derive(Debug)]
-pub(crate) struct Nothing {
+pub(crate) struct NoopEngine {
     pub(crate) outcome: Outcome,
 }
 
 #[async_trait]
-impl Engine for Nothing {
+impl Engine for NoopEngine {
     fn info(&self) -> EngineInfo {
         let enforced =
             |report: Enforcement, layer: &Layer| report.with(*layer, LayerStatus::Waived, "");

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Returns the bytes of memory in use by this process. The allocator's free memory is returned to the
-/// kernel first.
+/// Returns the bytes of memory in use by this process. The allocator's free memory is returned to
+/// the kernel first.
 pub(crate) fn resident() -> u64 {
     // SAFETY: malloc_trim(3) takes a number and releases free pages, to which no pointers exist.
     unsafe { libc::malloc_trim(0) };
@@ -94,8 +94,8 @@ pub(crate) fn threads() -> usize {
 pub(crate) fn raise_descriptors(wanted: u64) -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let most = limit.maximum.unwrap_or(u64::MAX);
-    for bound in [most.max(wanted), most] {
+    let hard = limit.maximum.unwrap_or(u64::MAX);
+    for bound in [hard.max(wanted), hard] {
         if setrlimit(Resource::Nofile, Rlimit { current: Some(bound), maximum: Some(bound) })
             .is_ok()
         {
