@@ -1,4 +1,4 @@
-//! Generators for the fuzz targets: facts about a run, from bytes.
+//! Generators for the fuzz targets: evidence of a run, from bytes.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crucible_core::{
     Outcome, OutputStream, RequeueReason, Signal, Verdict, WorkerId,
 };
 
-/// The most facts of one run.
+/// The maximum number of pieces of evidence of one run.
 const LENGTH_MAX: usize = 8;
 
 fn micros(data: &mut Unstructured<'_>) -> Result<Duration> {
@@ -84,18 +84,18 @@ fn fact(data: &mut Unstructured<'_>) -> Result<Evidence> {
     })
 }
 
-/// Generates the facts of a run, in any order and number.
+/// Generates evidence of a run, in any order and number.
 ///
 /// # Errors
 ///
 /// Returns an error if there are too few bytes.
-pub fn facts(data: &mut Unstructured<'_>) -> Result<Vec<Evidence>> {
+pub fn evidence(data: &mut Unstructured<'_>) -> Result<Vec<Evidence>> {
     let count = data.int_in_range(0..=LENGTH_MAX)?;
     (0..count).map(|_| fact(data)).collect()
 }
 
 fn outcome(data: &mut Unstructured<'_>) -> Result<Outcome> {
-    Ok(Outcome::new("fuzz", facts(data)?))
+    Ok(Outcome::new("fuzz", evidence(data)?))
 }
 
 /// Generates an event, which may be invalid at its position.

@@ -10,7 +10,7 @@ use crucible_guest::protocol::{
 use libfuzzer_sys::fuzz_target;
 
 /// Returns the encoding of a value.
-fn written(
+fn encode(
     size: usize,
     write: impl FnOnce(&mut WireWriter<'_>) -> Result<(), Overflow>,
 ) -> Vec<u8> {
@@ -22,16 +22,16 @@ fn written(
 
 /// Checks that encoding a decoded value returns the same bytes, so that each value has one
 /// encoding.
-macro_rules! same {
+macro_rules! assert_round_trips {
     ($payload:ident, $($read:expr),*) => {$(
         if let Ok(value) = $read {
-            assert_eq!(written($payload.len(), |writer| value.encode(writer)), $payload);
+            assert_eq!(encode($payload.len(), |writer| value.encode(writer)), $payload);
         }
     )*};
 }
 
 fn decode_all(payload: &[u8]) {
-    same!(
+    assert_round_trips!(
         payload,
         Exec::decode(payload),
         ReadRequest::decode(payload),
@@ -53,7 +53,7 @@ fn decode_all(payload: &[u8]) {
         assert_eq!(exec.env.iter().count(), exec.env.count as usize);
     }
     if let Ok(request) = WriteRequest::decode(payload) {
-        let head = written(payload.len(), |writer| request.encode_head(writer));
+        let head = encode(payload.len(), |writer| request.encode_head(writer));
         assert_eq!([&head, request.data].concat(), payload);
     }
     if let Ok(failure) = Failure::decode(payload) {
@@ -67,7 +67,7 @@ fn decode_all(payload: &[u8]) {
         let mut again = entries.next.to_le_bytes().to_vec();
         while let Ok(Some(entry)) = entries.next_entry() {
             assert!((1..=255).contains(&entry.name.len()) && !entry.name.contains(&b'/'));
-            again.extend(written(payload.len(), |writer| entry.encode(writer)));
+            again.extend(encode(payload.len(), |writer| entry.encode(writer)));
         }
         assert!(payload.starts_with(&again));
     }
@@ -77,14 +77,14 @@ fuzz_target!(|data: &[u8]| {
     decode_all(data);
     // The input as a stream of frames.
     let mut rest = data;
-    for most in [PAYLOAD_MAX_TO_HOST, PAYLOAD_MAX_TO_GUEST].into_iter().cycle() {
+    for payload_max in [PAYLOAD_MAX_TO_HOST, PAYLOAD_MAX_TO_GUEST].into_iter().cycle() {
         let Some((header, after)) = rest.split_first_chunk::<HEADER_SIZE>() else { break };
         let _kind = PacketKind::from_number(header[0]);
-        let Ok(read) = Header::decode(header, most) else { break };
-        assert!(read.length as usize <= most);
-        assert_eq!(FrameKind::from_number(read.kind as u8), Some(read.kind));
-        assert_eq!(written(HEADER_SIZE, |writer| read.encode(writer)), header);
-        let Some((payload, next)) = after.split_at_checked(read.length as usize) else { break };
+        let Ok(decoded) = Header::decode(header, payload_max) else { break };
+        assert!(decoded.length as usize <= payload_max);
+        assert_eq!(FrameKind::from_number(decoded.kind as u8), Some(decoded.kind));
+        assert_eq!(encode(HEADER_SIZE, |writer| decoded.encode(writer)), header);
+        let Some((payload, next)) = after.split_at_checked(decoded.length as usize) else { break };
         decode_all(payload);
         rest = next;
     }
