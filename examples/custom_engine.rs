@@ -31,7 +31,7 @@ impl<E: Engine> Engine for RestrictedEngine<E> {
     }
 
     async fn open(&self, mut spec: SandboxSpec) -> Result<Box<dyn Sandbox>, EngineError> {
-        // `run` has a default that opens sandboxes, so this sees each of them.
+        // The default implementation of `run` opens its sandboxes through this method.
         self.info().admit(&spec.isolation, &spec.network)?;
         spec.limits.memory_bytes = spec.limits.memory_bytes.min(MAX_MEMORY);
         self.0.open(spec).await

@@ -1,7 +1,7 @@
 //! Runs a program in a container. Prints SKIPPED and the reason if no daemon answers.
 //!
 //! Prepare it with `ci/docker start && ci/docker image`, which starts a daemon and builds an image
-//! from files of this machine. Or name another image with Python in `CRUCIBLE_IMAGE`.
+//! from files of this machine. To use another image with Python, set `CRUCIBLE_IMAGE`.
 //! Run it with `cargo run --features docker --example docker`. It prints:
 //!
 //! ```text

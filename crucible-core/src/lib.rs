@@ -47,7 +47,7 @@
 //!
 //! # Features
 //!
-//! - `checkpoint`: signed statements on all journals of a storage. Off by default.
+//! - `checkpoint`: signed Merkle roots over all journals of a storage. Off by default.
 //! - `testing`: a scripted engine that isolates nothing, and fault-injecting wrappers for each
 //!   trait. Off by default; for tests only.
 

@@ -1,4 +1,4 @@
-//! Checkpoints: signed statements on all journals of a storage.
+//! Checkpoints: signed Merkle roots over all journals of a storage.
 //!
 //! The hash chain of a journal shows that no entry *within* it was edited. A checkpoint also shows
 //! that no entry was removed from its end, and that no journal was removed. Keep the checkpoint, a

@@ -63,7 +63,7 @@ impl Daemon {
         match self.client.inspect_image(name).await {
             Ok(image) => Ok(Some(image)),
             Err(error) if status(&error) == Some(404) => Ok(None),
-            Err(error) => Err(call_failed(format!("look at image `{name}`"), error)),
+            Err(error) => Err(call_failed(format!("inspect image `{name}`"), error)),
         }
     }
 
@@ -92,7 +92,7 @@ impl Daemon {
         let options = UploadToContainerOptionsBuilder::default().path(directory).build();
         let body = bollard::body_full(archive);
         let put = self.client.upload_to_container(name, Some(options), body).await;
-        put.map_err(|error| call_failed("put the guest into a container", error))
+        put.map_err(|error| call_failed("copy the guest into a container", error))
     }
 
     /// Attaches to the streams of a container.
@@ -119,7 +119,7 @@ impl Daemon {
         name: &str,
     ) -> Result<ContainerInspectResponse, EngineError> {
         let inspected = self.client.inspect_container(name, None).await;
-        inspected.map_err(|error| call_failed("look at a container", error))
+        inspected.map_err(|error| call_failed("inspect a container", error))
     }
 
     /// Kills all processes of a container. A container that does not exist or has ended is not an

@@ -78,7 +78,7 @@ mod tests {
             (400, "invalid", EngineErrorKind::Setup),
             (403, "<html>Forbidden</html>", EngineErrorKind::Setup),
         ] {
-            let error = call_failed("make a container", response(status, message));
+            let error = call_failed("create a container", response(status, message));
             assert_eq!(error.kind(), kind, "{status} {message}");
             assert!(error.is_retryable() && !error.target_started());
         }

@@ -152,6 +152,6 @@ fn refused_call_is_an_error_with_its_status() {
         });
         let error = builder().endpoint(&proxy.endpoint).build().await.unwrap_err();
         let text = crucible_core::error_chain(&error);
-        assert!(text.contains("put the guest") && text.contains("403"), "{text}");
+        assert!(text.contains("copy the guest") && text.contains("403"), "{text}");
     });
 }

@@ -24,7 +24,7 @@ macro_rules! steps {
 
 steps! {
     /// `unshare` for the spawner's own namespaces.
-    SPAWNER_NAMESPACES = 1, "make the spawner's namespaces";
+    SPAWNER_NAMESPACES = 1, "create the spawner's namespaces";
     /// Writing the spawner's own id maps.
     SPAWNER_MAPS = 2, "write the spawner's user id map";
     /// Making mounts private.
@@ -36,7 +36,7 @@ steps! {
     /// The seccomp filter, which all sandboxes inherit.
     SPAWNER_SECCOMP = 6, "load the seccomp filter";
     /// `unshare(CLONE_NEWNET)` for the pool.
-    NETNS = 7, "make a network namespace";
+    NETNS = 7, "create a network namespace";
     /// `setns` into a pooled network namespace.
     ENTER_NETNS = 8, "enter a network namespace";
     /// `clone3`.
@@ -46,9 +46,9 @@ steps! {
     /// Joining a version 1 cgroup.
     CGROUP = 11, "join the sandbox's cgroup";
     /// `unshare(CLONE_NEWCGROUP)`.
-    CGROUP_NAMESPACE = 12, "make a cgroup namespace";
+    CGROUP_NAMESPACE = 12, "create a cgroup namespace";
     /// Becoming root in the sandbox's user namespace.
-    CREDENTIALS = 13, "take the guest's user id";
+    CREDENTIALS = 13, "change to the guest's user id";
     /// `PR_SET_PDEATHSIG`.
     DEATH_SIGNAL = 14, "set the guest's parent-death signal";
     /// Mounting the bounded file system.
@@ -76,7 +76,7 @@ steps! {
     /// `clone3` of the target.
     TARGET_CLONE = 30, "start the target process";
     /// `setsid` of the target.
-    TARGET_SESSION = 31, "make the target's session";
+    TARGET_SESSION = 31, "create the target's session";
     /// The target's standard streams.
     TARGET_STDIO = 32, "arrange the target's standard streams";
     /// The target's working directory.
@@ -84,7 +84,7 @@ steps! {
     /// The target's resource limits.
     TARGET_RLIMITS = 34, "set the target's resource limits";
     /// The target's user.
-    TARGET_CREDENTIALS = 35, "take the target's user id";
+    TARGET_CREDENTIALS = 35, "change to the target's user id";
     /// The target's capabilities.
     TARGET_CAPABILITIES = 36, "drop the target's capabilities";
     /// `execve` of the target.
@@ -100,11 +100,11 @@ steps! {
     /// Listing a directory.
     LIST = 54, "list a directory";
     /// Writing an input file of the command.
-    INPUT = 55, "put the input files";
+    INPUT = 55, "write the input files";
     /// Sending a signal.
     SIGNAL = 56, "send a signal";
     /// Measuring usage.
     USAGE = 57, "measure usage";
     /// Framed standard streams.
-    STREAMS = 58, "make the command's pipes";
+    STREAMS = 58, "create the command's pipes";
 }

@@ -16,7 +16,7 @@ use crate::linux::sys;
 /// Creates a guest's socket. Returns the host's end and the guest's end.
 pub(crate) fn socket_pair() -> Result<(OwnedFd, OwnedFd), EngineError> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-        .map_err(|error| setup("make the guest's socket", error))
+        .map_err(|error| setup("create the guest's socket", error))
 }
 
 /// The host's end of a guest's socket. All operations on it are non-blocking (`MSG_DONTWAIT`).

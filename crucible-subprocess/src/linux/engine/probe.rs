@@ -33,7 +33,7 @@ pub(super) fn probe_sandbox(context: &Arc<SandboxContext>) -> Result<(), EngineE
     let Some(reservation) = guard.reservation() else { return Err(lost(PROBING, false)) };
     let (ours, theirs) = socket_pair()?;
     sockopt::set_socket_timeout(&ours, sockopt::Timeout::Recv, Some(TIMEOUT))
-        .map_err(|error| setup("bound the guest's answers", error))?;
+        .map_err(|error| setup("set a timeout on the guest's socket", error))?;
     let plan = allocator.plan(reservation, size, &Network::None, true);
     allocator
         .spawn(&plan, reservation, theirs.as_fd())
@@ -95,8 +95,9 @@ fn request_exec(
     limits: &Limits,
     channel: &OwnedFd,
 ) -> Result<Pipes, EngineError> {
-    let pipe =
-        || rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| setup("make a pipe", error));
+    let pipe = || {
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|error| setup("create a pipe", error))
+    };
     let pipes = [pipe()?, pipe()?, pipe()?];
     let rlimits = allocator.rlimits(limits)?;
     let parameters = request::ExecParameters {

@@ -44,7 +44,7 @@ impl SubprocessEngine {
             None
         } else {
             let pool = CgroupPool::new(roots);
-            Some(pool.map_err(|error| setup("make the engine's cgroups", error))?)
+            Some(pool.map_err(|error| setup("create the engine's cgroups", error))?)
         };
         let auditor = Auditor::start().map_err(|error| setup("start the auditor", error))?;
         let auditor = Arc::new(auditor);

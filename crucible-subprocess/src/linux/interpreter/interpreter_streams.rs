@@ -32,7 +32,7 @@ impl InterpreterStreams {
     ) -> Result<Self, EngineError> {
         let pipe = || {
             rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
-                .map_err(|error| setup("make the command's pipes", error))
+                .map_err(|error| setup("create the command's pipes", error))
         };
         let ((stdin_theirs, stdin), (stdout, stdout_theirs), (stderr, stderr_theirs)) =
             (pipe()?, pipe()?, pipe()?);

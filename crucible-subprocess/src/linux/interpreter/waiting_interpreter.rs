@@ -47,7 +47,7 @@ impl WaitingInterpreter {
 
     /// Waits until the interpreter has imported its modules. Returns `false` if it has ended.
     pub(crate) async fn is_ready(&self) -> Result<bool, EngineError> {
-        let fail = |error| setup("ask after an interpreter", error);
+        let fail = |error| setup("poll an interpreter", error);
         let stdin = &self.streams.stdin;
         loop {
             if sys::has_hung_up(stdin.as_fd()).map_err(fail)? {
@@ -77,7 +77,7 @@ impl WaitingInterpreter {
     ) -> Result<StartedInterpreter<'a>, EngineError> {
         let Self { id, language, streams } = self;
         let InterpreterStreams { stdin, outputs: [stdout, stderr] } = streams;
-        let fail = |error| setup("make the command's pipes", error);
+        let fail = |error| setup("create the command's pipes", error);
         let stdout = sys::set_nonblocking(stdout).map_err(fail)?;
         let stderr = sys::set_nonblocking(stderr).map_err(fail)?;
         // The message goes through the guest, after the program's file. So the host does not wait

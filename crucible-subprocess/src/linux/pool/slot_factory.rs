@@ -38,7 +38,7 @@ pub(super) fn create_slot(
 ) -> Result<ReadySandbox, EngineError> {
     let (ours, theirs) = socket_pair()?;
     sockopt::set_socket_timeout(&ours, sockopt::Timeout::Recv, Some(CREATE_TIMEOUT))
-        .map_err(|error| setup("bound the spawner's answers", error))?;
+        .map_err(|error| setup("set a timeout on the spawner's socket", error))?;
     let mut reservation = allocator.reserve(size, &Network::None)?;
     let plan = allocator.plan(&reservation, size, &Network::None, false);
     let flags = plan.flags.only(SLOT_FLAGS).with(PlanFlags::SLOT);

@@ -107,7 +107,7 @@ impl ResourceAllocator {
                     Ok(group) => Some(group),
                     Err(error) => {
                         self.parts.ids.put_back(ids);
-                        return Err(setup("make a cgroup", error));
+                        return Err(setup("create a cgroup", error));
                     }
                 }
             }

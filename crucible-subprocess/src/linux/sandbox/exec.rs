@@ -234,7 +234,7 @@ async fn request_start<'a>(
     output: &OutputSink,
 ) -> Result<StartedCommand<'a>, EngineError> {
     let StdioPipes { theirs, stdin, outputs } =
-        StdioPipes::new().map_err(|error| setup("make the command's pipes", error))?;
+        StdioPipes::new().map_err(|error| setup("create the command's pipes", error))?;
     let allocator = &context.allocator;
     let rlimits = allocator.rlimits(&open.limits)?;
     let is_sampled = context.status_sampler.is_due();

@@ -41,7 +41,7 @@ impl SubprocessSandbox {
         limits: Limits,
     ) -> Result<Self, EngineError> {
         let socket =
-            GuestSocket::new(channel).map_err(|error| setup("make the guest's socket", error))?;
+            GuestSocket::new(channel).map_err(|error| setup("create the guest's socket", error))?;
         let Some(reservation) = guard.into_reservation() else {
             return Err(lost("opening a sandbox", false));
         };

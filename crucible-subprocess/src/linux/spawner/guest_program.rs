@@ -14,7 +14,7 @@ pub(super) fn sealed_program() -> Result<OwnedFd, EngineError> {
         engine: crate::ENGINE_NAME.to_owned(),
         what: "this platform: it has no guest program for it".to_owned(),
     })?;
-    seal(binary).map_err(|error| setup("put the guest program into memory", error))
+    seal(binary).map_err(|error| setup("copy the guest program into memory", error))
 }
 
 fn seal(binary: &[u8]) -> io::Result<OwnedFd> {

@@ -30,10 +30,10 @@ impl PacketSocket {
             SocketFlags::CLOEXEC,
             None,
         )
-        .map_err(|error| setup("make the spawner's socket", error))?;
+        .map_err(|error| setup("create the spawner's socket", error))?;
         for direction in [sockopt::Timeout::Recv, sockopt::Timeout::Send] {
             sockopt::set_socket_timeout(&socket, direction, Some(timeout))
-                .map_err(|error| setup("bound the spawner's answers", error))?;
+                .map_err(|error| setup("set a timeout on the spawner's socket", error))?;
         }
         Ok((Self(socket), theirs))
     }

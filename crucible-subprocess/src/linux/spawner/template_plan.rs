@@ -156,7 +156,7 @@ impl TemplateBuilder {
         for name in SYSTEM {
             let source = Path::new("/").join(name);
             let added = self.add_entry(&source, Path::new(name));
-            has_any |= added.map_err(|error| setup(format!("look at {source:?}"), error))?;
+            has_any |= added.map_err(|error| setup(format!("inspect {source:?}"), error))?;
         }
         if !has_any {
             return Err(setup(

@@ -44,7 +44,7 @@ impl Server {
             stop: None,
         };
         let listener = listener.into_std().unwrap();
-        let theirs = server.clone();
+        let serving = server.clone();
         let stopped = stop.clone();
         // In a separate runtime, so that tests count only the tasks of the engine.
         std::thread::spawn(move || {
@@ -52,7 +52,7 @@ impl Server {
                 tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 tokio::select! {
-                    () = theirs.serve(TcpListener::from_std(listener).unwrap()) => {}
+                    () = serving.serve(TcpListener::from_std(listener).unwrap()) => {}
                     () = stopped.cancelled() => {}
                 }
             });
@@ -62,7 +62,7 @@ impl Server {
     }
 
     async fn serve(self, listener: TcpListener) {
-        // Without the guard that stops the server.
+        // `stop` is omitted, so that no connection keeps the server alive.
         let Self { received, open, accepted, address, .. } = self;
         loop {
             let (stream, _) = listener.accept().await.unwrap();
@@ -76,13 +76,13 @@ impl Server {
             open.fetch_add(1, Ordering::SeqCst);
             accepted.fetch_add(1, Ordering::SeqCst);
             tokio::spawn(async move {
-                server.attend(stream).await;
+                server.handle_connection(stream).await;
                 server.open.fetch_sub(1, Ordering::SeqCst);
             });
         }
     }
 
-    async fn attend(&self, mut stream: TcpStream) {
+    async fn handle_connection(&self, mut stream: TcpStream) {
         let mut buffer = vec![0; 64 * 1024];
         if let Ok(length @ 1..) = stream.read(&mut buffer).await {
             self.received.lock().unwrap().push(buffer.get(..length).unwrap_or_default().to_vec());
