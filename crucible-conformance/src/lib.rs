@@ -1,8 +1,8 @@
 //! Conformance suites for Crucible backends, in this workspace and in other projects.
 //!
-//! A suite is a macro. It generates one `#[test]` for each case, so that no case can be forgotten.
-//! A case tests one `# Behavior` bullet of a trait method. Add this crate to the
-//! `dev-dependencies`, and call the macro in a test:
+//! A suite is a macro. It generates one `#[test]` for each case, so that no case can be omitted. A
+//! case tests one `# Behavior` bullet of a trait method. Add this crate to the `dev-dependencies`,
+//! and call the macro in a test:
 //!
 //! ```
 //! use crucible_conformance::bus_conformance;

@@ -139,7 +139,7 @@ impl<K: PartialEq + Clone, T> ReadyPool<K, T> {
         CheckOut { item: lent.map(|(item, _)| item), is_lacking }
     }
 
-    /// Returns an item that was [checked out](Self::check_out). If its kind was forgotten, the
+    /// Returns an item that was [checked out](Self::check_out). If its kind was evicted, the
     /// caller gets it back.
     pub fn give_back(&self, key: &K, item: T) -> Option<T> {
         match self.state().kind(key) {
@@ -207,7 +207,7 @@ impl<K: PartialEq + Clone, T> ReadyPool<K, T> {
                 kind.reserved = kind.reserved.saturating_sub(1);
                 kind.ready.extend(item);
             }
-            // The kind was forgotten while the item was made.
+            // The kind was evicted while the item was made.
             None => state.retire(item),
         }
     }
@@ -219,7 +219,7 @@ impl<K: PartialEq + Clone, T> ReadyPool<K, T> {
         }
     }
 
-    /// Removes and returns the items that exceed the maximum age, and the items of forgotten kinds.
+    /// Removes and returns the items that exceed the maximum age, and the items of evicted kinds.
     #[must_use]
     pub fn take_expired(&self) -> Vec<T> {
         let mut state = self.state();
@@ -229,7 +229,7 @@ impl<K: PartialEq + Clone, T> ReadyPool<K, T> {
                 expired.extend(kind.ready.pop_front());
             }
         }
-        // A kind without a request for so long is forgotten.
+        // A kind without a request for so long is evicted.
         if !expired.is_empty() {
             state.kinds.retain(|kind| kind.places() > 0);
         }
@@ -237,7 +237,7 @@ impl<K: PartialEq + Clone, T> ReadyPool<K, T> {
         std::mem::take(&mut state.retired)
     }
 
-    /// Removes and returns all items, and forgets all kinds.
+    /// Removes and returns all items, and evicts all kinds.
     pub fn clear(&self) -> Vec<T> {
         let mut state = self.state();
         let kinds = std::mem::take(&mut state.kinds);
@@ -254,7 +254,7 @@ impl<K: PartialEq + Clone, T> PoolState<K, T> {
     }
 
     /// Serves a request from a kind, which becomes the most recently requested one. The least
-    /// recently requested kind is forgotten if there are too many.
+    /// recently requested kind is evicted if there are too many.
     fn request<R>(&mut self, key: &K, serve: impl FnOnce(&mut PoolKind<K, T>) -> R) -> R {
         let index = self.kinds.iter().position(|kind| kind.key == *key);
         let mut kind = index.map_or_else(|| PoolKind::new(key), |index| self.kinds.remove(index));
@@ -390,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn item_of_a_forgotten_kind_is_not_taken_back() {
+    fn item_of_an_evicted_kind_is_not_taken_back() {
         let pool = pool(Duration::MAX);
         pool.register(&"a");
         pool.complete(&"a", Some(1));

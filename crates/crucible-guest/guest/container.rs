@@ -153,8 +153,8 @@ fn restrict_files() -> Result<()> {
 
 /// Loads the filter and discards its key: a container's guest sets nothing up.
 fn load_filter() -> Result<()> {
-    let key = sys::make_key()?;
-    sys::forget_key();
+    let key = sys::generate_key()?;
+    sys::erase_key();
     filter::load_without_listener(key, SocketPolicy::LocalOnly)
 }
 

@@ -42,7 +42,7 @@ impl SandboxFactory {
         }
         // Afterwards the filter ignores every change of the core limit.
         sys::set_rlimit(sys::RLIMIT_CORE, CORE_NONE, CORE_NONE).at(Step::SPAWNER_SECCOMP)?;
-        let key = sys::make_key().at(Step::SPAWNER_SECCOMP)?;
+        let key = sys::generate_key().at(Step::SPAWNER_SECCOMP)?;
         let sockets = if flags.has(InitFlags::INET) {
             SocketPolicy::LocalAndTcp
         } else {

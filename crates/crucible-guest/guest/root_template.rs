@@ -1,5 +1,5 @@
 //! The root file system of every sandbox. The spawner builds it once, in its own mount namespace,
-//! and then makes it its root for good.
+//! and then makes it its root permanently.
 //!
 //! The mounts that a sandbox inherits are locked: the kernel does not let a less privileged mount
 //! namespace make them writable again, or reveal what they cover (mount_namespaces(7)). The spawner

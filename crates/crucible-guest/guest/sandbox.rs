@@ -115,7 +115,7 @@ fn restrict(capabilities: u64) -> StepResult<()> {
 fn finish(plan: &SandboxPlan, channel: HostChannel, proxy: Option<u16>) -> StepResult<Guest> {
     // The setup is complete. From here on the filter refuses to the guest what it refuses to the
     // target.
-    sys::forget_key();
+    sys::erase_key();
     if plan.flags.has(PlanFlags::LANDLOCK) {
         landlock::restrict(plan.landlock_abi, proxy, &[]).at(Step::LANDLOCK)?;
     }

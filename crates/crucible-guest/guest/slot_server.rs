@@ -56,8 +56,8 @@ impl SlotServer {
         let stack = STACK.take().ok_or(StepError(Step::SLOT, Errno::BUSY))?;
         let life = sys::pipe().at(Step::SLOT)?;
         let key = sys::pipe().at(Step::SLOT)?;
-        sys::hide_key(key.1).at(Step::SLOT)?;
-        sys::forget_key();
+        sys::store_key_in_pipe(key.1).at(Step::SLOT)?;
+        sys::erase_key();
         Ok(Self { channel, stack, life, key })
     }
 
@@ -88,15 +88,15 @@ impl SlotServer {
             life: self.life,
             pid: AtomicI32::new(0),
         };
-        sys::recall_key(self.key.0).at(Step::SLOT)?;
-        sys::hide_key(self.key.1).at(Step::SLOT)?;
+        sys::load_key_from_pipe(self.key.0).at(Step::SLOT)?;
+        sys::store_key_in_pipe(self.key.1).at(Step::SLOT)?;
         let flags = sandbox_namespaces(plan);
         let ended =
             sys::vfork_into(flags, cgroup, &mut self.stack.0, guest, &mut context, |context| {
                 context.pid.as_ptr()
             });
         // A guest that was killed early may not have cleared the key.
-        sys::forget_key();
+        sys::erase_key();
         ended.at(Step::CLONE)?;
         let reaped = retry(sys::reap_next).at(Step::CLONE)?;
         // SAFETY: the guest that took the memory has been reaped.

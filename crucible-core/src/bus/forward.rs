@@ -1,6 +1,6 @@
 //! The implementations for `Arc` and `Box`.
 //!
-//! Each method is forwarded by hand. The lint `missing_trait_methods` rejects a forgotten method,
+//! Each method is forwarded by hand. The lint `missing_trait_methods` rejects a missing method,
 //! which would silently use its default.
 
 use std::sync::Arc;

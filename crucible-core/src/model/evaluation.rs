@@ -339,7 +339,7 @@ impl Evaluation {
         let mut found = false;
         for value in values {
             if let EnvValue::Secret(secret) = value {
-                secret.forget();
+                secret.erase();
                 found = true;
             }
         }
@@ -387,10 +387,10 @@ mod tests {
             Command::new(["env"]).with_env("A", Secret::new("hunter2")).with_env("B", "plain");
         let evaluation =
             Evaluation::new(Program::Command(command)).with_env("C", Secret::new("hunter3"));
-        let forgotten = evaluation.without_secrets().unwrap();
-        let Program::Command(command) = &forgotten.program else { panic!() };
+        let erased = evaluation.without_secrets().unwrap();
+        let Program::Command(command) = &erased.program else { panic!() };
         assert_eq!((command.env["A"].reveal(), command.env["B"].reveal()), (None, Some("plain")));
-        assert_eq!(forgotten.env["C"].reveal(), None);
+        assert_eq!(erased.env["C"].reveal(), None);
         assert_eq!(Evaluation::command(["env"]).with_env("B", "plain").without_secrets(), None);
     }
 

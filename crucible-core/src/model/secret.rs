@@ -28,7 +28,7 @@ impl Secret {
     }
 
     /// Removes the value, as serialization does.
-    pub(crate) fn forget(&mut self) {
+    pub(crate) fn erase(&mut self) {
         self.0 = None;
     }
 }

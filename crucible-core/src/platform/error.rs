@@ -57,7 +57,7 @@ impl SubmitError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum WaitError {
-    /// The infrastructure failed for good: the evaluation is a dead letter.
+    /// The infrastructure failed permanently: the evaluation is a dead letter.
     #[error("evaluation {evaluation} failed: {report}")]
     Failed {
         /// The evaluation.

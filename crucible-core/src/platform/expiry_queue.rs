@@ -42,7 +42,7 @@ impl ExpiryQueue {
     }
 
     /// Removes an evaluation that was started or has ended. Returns `false` if it is not queued.
-    pub(super) fn forget(&self, id: EvaluationId) -> bool {
+    pub(super) fn remove(&self, id: EvaluationId) -> bool {
         let mut times = self.lock();
         times.by_evaluation.remove(&id).is_some_and(|at| times.ordered.remove(&(at, id)))
     }
@@ -56,7 +56,7 @@ impl ExpiryQueue {
                 continue;
             };
             tokio::select! {
-                () = tokio::time::sleep_until(at) => if self.forget(id) {
+                () = tokio::time::sleep_until(at) => if self.remove(id) {
                     return id;
                 },
                 () = self.earlier.notified() => {}
@@ -89,7 +89,7 @@ mod tests {
             tokio::task::yield_now().await;
             expiry.add(*id, Duration::from_secs(secs));
         }
-        expiry.forget(ids[2]);
+        expiry.remove(ids[2]);
         assert_eq!(waiting.await.unwrap(), [ids[3], ids[1]]);
         assert_eq!(started.elapsed(), Duration::from_secs(30));
         assert!(expiry.lock().by_evaluation.is_empty() && expiry.lock().ordered.is_empty());

@@ -109,7 +109,7 @@ impl Platform {
     /// Removes the ticket of an ended evaluation. A worker drops a ticket that cannot be removed.
     pub(super) async fn remove_ticket(&self, id: EvaluationId) {
         self.accepted.remove(id);
-        self.expiry.forget(id);
+        self.expiry.remove(id);
         if let Err(error) = self.queue.remove(id).await {
             tracing::warn!(%id, %error, "cannot remove the ticket of an ended evaluation");
         }

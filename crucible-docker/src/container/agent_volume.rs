@@ -46,8 +46,8 @@ impl AgentVolume {
         Ok(name)
     }
 
-    /// Forgets a container that no longer exists.
-    pub(super) async fn forget(&self, name: &str) {
+    /// Clears the name of a container that no longer exists.
+    pub(super) async fn invalidate(&self, name: &str) {
         let mut container = self.container.lock().await;
         if container.as_deref() == Some(name) {
             *container = None;

@@ -118,7 +118,7 @@ impl ContainerFactory {
             let can_retry = match status(&error) {
                 Some(400 | 404) if text.contains(&agent_volume) => {
                     // Another program removed the agent volume. The next attempt creates a new one.
-                    self.agent_volume.forget(&agent_volume).await;
+                    self.agent_volume.invalidate(&agent_volume).await;
                     true
                 }
                 // Another engine has the same id, or the daemon received the call twice.
@@ -156,7 +156,7 @@ impl ContainerFactory {
         error: bollard::errors::Error,
     ) -> EngineError {
         if status(&error) == Some(404) && error.to_string().contains("No such image") {
-            self.images.forget(&policy.image);
+            self.images.evict(&policy.image);
             let what = format!("image `{}`, which the daemon no longer has", policy.image);
             return self.unsupported(what);
         }

@@ -82,7 +82,7 @@ impl ImageCache {
     }
 
     /// Removes an image that the daemon no longer has.
-    pub(crate) fn forget(&self, name: &str) {
+    pub(crate) fn evict(&self, name: &str) {
         self.verified.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
     }
 }

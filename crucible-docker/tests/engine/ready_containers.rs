@@ -81,7 +81,7 @@ fn expired_ready_container_is_discarded() {
             engine.ready_stats().aged >= 1
         })
         .await;
-        // The kind is forgotten, because no run requests it.
+        // The kind is evicted, because no run requests it.
         wait_until("no container is ready", Duration::from_secs(10), || {
             engine.ready_stats().ready == 0
         })

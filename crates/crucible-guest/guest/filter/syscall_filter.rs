@@ -4,8 +4,8 @@
 //! Loading a filter takes a tenth of the time of a whole run.
 //!
 //! The calls that set sandboxes up are refused like others, unless the caller passes a key, a
-//! random number of 64 bits. The spawner makes the key before it loads the filter, and a guest
-//! forgets it before it serves. The filter contains the key, and only the host's root can read the
+//! random number of 64 bits. The spawner generates the key before it loads the filter, and a guest
+//! erases it before it serves. The filter contains the key, and only the host's root can read the
 //! filter (`PTRACE_SECCOMP_GET_FILTER`).
 //!
 //! The host has a listener for the refusals that are reported: it records them and answers with the

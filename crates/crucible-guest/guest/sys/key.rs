@@ -10,7 +10,7 @@ use super::errno::{Errno, Result};
 use super::machine::{nr, syscall};
 use super::{Fd, check, read, write};
 
-/// The key. 0 means that there is no filter yet, or that the process has forgotten the key.
+/// The key. 0 means that there is no filter yet, or that the process has erased the key.
 static KEY: AtomicU64 = AtomicU64::new(0);
 
 /// Returns the key for the calls that need it.
@@ -19,7 +19,7 @@ pub(super) fn key() -> usize {
 }
 
 /// Creates an unpredictable key (getrandom(2)).
-pub(crate) fn make_key() -> Result<u64> {
+pub(crate) fn generate_key() -> Result<u64> {
     loop {
         let mut bytes = [0_u8; 8];
         // SAFETY: the kernel writes at most as many bytes as the array has.
@@ -35,20 +35,20 @@ pub(crate) fn make_key() -> Result<u64> {
     }
 }
 
-/// Forgets the key. From now on the filter refuses the keyed calls to this process too.
-pub(crate) fn forget_key() {
+/// Erases the key. From now on the filter refuses the keyed calls to this process too.
+pub(crate) fn erase_key() {
     KEY.store(0, Ordering::Relaxed);
 }
 
 /// Stores the key in a pipe. A process that shares this memory, but not the descriptors, cannot
 /// read it.
-pub(crate) fn hide_key(pipe_end: Fd) -> Result<()> {
+pub(crate) fn store_key_in_pipe(pipe_end: Fd) -> Result<()> {
     let bytes = KEY.load(Ordering::Relaxed).to_ne_bytes();
     if write(pipe_end, &bytes)? == bytes.len() { Ok(()) } else { Err(Errno::INVAL) }
 }
 
 /// Reads the key from the pipe.
-pub(crate) fn recall_key(pipe_end: Fd) -> Result<()> {
+pub(crate) fn load_key_from_pipe(pipe_end: Fd) -> Result<()> {
     let mut bytes = [0; 8];
     if read(pipe_end, &mut bytes)? != bytes.len() {
         return Err(Errno::INVAL);

@@ -23,7 +23,7 @@ pub(crate) use errno::*;
 pub(crate) use files::*;
 pub(crate) use identity::*;
 use key::key;
-pub(crate) use key::{forget_key, hide_key, make_key, recall_key};
+pub(crate) use key::{erase_key, generate_key, load_key_from_pipe, store_key_in_pipe};
 pub(crate) use landlock::*;
 pub(crate) use mounts::*;
 pub(crate) use network::*;

@@ -8,21 +8,21 @@ use super::{Condition, EAFNOSUPPORT, ENOSYS, EPERM, PRETEND, Reason, Rule};
 const OTHERS: Reason = Reason {
     title: "Other processes",
     attacks: "F2",
-    why: "They access memory and descriptors of the guest, or of other processes. ptrace(2) has \
-          been a way to root more than once (CVE-2019-13272). Leak sanitizers and debuggers try \
-          it on their own children, so only copying descriptors is reported.",
+    why: "These calls access memory and descriptors of the guest, or of other processes. ptrace(2) \
+          has repeatedly led to root (CVE-2019-13272). Leak sanitizers and debuggers try it on \
+          their own children, so only copying descriptors is reported.",
 };
 const ROOTS: Reason = Reason {
-    title: "Another root",
+    title: "Change of the root directory",
     attacks: "F1",
     why: "The root file system is sealed before the filter is loaded. Test suites and build tools \
-          try chroot(2), so that it is not reported.",
+          try chroot(2), so it is not reported.",
 };
 const MOUNTS: Reason = Reason {
     title: "Mounts by descriptor, and the table of mounts",
     attacks: "F1, F8",
-    why: "A new part of the kernel that root of any user namespace can reach (CVE-2022-0185). \
-          Libraries try only to read the table.",
+    why: "These calls are a new part of the kernel that root of any user namespace can reach \
+          (CVE-2022-0185). Libraries try only to read the table.",
 };
 const HANDLES: Reason = Reason {
     title: "Files by handle",
@@ -33,41 +33,42 @@ const HANDLES: Reason = Reason {
 const KEYS: Reason = Reason {
     title: "Keyrings",
     attacks: "F3",
-    why: "They are shared by user id and not by namespace, and have been a way to root \
+    why: "Keyrings are shared by user id and not by namespace, and have led to root \
           (CVE-2016-0728).",
 };
 const SURFACE: Reason = Reason {
     title: "Large or new parts of the kernel that programs do not need",
     attacks: "F5, F8",
-    why: "BPF (CVE-2021-3490) and performance events (CVE-2013-2094) have offered many ways to \
-          root. User faults stop the kernel in the middle of a copy, which lets exploits win \
-          races. Secret memory fragments the kernel's own map and slows the machine down. Page \
-          cache statistics revealed files that the caller may not write (CVE-2025-21691). A \
-          program does not need to change its security attributes.",
+    why: "BPF (CVE-2021-3490) and performance events (CVE-2013-2094) have repeatedly led to root. \
+          User faults stop the kernel in the middle of a copy, which lets exploits win races. \
+          Secret memory fragments the kernel's own map and slows the machine down. Page cache \
+          statistics revealed files that the caller may not write (CVE-2025-21691). A program does \
+          not need to change its security attributes.",
 };
 const IO_URING: Reason = Reason {
     title: "io_uring",
     attacks: "F4",
-    why: "It performs operations that the filter cannot see, and has had many bugs \
+    why: "io_uring performs operations that the filter cannot see, and has had many bugs \
           (CVE-2022-29582, CVE-2023-2598). Runtimes detect its absence and use other interfaces.",
 };
 const MACHINE: Reason = Reason {
     title: "The machine itself",
     attacks: "F5, B7",
-    why: "Modules, another kernel, clocks, swap, accounting, ports, quotas. The kernel requires \
-          privileges that no target has, and the filter is a second check. Tools read the clock's \
-          state and the kernel's log.",
+    why: "These calls change modules, the running kernel, clocks, swap, accounting, ports and \
+          quotas. The kernel requires privileges that no target has, and the filter is a second \
+          check. Tools read the clock's state and the kernel's log.",
 };
 const RELICS: Reason = Reason {
     title: "Obsolete calls",
     attacks: "F8",
-    why: "Unmaintained code that no current program needs (modify_ldt(2): CVE-2015-5157).",
+    why: "These calls reach unmaintained code that no current program needs (modify_ldt(2): \
+          CVE-2015-5157).",
 };
 const PLACES: Reason = Reason {
     title: "Placement of memory",
     attacks: "B8, G4",
-    why: "It affects other processes on the machine, and measures them. Runtimes try it for \
-          speed.",
+    why: "Memory placement affects other processes on the machine, and measures them. Runtimes try \
+          it for speed.",
 };
 const SETTING_UP: Reason = Reason {
     title: "Setting sandboxes up",
@@ -78,7 +79,8 @@ const SETTING_UP: Reason = Reason {
 const CLONE3: Reason = Reason {
     title: "clone3",
     attacks: "F1",
-    why: "Its flags are in memory, which a filter cannot read. Libraries fall back to clone(2).",
+    why: "The flags of clone3(2) are in memory, which a filter cannot read. Libraries fall back to \
+          clone(2).",
 };
 const SOCKETS: Reason = Reason {
     title: "Sockets",

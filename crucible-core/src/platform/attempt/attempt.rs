@@ -37,7 +37,7 @@ impl<'a> Attempt<'a> {
     /// Runs the evaluation if its record allows it, and settles the ticket.
     pub(in crate::platform) async fn run(self) {
         let id = self.claim.ticket.evaluation;
-        self.platform.expiry.forget(id);
+        self.platform.expiry.remove(id);
         let action = self.process().await.unwrap_or_else(|error| {
             tracing::error!(%id, %error, "cannot read or write a record; its ticket goes back");
             TicketAction::Nack(STORAGE_PAUSE)

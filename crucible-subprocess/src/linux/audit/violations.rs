@@ -137,7 +137,7 @@ impl ViolationLog {
     }
 
     /// Removes the counters of a dead sandbox.
-    pub(crate) fn forget(&self, guest: impl FnOnce() -> Option<GuestId>) {
+    pub(crate) fn remove_guest(&self, guest: impl FnOnce() -> Option<GuestId>) {
         if self.count.load(Ordering::Acquire) == 0 {
             return;
         }
@@ -198,10 +198,10 @@ mod tests {
     }
 
     #[test]
-    fn forgotten_guest_has_no_counters() {
+    fn removed_guest_has_no_counters() {
         let violations = ViolationLog::default();
         violations.record(GUEST, violation(MOUNT), || true).unwrap();
-        violations.forget(|| Some(GUEST));
+        violations.remove_guest(|| Some(GUEST));
         assert!(violations.guests().is_empty());
         assert_eq!(violations.count.load(Ordering::Acquire), 0);
     }

@@ -135,7 +135,7 @@ impl ResourceAllocator {
             // `held` still counts this reservation.
             cgroups.put_back(&mut reservation.group, self.ready_wanted() + 1)?;
         }
-        self.auditor().violations.forget(guest);
+        self.auditor().violations.remove_guest(guest);
         self.parts.ids.put_back(reservation.ids);
         if let Some(network) = reservation.network.take() {
             self.networks.put_back(network, self.wanted());
