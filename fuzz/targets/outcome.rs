@@ -19,8 +19,9 @@ fuzz_target!(|data: &[u8]| {
     usage.cpu_system = Duration::from_micros(data.arbitrary().unwrap_or(u64::MAX));
     let _sum = usage.cpu();
     let output = Captured::complete(data.take_rest().to_vec().into());
-    let outcome =
-        Outcome::new("fuzz", evidence.clone()).with_usage(usage).with_output(output.clone(), output);
+    let outcome = Outcome::new("fuzz", evidence.clone())
+        .with_usage(usage)
+        .with_output(output.clone(), output);
     assert_eq!(
         (outcome.verdict(), outcome.ending(), outcome.blame()),
         (&verdict, ending(&evidence), verdict.blame())

@@ -10,10 +10,7 @@ use crucible_guest::protocol::{
 use libfuzzer_sys::fuzz_target;
 
 /// Returns the encoding of a value.
-fn encode(
-    size: usize,
-    write: impl FnOnce(&mut WireWriter<'_>) -> Result<(), Overflow>,
-) -> Vec<u8> {
+fn encode(size: usize, write: impl FnOnce(&mut WireWriter<'_>) -> Result<(), Overflow>) -> Vec<u8> {
     let mut buffer = vec![0; size];
     let mut writer = WireWriter::new(&mut buffer);
     write(&mut writer).expect("a decoded value fits into the length of its encoding");
