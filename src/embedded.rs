@@ -15,7 +15,7 @@ pub trait Embedded: Sized {
     /// subprocess engine with all layers. The platform continues the unfinished evaluations of
     /// earlier processes.
     ///
-    /// For other options, compose a [`DataDirectory`](crate::storage::DataDirectory),
+    /// For other options, compose a [`DataDirectory`],
     /// [`Crucible::builder`] and [`Crucible::recover`].
     ///
     /// ```no_run
