@@ -6,7 +6,7 @@ use super::errno::{Errno, Result};
 use super::machine::{nr, syscall};
 use super::{Fd, check, signed};
 
-/// The maximum number of file descriptors in one message: a socket, and those that a sandbox joins.
+/// The maximum number of file descriptors in one message: a socket, and the ones a sandbox joins.
 pub(crate) const FDS_MAX: usize = 8;
 
 /// The file descriptors of a message.

@@ -76,7 +76,7 @@ fn pid_namespace() -> io::Result<u64> {
     fs::metadata("/proc/self/ns/pid").map(|metadata| metadata.ino())
 }
 
-/// Removes the directories of dead owners beneath `parent`, and logs those that stay.
+/// Removes the directories of dead owners beneath `parent`, and logs each failure.
 pub(super) fn sweep(parent: &Path) {
     let Ok(own) = pid_namespace() else { return };
     let Ok(entries) = fs::read_dir(parent) else { return };

@@ -139,7 +139,7 @@ impl CounterFiles {
         }
     }
 
-    /// Reads the number of processes and threads, including those that ended and were not reaped.
+    /// Reads the number of processes and threads, including ended ones before they are reaped.
     pub(super) fn processes(&self) -> io::Result<Option<u64>> {
         self.pids.as_ref().map(|pids| pids.current.number()).transpose()
     }

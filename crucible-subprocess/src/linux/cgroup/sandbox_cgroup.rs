@@ -103,7 +103,7 @@ impl SandboxCgroup {
         control_files::with_path(directory, error)
     }
 
-    /// Removes the directories of an unused group, and logs those that stay.
+    /// Removes the directories of an unused group, and logs each failure.
     pub(super) fn discard(&self) {
         for directory in &self.directories {
             if let Err(error) = fs::remove_dir(directory) {

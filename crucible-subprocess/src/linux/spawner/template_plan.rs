@@ -191,7 +191,7 @@ impl TemplateBuilder {
         Ok(())
     }
 
-    /// Adds every entry of a directory except those that a sandbox mounts itself.
+    /// Adds every entry of a directory except the mount points of a sandbox.
     fn add_directory(&mut self, directory: &Path) -> io::Result<()> {
         // The spawner has another working directory, and a link could lead to the mount point.
         let directory = fs::canonicalize(directory)?;
